@@ -1,0 +1,152 @@
+"""The contract between Whisper's implementations and everything that uses them.
+
+An implementation encodes mel windows and decodes tokens from them. `Implementation.decode` has a
+default that works through a `DecoderSession`, so encoding and sessions are all that a new one must
+write; one that can run the whole loop on its own device overrides `decode` with the same results.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from implementations.decoding.loop import decode_window
+from implementations.decoding.request import DecodedWindow, DecodeRequest
+from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+CompileProgress = Callable[[str], None]
+"""Told, in words for the user, what is being compiled; only MAX implementations call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """How to place a model on a device."""
+
+    device: str | None = None
+    """`cpu`, `cuda`, `cuda:1`; None leaves the choice to the implementation."""
+    dtype: str | None = None
+    """`float32`, `float16`, `bfloat16`; None takes the implementation's default for the device."""
+    n_threads: int = 0
+    """CPU threads; 0 leaves the library's own default."""
+    on_compile: CompileProgress | None = None
+
+
+class AudioFeatures(ABC):
+    """Encoder output for a batch of windows, wherever the implementation keeps it."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many windows the batch holds."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Self:
+        """One window of the batch, as a batch of one."""
+
+    @abstractmethod
+    def numpy(self) -> FloatArray:
+        """A copy on the host, [n_batch, n_audio_ctx, n_audio_state]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What word timing needs of one decoder pass over a finished token sequence."""
+
+    cross_attention: FloatArray
+    """Scores before softmax of the chosen heads, [n_heads, n_tokens, n_audio_ctx]."""
+    logits: FloatArray
+    """[n_tokens, n_vocab]."""
+
+
+class DecoderSession(ABC):
+    """Decoding of one window by `n_group` hypotheses with their KV cache; a context manager.
+
+    Logits are float32 on the host; the caller may write into them, and they are valid until the
+    next call on the session.
+    """
+
+    @abstractmethod
+    def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
+        """Feed the prompt that all hypotheses share; call once, first.
+
+        [n_prompt] tokens -> logits after the given prompt positions, [n_positions, n_vocab].
+        """
+
+    @abstractmethod
+    def step(self, tokens: IntArray) -> FloatArray:
+        """Feed one token to each hypothesis: [n_group] -> logits [n_group, n_vocab]."""
+
+    @abstractmethod
+    def reorder(self, source_indices: Sequence[int]) -> None:
+        """Let hypothesis i continue from the cache of hypothesis `source_indices[i]`."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the cache; harmless when repeated."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Implementation(ABC):
+    """One way to run a Whisper model; holds the weights on its device until `close`.
+
+    An instance may be shared by threads: it serialises what it must.
+    """
+
+    name: ClassVar[str]
+
+    dims: ModelDimensions
+    device: str
+    """Where it runs, as shown to users: `cpu`, `cuda:0`."""
+    dtype: str
+    """What it computes in: `float32`, `float16`, ..."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        """Put the weights on the device.
+
+        Raises:
+            ImplementationUnavailableError: the device or dtype asked for is not to be had here.
+        """
+
+    @abstractmethod
+    def encode(self, mel: FloatArray) -> AudioFeatures:
+        """Encode log-mel windows: [n_batch, n_mels, 3000] -> features of n_batch windows."""
+
+    @abstractmethod
+    def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
+        """Open a session for one window (a batch of one) with `n_group` hypotheses."""
+
+    @abstractmethod
+    def align(
+        self,
+        audio_features: AudioFeatures,
+        tokens: Sequence[int],
+        heads: Sequence[tuple[int, int]],
+    ) -> Alignment:
+        """Cross-attention of (layer, head) pairs over a whole token sequence, for word times."""
+
+    def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
+        """Decode one window (a batch of one) at one temperature, rules and search included."""
+        with self.start(audio_features, request.search.n_group) as session:
+            return decode_window(session, request)
+
+    def close(self) -> None:  # noqa: B027  (most implementations have nothing to free by hand)
+        """Free the device's memory; the instance must not be used afterwards."""

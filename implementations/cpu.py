@@ -1,0 +1,24 @@
+"""`cpu`: openai-whisper's PyTorch model on the processor."""
+
+from typing import ClassVar
+
+import torch
+
+from implementations.errors import ImplementationUnavailableError
+from implementations.torch_model.implementation import TorchImplementation
+
+
+class CpuImplementation(TorchImplementation):
+    """The reference: what the other implementations are compared with."""
+
+    name: ClassVar[str] = "cpu"
+    default_dtype: ClassVar[str] = "float32"
+
+    @classmethod
+    def choose_device(cls, device: str | None) -> torch.device:
+        """The processor, and nothing else."""
+        if device not in (None, "cpu"):
+            raise ImplementationUnavailableError(
+                f"implementation cpu does not run on {device}; leave --device out, or use --impl cuda"
+            )
+        return torch.device("cpu")

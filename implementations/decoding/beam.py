@@ -1,0 +1,78 @@
+"""Beam search with patience, as `BeamSearchDecoder` of whisper/decoding.py does it.
+
+A beam keeps `n_group` unfinished hypotheses; finished ones are set aside until there are
+round(n_group * patience) of them (arXiv:2204.05424).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from implementations.decoding.request import Search
+from implementations.decoding.search import Candidate, HypothesisSearch
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class BeamSearch(HypothesisSearch):
+    """The `n_group` most likely unfinished hypotheses, and those that ended."""
+
+    def __init__(self, search: Search, eot: int) -> None:
+        self._n_beams = search.n_group
+        self._max_finished = round(search.n_group * search.patience)
+        self._eot = eot
+        self._sum_logprobs = np.zeros(search.n_group, dtype=np.float32)
+        self._finished: dict[tuple[int, ...], float] = {}
+        self.sampled = [[] for _ in range(search.n_group)]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether enough hypotheses have ended."""
+        return len(self._finished) >= self._max_finished
+
+    def advance(self, logits: FloatArray, logprobs: FloatArray) -> list[int]:
+        """Extend every beam by its most likely tokens and keep the best of all."""
+        del logits
+        scores, sources = self._extend(logprobs)
+        kept: list[tuple[int, ...]] = []
+        ended: dict[tuple[int, ...], float] = {}
+        for tokens in sorted(scores, key=scores.__getitem__, reverse=True):
+            if tokens[-1] == self._eot:
+                ended[tokens[:-1]] = scores[tokens]
+                continue
+            self._sum_logprobs[len(kept)] = scores[tokens]
+            kept.append(tokens)
+            if len(kept) == self._n_beams:
+                break
+        for tokens, score in ended.items():
+            if self.is_complete:
+                break
+            self._finished[tokens] = score
+        self.sampled = [list(tokens) for tokens in kept]
+        return [sources[tokens] for tokens in kept]
+
+    def candidates(self) -> list[Candidate]:
+        """Finished hypotheses, filled up with the best unfinished ones to one per beam."""
+        finished = dict(self._finished)
+        for index in np.argsort(self._sum_logprobs)[::-1]:
+            if len(finished) >= self._n_beams:
+                break
+            finished[tuple(self.sampled[index])] = float(self._sum_logprobs[index])
+        return [Candidate(tokens, score) for tokens, score in finished.items()]
+
+    def _extend(
+        self, logprobs: FloatArray
+    ) -> tuple[dict[tuple[int, ...], float], dict[tuple[int, ...], int]]:
+        """Score each beam's n_beams + 1 likeliest continuations, in the order of the beams.
+
+        On the first step all beams are the same, and so are their continuations: equal keys merge.
+        """
+        n_best = self._n_beams + 1
+        scores: dict[tuple[int, ...], float] = {}
+        sources: dict[tuple[int, ...], int] = {}
+        for index, row in enumerate(logprobs):
+            likeliest = np.argpartition(row, -n_best)[-n_best:]
+            for token in likeliest[np.argsort(-row[likeliest], kind="stable")].tolist():
+                tokens = (*self.sampled[index], token)
+                scores[tokens] = float(self._sum_logprobs[index] + row[token])
+                sources[tokens] = index
+        return scores, sources

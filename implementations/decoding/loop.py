@@ -1,0 +1,51 @@
+"""The generic decoding loop: one window, one temperature, any implementation's session.
+
+Source: `DecodingTask._main_loop` and `run` of whisper/decoding.py.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from implementations.decoding.beam import BeamSearch
+from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.decoding.rules import RuleBook, probability_of
+from implementations.decoding.sampling import SamplingSearch
+from implementations.decoding.search import HypothesisSearch, best
+
+if TYPE_CHECKING:
+    from implementations.base import DecoderSession
+
+
+def decode_window(session: DecoderSession, request: DecodeRequest) -> DecodedWindow:
+    """Decode one window through a fresh session with `request.search.n_group` hypotheses."""
+    rules, search = request.rules, _search_for(request)
+    book = RuleBook(rules)
+    last = len(request.prompt) - 1
+    at_sot, at_last = session.prefill(request.prompt, (request.sot_index, last))
+    no_speech_prob = (
+        math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
+    )
+    logits = np.repeat(at_last[None], request.search.n_group, axis=0)
+    n_steps = 0
+    while True:
+        source_indices = search.advance(logits, book.apply(logits, search.sampled))
+        n_sampled = len(search.sampled[0])
+        is_full = len(request.prompt) + n_sampled > request.n_text_ctx
+        if search.is_complete or is_full or n_sampled >= request.max_new_tokens:
+            break
+        if source_indices is not None:
+            session.reorder(source_indices)
+        logits = session.step(np.array([tokens[-1] for tokens in search.sampled]))
+        n_steps += 1
+    winner = best(search.candidates(), request.search.length_penalty)
+    return DecodedWindow(winner.tokens, winner.sum_logprob, no_speech_prob, n_steps)
+
+
+def _search_for(request: DecodeRequest) -> HypothesisSearch:
+    if request.search.is_beam_search:
+        return BeamSearch(request.search, request.rules.eot)
+    return SamplingSearch(request.search, request.rules.eot)

@@ -1,0 +1,72 @@
+"""What to decode for one window, and what came of it; plain data that any device can take."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """Which tokens may come next, as data (source: the logit filters of whisper/decoding.py)."""
+
+    eot: int
+    timestamp_begin: int
+    """First timestamp token, <|0.00|>; each next one is 20 ms later."""
+    no_speech: int | None
+    """Token whose probability after <|startoftranscript|> says how likely silence is."""
+    suppressed: tuple[int, ...] = ()
+    """Tokens that never come; <|notimestamps|> is among them where timestamps are asked for."""
+    suppressed_first: tuple[int, ...] = ()
+    """Tokens that do not come first: blank and end of text."""
+    with_timestamps: bool = True
+    """Whether timestamps come in pairs, never decrease, and begin the window."""
+    max_initial_timestamp: int | None = None
+    """Latest first timestamp, in steps of 20 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How the next tokens are chosen."""
+
+    temperature: float = 0.0
+    n_group: int = 1
+    """Hypotheses held at once: beams at temperature 0, samples above it."""
+    is_beam_search: bool = False
+    patience: float = 1.0
+    """Beam search ends after round(n_group * patience) finished hypotheses (arXiv:2204.05424)."""
+    length_penalty: float | None = None
+    """Alpha of the GNMT length penalty (arXiv:1609.08144); None divides by the length."""
+    seed: tuple[int, ...] = (0,)
+    """Seeds sampling; the same seed and logits give the same tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRequest:
+    """One window's decoding at one temperature."""
+
+    prompt: tuple[int, ...]
+    """Tokens given: previous text, <|startoftranscript|>, language, task, prefix."""
+    sot_index: int
+    """Where <|startoftranscript|> stands in the prompt."""
+    n_text_ctx: int
+    """The decoder's positions: prompt and output together stay within them."""
+    max_new_tokens: int
+    rules: TokenRules
+    search: Search
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedWindow:
+    """The chosen hypothesis for a window."""
+
+    tokens: tuple[int, ...]
+    """Sampled tokens, timestamps included, end of text left out."""
+    sum_logprob: float
+    """Sum of log-probabilities under the rules, end of text included."""
+    no_speech_prob: float
+    """Probability of silence, or NaN where the vocabulary has no such token."""
+    n_steps: int
+    """Decoder passes after the prompt's."""
+
+    @property
+    def avg_logprob(self) -> float:
+        """Mean log-probability per token, end of text counted."""
+        return self.sum_logprob / (len(self.tokens) + 1)

@@ -1,0 +1,64 @@
+"""Greedy decoding at temperature 0, and independent sampling above it.
+
+Source: `GreedyDecoder` of whisper/decoding.py. Samples come from a seeded generator, one uniform
+number per hypothesis and step, so that every implementation draws the same tokens.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from implementations.decoding.request import Search
+from implementations.decoding.search import Candidate, HypothesisSearch
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+class SamplingSearch(HypothesisSearch):
+    """Each hypothesis takes its own most likely or sampled next token until end of text."""
+
+    def __init__(self, search: Search, eot: int) -> None:
+        self._temperature = search.temperature
+        self._eot = eot
+        self._random = np.random.default_rng(search.seed)
+        self._sum_logprobs = np.zeros(search.n_group, dtype=np.float32)
+        self._is_finished = np.zeros(search.n_group, dtype=np.bool_)
+        self.sampled = [[] for _ in range(search.n_group)]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every hypothesis has ended."""
+        return bool(self._is_finished.all())
+
+    def advance(self, logits: FloatArray, logprobs: FloatArray) -> list[int] | None:
+        """Choose a token per hypothesis: logits and logprobs [n_group, n_vocab]."""
+        chosen = self._choose(logits)
+        chosen[self._is_finished] = self._eot
+        gained = logprobs[np.arange(len(chosen)), chosen]
+        self._sum_logprobs[~self._is_finished] += gained[~self._is_finished]
+        self._is_finished |= chosen == self._eot
+        for tokens, token in zip(self.sampled, chosen.tolist(), strict=True):
+            tokens.append(token)
+        return None
+
+    def candidates(self) -> list[Candidate]:
+        """All hypotheses, cut at their end of text."""
+        return [
+            Candidate(tuple(tokens), float(logprob))
+            for tokens, logprob in zip(self._texts(), self._sum_logprobs, strict=True)
+        ]
+
+    def _texts(self) -> list[list[int]]:
+        return [
+            tokens[: tokens.index(self._eot)] if self._eot in tokens else tokens
+            for tokens in self.sampled
+        ]
+
+    def _choose(self, logits: FloatArray) -> IntArray:
+        if self._temperature == 0:
+            return logits.argmax(axis=-1)
+        scaled = (logits / np.float32(self._temperature)).astype(np.float64)
+        weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True)).cumsum(axis=-1)
+        thresholds = self._random.random(len(logits)) * weights[:, -1]
+        rows = zip(weights, thresholds, strict=True)
+        return np.array([np.searchsorted(row, at, side="right") for row, at in rows])

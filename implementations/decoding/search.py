@@ -1,0 +1,57 @@
+"""What greedy, sampling and beam search have in common, and how a winner is ranked."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A finished or abandoned hypothesis: its tokens without end of text."""
+
+    tokens: tuple[int, ...]
+    sum_logprob: float
+
+
+class HypothesisSearch(ABC):
+    """A group of hypotheses that grow by one token a step."""
+
+    sampled: list[list[int]]
+    """Tokens of each hypothesis so far, prompt left out."""
+
+    @property
+    @abstractmethod
+    def is_complete(self) -> bool:
+        """Whether another step can change nothing."""
+
+    @abstractmethod
+    def advance(self, logits: FloatArray, logprobs: FloatArray) -> list[int] | None:
+        """Take a step: masked logits and their log-softmax, both [n_group, n_vocab].
+
+        Returns which hypothesis each new one continues, or None where all continue themselves.
+        """
+
+    @abstractmethod
+    def candidates(self) -> list[Candidate]:
+        """The hypotheses to choose from, once complete or out of room."""
+
+
+def best(candidates: Sequence[Candidate], length_penalty: float | None) -> Candidate:
+    """The candidate with the highest length-normalised log-probability.
+
+    Source: `MaximumLikelihoodRanker` of whisper/decoding.py; the penalty is GNMT's
+    (arXiv:1609.08144). An empty candidate counts as one token long.
+    """
+
+    def score(candidate: Candidate) -> float:
+        length = len(candidate.tokens)
+        if length_penalty is None:
+            return candidate.sum_logprob / max(length, 1)
+        return float(candidate.sum_logprob / ((5 + length) / 6) ** length_penalty)
+
+    return max(candidates, key=score)

@@ -1,0 +1,11 @@
+"""What implementations raise when they cannot run here, or fail to."""
+
+from weights.errors import MaxWhisperError
+
+
+class ImplementationUnavailableError(MaxWhisperError):
+    """An implementation cannot run on this machine; the message says why and what to install."""
+
+
+class ImplementationFailedError(MaxWhisperError):
+    """An implementation could run here, and failed: out of memory, a driver's error."""

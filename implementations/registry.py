@@ -1,0 +1,109 @@
+"""The implementations by name, and whether each can run here, without importing any of them."""
+
+import ctypes
+import importlib
+import importlib.metadata
+import importlib.util
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from implementations.errors import ImplementationUnavailableError
+
+if TYPE_CHECKING:
+    from implementations.base import Implementation
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of an implementation before it is imported."""
+
+    name: str
+    encoder: str
+    decoder: str
+    device: str
+    target: str
+    """`module:Class`, imported on first use."""
+    packages: tuple[str, ...]
+    """Top-level packages that must be installed."""
+    install: str
+    """What to do where they are not."""
+
+
+ENTRIES: tuple[Entry, ...] = (
+    Entry(
+        name="cpu",
+        encoder="PyTorch",
+        decoder="PyTorch",
+        device="CPU",
+        target="implementations.cpu:CpuImplementation",
+        packages=("torch", "whisper"),
+        install="pip install torch openai-whisper",
+    ),
+    Entry(
+        name="cuda",
+        encoder="PyTorch",
+        decoder="PyTorch",
+        device="NVIDIA GPU",
+        target="implementations.cuda:CudaImplementation",
+        packages=("torch", "whisper"),
+        install="pip install torch openai-whisper, with torch built for CUDA",
+    ),
+)
+
+
+def names() -> tuple[str, ...]:
+    """The names of all implementations, in the order they are shown."""
+    return tuple(entry.name for entry in ENTRIES)
+
+
+def entry(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        ImplementationUnavailableError: there is no such implementation.
+    """
+    for candidate in ENTRIES:
+        if candidate.name == name:
+            return candidate
+    raise ImplementationUnavailableError(
+        f"no implementation is called {name!r}; choose one of {', '.join(names())}"
+    )
+
+
+def unavailable_because(name: str) -> str | None:
+    """Why an implementation cannot run here, or None where it can, as far as can be told unloaded."""
+    chosen = entry(name)
+    missing = [p for p in chosen.packages if importlib.util.find_spec(p) is None]
+    if missing:
+        return f"{' and '.join(missing)} not installed; {chosen.install}"
+    return _no_cuda_because() if name == "cuda" else None
+
+
+def implementation_class(name: str) -> type["Implementation"]:
+    """Import an implementation.
+
+    Raises:
+        ImplementationUnavailableError: unknown, or it cannot run here; the message says why.
+    """
+    chosen = entry(name)
+    reason = unavailable_because(name)
+    if reason is not None:
+        raise ImplementationUnavailableError(f"implementation {name} cannot run here: {reason}")
+    module, class_name = chosen.target.split(":")
+    found: type[Implementation] = getattr(importlib.import_module(module), class_name)
+    return found
+
+
+def _no_cuda_because() -> str | None:
+    """Why torch cannot use an NVIDIA GPU, judged by its version and the driver, not by importing it."""
+    version = importlib.metadata.version("torch")
+    if version.endswith("+cpu"):
+        return f"torch {version} is built without CUDA; install a CUDA build of torch"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver (libcuda.so.1) on this machine"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return "the NVIDIA driver does not answer; see nvidia-smi"
+    return None if count.value else "the NVIDIA driver finds no GPU"

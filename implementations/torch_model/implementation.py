@@ -1,0 +1,80 @@
+"""Openai-whisper's PyTorch model as an implementation, whatever the device."""
+
+import threading
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import torch
+from whisper.model import Whisper
+
+from implementations.base import (
+    Alignment,
+    AudioFeatures,
+    FloatArray,
+    Implementation,
+    LoadOptions,
+)
+from implementations.torch_model.load import build_model, choose_dtype
+from implementations.torch_model.session import TorchAudioFeatures, TorchSession, cross_attention
+from weights.checkpoint import Checkpoint
+
+
+class TorchImplementation(Implementation):
+    """Encoder and decoder of openai-whisper; subclasses name the device."""
+
+    default_dtype: ClassVar[str]
+
+    def __init__(self, model: Whisper, checkpoint: Checkpoint, device: torch.device) -> None:
+        self.dims = checkpoint.dims
+        self.device = str(device)
+        self._torch_dtype = model.encoder.conv1.weight.dtype
+        self.dtype = str(self._torch_dtype).removeprefix("torch.")
+        self._model = model
+        self._torch_device = device
+        self._lock = threading.RLock()
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        """Build the model on the device; sets PyTorch's thread count where one is asked for."""
+        device = cls.choose_device(options.device)
+        dtype = choose_dtype(options.dtype, cls.default_dtype)
+        if options.n_threads:
+            torch.set_num_threads(options.n_threads)
+        return cls(build_model(checkpoint, device, dtype), checkpoint, device)
+
+    @classmethod
+    def choose_device(cls, device: str | None) -> torch.device:
+        """The device to run on.
+
+        Raises:
+            ImplementationUnavailableError: it is not one of this implementation's, or not here.
+        """
+        raise NotImplementedError
+
+    @torch.inference_mode()
+    def encode(self, mel: FloatArray) -> AudioFeatures:
+        """[n_batch, n_mels, 3000] -> features of n_batch windows."""
+        with self._lock:
+            tensor = torch.from_numpy(mel).to(self._torch_device, self._torch_dtype)
+            return TorchAudioFeatures(self._model.encoder(tensor))
+
+    def start(self, audio_features: AudioFeatures, n_group: int) -> TorchSession:
+        """Open a session; waits while another thread has one open."""
+        return TorchSession(self._model, _tensor(audio_features), n_group, self._lock)
+
+    def align(
+        self,
+        audio_features: AudioFeatures,
+        tokens: Sequence[int],
+        heads: Sequence[tuple[int, int]],
+    ) -> Alignment:
+        """Cross-attention of the given heads over the tokens."""
+        with self._lock:
+            return Alignment(
+                *cross_attention(self._model, _tensor(audio_features), tokens, heads)
+            )
+
+
+def _tensor(audio_features: AudioFeatures) -> torch.Tensor:
+    assert isinstance(audio_features, TorchAudioFeatures), "features of another implementation"
+    return audio_features.tensor

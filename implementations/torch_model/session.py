@@ -1,0 +1,118 @@
+"""Decoding sessions over openai-whisper's decoder, with its hook-filled KV cache.
+
+Upstream's hooks belong to the model, so only one session can be open at a time: the caller passes
+the lock that says so, held from opening to closing.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from whisper.model import Whisper
+
+from implementations.base import AudioFeatures, DecoderSession, FloatArray, IntArray
+
+
+class TorchAudioFeatures(AudioFeatures):
+    """Encoder output as a tensor [n_batch, n_audio_ctx, n_audio_state]."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, index: int) -> Self:
+        return type(self)(self.tensor[index : index + 1])
+
+    def numpy(self) -> FloatArray:
+        """A float32 copy on the host."""
+        array: FloatArray = self.tensor.float().cpu().numpy().copy()
+        return array
+
+
+class TorchSession(DecoderSession):
+    """One window's hypotheses on openai-whisper's decoder."""
+
+    def __init__(
+        self, model: Whisper, audio_features: torch.Tensor, n_group: int, lock: threading.RLock
+    ) -> None:
+        lock.acquire()
+        self._lock: threading.RLock | None = lock
+        self._model = model
+        self._audio_features = audio_features
+        self._n_group = n_group
+        self._kv_cache, self._hooks = model.install_kv_cache_hooks()
+
+    def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
+        """[n_prompt] -> [n_positions, n_vocab]; all rows are fed alike, as upstream does."""
+        prompt = torch.tensor([list(tokens)]).repeat(self._n_group, 1)
+        return self._logits(prompt)[0, list(positions)].cpu().numpy()
+
+    def step(self, tokens: IntArray) -> FloatArray:
+        """[n_group] -> [n_group, n_vocab]."""
+        return self._logits(torch.from_numpy(tokens)[:, None])[:, -1].cpu().numpy()
+
+    def reorder(self, source_indices: Sequence[int]) -> None:
+        """Gather the self-attention rows; cross-attention is the same for all."""
+        if list(source_indices) == list(range(self._n_group)):
+            return
+        for block in self._model.decoder.blocks:
+            for module in (block.attn.key, block.attn.value):
+                self._kv_cache[module] = self._kv_cache[module][list(source_indices)]
+
+    def close(self) -> None:
+        """Take the hooks off the model and let the next session in."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+        self._kv_cache = {}
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @torch.inference_mode()
+    def _logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        """[n_group, n_new] -> [n_group, n_new, n_vocab]."""
+        tokens = tokens.to(self._audio_features.device)
+        logits: torch.Tensor = self._model.decoder(
+            tokens, self._audio_features, kv_cache=self._kv_cache
+        )
+        return logits
+
+
+@torch.inference_mode()
+def cross_attention(
+    model: Whisper,
+    audio_features: torch.Tensor,
+    tokens: Sequence[int],
+    heads: Sequence[tuple[int, int]],
+) -> tuple[FloatArray, FloatArray]:
+    """Scores before softmax of the chosen heads, and logits, over a whole token sequence.
+
+    [n_tokens] -> ([n_heads, n_tokens, n_audio_ctx], [n_tokens, n_vocab]); the source of the method
+    is `find_alignment` of whisper/timing.py.
+    """
+    from whisper.model import disable_sdpa
+
+    scores: dict[int, torch.Tensor] = {}
+
+    def keep(layer: int) -> torch.utils.hooks.RemovableHandle:
+        def save(_module: torch.nn.Module, _inputs: object, outputs: list[torch.Tensor]) -> None:
+            scores[layer] = outputs[-1][0]
+
+        return model.decoder.blocks[layer].cross_attn.register_forward_hook(save)
+
+    hooks = [keep(layer) for layer in sorted({layer for layer, _ in heads})]
+    try:
+        with disable_sdpa():
+            logits = model.decoder(
+                torch.tensor([list(tokens)], device=audio_features.device), audio_features
+            )
+    finally:
+        for hook in hooks:
+            hook.remove()
+    chosen = torch.stack([scores[layer][head] for layer, head in heads])
+    return np.asarray(chosen.float().cpu()), np.asarray(logits[0].cpu())

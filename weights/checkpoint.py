@@ -1,0 +1,32 @@
+"""A model's weights in memory or mapped from disk: sizes plus arrays under canonical names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weights.dims import ModelDimensions
+
+Array = npt.NDArray[np.generic[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Whisper weights under OpenAI's names, checked for completeness and shape.
+
+    Arrays keep the file's dtype (fp16 stays fp16); an implementation converts what it needs.
+    They are read-only and may be mapped from the file, so reading one costs no copy.
+    """
+
+    dims: ModelDimensions
+    tensors: Mapping[str, Array]
+    """`{"encoder.conv1.weight": array, ...}`, in openai-whisper's naming and shapes."""
+    alignment_heads: tuple[tuple[int, int], ...]
+    """(decoder layer, head) pairs whose cross-attention follows time; upstream's default (all heads
+    of the upper half of the layers) where the model is not a named one."""
+    source: Path
+    model_name: str | None = None
+    """`tiny.en`, ...: set where the tensors are those of a named model, whatever the file is called."""

@@ -1,0 +1,25 @@
+"""The root of the project's exception tree, and what weights raise.
+
+Every mistake a user can make ends in one of these; anything else is a bug and shows its traceback.
+
+    MaxWhisperError
+    ├── WeightsError                    (here) a file cannot be read as Whisper weights
+    │   └── ModelNotFoundError          (here) a model name resolves to nothing, or may not be fetched
+    ├── ImplementationUnavailableError  (implementations.errors) it cannot run here: missing package or device
+    ├── ImplementationFailedError       (implementations.errors) it can run here, and did not
+    ├── AudioError                      (maxwhisper_cli.transcription.audio) a file cannot be heard
+    ├── OptionsError                    (maxwhisper_cli.transcription.options) options contradict each other
+    └── OutputError                     (maxwhisper_cli.writers.base) an output cannot be written
+"""
+
+
+class MaxWhisperError(Exception):
+    """Base of every error with a message for the user: what, where, what to do."""
+
+
+class WeightsError(MaxWhisperError):
+    """A file or folder cannot be read as Whisper weights."""
+
+
+class ModelNotFoundError(WeightsError):
+    """No weights for a model name: neither here nor, where allowed, at its publisher's."""
