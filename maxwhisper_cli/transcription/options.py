@@ -1,0 +1,100 @@
+"""How to transcribe: openai-whisper's options with its command line's defaults."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from weights.errors import MaxWhisperError
+
+Task = Literal["transcribe", "translate"]
+
+
+class OptionsError(MaxWhisperError):
+    """Options contradict each other or make no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class TranscribeOptions:
+    """Frozen and checked; vary one with `dataclasses.replace`."""
+
+    task: Task = "transcribe"
+    language: str | None = None
+    """Code such as `es`; None detects it from the first 30 s."""
+
+    temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    """Tried in turn until a window's text passes the thresholds."""
+    beam_size: int | None = 5
+    """Beams at temperature 0; None decodes greedily."""
+    best_of: int | None = 5
+    """Samples above temperature 0, of which the likeliest is kept."""
+    patience: float | None = None
+    """Beam search ends after beam_size * patience hypotheses have; None means 1."""
+    length_penalty: float | None = None
+    """Alpha of the GNMT length penalty, 0 to 1; None divides by the length."""
+    seed: int = 0
+    """Seeds sampling: the same seed, audio and model give the same text."""
+
+    compression_ratio_threshold: float | None = 2.4
+    """Text that zlib shrinks more than this is taken for a repetition loop, and decoded again."""
+    logprob_threshold: float | None = -1.0
+    """Text less likely than this per token is decoded again."""
+    no_speech_threshold: float | None = 0.6
+    """A window likelier silent than this, and unlikely by `logprob_threshold`, is skipped."""
+
+    condition_on_previous_text: bool = True
+    """Whether a window's prompt is the text before it."""
+    initial_prompt: str | None = None
+    """Text before the first window: names, spelling, style."""
+    carry_initial_prompt: bool = False
+    """Whether the initial prompt stays in front of every window's prompt."""
+    prefix: str | None = None
+    """Text that each window's output begins with."""
+
+    suppress_tokens: tuple[int, ...] = (-1,)
+    """Tokens that never come; -1 stands for everything that is not speech."""
+    suppress_blank: bool = True
+    without_timestamps: bool = False
+    max_initial_timestamp: float | None = 1.0
+    """Latest begin of a window's first segment, in seconds."""
+    sample_len: int | None = None
+    """Most tokens per window; None takes half of the decoder's positions."""
+
+    clip_timestamps: tuple[float, ...] = (0.0,)
+    """start, end, start, end, ... in seconds; a last end that is missing is the end of the audio."""
+
+    def __post_init__(self) -> None:
+        """Refuse contradictions.
+
+        Raises:
+            OptionsError: what contradicts what.
+        """
+        self._check_search()
+        self._check_clips()
+        if self.sample_len is not None and self.sample_len < 1:
+            raise OptionsError("sample_len must be at least 1")
+        if self.carry_initial_prompt and self.initial_prompt is None:
+            raise OptionsError("carry_initial_prompt needs an initial_prompt")
+
+    def _check_search(self) -> None:
+        if not self.temperatures or any(not 0 <= t <= 2 for t in self.temperatures):
+            raise OptionsError("temperatures must be one or more numbers from 0 to 2")
+        for name in ("beam_size", "best_of"):
+            count = getattr(self, name)
+            if count is not None and not 1 <= count <= 100:
+                raise OptionsError(f"{name} must be from 1 to 100")
+        if self.patience is not None:
+            if self.beam_size is None:
+                raise OptionsError("patience needs a beam_size")
+            if not math.isfinite(self.patience) or round(self.beam_size * self.patience) < 1:
+                raise OptionsError("patience leaves no hypothesis: beam_size * patience is below 1")
+        if self.length_penalty is not None and not 0 <= self.length_penalty <= 1:
+            raise OptionsError("length_penalty must be from 0 to 1")
+        if self.seed < 0:
+            raise OptionsError("seed must be 0 or more")
+
+    def _check_clips(self) -> None:
+        clips = self.clip_timestamps
+        if any(not math.isfinite(at) or at < 0 for at in clips):
+            raise OptionsError("clip_timestamps must be seconds from 0 on")
+        if any(later < earlier for earlier, later in zip(clips, clips[1:], strict=False)):
+            raise OptionsError("clip_timestamps must not go back in time")
