@@ -1,0 +1,1 @@
+"""Whisper transcription from the command line and from Python."""

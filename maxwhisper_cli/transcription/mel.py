@@ -1,0 +1,173 @@
+"""Log-mel spectrogram of a whole recording, built block by block and read window by window.
+
+The numbers are those of openai-whisper's `log_mel_spectrogram` with 30 s of padding, by NumPy.
+Frames are kept as plain log10 values in a spooled file, because the floor of the scale is set by
+the loudest frame of the whole recording: it is applied when a window is read. This module knows
+neither files nor models.
+
+Each frame covers 25 ms of samples around its time and comes every 10 ms (Hann window, 400-point
+Fourier transform), reflected at the start as `torch.stft(center=True)` does.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from tempfile import SpooledTemporaryFile
+from threading import Lock
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from maxwhisper_cli.transcription.upstream import mel_filters
+
+SAMPLE_RATE: Final = 16000
+HOP_LENGTH: Final = 160
+N_FFT: Final = 400
+FRAMES_PER_SECOND: Final = SAMPLE_RATE // HOP_LENGTH
+N_FRAMES: Final = 3000
+"""Frames of the 30 s window that the encoder reads."""
+
+_QUIETEST = 1e-10
+_MEMORY_BYTES = 256 * 2**20  # 2 h 19 min at 80 bands; what is longer goes to a temporary file
+_SAMPLES_AT_ONCE = 512 * HOP_LENGTH  # the transform's arrays then stay in the processor's cache
+
+Float32 = npt.NDArray[np.float32]
+
+
+class MelSpectrogram:
+    """Log-mel frames of one recording, followed by 30 s of silence; a context manager.
+
+    Windows may be read from several threads at once.
+    """
+
+    def __init__(
+        self,
+        blocks: Iterable[Float32],
+        n_mels: int,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Read all the audio and compute its frames.
+
+        Args:
+            blocks: Mono samples at 16 kHz, in blocks of any length.
+            n_mels: Mel bands: 80, or 128 from large-v3 on.
+            progress: Called with the seconds of audio read so far.
+        """
+        self.n_mels = n_mels
+        self._filters = np.ascontiguousarray(mel_filters(n_mels).T)
+        self._hann = _hann_window()
+        self._lock = Lock()
+        self._file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115 - closed by close()
+        self._n_stored = 0
+        self._loudest = float(np.log10(_QUIETEST))
+        self._n_samples = 0
+        try:
+            self._build(blocks, progress)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def seconds(self) -> float:
+        """Length of the audio."""
+        return self._n_samples / SAMPLE_RATE
+
+    @property
+    def n_content_frames(self) -> int:
+        """Frames of the audio itself, the padding apart; upstream's `content_frames`."""
+        return self._n_samples // HOP_LENGTH
+
+    @property
+    def n_frames(self) -> int:
+        """All frames, the 3000 of padding included."""
+        return self.n_content_frames + N_FRAMES
+
+    def window(self, start_frame: int, n_frames: int) -> Float32:
+        """Return the frames from `start_frame` on, fewer than `n_frames` at the end.
+
+        Returns:
+            `[n_mels, n_frames]`, scaled as the encoder expects it.
+        """
+        stop = min(start_frame + n_frames, self.n_frames)
+        log_spec = np.full((max(stop - start_frame, 0), self.n_mels), -10.0, np.float32)
+        stored = self._read(start_frame, min(stop, self._n_stored))
+        log_spec[: len(stored)] = stored
+        np.maximum(log_spec, np.float32(self._loudest) - np.float32(8.0), out=log_spec)
+        log_spec += np.float32(4.0)
+        log_spec /= np.float32(4.0)
+        return np.ascontiguousarray(log_spec.T)
+
+    def padded_window(self, start_frame: int, n_frames: int = N_FRAMES) -> Float32:
+        """Return `n_frames` frames followed by zeros up to a full window.
+
+        The zeros are mel values, not silence: what upstream's `pad_or_trim` gives the encoder.
+
+        Returns:
+            `[n_mels, 3000]`.
+        """
+        frames = self.window(start_frame, min(n_frames, N_FRAMES))
+        return np.pad(frames, ((0, 0), (0, N_FRAMES - frames.shape[1])))
+
+    def close(self) -> None:
+        """Drop the frames and their temporary file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _build(self, blocks: Iterable[Float32], progress: Callable[[float], None] | None) -> None:
+        pending = np.empty(0, np.float32)
+        is_start = True
+        for piece in self._pieces(blocks):
+            self._n_samples += len(piece)
+            pending = np.concatenate([pending, piece])
+            if is_start and len(pending) > N_FFT // 2:
+                pending = _reflect_start(pending)
+                is_start = False
+            if not is_start:
+                pending = self._store_frames(pending)
+            if progress is not None:
+                progress(self.seconds)
+        # Silence up to the last frame that hears any of the audio; those after it are not stored.
+        pending = np.concatenate([pending, np.zeros(2 * N_FFT, np.float32)])
+        self._store_frames(_reflect_start(pending) if is_start else pending)
+
+    @staticmethod
+    def _pieces(blocks: Iterable[Float32]) -> Iterator[Float32]:
+        for block in blocks:
+            for start in range(0, len(block), _SAMPLES_AT_ONCE):
+                yield block[start : start + _SAMPLES_AT_ONCE]
+
+    def _store_frames(self, samples: Float32) -> Float32:
+        """Append every frame that lies wholly in `samples`; return the samples still needed."""
+        if len(samples) < N_FFT:
+            return samples
+        frames = np.lib.stride_tricks.sliding_window_view(samples, N_FFT)[::HOP_LENGTH]
+        spectrum = np.fft.rfft(frames * self._hann)  # [n, 201] complex64
+        power = spectrum.real**2 + spectrum.imag**2
+        log_spec = np.log10(np.maximum(power @ self._filters, np.float32(_QUIETEST)))
+        self._loudest = max(self._loudest, float(log_spec.max()))
+        self._file.write(np.ascontiguousarray(log_spec).data)
+        self._n_stored += len(frames)
+        return samples[len(frames) * HOP_LENGTH :]
+
+    def _read(self, start: int, stop: int) -> Float32:
+        n_values = max(stop - start, 0) * self.n_mels
+        with self._lock:
+            self._file.seek(start * self.n_mels * 4)
+            data = self._file.read(n_values * 4)
+        return np.frombuffer(data, np.float32).reshape(-1, self.n_mels)
+
+
+def _hann_window() -> Float32:
+    # In float32 throughout, as torch.hann_window is: in the quietest bands its rounding shows.
+    phase = np.arange(N_FFT, dtype=np.float32) * np.float32(2 * np.pi / N_FFT)
+    return np.float32(0.5) - np.float32(0.5) * np.cos(phase)
+
+
+def _reflect_start(samples: Float32) -> Float32:
+    """Put the mirror image of the first half window before the samples."""
+    return np.concatenate([samples[N_FFT // 2 : 0 : -1], samples])

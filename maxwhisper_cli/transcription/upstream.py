@@ -1,0 +1,73 @@
+"""What is read from the installed openai-whisper without importing it: filters and tokenizer.
+
+Importing the `whisper` package imports torch, which takes seconds and which `full-max` never does.
+So its files are found by location: the mel filter bank, a data file, and `tokenizer.py`, which
+needs only tiktoken. Nothing here is interpreted; `mel`, `tokenizer` and `languages` do that.
+"""
+
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from threading import RLock
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from weights.errors import MaxWhisperError
+
+_TOKENIZER_NAME = "maxwhisper_cli._whisper_tokenizer"
+_LOADING = RLock()
+
+
+def whisper_package_folder() -> Path:
+    """Return the folder of the installed openai-whisper, found without importing it.
+
+    Raises:
+        MaxWhisperError: It is not installed, or another package of that name is.
+    """
+    spec = importlib.util.find_spec("whisper")
+    folder = Path(next(iter((spec and spec.submodule_search_locations) or ()), ""))
+    if not (folder / "assets" / "mel_filters.npz").is_file():
+        raise MaxWhisperError(
+            "The package openai-whisper is missing (or another one is called 'whisper'): "
+            "install it with 'pip install openai-whisper'."
+        )
+    return folder
+
+
+@cache
+def mel_filters(n_mels: int) -> npt.NDArray[np.float32]:
+    """Return the filter bank that turns a power spectrum into mel bands, read-only.
+
+    Args:
+        n_mels: 80, or 128 from large-v3 on.
+
+    Returns:
+        `[n_mels, 201]`.
+    """
+    with np.load(whisper_package_folder() / "assets" / "mel_filters.npz") as banks:
+        filters: npt.NDArray[np.float32] = banks[f"mel_{n_mels}"]
+    filters.setflags(write=False)
+    return filters
+
+
+def tokenizer_module() -> ModuleType:
+    """Return openai-whisper's tokenizer module, loaded once under a private name."""
+    with _LOADING:
+        if _TOKENIZER_NAME in sys.modules:
+            return sys.modules[_TOKENIZER_NAME]
+        path = whisper_package_folder() / "tokenizer.py"
+        spec = importlib.util.spec_from_file_location(_TOKENIZER_NAME, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        # Its dataclass looks its own module up while the class is made.
+        sys.modules[_TOKENIZER_NAME] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[_TOKENIZER_NAME]
+            raise
+        return module
