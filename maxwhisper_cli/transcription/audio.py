@@ -1,0 +1,232 @@
+"""Any recording as mono float32 samples at 16 kHz, in blocks, with bounded memory.
+
+| given | answer |
+| --- | --- |
+| a missing file, a folder, no permission, 0 bytes | AudioError |
+| text, an image, random bytes, a playlist; a video without sound | AudioError |
+| a channel that is not there | AudioError, with how many there are |
+| a wrong extension | read by content; the extension counts only for headerless formats |
+| a header and no samples | no blocks, and a warning: the transcript is empty |
+| silence, 10 ms | read like anything else |
+| cut off or damaged | what can be decoded, and a warning |
+| NaN, Inf or absurd sample values | silence in their place, and a warning with the first second |
+| beyond full scale (float) | kept: Whisper's log scale does not clip |
+
+Broken samples do not stop the reading, because the rest of a long recording is worth having; they
+never pass unmentioned. A 16 kHz mono 16-bit wav gives exactly what openai-whisper's loader gives.
+Formats are decoded in `audio_decode`; what is heard is for the model to say.
+"""
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryFile
+from typing import IO, Final, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import soxr
+
+from maxwhisper_cli.transcription.audio_decode import AudioError, DecodedStream, decode
+
+__all__ = ["SAMPLE_RATE", "Audio", "AudioError", "AudioSource", "Channel", "open_audio"]
+
+SAMPLE_RATE: Final = 16000
+
+Float32 = npt.NDArray[np.float32]
+Channel = Literal["mix", "left", "right"] | int
+"""The mean of all channels, or one of them; numbers count from 1, so left is 1 and right is 2."""
+AudioSource = str | Path | IO[bytes] | npt.NDArray[np.floating]
+"""A path, `"-"` for standard input, a binary file object, or mono samples at 16 kHz."""
+
+_BLOCK_SAMPLES = 65536
+_ABSURD = 1e12  # its square, summed over a frame, is still a float32
+
+
+class Audio:
+    """Sound being read: iterate once over its blocks; a context manager."""
+
+    name: str
+    """What messages call it."""
+    seconds: float | None
+    """Length as announced, before anything is read; None where the source announces none."""
+    sample_rate: int
+    """As stored; the blocks are at 16 kHz."""
+    n_channels: int
+    """As stored; the blocks are mono."""
+    warnings: list[str]
+    """What was missing or damaged; complete once the last block is read."""
+
+    def __init__(
+        self,
+        name: str,
+        stream: DecodedStream,
+        channel: Channel,
+        *,
+        warnings: list[str],
+        resources: ExitStack,
+    ) -> None:
+        self.name = name
+        self.seconds = stream.seconds
+        self.sample_rate = stream.sample_rate
+        self.n_channels = stream.n_channels
+        self.warnings = warnings
+        self._channel_index = _channel_index(channel, stream.n_channels, name)
+        self._stream = stream
+        self._resources = resources
+
+    def __iter__(self) -> Iterator[Float32]:
+        """Yield `[n_samples]` blocks at 16 kHz, each at most a few seconds long.
+
+        Raises:
+            AudioError: The samples cannot be brought to 16 kHz.
+        """
+        if self.sample_rate == SAMPLE_RATE:
+            yield from self._mono()
+            return
+        try:
+            resampler = soxr.ResampleStream(self.sample_rate, SAMPLE_RATE, 1, quality="HQ")
+        except (RuntimeError, ValueError) as error:
+            raise AudioError(
+                f"{self.name} has a sample rate of {self.sample_rate} Hz, which cannot be "
+                f"brought to {SAMPLE_RATE} Hz: {error}"
+            ) from error
+        for block in self._mono():
+            yield resampler.resample_chunk(block)
+        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+
+    def read(self) -> Float32:
+        """Return all of it, `[n_samples]` at 16 kHz."""
+        return np.concatenate([np.empty(0, np.float32), *self])
+
+    def close(self) -> None:
+        """Close what `open_audio` opened; a caller's file object stays open."""
+        self._resources.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _mono(self) -> Iterator[Float32]:
+        n_read = n_broken = 0
+        first_broken = 0.0
+        for block in _joined(self._stream.blocks):
+            broken = ~(np.abs(block) < _ABSURD)  # true for NaN as well
+            if broken.any():
+                if not n_broken:
+                    first_broken = (n_read + broken.any(axis=1).argmax()) / self.sample_rate
+                n_broken += int(broken.sum())
+                block[broken] = 0.0
+            n_read += len(block)
+            if self._channel_index is None:
+                yield block.mean(axis=1, dtype=np.float32)
+            else:
+                yield np.ascontiguousarray(block[:, self._channel_index])
+        if n_broken:
+            self.warnings.append(
+                f"{self.name}: samples that are not numbers or far out of range, the first "
+                f"at {first_broken:.2f} s: {n_broken:,}; they were replaced by silence."
+            )
+        if not n_read:
+            self.warnings.append(f"{self.name} holds no sound: its length is zero.")
+
+
+def open_audio(source: AudioSource, channel: Channel = "mix") -> Audio:
+    """Open a recording; errors of opening come at once, those of reading while iterating.
+
+    Args:
+        source: A path, `"-"` for standard input, a binary file object (copied to a temporary file
+            if it cannot seek), or an array of mono samples at 16 kHz.
+        channel: `"mix"`, `"left"`, `"right"` or a number from 1 on.
+
+    Raises:
+        AudioError: It cannot be heard; the module's table says when.
+    """
+    warnings: list[str] = []
+    with ExitStack() as resources:
+        if isinstance(source, np.ndarray):
+            name, stream = "the array", _from_array(source)
+        else:
+            name, file = _open_source(source, resources)
+            stream = decode(file, name, warnings.append)
+            resources.callback(stream.close)
+        return Audio(name, stream, channel, warnings=warnings, resources=resources.pop_all())
+
+
+def _open_source(source: str | Path | IO[bytes], resources: ExitStack) -> tuple[str, IO[bytes]]:
+    if isinstance(source, str | Path):
+        if str(source) == "-":
+            name, file = "standard input", sys.stdin.buffer
+        else:
+            name = str(source)
+            file = resources.enter_context(_open_path(Path(source)))
+    else:
+        name, file = str(getattr(source, "name", "the stream")), source
+    if isinstance(file, io.TextIOBase):
+        raise AudioError(f"{name} is open as text: open it in binary mode.")
+    if file.seekable():
+        file.seek(0)
+        return name, file
+    copy = resources.enter_context(TemporaryFile())  # noqa: SIM115 - entered here
+    copyfileobj(file, copy, 2**20)
+    copy.seek(0)
+    return name, copy
+
+
+def _open_path(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise AudioError(f"{path} does not exist: check its name and folder.") from error
+    except IsADirectoryError as error:
+        raise AudioError(f"{path} is a folder: name the files in it.") from error
+    except PermissionError as error:
+        raise AudioError(f"{path} may not be read: change its permissions.") from error
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{path} cannot be opened: {error}") from error
+
+
+def _from_array(samples: npt.NDArray[np.floating]) -> DecodedStream:
+    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(
+            f"An array of shape {samples.shape} and type {samples.dtype} is not mono sound: "
+            "give floats from -1 to 1 at 16 kHz, in one dimension."
+        )
+    blocks = (
+        samples[start : start + _BLOCK_SAMPLES, np.newaxis].astype(np.float32)
+        for start in range(0, len(samples), _BLOCK_SAMPLES)
+    )
+    return DecodedStream(SAMPLE_RATE, 1, len(samples) / SAMPLE_RATE, blocks, lambda: None)
+
+
+def _channel_index(channel: Channel, n_channels: int, name: str) -> int | None:
+    """Return the column to take, or None for the mean of all."""
+    if channel == "mix":
+        return 0 if n_channels == 1 else None
+    number = {"left": 1, "right": 2}.get(channel) if isinstance(channel, str) else channel
+    if number is None or not 1 <= number <= n_channels:
+        count = "1 channel" if n_channels == 1 else f"{n_channels} channels"
+        raise AudioError(
+            f"{name} has {count}, and no channel {channel!r}: "
+            f"choose 'mix' or a number from 1 to {n_channels}."
+        )
+    return number - 1
+
+
+def _joined(blocks: Iterator[Float32]) -> Iterator[Float32]:
+    """Join short blocks, so that the steps after this one cost little for each."""
+    waiting: list[Float32] = []
+    n_waiting = 0
+    for block in blocks:
+        waiting.append(block)
+        n_waiting += len(block)
+        if n_waiting >= _BLOCK_SAMPLES:
+            yield np.concatenate(waiting)
+            waiting, n_waiting = [], 0
+    if waiting:
+        yield np.concatenate(waiting)

@@ -1,0 +1,223 @@
+"""Decoding of audio and video files: samples as stored, whatever the format.
+
+libsndfile (through soundfile) reads what it knows by content; FFmpeg's libraries (inside PyAV)
+read the rest, video files and headerless formats by extension included, and MP3, where they decode
+as openai-whisper does and libsndfile writes to the terminal. No program is run. Rate, channels and
+damage in the samples are left as they are: `audio` deals with those.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soundfile
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from weights.errors import MaxWhisperError
+
+Float32 = npt.NDArray[np.float32]
+Warn = Callable[[str], None]
+
+# One FLAC block: reading stops at damage, and what was read of the same piece is lost with it.
+_SOUNDFILE_FRAMES: Final = 4096
+_HEADERLESS: Final = frozenset({"g722", "g726", "g726le", "mulaw", "alaw", "gsm", "sln"})
+
+
+class AudioError(MaxWhisperError):
+    """A file, stream or array cannot be heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedStream:
+    """Samples on their way out of a file."""
+
+    sample_rate: int
+    n_channels: int
+    seconds: float | None
+    """The length that the file announces; None where it announces none."""
+    blocks: Iterator[Float32]
+    """`[n_samples, n_channels]` each, full scale being -1 to 1."""
+    close: Callable[[], None]
+
+
+def decode(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
+    """Open a seekable binary file as sound.
+
+    Args:
+        file: Positioned at its start; stays open when the stream is closed.
+        name: What to call it in messages; its extension decides where the content has no header.
+        warn: Takes a message about sound that is missing or damaged.
+
+    Raises:
+        AudioError: It is no audio or video that can be read, or has no sound.
+    """
+    head = file.read(4)
+    file.seek(0)
+    if not head:
+        raise AudioError(f"{name} is empty (0 bytes): check that it was saved or copied fully.")
+    is_mpeg = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
+    # soundfile takes the extension .raw as an order to ask for a sample rate.
+    if not is_mpeg and Path(name).suffix.lower() != ".raw":
+        try:
+            sound = soundfile.SoundFile(file)
+        except soundfile.LibsndfileError:
+            file.seek(0)
+        else:
+            return _from_soundfile(sound, name, warn)
+    return _from_container(_open_container(file, name), name, warn)
+
+
+def _from_soundfile(sound: soundfile.SoundFile, name: str, warn: Warn) -> DecodedStream:
+    # libsndfile corrects the length in silence, but notes it; pipes announce an endless length.
+    for announced, present in re.findall(
+        r"(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", sound.extra_info
+    ):
+        if int(present) < int(announced) < 0x7FFF0000:
+            warn(
+                f"{name} is cut off: {int(present):,} of {int(announced):,} bytes of sound "
+                f"are there, up to {sound.frames / sound.samplerate:.1f} s."
+            )
+    seconds = sound.frames / sound.samplerate
+    return DecodedStream(
+        sound.samplerate, sound.channels, seconds, _soundfile_blocks(sound, name, warn), sound.close
+    )
+
+
+def _soundfile_blocks(sound: soundfile.SoundFile, name: str, warn: Warn) -> Iterator[Float32]:
+    n_read = 0
+    damage = "it ends there"
+    try:
+        while len(block := sound.read(_SOUNDFILE_FRAMES, dtype="float32", always_2d=True)):
+            n_read += len(block)
+            yield block
+    except soundfile.LibsndfileError as error:
+        damage = str(error).strip(" .") or "damaged data"
+    if n_read < sound.frames:
+        warn(
+            f"{name} could be read up to {n_read / sound.samplerate:.1f} s of "
+            f"{sound.frames / sound.samplerate:.1f} s: {damage}."
+        )
+
+
+def _open_container(file: IO[bytes], name: str) -> InputContainer:
+    # No protocol is allowed: a playlist then cannot open what it names, a file or an address.
+    options = {"protocol_whitelist": "none"}
+    try:
+        container = av.open(file, "r", metadata_errors="replace", options=options)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise AudioError(
+            f"{name} is not audio or video that can be read: it is something else, "
+            "it is damaged, or its end is missing."
+        ) from error
+    try:
+        _check_container(container, file, name)
+    except BaseException:
+        container.close()
+        raise
+    return container
+
+
+def _check_container(container: InputContainer, file: IO[bytes], name: str) -> None:
+    if not container.streams.audio:
+        kind = "only video" if container.streams.video else "only text or data"
+        raise AudioError(f"{name} has no sound: {kind}.")
+    if container.format.name in _HEADERLESS:
+        position = file.tell()
+        file.seek(0)
+        sample = file.read(4096)
+        file.seek(position)
+        if sample.isascii() and b"\0" not in sample:
+            raise AudioError(f"{name} is text, not audio, whatever its extension says.")
+
+
+def _from_container(container: InputContainer, name: str, warn: Warn) -> DecodedStream:
+    stream = container.streams.best("audio")
+    assert isinstance(stream, AudioStream)
+    seconds = None
+    if stream.duration is not None and stream.time_base is not None:
+        seconds = float(stream.duration * stream.time_base)
+    elif container.duration is not None:
+        seconds = container.duration / av.time_base
+    frames = _frames(container, stream, name, warn)
+    try:
+        # The first frame knows the rate: in HE-AAC the header gives half of it.
+        first = _first_frame(frames, name)
+    except BaseException:
+        container.close()
+        raise
+    rate, n_channels = first.sample_rate, first.layout.nb_channels
+
+    def blocks() -> Iterator[Float32]:
+        n_read = 0
+        for block in _converted(first, frames):
+            n_read += len(block)
+            yield block
+        read_seconds = n_read / rate
+        if seconds is not None and seconds - read_seconds > max(0.5, 0.05 * seconds):
+            warn(
+                f"{name} may be cut off: it announces {seconds:.1f} s, "
+                f"{read_seconds:.1f} s could be read."
+            )
+
+    return DecodedStream(rate, n_channels, seconds, blocks(), container.close)
+
+
+def _first_frame(frames: Iterator[AudioFrame], name: str) -> AudioFrame:
+    for frame in frames:
+        return frame
+    raise AudioError(f"{name} has a sound track of which nothing can be decoded.")
+
+
+def _frames(
+    container: InputContainer, stream: AudioStream, name: str, warn: Warn
+) -> Iterator[AudioFrame]:
+    n_damaged = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+            decoded = packet.decode()
+        except StopIteration:
+            break
+        except av.InvalidDataError:
+            n_damaged += 1
+            continue
+        except av.FFmpegError as error:
+            warn(f"{name} could not be read to its end: {error.strerror}.")
+            break
+        for frame in decoded:
+            if isinstance(frame, AudioFrame) and frame.samples:
+                yield frame
+    if n_damaged:
+        warn(f"{name} is damaged; pieces of its sound that were left out: {n_damaged}.")
+
+
+def _converted(first: AudioFrame, others: Iterator[AudioFrame]) -> Iterator[Float32]:
+    """Give every frame the first one's rate and channels, as 32-bit floats."""
+    rate, layout, n_channels = first.sample_rate, first.layout.name, first.layout.nb_channels
+    setup = None
+    converter = AudioResampler("flt", layout, rate)
+    frame: AudioFrame | None = first
+    while frame is not None:
+        frame.pts = None
+        wanted = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if setup not in (None, wanted):  # a recording may change its format midway
+            yield from _arrays(converter.resample(None), n_channels)
+            converter = AudioResampler("flt", layout, rate)
+        setup = wanted
+        yield from _arrays(converter.resample(frame), n_channels)
+        frame = next(others, None)
+    yield from _arrays(converter.resample(None), n_channels)
+
+
+def _arrays(frames: list[AudioFrame], n_channels: int) -> Iterator[Float32]:
+    for frame in frames:
+        yield frame.to_ndarray().reshape(-1, n_channels).astype(np.float32, copy=False)
