@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from weights.dims import ModelDimensions
 
-Array = npt.NDArray[np.generic[Any]]
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +17,15 @@ class Checkpoint:
     """Whisper weights under OpenAI's names, checked for completeness and shape.
 
     Arrays keep the file's dtype (fp16 stays fp16); an implementation converts what it needs.
-    They are read-only and may be mapped from the file, so reading one costs no copy.
+    They are read-only and may be mapped from the file, so reading one costs no copy. A mapped array
+    may be unaligned: NumPy copies such an array correctly, a bare pointer to it is not usable.
     """
 
     dims: ModelDimensions
     tensors: Mapping[str, Array]
     """`{"encoder.conv1.weight": array, ...}`, in openai-whisper's naming and shapes."""
     alignment_heads: tuple[tuple[int, int], ...]
-    """(decoder layer, head) pairs whose cross-attention follows time; upstream's default (all heads
-    of the upper half of the layers) where the model is not a named one."""
+    """(decoder layer, head) pairs whose cross-attention follows time: see `weights.assembly`."""
     source: Path
     model_name: str | None = None
-    """`tiny.en`, ...: set where the tensors are those of a named model, whatever the file is called."""
+    """`tiny.en`, ...: set where the tensors are a named model's, whatever the file is called."""

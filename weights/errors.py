@@ -4,11 +4,11 @@ Every mistake a user can make ends in one of these; anything else is a bug and s
 
     MaxWhisperError
     ├── WeightsError                    (here) a file cannot be read as Whisper weights
-    │   └── ModelNotFoundError          (here) a model name resolves to nothing, or may not be fetched
-    ├── ImplementationUnavailableError  (implementations.errors) it cannot run here: missing package or device
+    │   └── ModelNotFoundError          (here) a model name is not here and cannot be fetched
+    ├── ImplementationUnavailableError  (implementations.errors) a package or device is missing
     ├── ImplementationFailedError       (implementations.errors) it can run here, and did not
     ├── AudioError                      (maxwhisper_cli.transcription.audio) a file cannot be heard
-    ├── OptionsError                    (maxwhisper_cli.transcription.options) options contradict each other
+    ├── OptionsError                    (maxwhisper_cli.transcription.options) options conflict
     └── OutputError                     (maxwhisper_cli.writers.base) an output cannot be written
 """
 

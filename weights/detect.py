@@ -1,0 +1,81 @@
+"""Tells a weights file's format by its first bytes, and reads it.
+
+The file's name is not looked at; in a folder, the names that each format uses are.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from weights import ctranslate2, huggingface, openai_pt
+from weights.checkpoint import Checkpoint
+from weights.errors import WeightsError
+from weights.mapped_file import MappedFile
+
+_N_HEAD_BYTES = 64
+_CTRANSLATE2_HEAD = re.compile(rb"[\x01-\x0f]\0\0\0..\w+Spec\0", re.DOTALL)
+"""A small version number, then the length and name of a model specification."""
+_FOLDER_FILES = (
+    huggingface.FILE_NAME,
+    huggingface.INDEX_NAME,
+    ctranslate2.FILE_NAME,
+    "pytorch_model.bin",
+)
+
+_READERS: Mapping[str, Callable[[Path], Checkpoint]] = {
+    "PyTorch": openai_pt.read,
+    "CTranslate2": ctranslate2.read,
+    "Hugging Face": huggingface.read,
+}
+
+_FOREIGN: Mapping[bytes, str] = {
+    b"\x80\x02": "a PyTorch file of the kind before 1.6: load it with torch.load and save it again",
+    b"lmgg": "a whisper.cpp file; use OpenAI's, Hugging Face's or CTranslate2's",
+    b"GGUF": "a GGUF file; use OpenAI's, Hugging Face's or CTranslate2's",
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file it stands for (git lfs pull)",
+    b"<": "a web page, not weights; fetch the file itself",
+}
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read the Whisper weights at `path`, a file or a folder, whatever their format.
+
+    Raises:
+        WeightsError: there are none, or they are damaged, incomplete or of an unknown format.
+    """
+    file_path = _weights_file(path) if path.is_dir() else path
+    return _READERS[format_of(file_path)](file_path)
+
+
+def format_of(path: Path) -> str:
+    """`PyTorch`, `CTranslate2` or `Hugging Face`, by the first bytes of the file.
+
+    Raises:
+        WeightsError: it is none of them; the message says what it is instead, where that is known.
+    """
+    file = MappedFile(path)
+    head = file.bytes_at(0, min(_N_HEAD_BYTES, file.n_bytes))
+    if head.startswith(b"PK\x03\x04"):
+        return "PyTorch"
+    if _CTRANSLATE2_HEAD.match(head):
+        return "CTranslate2"
+    if head[8:9] == b"{" or head.lstrip().startswith(b"{"):
+        return "Hugging Face"
+    foreign = next((text for magic, text in _FOREIGN.items() if head.startswith(magic)), None)
+    raise WeightsError(
+        f"{path}: {foreign or 'not a weights file (OpenAI .pt, CTranslate2 or safetensors)'}"
+    )
+
+
+def _weights_file(folder: Path) -> Path:
+    for name in _FOLDER_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    candidates = sorted([*folder.glob("*.pt"), *folder.glob("*.safetensors")])
+    if len(candidates) == 1:
+        return candidates[0]
+    found = f"{len(candidates)} of them" if candidates else "none"
+    raise WeightsError(
+        f"{folder}: looked for {', '.join(_FOLDER_FILES)} or one .pt or .safetensors file, "
+        f"found {found}; name the file"
+    )

@@ -1,0 +1,109 @@
+"""Reader of Hugging Face's Whisper models: safetensors, in one file or several.
+
+Sizes come from the tensors; `config.json` and `generation_config.json` beside them only supply
+the numbers of heads and the alignment heads.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from weights.assembly import assemble, read_alignment_heads, read_json
+from weights.checkpoint import Array, Checkpoint
+from weights.errors import WeightsError
+from weights.mapped_file import BFLOAT16, MappedFile
+from weights.names import from_huggingface
+
+FILE_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+_DTYPES: Mapping[str, str] = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": BFLOAT16}
+_HEADER_OFFSET = 8
+_EMBEDDING, _PROJECTION = "decoder.token_embedding.weight", "proj_out.weight"
+
+
+def read(path: Path) -> Checkpoint:
+    """Read `path`: a safetensors file, the JSON index of several, or the folder with either.
+
+    Raises:
+        WeightsError: a file is damaged or missing, or the model is not a complete Whisper.
+    """
+    if path.is_dir():
+        path = path / (FILE_NAME if (path / FILE_NAME).is_file() else INDEX_NAME)
+    tensors: dict[str, Array] = {}
+    for shard in _shards(path):
+        tensors.update(_read_shard(shard))
+    config = read_json(path.parent / "config.json")
+    return assemble(
+        path,
+        to_canonical(path, tensors),
+        n_audio_head=_size(config, "encoder_attention_heads"),
+        n_text_head=_size(config, "decoder_attention_heads"),
+        alignment_heads=read_alignment_heads(path.parent / "generation_config.json"),
+    )
+
+
+def to_canonical(path: Path, tensors: Mapping[str, Array]) -> dict[str, Array]:
+    """Rename tensors of `path`; names that are canonical already stay.
+
+    The output projection is dropped where it repeats the token embedding, as Whisper's does.
+
+    Raises:
+        WeightsError: it does not repeat it, or two tensors get the same name.
+    """
+    renamed = {from_huggingface(name): array for name, array in tensors.items()}
+    if len(renamed) != len(tensors):
+        raise WeightsError(f"{path}: holds some tensors twice, under two names each")
+    projection = renamed.pop(_PROJECTION, None)
+    if projection is not None and not np.array_equal(projection, renamed.get(_EMBEDDING, ())):
+        raise WeightsError(f"{path}: {_PROJECTION} is not the token embedding, as in Whisper")
+    return renamed
+
+
+def _shards(path: Path) -> Iterable[Path]:
+    if MappedFile(path).data[_HEADER_OFFSET : _HEADER_OFFSET + 1] == b"{":
+        return [path]
+    index = read_json(path).get("weight_map")
+    if not isinstance(index, dict) or not index:
+        raise WeightsError(f"{path}: not an index of safetensors files; fetch or copy it again")
+    names = sorted({str(name) for name in index.values()})
+    outside = next((name for name in names if Path(name).name != name), None)
+    if outside is not None:
+        raise WeightsError(f"{path}: names {outside[:80]}, a file outside its folder")
+    return [path.parent / name for name in names]
+
+
+def _read_shard(path: Path) -> dict[str, Array]:
+    """The tensors of one file, mapped. The library checks the header; data fill the file's end."""
+    from safetensors import SafetensorError, safe_open
+
+    file = MappedFile(path)
+    try:
+        with safe_open(path, framework="numpy") as reader:
+            slices = {name: reader.get_slice(name) for name in reader.offset_keys()}
+            headers = {name: (part.get_dtype(), part.get_shape()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path}: truncated or damaged safetensors file ({error}); fetch or copy it again"
+        ) from error
+    tensors: dict[str, Array] = {}
+    n_data_bytes = 0
+    for name, (dtype, shape) in headers.items():
+        if dtype not in _DTYPES:
+            raise WeightsError(f"{path}: {name} holds {dtype} where float numbers should be")
+        n_data_bytes += _n_bytes(dtype, shape)
+    offset = file.n_bytes - n_data_bytes
+    for name, (dtype, shape) in headers.items():
+        tensors[name] = file.array(offset, _DTYPES[dtype], tuple(shape))
+        offset += _n_bytes(dtype, shape)
+    return tensors
+
+
+def _n_bytes(dtype: str, shape: list[int]) -> int:
+    itemsize = 2 if dtype == "BF16" else np.dtype(_DTYPES[dtype]).itemsize
+    return int(np.prod(shape, dtype=np.int64)) * itemsize
+
+
+def _size(config: Mapping[str, object], name: str) -> int | None:
+    value = config.get(name)
+    return value if isinstance(value, int) else None
