@@ -19,6 +19,6 @@ class CpuImplementation(TorchImplementation):
         """The processor, and nothing else."""
         if device not in (None, "cpu"):
             raise ImplementationUnavailableError(
-                f"implementation cpu does not run on {device}; leave --device out, or use --impl cuda"
+                f"implementation cpu does not run on {device}; drop --device or use --impl cuda"
             )
         return torch.device("cpu")

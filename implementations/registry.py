@@ -71,7 +71,7 @@ def entry(name: str) -> Entry:
 
 
 def unavailable_because(name: str) -> str | None:
-    """Why an implementation cannot run here, or None where it can, as far as can be told unloaded."""
+    """Why an implementation cannot run here; None where it can, as far as one sees unloaded."""
     chosen = entry(name)
     missing = [p for p in chosen.packages if importlib.util.find_spec(p) is None]
     if missing:
@@ -95,7 +95,7 @@ def implementation_class(name: str) -> type["Implementation"]:
 
 
 def _no_cuda_because() -> str | None:
-    """Why torch cannot use an NVIDIA GPU, judged by its version and the driver, not by importing it."""
+    """Why torch cannot use an NVIDIA GPU, judged by its version and the driver, unimported."""
     version = importlib.metadata.version("torch")
     if version.endswith("+cpu"):
         return f"torch {version} is built without CUDA; install a CUDA build of torch"

@@ -1,1 +1,45 @@
-"""Whisper transcription from the command line and from Python."""
+"""Maxwhisper: OpenAI's Whisper through interchangeable implementations.
+
+The Python API in one import; its parts are loaded on first use, so importing this costs nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.model import Model, load
+    from maxwhisper_cli.transcription.options import TranscribeOptions
+    from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
+    from weights.errors import MaxWhisperError
+
+__all__ = [
+    "MaxWhisperError",
+    "Model",
+    "Progress",
+    "Segment",
+    "TranscribeOptions",
+    "Transcript",
+    "load",
+]
+
+_HOMES = {
+    "MaxWhisperError": "weights.errors",
+    "Model": "maxwhisper_cli.model",
+    "Progress": "maxwhisper_cli.transcription.segments",
+    "Segment": "maxwhisper_cli.transcription.segments",
+    "TranscribeOptions": "maxwhisper_cli.transcription.options",
+    "Transcript": "maxwhisper_cli.transcription.segments",
+    "load": "maxwhisper_cli.model",
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (types are given above, for type checkers)
+    """Import what is asked for from where it lives (PEP 562)."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

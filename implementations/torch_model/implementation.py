@@ -70,9 +70,7 @@ class TorchImplementation(Implementation):
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
         with self._lock:
-            return Alignment(
-                *cross_attention(self._model, _tensor(audio_features), tokens, heads)
-            )
+            return Alignment(*cross_attention(self._model, _tensor(audio_features), tokens, heads))
 
 
 def _tensor(audio_features: AudioFeatures) -> torch.Tensor:

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 import torch
+from whisper.model import AudioEncoder, TextDecoder, Whisper
 from whisper.model import ModelDimensions as WhisperDimensions
-from whisper.model import Whisper
 
 from implementations.errors import ImplementationUnavailableError
 from weights.checkpoint import Array, Checkpoint
@@ -15,15 +15,14 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Whisper:
     """Openai-whisper's model with the checkpoint's weights, ready to run."""
-    with torch.device("meta"):
-        model = Whisper(WhisperDimensions(**dataclasses.asdict(checkpoint.dims)))
+    model = _EmptyWhisper(WhisperDimensions(**dataclasses.asdict(checkpoint.dims)))
     state = {
         name: _tensor(array).to(device, _parameter_dtype(name, array, dtype))
         for name, array in checkpoint.tensors.items()
     }
     model.load_state_dict(state, assign=True)
     _make_buffers(model, checkpoint, device)
-    return model.eval().requires_grad_(False)
+    return model.eval().requires_grad_(requires_grad=False)
 
 
 def choose_dtype(name: str | None, default: str) -> torch.dtype:
@@ -38,6 +37,32 @@ def choose_dtype(name: str | None, default: str) -> torch.dtype:
             f"the PyTorch model does not run in {name}; choose one of {', '.join(DTYPES)}"
         )
     return dtype
+
+
+class _EmptyWhisper(Whisper):
+    """Openai-whisper's model without random initial weights, which cost time and memory.
+
+    Its own constructor cannot run on the meta device, because it makes a sparse tensor.
+    """
+
+    def __init__(self, dims: WhisperDimensions) -> None:
+        torch.nn.Module.__init__(self)
+        self.dims = dims
+        with torch.device("meta"):
+            self.encoder = AudioEncoder(
+                dims.n_mels,
+                dims.n_audio_ctx,
+                dims.n_audio_state,
+                dims.n_audio_head,
+                dims.n_audio_layer,
+            )
+            self.decoder = TextDecoder(
+                dims.n_vocab,
+                dims.n_text_ctx,
+                dims.n_text_state,
+                dims.n_text_head,
+                dims.n_text_layer,
+            )
 
 
 def _parameter_dtype(name: str, array: Array, dtype: torch.dtype) -> torch.dtype:

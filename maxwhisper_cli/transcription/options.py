@@ -1,5 +1,6 @@
 """How to transcribe: openai-whisper's options with its command line's defaults."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -60,7 +61,7 @@ class TranscribeOptions:
     """Most tokens per window; None takes half of the decoder's positions."""
 
     clip_timestamps: tuple[float, ...] = (0.0,)
-    """start, end, start, end, ... in seconds; a last end that is missing is the end of the audio."""
+    """start, end, start, end, ... in seconds; a missing last end is the end of the audio."""
 
     def __post_init__(self) -> None:
         """Refuse contradictions.
@@ -69,6 +70,7 @@ class TranscribeOptions:
             OptionsError: what contradicts what.
         """
         self._check_search()
+        self._check_patience()
         self._check_clips()
         if self.sample_len is not None and self.sample_len < 1:
             raise OptionsError("sample_len must be at least 1")
@@ -82,19 +84,22 @@ class TranscribeOptions:
             count = getattr(self, name)
             if count is not None and not 1 <= count <= 100:
                 raise OptionsError(f"{name} must be from 1 to 100")
-        if self.patience is not None:
-            if self.beam_size is None:
-                raise OptionsError("patience needs a beam_size")
-            if not math.isfinite(self.patience) or round(self.beam_size * self.patience) < 1:
-                raise OptionsError("patience leaves no hypothesis: beam_size * patience is below 1")
         if self.length_penalty is not None and not 0 <= self.length_penalty <= 1:
             raise OptionsError("length_penalty must be from 0 to 1")
         if self.seed < 0:
             raise OptionsError("seed must be 0 or more")
 
+    def _check_patience(self) -> None:
+        if self.patience is None:
+            return
+        if self.beam_size is None:
+            raise OptionsError("patience needs a beam_size")
+        if not math.isfinite(self.patience) or round(self.beam_size * self.patience) < 1:
+            raise OptionsError("patience leaves no hypothesis: beam_size * patience is below 1")
+
     def _check_clips(self) -> None:
         clips = self.clip_timestamps
         if any(not math.isfinite(at) or at < 0 for at in clips):
             raise OptionsError("clip_timestamps must be seconds from 0 on")
-        if any(later < earlier for earlier, later in zip(clips, clips[1:], strict=False)):
+        if any(later < earlier for earlier, later in itertools.pairwise(clips)):
             raise OptionsError("clip_timestamps must not go back in time")

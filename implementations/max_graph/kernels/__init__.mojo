@@ -1,0 +1,3 @@
+from .attention import *
+from .linear import *
+from .rows import *

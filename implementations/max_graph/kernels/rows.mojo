@@ -1,0 +1,151 @@
+"""What works row by row: layer norm, token embedding, choosing rows, and padding frames."""
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.algorithm import sync_parallelize
+from max.gpu.host import DeviceContext
+from std.math import ceildiv, sqrt
+from std.memory import Pointer
+from std.sys.info import num_physical_cores
+from .tile import F32, PANEL, WIDTH, Floats, Vector
+
+comptime SERIAL_ROWS = 32
+
+
+@no_inline
+def normalise(into: Floats, x: Floats, weight: Floats, bias: Floats, n_rows: Int, n_state: Int) raises:
+    """Layer norm of each row, epsilon 1e-5 as in torch."""
+
+    def block(start: Int, stop: Int) {var into, var x, var weight, var bias, var n_state}:
+        var whole = n_state // WIDTH * WIDTH
+        for row in range(start, stop):
+            var at = x.unsafe_offset(row * n_state)
+            var sums = Vector(0)
+            for j in range(0, whole, WIDTH):
+                sums += at.unsafe_load[width=WIDTH](j)
+            var total = sums.reduce_add()
+            for j in range(whole, n_state):
+                total += at.unsafe_load(j)
+            var mean = total / Float32(n_state)
+            var squares = Vector(0)
+            for j in range(0, whole, WIDTH):
+                var d = at.unsafe_load[width=WIDTH](j) - mean
+                squares += d * d
+            var spread = squares.reduce_add()
+            for j in range(whole, n_state):
+                spread += (at.unsafe_load(j) - mean) ** 2
+            var scale = 1 / sqrt(spread / Float32(n_state) + 1e-5)
+            var y_row = into.unsafe_offset(row * n_state)
+            for j in range(0, whole, WIDTH):
+                var y = (at.unsafe_load[width=WIDTH](j) - mean) * scale
+                y_row.unsafe_store(
+                    j, y * weight.unsafe_load[width=WIDTH](j) + bias.unsafe_load[width=WIDTH](j)
+                )
+            for j in range(whole, n_state):
+                var y = (at.unsafe_load(j) - mean) * scale
+                y_row.unsafe_store(j, y * weight.unsafe_load(j) + bias.unsafe_load(j))
+
+    if n_rows <= SERIAL_ROWS:
+        return block(0, n_rows)
+    var n_tasks = 2 * num_physical_cores()
+
+    def task(t: Int) {var block, var n_rows, var n_tasks}:
+        block(t * n_rows // n_tasks, (t + 1) * n_rows // n_tasks)
+
+    sync_parallelize(task, n_tasks)
+
+
+@extensibility.register("whisper_layer_norm")
+struct LayerNorm:
+    @staticmethod
+    def execute[
+        target: StaticString
+    ](
+        output: OutputTensor[dtype=F32, rank=3, ...],
+        x: InputTensor[dtype=F32, rank=3, ...],
+        weight: InputTensor[dtype=F32, rank=1, ...],
+        bias: InputTensor[dtype=F32, rank=1, ...],
+        ctx: DeviceContext,
+    ) raises:
+        normalise(
+            rebind[Floats](output.unsafe_ptr()),
+            rebind[Floats](x.unsafe_ptr()),
+            rebind[Floats](weight.unsafe_ptr()),
+            rebind[Floats](bias.unsafe_ptr()),
+            x.dim_size(0) * x.dim_size(1),
+            x.dim_size(2),
+        )
+
+
+@extensibility.register("whisper_embed_tokens")
+struct EmbedTokens:
+    @staticmethod
+    def execute[
+        target: StaticString
+    ](
+        output: OutputTensor[dtype=F32, rank=3, ...],
+        tokens: InputTensor[dtype=DType.int32, rank=2, ...],
+        offset: InputTensor[dtype=DType.int32, rank=1, ...],
+        embedding: InputTensor[rank=3, ...],
+        positional: InputTensor[dtype=F32, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """Reads each token's column of the panelled embedding and adds its position's vector."""
+        var n_new = tokens.dim_size(1)
+        var n_state = output.dim_size(2)
+        var into = rebind[Floats](output.unsafe_ptr())
+        var panels = embedding.unsafe_ptr()
+        var positions = positional.unsafe_ptr()
+        for row in range(output.dim_size(0) * n_new):
+            var token = Int(tokens[row // n_new, row % n_new])
+            var column = panels.unsafe_offset(token // PANEL * PANEL * n_state + token % PANEL)
+            var position = positions.unsafe_offset((Int(offset[0]) + row % n_new) * n_state)
+            for j in range(n_state):
+                var x = column.unsafe_load(j * PANEL).cast[F32]()
+                into.unsafe_store(row * n_state + j, x + position.unsafe_load(j))
+
+
+@extensibility.register("whisper_select_rows")
+struct SelectRows:
+    @staticmethod
+    def execute[
+        target: StaticString
+    ](
+        output: OutputTensor[dtype=F32, rank=3, ...],
+        x: InputTensor[dtype=F32, rank=3, ...],
+        rows: InputTensor[dtype=DType.int32, rank=1, ...],
+        ctx: DeviceContext,
+    ) raises:
+        var n_state = x.dim_size(2)
+        var into = rebind[Floats](output.unsafe_ptr())
+        var source = x.unsafe_ptr()
+        for i in range(rows.dim_size(0)):
+            for j in range(n_state):
+                into.unsafe_store(i * n_state + j, source.unsafe_load(Int(rows[i]) * n_state + j))
+
+
+@extensibility.register("whisper_pad_mel")
+struct PadMel:
+    @staticmethod
+    def execute[
+        target: StaticString
+    ](
+        output: OutputTensor[dtype=F32, rank=3, ...],
+        mel: InputTensor[dtype=F32, rank=3, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """Turns [n_batch, n_mels, n_frames] to [n_batch, n_frames + 2, n_mels], first and last frame zero."""
+        var n_mels = mel.dim_size(1)
+        var n_frames = mel.dim_size(2)
+        var into = rebind[Floats](output.unsafe_ptr())
+        var source = mel.unsafe_ptr()
+        for batch in range(mel.dim_size(0)):
+            var out = into.unsafe_offset(batch * (n_frames + 2) * n_mels)
+            for m in range(n_mels):
+                out.unsafe_store(m, Float32(0))
+                out.unsafe_store((n_frames + 1) * n_mels + m, Float32(0))
+            for t in range(n_frames):
+                for m in range(n_mels):
+                    out.unsafe_store(
+                        (t + 1) * n_mels + m,
+                        source.unsafe_load((batch * n_mels + m) * n_frames + t),
+                    )

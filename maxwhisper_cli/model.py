@@ -1,0 +1,137 @@
+"""The Python API: load a model on an implementation once, transcribe many recordings with it.
+
+with maxwhisper_cli.load("tiny.en", impl="cpu") as model:
+    print(model.transcribe("talk.mp3").text)
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from implementations import registry
+from implementations.base import CompileProgress, Implementation, LoadOptions
+from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
+from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun
+from maxwhisper_cli.transcription.mel import MelSpectrogram
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
+from weights.checkpoint import Checkpoint
+from weights.resolve import load as load_checkpoint
+
+_DEFAULTS = TranscribeOptions()
+
+
+class Model:
+    """A loaded model; a context manager, and safe to share between threads."""
+
+    def __init__(self, implementation: Implementation, checkpoint: Checkpoint) -> None:
+        self.implementation = implementation
+        self.checkpoint = checkpoint
+
+    def transcribe(
+        self,
+        audio: AudioSource,
+        options: TranscribeOptions = _DEFAULTS,
+        *,
+        channel: Channel = "mix",
+        on_segment: OnSegment | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Transcript:
+        """Transcribe a whole recording.
+
+        Args:
+            audio: A path, `-` for standard input, an open binary file, or float32 mono samples at
+                16 kHz.
+            options: How to transcribe.
+            channel: Which channel to hear, or `mix` for their mean.
+            on_segment: Called for each segment as it is decoded.
+            on_progress: Called after each window; raise from it to stop.
+
+        Raises:
+            AudioError: the recording cannot be heard.
+            OptionsError: an option does not fit this model.
+        """
+        with open_audio(audio, channel) as opened, self._mel(opened) as mel:
+            run = TranscriptionRun(self.implementation, mel, options)
+            for part in run.parts():
+                _report(part, on_segment, on_progress)
+            return replace(run.transcript, warnings=tuple(opened.warnings))
+
+    def stream(
+        self,
+        audio: AudioSource,
+        options: TranscribeOptions = _DEFAULTS,
+        *,
+        channel: Channel = "mix",
+        on_progress: OnProgress | None = None,
+    ) -> Iterator[Segment]:
+        """Yield a recording's segments as they are decoded; as `transcribe` otherwise."""
+        with open_audio(audio, channel) as opened, self._mel(opened) as mel:
+            for part in TranscriptionRun(self.implementation, mel, options).parts():
+                _report(part, None, on_progress)
+                yield from part.segments
+
+    def close(self) -> None:
+        """Free the device's memory."""
+        self.implementation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _mel(self, audio: Audio) -> MelSpectrogram:
+        return MelSpectrogram(audio, self.implementation.dims.n_mels)
+
+
+def load(  # noqa: PLR0913  (each is a keyword with a default)
+    model: str = "turbo",
+    impl: str = "cpu",
+    *,
+    device: str | None = None,
+    dtype: str | None = None,
+    n_threads: int = 0,
+    model_dir: Path | None = None,
+    offline: bool = False,
+    on_download: Callable[[int, int], None] | None = None,
+    on_compile: CompileProgress | None = None,
+) -> Model:
+    """Load a model by name or path onto an implementation.
+
+    Args:
+        model: A name such as `tiny.en`, or the path of a file or folder with weights.
+        impl: `cpu`, `cuda`, `hybrid` or `full-max`.
+        device: `cpu`, `cuda`, `cuda:1`; None leaves it to the implementation.
+        dtype: `float32`, `float16`, ...; None takes the implementation's default.
+        n_threads: CPU threads; 0 leaves the library's own default.
+        model_dir: Folder of weights to look in and to download to, instead of the cache.
+        offline: Never touch the network.
+        on_download: Told bytes done and bytes in all while weights are fetched.
+        on_compile: Told in words what is being compiled.
+
+    Raises:
+        ImplementationUnavailableError: it cannot run here.
+        WeightsError: no such model, or it cannot be read.
+    """
+    implementation_class = registry.implementation_class(impl)
+    checkpoint = load_checkpoint(model, model_dir=model_dir, offline=offline, progress=on_download)
+    options = LoadOptions(device, dtype, n_threads, on_compile)
+    return Model(implementation_class.load(checkpoint, options), checkpoint)
+
+
+def _report(
+    part: DecodedPart, on_segment: OnSegment | None, on_progress: OnProgress | None
+) -> None:
+    if on_segment is not None:
+        for segment in part.segments:
+            on_segment(segment)
+    if on_progress is not None:
+        on_progress(part.progress)

@@ -1,0 +1,87 @@
+"""Decode a window, again at higher temperatures where the text looks wrong.
+
+Source: `decode_with_fallback` of whisper/transcribe.py; section 4.5 of arXiv:2212.04356.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from implementations.base import AudioFeatures, Implementation
+from implementations.decoding.request import DecodedWindow
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.window_request import RequestBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class WindowText:
+    """The decoding of a window that was kept."""
+
+    tokens: tuple[int, ...]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+    def is_silence(self, options: TranscribeOptions) -> bool:
+        """Whether to take the window for silence and skip it."""
+        if options.no_speech_threshold is None:
+            return False
+        threshold = options.logprob_threshold
+        is_likely = threshold is not None and self.avg_logprob > threshold
+        return self.no_speech_prob > options.no_speech_threshold and not is_likely
+
+
+def compression_ratio(text: str) -> float:
+    """How much zlib shrinks the text; loops of repeated text shrink most."""
+    data = text.encode("utf-8")
+    return len(data) / len(zlib.compress(data))
+
+
+def decode_with_fallback(
+    implementation: Implementation,
+    audio_features: AudioFeatures,
+    builder: RequestBuilder,
+    previous_tokens: Sequence[int],
+    seek: int,
+) -> WindowText:
+    """Decode one window at each temperature in turn until the text passes the thresholds.
+
+    Where none passes, the last one is returned. Sampling is seeded by window and temperature, so a
+    window's text does not hang on how many were sampled before it.
+    """
+    options = builder.options
+    for index, temperature in enumerate(options.temperatures):
+        request = builder.build(previous_tokens, temperature, (options.seed, seek, index))
+        decoded = implementation.decode(audio_features, request)
+        result = _judge(decoded, temperature, builder)
+        if not _needs_fallback(result, options):
+            break
+    return result
+
+
+def _judge(decoded: DecodedWindow, temperature: float, builder: RequestBuilder) -> WindowText:
+    return WindowText(
+        tokens=decoded.tokens,
+        temperature=temperature,
+        avg_logprob=decoded.avg_logprob,
+        compression_ratio=compression_ratio(builder.tokenizer.decode(decoded.tokens).strip()),
+        no_speech_prob=decoded.no_speech_prob,
+    )
+
+
+def _needs_fallback(result: WindowText, options: TranscribeOptions) -> bool:
+    is_unlikely = (
+        options.logprob_threshold is not None and result.avg_logprob < options.logprob_threshold
+    )
+    if (
+        is_unlikely
+        and options.no_speech_threshold is not None
+        and result.no_speech_prob > options.no_speech_threshold
+    ):
+        return False  # silence: sampling would only invent text
+    is_repetitive = (
+        options.compression_ratio_threshold is not None
+        and result.compression_ratio > options.compression_ratio_threshold
+    )
+    return is_repetitive or is_unlikely

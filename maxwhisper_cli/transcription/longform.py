@@ -1,0 +1,153 @@
+"""The sequential algorithm over a whole recording: windows one after the other, led by timestamps.
+
+Source: `transcribe` of whisper/transcribe.py; section 3.8 of arXiv:2212.04356. A run yields its
+segments window by window; what they make up together is read from it afterwards.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from implementations.base import Implementation
+from maxwhisper_cli.transcription.fallback import WindowText, decode_with_fallback
+from maxwhisper_cli.transcription.language_id import DetectedLanguage, detect_language
+from maxwhisper_cli.transcription.mel import FRAMES_PER_SECOND, N_FRAMES, MelSpectrogram
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.prompt_history import PromptHistory
+from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
+from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_window
+from maxwhisper_cli.transcription.tokenizer import Tokenizer, get_tokenizer
+from maxwhisper_cli.transcription.window_request import RequestBuilder
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedPart:
+    """What a window added."""
+
+    segments: tuple[Segment, ...]
+    progress: Progress
+
+
+class TranscriptionRun:
+    """One recording on one implementation: iterate `parts` once, then ask for the `transcript`."""
+
+    def __init__(
+        self, implementation: Implementation, mel: MelSpectrogram, options: TranscribeOptions
+    ) -> None:
+        """Detect the language where none is given, and get ready.
+
+        Raises:
+            OptionsError: a prompt, prefix or token that this model cannot take.
+            LanguageError: this model does not know the language.
+        """
+        self._implementation = implementation
+        self._mel = mel
+        self._options = options
+        self._detected = self._detect_language()
+        dims = implementation.dims
+        self._language = self._detected.code if self._detected else "en"
+        if options.language is not None and dims.is_multilingual:
+            self._language = options.language
+        self._tokenizer = self._tokenizer_for(self._language)
+        self._builder = RequestBuilder.create(dims, options, self._tokenizer)
+        self._history = PromptHistory(options, self._tokenizer, dims.n_text_ctx)
+        self._segments: list[Segment] = []
+
+    def parts(self) -> Iterator[DecodedPart]:
+        """Decode window after window."""
+        for clip_start, clip_end in self._clips():
+            seek = clip_start
+            while seek < clip_end:
+                place = self._place(seek, clip_end)
+                segments, n_frames = self._decode_window(place)
+                self._segments.extend(segments)
+                seek += n_frames
+                yield DecodedPart(tuple(segments), self._progress(min(seek, clip_end)))
+
+    @property
+    def transcript(self) -> Transcript:
+        """The segments so far and their text."""
+        return Transcript(
+            text=self._history.text(),
+            segments=tuple(self._segments),
+            language=self._language,
+            language_probability=self._detected.probability if self._detected else None,
+            duration_seconds=self._mel.seconds,
+        )
+
+    def _decode_window(self, place: WindowPlace) -> tuple[list[Segment], int]:
+        """Decode one window; return its segments and by how many mel frames to go on."""
+        mel = self._mel.padded_window(place.seek, place.n_frames)
+        window = decode_with_fallback(
+            self._implementation,
+            self._implementation.encode(mel[None]),
+            self._builder,
+            self._history.prompt(),
+            place.seek,
+        )
+        if window.is_silence(self._options):
+            return [], place.n_frames
+        pieces, n_frames = split_window(window.tokens, place)
+        segments = [
+            self._segment(id_, piece, window, place.seek)
+            for id_, piece in enumerate(pieces, start=len(self._segments))
+        ]
+        tokens = (token for segment in segments for token in segment.tokens)
+        self._history.add(tokens, window.temperature)
+        return segments, n_frames
+
+    def _segment(self, id_: int, piece: Piece, window: WindowText, seek: int) -> Segment:
+        """A segment of a piece; one without length or text keeps its place but says nothing."""
+        tokenizer = self._tokenizer
+        text = tokenizer.decode([token for token in piece.tokens if token < tokenizer.eot])
+        is_empty = piece.start == piece.end or not text.strip()
+        return Segment(
+            id=id_,
+            seek=seek,
+            start=piece.start,
+            end=piece.end,
+            text="" if is_empty else text,
+            tokens=() if is_empty else piece.tokens,
+            temperature=window.temperature,
+            avg_logprob=window.avg_logprob,
+            compression_ratio=window.compression_ratio,
+            no_speech_prob=window.no_speech_prob,
+        )
+
+    def _clips(self) -> list[tuple[int, int]]:
+        """(first, past the last) mel frames of the clips to transcribe, within the recording."""
+        n_content = self._mel.n_content_frames
+        points = [round(at * FRAMES_PER_SECOND) for at in self._options.clip_timestamps or (0.0,)]
+        if len(points) % 2:
+            points.append(n_content)
+        return [
+            (start, min(end, n_content))
+            for start, end in zip(points[::2], points[1::2], strict=True)
+        ]
+
+    def _place(self, seek: int, clip_end: int) -> WindowPlace:
+        return WindowPlace(
+            seek=seek,
+            n_frames=min(N_FRAMES, clip_end - seek),
+            timestamp_begin=self._tokenizer.timestamp_begin,
+            n_audio_ctx=self._implementation.dims.n_audio_ctx,
+        )
+
+    def _progress(self, seek: int) -> Progress:
+        done = min(seek / FRAMES_PER_SECOND, self._mel.seconds)
+        return Progress(done, self._mel.seconds, self._language)
+
+    def _detect_language(self) -> DetectedLanguage | None:
+        """Listen to the first 30 s where the language is to be found out and there is a choice."""
+        if self._options.language is not None or not self._implementation.dims.is_multilingual:
+            return None
+        features = self._implementation.encode(self._mel.window(0, N_FRAMES)[None])
+        return detect_language(self._implementation, features, self._tokenizer_for(None))
+
+    def _tokenizer_for(self, language: str | None) -> Tokenizer:
+        dims = self._implementation.dims
+        return get_tokenizer(
+            dims.is_multilingual,
+            num_languages=dims.n_languages,
+            language=language,
+            task=self._options.task,
+        )

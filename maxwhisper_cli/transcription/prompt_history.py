@@ -1,0 +1,45 @@
+"""What has been said so far, as the prompt of the next window.
+
+Source: the handling of `all_tokens`, `prompt_reset_since` and `carry_initial_prompt` in
+whisper/transcribe.py.
+"""
+
+from collections.abc import Iterable
+
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.tokenizer import Tokenizer
+from maxwhisper_cli.transcription.window_request import encode_text
+
+_RESET_ABOVE_TEMPERATURE = 0.5
+
+
+class PromptHistory:
+    """Tokens of a transcription, and which of them the next window is shown."""
+
+    def __init__(self, options: TranscribeOptions, tokenizer: Tokenizer, n_text_ctx: int) -> None:
+        self._options = options
+        self._tokenizer = tokenizer
+        self._initial: tuple[int, ...] = ()
+        if options.initial_prompt is not None:
+            self._initial = encode_text(tokenizer, options.initial_prompt, "the initial prompt")
+        self._tokens = list(self._initial)
+        self._reset_since = 0
+        self._n_room = n_text_ctx // 2 - 1 - len(self._initial)
+
+    def prompt(self) -> list[int]:
+        """The tokens to show to the next window; the caller cuts them to the model's room."""
+        if not self._options.carry_initial_prompt:
+            return self._tokens[self._reset_since :]
+        recent = self._tokens[max(len(self._initial), self._reset_since) :]
+        return [*self._initial, *recent[-self._n_room :]]
+
+    def add(self, tokens: Iterable[int], temperature: float) -> None:
+        """Take in a window's tokens; hot text, or all where so asked, is not shown again."""
+        self._tokens.extend(tokens)
+        is_hot = temperature > _RESET_ABOVE_TEMPERATURE
+        if is_hot or not self._options.condition_on_previous_text:
+            self._reset_since = len(self._tokens)
+
+    def text(self) -> str:
+        """All text so far, the initial prompt left out."""
+        return self._tokenizer.decode(self._tokens[len(self._initial) :])

@@ -1,0 +1,135 @@
+"""Turn options, a prompt and a temperature into the decoding request of one window.
+
+Source: the set-up half of `DecodingTask` in whisper/decoding.py. Nothing is decoded here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from implementations.decoding.request import DecodeRequest, Search, TokenRules
+from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+from maxwhisper_cli.transcription.tokenizer import Tokenizer
+from weights.dims import ModelDimensions
+
+_WINDOW_SECONDS = 30
+
+
+def encode_text(tokenizer: Tokenizer, text: str, what: str) -> tuple[int, ...]:
+    """Tokens of a user's text, with the space in front that running text has.
+
+    Raises:
+        OptionsError: the text contains the spelling of a special token.
+    """
+    try:
+        return tuple(tokenizer.encode(" " + text.strip()))
+    except ValueError as error:
+        raise OptionsError(
+            f"{what} contains a special token of Whisper's, such as <|endoftext|>; leave it out"
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBuilder:
+    """Builds the requests of one transcription, in which only prompt and temperature vary."""
+
+    dims: ModelDimensions
+    options: TranscribeOptions
+    tokenizer: Tokenizer
+    rules: TokenRules
+    sot_sequence: tuple[int, ...]
+    """What follows the previous text: <|startoftranscript|>, language, task, prefix."""
+    max_new_tokens: int
+
+    @classmethod
+    def create(
+        cls, dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokenizer
+    ) -> "RequestBuilder":
+        """Work out what all windows share.
+
+        Raises:
+            OptionsError: a token or prefix that the model does not have room for.
+        """
+        max_new_tokens = options.sample_len or dims.n_text_ctx // 2
+        sot_sequence = tokenizer.sot_sequence
+        if options.without_timestamps:
+            sot_sequence = tokenizer.sot_sequence_including_notimestamps
+        if options.prefix:
+            prefix = encode_text(tokenizer, options.prefix, "the prefix")
+            # A slice from -0 keeps all, as upstream does with the default sample_len.
+            sot_sequence += prefix[-(dims.n_text_ctx // 2 - max_new_tokens) :]
+        if len(sot_sequence) >= dims.n_text_ctx // 2:
+            raise OptionsError(f"the prefix is too long: {len(sot_sequence)} tokens")
+        rules = _rules(dims, options, tokenizer)
+        return cls(dims, options, tokenizer, rules, sot_sequence, max_new_tokens)
+
+    def build(
+        self, previous_tokens: Sequence[int], temperature: float, seed: tuple[int, ...]
+    ) -> DecodeRequest:
+        """The request for a window that follows `previous_tokens`."""
+        prompt = self.sot_sequence
+        if previous_tokens:
+            n_kept = self.dims.n_text_ctx // 2 - 1
+            prompt = (self.tokenizer.sot_prev, *previous_tokens[-n_kept:], *prompt)
+        return DecodeRequest(
+            prompt=prompt,
+            sot_index=prompt.index(self.tokenizer.sot),
+            n_text_ctx=self.dims.n_text_ctx,
+            max_new_tokens=self.max_new_tokens,
+            rules=self.rules,
+            search=self._search(temperature, seed),
+        )
+
+    def _search(self, temperature: float, seed: tuple[int, ...]) -> Search:
+        options = self.options
+        is_beam_search = temperature == 0 and options.beam_size is not None
+        n_group = (options.beam_size if temperature == 0 else options.best_of) or 1
+        return Search(
+            temperature=temperature,
+            n_group=n_group,
+            is_beam_search=is_beam_search,
+            patience=options.patience or 1.0,
+            length_penalty=options.length_penalty,
+            seed=seed,
+        )
+
+
+def _rules(dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokenizer) -> TokenRules:
+    suppressed = _suppressed(dims, options, tokenizer)
+    if not options.without_timestamps:
+        suppressed.add(tokenizer.no_timestamps)
+    first = {*tokenizer.encode(" "), tokenizer.eot} if options.suppress_blank else set()
+    latest = None
+    if options.max_initial_timestamp:
+        latest = round(options.max_initial_timestamp / (_WINDOW_SECONDS / dims.n_audio_ctx))
+    return TokenRules(
+        eot=tokenizer.eot,
+        timestamp_begin=tokenizer.timestamp_begin,
+        no_speech=tokenizer.no_speech,
+        suppressed=tuple(sorted(suppressed)),
+        suppressed_first=tuple(sorted(first)),
+        with_timestamps=not options.without_timestamps,
+        max_initial_timestamp=latest,
+    )
+
+
+def _suppressed(
+    dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokenizer
+) -> set[int]:
+    """Tokens that never come; none at all where the option is empty, as upstream reads it."""
+    if not options.suppress_tokens:
+        return set()
+    chosen = set(options.suppress_tokens)
+    if unknown := sorted(token for token in chosen if not -1 <= token < dims.n_vocab):
+        raise OptionsError(
+            f"suppress_tokens has {unknown[0]}; tokens are 0 to {dims.n_vocab - 1}, or -1"
+        )
+    if -1 in chosen:
+        chosen = (chosen - {-1}) | set(tokenizer.non_speech_tokens)
+    return chosen | {
+        tokenizer.transcribe,
+        tokenizer.translate,
+        tokenizer.sot,
+        tokenizer.sot_prev,
+        tokenizer.sot_lm,
+        tokenizer.no_speech,
+    }
