@@ -67,6 +67,15 @@ def format_of(path: Path) -> str:
     )
 
 
+def is_weights(path: Path) -> bool:
+    """Whether a file, or one in a folder, starts like weights; it may still turn out damaged."""
+    try:
+        format_of(_weights_file(path) if path.is_dir() else path)
+    except WeightsError:
+        return False
+    return True
+
+
 def _weights_file(folder: Path) -> Path:
     for name in _FOLDER_FILES:
         if (folder / name).is_file():

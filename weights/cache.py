@@ -1,0 +1,79 @@
+"""Where weights are kept on this machine, and which of those files were checked before.
+
+A file's sha256 is computed once: a small record keeps it for as long as size and time of change
+stay the same. Nothing here fetches.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import platformdirs
+
+from weights.errors import WeightsError
+
+CACHE_VARIABLE = "MAXWHISPER_CACHE"
+
+
+def cache_root() -> Path:
+    """The project's cache folder: `$MAXWHISPER_CACHE`, or the user's (not created here)."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("maxwhisper")
+
+
+def model_folder(model_dir: Path | None = None) -> Path:
+    """Where weights are looked for and put: `model_dir`, or `models` in the cache folder."""
+    return cache_root() / "models" if model_dir is None else model_dir.expanduser()
+
+
+def openai_whisper_folder() -> Path:
+    """Where openai-whisper keeps its downloads, which are the same files as ours."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
+
+
+def sha256_of(path: Path) -> str:
+    """Sha256 of a file, from its record where it has not changed since.
+
+    Raises:
+        WeightsError: the file cannot be read.
+    """
+    try:
+        path = path.resolve()
+        status = path.stat()
+        state = {"path": str(path), "n_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
+        record = _read_record(path)
+        if record is not None and record.items() >= state.items():
+            return str(record.get("sha256"))
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    _write_record(path, state | {"sha256": sha256})
+    return sha256
+
+
+def _record_path(path: Path) -> Path:
+    return cache_root() / "checked" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.json"
+
+
+def _read_record(path: Path) -> dict[str, object] | None:
+    try:
+        record = json.loads(_record_path(path).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _write_record(path: Path, record: dict[str, object]) -> None:
+    """Keep a record, in one step; where that is not possible the file is hashed again next time."""
+    target = _record_path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent)
+        with os.fdopen(handle, "w") as file:
+            json.dump(record, file)
+        Path(temporary).replace(target)
+    except OSError:
+        return

@@ -1,0 +1,143 @@
+"""Fetches one published file: resumed after a cut, checked, and put in place in one step.
+
+A file that is not the published one is never left where it would be used.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weights.cache import CACHE_VARIABLE, sha256_of
+from weights.errors import ModelNotFoundError, WeightsError
+
+if TYPE_CHECKING:
+    import httpx
+
+Progress = Callable[[int, int], None]
+"""Called with bytes done and bytes in all (0 where the server does not say)."""
+
+_N_FRUITLESS_ATTEMPTS = 3
+_RETRY_SECONDS = 1.0
+_TIMEOUT_SECONDS = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+def fetch(url: str, sha256: str, target: Path, progress: Progress | None = None) -> None:
+    """Download `url` to `target`, whose folder is made where needed.
+
+    Bytes arrive in `<target>.part`, which a cut leaves behind for the next attempt, in this call
+    or a later one. Of several processes one downloads and the others wait for it.
+
+    Raises:
+        ModelNotFoundError: the server cannot be reached, or does not have the file.
+        WeightsError: what it sends has another sha256, or the folder cannot be written.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        with locked(target):
+            if target.is_file() and sha256_of(target) == sha256:
+                return
+            was_begun = part.exists()
+            _download(url, part, progress)
+            if was_begun and sha256_of(part) != sha256:
+                part.unlink()
+                _download(url, part, progress)
+            found = sha256_of(part)
+            if found != sha256:
+                part.unlink()
+                raise WeightsError(
+                    f"{url}: what was received has sha256 {found[:12]}..., not the published "
+                    f"{sha256[:12]}...; it was thrown away: try again, perhaps on another network"
+                )
+            part.replace(target)
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+@contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Hold the lock on `target` against other processes, making its folder where needed."""
+    from filelock import FileLock, Timeout
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(f"{target}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        _log.warning("%s: another process is writing it; waiting", target)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cannot_write(target: Path, error: OSError) -> WeightsError:
+    """The error for a folder that does not take `target`."""
+    return WeightsError(
+        f"{target}: cannot be written: {error.strerror or error}; choose another folder with "
+        f"--model-dir or {CACHE_VARIABLE}"
+    )
+
+
+def _download(url: str, part: Path, progress: Progress | None) -> None:
+    """Append to `part` until the server has no more, going on after each cut that brought some."""
+    import httpx
+
+    n_fruitless = 0
+    with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
+        while True:
+            n_bytes_before = _size(part)
+            try:
+                _append(client, url, part, progress)
+            except httpx.HTTPError as error:
+                n_fruitless = 0 if _size(part) > n_bytes_before else n_fruitless + 1
+                if n_fruitless == _N_FRUITLESS_ATTEMPTS or _is_final(error):
+                    raise ModelNotFoundError(_failure(url, part, error)) from error
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+
+def _append(client: "httpx.Client", url: str, part: Path, progress: Progress | None) -> None:
+    n_done = _size(part)
+    headers = {"Accept-Encoding": "identity"}
+    if n_done:
+        headers["Range"] = f"bytes={n_done}-"
+    with client.stream("GET", url, headers=headers) as response:
+        if n_done and response.status_code == 416:
+            return  # `part` is as long as the file, or longer: its sha256 will tell
+        response.raise_for_status()
+        is_rest = response.headers.get("Content-Range", "").startswith(f"bytes {n_done}-")
+        n_done = n_done if is_rest else 0
+        n_total = n_done + int(response.headers.get("Content-Length", -n_done))
+        with part.open("ab" if is_rest else "wb") as file:
+            for chunk in response.iter_raw():
+                file.write(chunk)
+                n_done += len(chunk)
+                if progress is not None:
+                    progress(n_done, n_total)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _is_final(error: "httpx.HTTPError") -> bool:
+    """Whether the server said no, as opposed to a cut or an overload."""
+    response = getattr(error, "response", None)
+    return response is not None and response.status_code < 500
+
+
+def _failure(url: str, part: Path, error: "httpx.HTTPError") -> str:
+    response = getattr(error, "response", None)
+    if response is not None:
+        reason = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
+    else:
+        reason = f"{type(error).__name__}: {error}".rstrip(": ")
+    kept = f"; {_size(part)} bytes are kept, run again to go on" if _size(part) else ""
+    return f"{url}: cannot be fetched ({reason}){kept}"

