@@ -47,7 +47,7 @@ _ABSURD = 1e12  # its square, summed over a frame, is still a float32
 
 
 class Audio:
-    """Sound being read: take its blocks once; a context manager."""
+    """Sound being read: iterate once over its blocks; a context manager."""
 
     name: str
     """What messages call it."""
@@ -78,7 +78,7 @@ class Audio:
         self._stream = stream
         self._resources = resources
 
-    def blocks(self) -> Iterator[Float32]:
+    def __iter__(self) -> Iterator[Float32]:
         """Yield `[n_samples]` blocks at 16 kHz, each at most a few seconds long.
 
         Raises:
@@ -100,7 +100,7 @@ class Audio:
 
     def read(self) -> Float32:
         """Return all of it, `[n_samples]` at 16 kHz."""
-        return np.concatenate([np.empty(0, np.float32), *self.blocks()])
+        return np.concatenate([np.empty(0, np.float32), *self])
 
     def close(self) -> None:
         """Close what `open_audio` opened; a caller's file object stays open."""
