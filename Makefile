@@ -1,0 +1,60 @@
+# Every target makes what it needs, `.venv` included; a second run starts at once.
+# PYTHON=python3.12 chooses the interpreter; ARGS="-k name" goes to the tool that the target runs.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+VENV := .venv/made-with-$(notdir $(PYTHON))
+INSTALLED := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-all lint types layers check format bench clean
+
+help: ## list these targets
+	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-10s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## make .venv and install the pinned versions into it
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'maxwhisper needs Python 3.11 or newer: make PYTHON=python3.12'; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	@touch $@
+
+$(INSTALLED): $(VENV) pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt pip
+	$(BIN)/pip install --constraint constraints.txt --build-constraint constraints.txt \
+		--editable '.[demo,base,max]' --group dev
+	@touch $@
+
+demo: $(INSTALLED) ## transcribe real speech on screen
+	$(BIN)/maxwhisper samples fetch jfk sonnet
+	$(BIN)/maxwhisper transcribe audio_samples/jfk.wav audio_samples/sonnet.mp3 --model tiny.en -o out/demo $(ARGS)
+
+test: $(INSTALLED) ## run the tests
+	$(BIN)/pytest $(ARGS)
+
+test-all: $(INSTALLED) ## run the tests, and those over all of ../shared/audio
+	$(BIN)/pytest -m '' $(ARGS)
+
+lint: $(INSTALLED) ## check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(INSTALLED) ## check types
+	$(BIN)/mypy
+
+layers: $(INSTALLED) ## check who imports whom
+	$(BIN)/lint-imports
+
+check: lint types layers ## lint, types and layers
+
+format: $(INSTALLED) ## format the code, and mend what lint can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(INSTALLED) ## compare speed and memory with openai-whisper
+	$(BIN)/python tests/benchmarks/cpu_vs_whisper.py $(ARGS)
+
+clean: ## remove .venv, out and the tools' caches
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
