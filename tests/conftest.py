@@ -1,0 +1,62 @@
+"""Fixtures that every test may use: real recordings, fetched once."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from maxwhisper_cli.samples import fetch_samples
+
+SHARED_AUDIO = Path(
+    os.environ.get("MAXWHISPER_SHARED_AUDIO")
+    or Path(__file__).parent.parent.parent / "shared" / "audio"
+)
+"""A folder of further recordings with a `manifest.json`; tests marked `full` go through it."""
+
+
+@pytest.fixture(scope="session")
+def jfk() -> Path:
+    """11 s of English: 16 kHz mono 16-bit wav."""
+    return fetch_samples(["jfk"])["jfk"]
+
+
+@pytest.fixture(scope="session")
+def sonnet() -> Path:
+    """53 s of English: 44.1 kHz mp3."""
+    return fetch_samples(["sonnet"])["sonnet"]
+
+
+@pytest.fixture(scope="session")
+def spanish() -> Path:
+    """15 s of Spanish: opus."""
+    return fetch_samples(["spanish"])["spanish"]
+
+
+@pytest.fixture(scope="session")
+def two_channels() -> Path:
+    """52 s of English: 16 kHz wav with two channels."""
+    return fetch_samples(["two-channels"])["two-channels"]
+
+
+@pytest.fixture(scope="session")
+def shared_audio() -> Path:
+    """The folder of further recordings."""
+    if not (SHARED_AUDIO / "manifest.json").is_file():
+        pytest.skip(f"no recordings in {SHARED_AUDIO}; set MAXWHISPER_SHARED_AUDIO")
+    return SHARED_AUDIO
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test with the argument `shared_audio_file` once for each further recording."""
+    if "shared_audio_file" not in metafunc.fixturenames:
+        return
+    found = sorted(
+        path
+        for path in (SHARED_AUDIO.iterdir() if SHARED_AUDIO.is_dir() else ())
+        if path.suffix not in (".json", ".md")
+    )
+    missing = pytest.mark.skip(reason=f"no recordings in {SHARED_AUDIO}")
+    cases = [pytest.param(path, id=path.name) for path in found]
+    metafunc.parametrize(
+        "shared_audio_file", cases or [pytest.param(None, marks=missing, id="no-recordings")]
+    )
