@@ -1,0 +1,46 @@
+"""The audio encoder as a graph."""
+
+from max.dtype import DType
+from max.graph import Graph, Module, TensorType, TensorValue
+
+from implementations.max_graph.blocks import ResidualAttentionBlock
+from implementations.max_graph.kernel_ops import CPU, KERNELS, pad_mel
+from implementations.max_graph.layers import Conv1d, LayerNorm, weight
+from weights.dims import ModelDimensions
+
+
+class AudioEncoder:
+    """Log-mel windows to audio features; names as in whisper/model.py."""
+
+    def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
+        self.dims = dims
+        n_state = dims.n_audio_state
+        self.conv1 = Conv1d("encoder.conv1", dims.n_mels, n_state, dtype)
+        self.conv2 = Conv1d("encoder.conv2", n_state, n_state, dtype)
+        self.blocks = [
+            ResidualAttentionBlock(f"encoder.blocks.{i}", n_state, dims.n_audio_head, dtype)
+            for i in range(dims.n_audio_layer)
+        ]
+        self.ln_post = LayerNorm("encoder.ln_post", n_state)
+
+    def __call__(self, mel: TensorValue) -> TensorValue:
+        """[n_batch, n_mels, 2 * n_audio_ctx] -> [n_batch, n_audio_ctx, n_audio_state]."""
+        dims = self.dims
+        positional = weight("encoder.positional_embedding", (dims.n_audio_ctx, dims.n_audio_state))
+        x = self.conv1(pad_mel(mel), stride=1, n_padding=1)
+        x = self.conv2(x, positional, stride=2)
+        for block in self.blocks:
+            x = block(x)
+        return self.ln_post(x)
+
+    def input_types(self) -> list[TensorType]:
+        """Mel windows [n_batch, n_mels, 2 * n_audio_ctx]."""
+        shape = ["n_batch", self.dims.n_mels, 2 * self.dims.n_audio_ctx]
+        return [TensorType(DType.float32, shape, CPU)]
+
+    def add_graph(self, module: Module) -> None:
+        """Put the graph `encoder` into a module."""
+        with Graph(
+            "encoder", input_types=self.input_types(), module=module, custom_extensions=[KERNELS]
+        ) as graph:
+            graph.output(self(graph.inputs[0].tensor))

@@ -1,0 +1,178 @@
+"""The custom operations of `kernels/`, as functions on graph values.
+
+Shapes are given and checked here; what an operation computes is written beside its Mojo source.
+"""
+
+from pathlib import Path
+
+from max.dtype import DType
+from max.graph import BufferValue, DeviceRef, Dim, TensorType, TensorValue, ops
+
+KERNELS = Path(__file__).parent / "kernels"
+PANEL = 32
+"""Columns that lie side by side in a weight or key panel; the same number as in tile.mojo."""
+CPU = DeviceRef.CPU()
+
+
+def n_panels(n_columns: int) -> int:
+    """How many panels hold that many columns."""
+    return -(-n_columns // PANEL)
+
+
+def key_shape(n_batch: Dim | int | str, n_head: int, n_ctx: int, n_channels: int) -> list[Dim]:
+    """[n_batch, n_head, n_panels, n_channels, PANEL], how keys lie in memory."""
+    return [Dim(d) for d in (n_batch, n_head, n_panels(n_ctx), n_channels, PANEL)]
+
+
+def value_shape(n_batch: Dim | int | str, n_head: int, n_ctx: int, n_channels: int) -> list[Dim]:
+    """[n_batch, n_head, n_ctx, n_channels], how values lie in memory."""
+    return [Dim(d) for d in (n_batch, n_head, n_ctx, n_channels)]
+
+
+def linear(
+    x: TensorValue,
+    weight: TensorValue,
+    bias: TensorValue,
+    residual: TensorValue | None = None,
+    *,
+    gelu: bool = False,
+) -> TensorValue:
+    """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], GELU before the residual is added."""
+    return _tensor(
+        "whisper_linear",
+        [x, weight, bias, x if residual is None else residual],
+        [x.shape[0], x.shape[1], bias.shape[0]],
+        has_gelu=gelu,
+        has_residual=residual is not None,
+    )
+
+
+def project(x: TensorValue, weight: TensorValue, n_out: int) -> TensorValue:
+    """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
+    return _tensor("whisper_project", [x, weight], [x.shape[0], x.shape[1], n_out])
+
+
+def conv1d(
+    x: TensorValue,
+    weight: TensorValue,
+    bias: TensorValue,
+    residual: TensorValue | None = None,
+    *,
+    stride: int,
+    n_padding: int,
+) -> TensorValue:
+    """[n_batch, n_frames + 2, n_in] -> [n_batch, n_frames // stride + 2 * n_padding, n_out].
+
+    Kernel size 3, input padded by one zero frame at each end, then GELU, then the residual
+    [n_frames // stride, n_out].
+    """
+    n_frames = (int(x.shape[1]) - 2) // stride
+    n_out = bias.shape[0]
+    return _tensor(
+        "whisper_conv1d",
+        [x, weight, bias, ops.unsqueeze(bias, 0) if residual is None else residual],
+        [x.shape[0], n_frames + 2 * n_padding, n_out],
+        stride=stride,
+        n_padding=n_padding,
+        has_residual=residual is not None,
+    )
+
+
+def pad_mel(mel: TensorValue) -> TensorValue:
+    """[n_batch, n_mels, n_frames] -> [n_batch, n_frames + 2, n_mels], zero at both ends."""
+    n_batch, n_mels, n_frames = mel.shape
+    return _tensor("whisper_pad_mel", [mel], [n_batch, n_frames + 2, n_mels])
+
+
+def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> TensorValue:
+    """[n_batch, n_ctx, n_state] -> the same shape."""
+    return _tensor("whisper_layer_norm", [x, weight, bias], x.shape)
+
+
+def embed_tokens(
+    tokens: TensorValue, offset: TensorValue, embedding: TensorValue, positional: TensorValue
+) -> TensorValue:
+    """[n_group, n_new] tokens from position offset[0] on -> [n_group, n_new, n_state]."""
+    return _tensor(
+        "whisper_embed_tokens",
+        [tokens, offset, embedding, positional],
+        [tokens.shape[0], tokens.shape[1], positional.shape[1]],
+    )
+
+
+def select_rows(x: TensorValue, rows: TensorValue) -> TensorValue:
+    """[n_group, n_new, n_state], row numbers [n_rows] -> [1, n_rows, n_state]."""
+    return _tensor("whisper_select_rows", [x, rows], [1, rows.shape[0], x.shape[2]])
+
+
+def split_keys_values(
+    kv: TensorValue, n_head: int, n_channels: int
+) -> tuple[TensorValue, TensorValue]:
+    """[n_batch, n_ctx, (n_state +) 2 * n_state] -> keys and values as attention reads them."""
+    n_batch, n_ctx = kv.shape[0], int(kv.shape[1])
+    keys, values = ops.custom(
+        "whisper_split_keys_values",
+        CPU,
+        [kv],
+        [
+            TensorType(DType.float32, key_shape(n_batch, n_head, n_ctx, n_channels), CPU),
+            TensorType(DType.float32, value_shape(n_batch, n_head, n_ctx, n_channels), CPU),
+        ],
+    )
+    return keys.tensor, values.tensor
+
+
+def attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:
+    """[n_batch, n_ctx, n_state (+ more columns)] -> [n_batch, n_ctx, n_state].
+
+    All queries see all keys; where keys have a batch of one, it serves every batch of queries.
+    """
+    n_state = int(values.shape[1]) * int(values.shape[3])
+    return _tensor("whisper_attention", [q, keys, values], [q.shape[0], q.shape[1], n_state])
+
+
+def cached_attention(
+    qkv: TensorValue,
+    keys: BufferValue,
+    values: BufferValue,
+    offset: TensorValue,
+    sources: TensorValue,
+) -> TensorValue:
+    """[n_group, n_new, 3 * n_state] -> [n_group, n_new, n_state], causal, updating the cache.
+
+    Row i of the cache first becomes what row sources[i] was over offset[0] positions; the new
+    keys and values follow them.
+    """
+    n_state = int(values.shape[1]) * int(values.shape[3])
+    shape = [qkv.shape[0], qkv.shape[1], n_state]
+    (attended,) = ops.inplace_custom(
+        "whisper_cached_attention",
+        CPU,
+        [keys, values, qkv, offset, sources],
+        [TensorType(DType.float32, shape, CPU)],
+    )
+    return attended.tensor
+
+
+def store_attention_scores(
+    scores: BufferValue, q: TensorValue, keys: TensorValue, heads: TensorValue, layer: int
+) -> None:
+    """Fill scores [n_heads, n_new, n_ctx] for those of heads [n_heads, 2] that are of `layer`."""
+    ops.inplace_custom(
+        "whisper_attention_scores",
+        CPU,
+        [scores, q, keys, heads, ops.constant([layer], DType.int32, CPU)],
+    )
+
+
+def _tensor(
+    name: str,
+    values: list[TensorValue],
+    shape: list[Dim | int] | list[Dim],
+    **parameters: bool | int,
+) -> TensorValue:
+    """An operation with one float32 tensor as its result."""
+    (result,) = ops.custom(
+        name, CPU, values, [TensorType(DType.float32, shape, CPU)], parameters or None
+    )
+    return result.tensor

@@ -1,0 +1,73 @@
+"""The leaves of the model, named as in torch: linear, convolution, layer norm.
+
+A layer owns its weights' names and shapes; `parameters.py` brings the arrays into those shapes.
+"""
+
+from max.dtype import DType
+from max.graph import Graph, TensorValue, Weight
+
+from implementations.max_graph.kernel_ops import (
+    CPU,
+    PANEL,
+    conv1d,
+    layer_norm,
+    linear,
+    n_panels,
+)
+
+
+def weight(name: str, shape: tuple[int, ...], dtype: DType = DType.float32) -> TensorValue:
+    """A weight of the graph being built, filled in when the model is loaded."""
+    return Graph.current.add_weight(Weight(name, dtype, shape, CPU))
+
+
+def panelled_weight(name: str, n_out: int, n_in: int, dtype: DType) -> TensorValue:
+    """[n_out, n_in] as panels [n_panels, n_in, PANEL]."""
+    return weight(name, (n_panels(n_out), n_in, PANEL), dtype)
+
+
+class Linear:
+    """A dense layer with bias."""
+
+    def __init__(self, name: str, n_in: int, n_out: int, dtype: DType) -> None:
+        self.name, self.n_in, self.n_out, self.dtype = name, n_in, n_out, dtype
+
+    def __call__(
+        self, x: TensorValue, residual: TensorValue | None = None, *, gelu: bool = False
+    ) -> TensorValue:
+        """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
+        panels = panelled_weight(f"{self.name}.weight", self.n_out, self.n_in, self.dtype)
+        bias = weight(f"{self.name}.bias", (self.n_out,))
+        return linear(x, panels, bias, residual, gelu=gelu)
+
+
+class Conv1d:
+    """A convolution with kernel size 3, followed by GELU."""
+
+    def __init__(self, name: str, n_in: int, n_out: int, dtype: DType) -> None:
+        self.name, self.n_in, self.n_out, self.dtype = name, n_in, n_out, dtype
+
+    def __call__(
+        self,
+        x: TensorValue,
+        residual: TensorValue | None = None,
+        *,
+        stride: int,
+        n_padding: int = 0,
+    ) -> TensorValue:
+        """[n_batch, n_frames + 2, n_in] -> [n_batch, n_frames / stride + 2 n_padding, n_out]."""
+        panels = panelled_weight(f"{self.name}.weight", self.n_out, 3 * self.n_in, self.dtype)
+        bias = weight(f"{self.name}.bias", (self.n_out,))
+        return conv1d(x, panels, bias, residual, stride=stride, n_padding=n_padding)
+
+
+class LayerNorm:
+    """Layer norm over the state."""
+
+    def __init__(self, name: str, n_state: int) -> None:
+        self.name, self.n_state = name, n_state
+
+    def __call__(self, x: TensorValue) -> TensorValue:
+        """[n_batch, n_ctx, n_state] -> [n_batch, n_ctx, n_state]."""
+        shape = (self.n_state,)
+        return layer_norm(x, weight(f"{self.name}.weight", shape), weight(f"{self.name}.bias", shape))

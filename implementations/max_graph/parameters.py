@@ -1,0 +1,94 @@
+"""Bring a checkpoint's tensors into the names and shapes that the graphs declare.
+
+Matrices become panels [n_panels, n_in, PANEL] and stay in half precision where the checkpoint has
+them so: the kernels widen them exactly. All else is float32. Done once per load, without MAX.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from weights.checkpoint import Array, Checkpoint
+
+PANEL = 32
+"""Columns that lie side by side in memory; the same number as in tile.mojo."""
+
+_SELF_ATTENTION = (("query_key_value", ("query", "key", "value")), ("out", ("out",)))
+_CROSS_ATTENTION = (
+    ("query", ("query",)),
+    ("key_value", ("key", "value")),
+    ("out", ("out",)),
+)
+
+
+def matrix_dtype(checkpoint: Checkpoint) -> str:
+    """`float16` where every matrix is so in the checkpoint, otherwise `float32`."""
+    half = all(
+        array.dtype == np.float16
+        for name, array in checkpoint.tensors.items()
+        if _is_matrix(name, array)
+    )
+    return "float16" if half else "float32"
+
+
+def graph_weights(checkpoint: Checkpoint) -> dict[str, Array]:
+    """The weights registry of all graphs, by the names that the layers give."""
+    dtype = np.dtype(matrix_dtype(checkpoint))
+    tensors = dict(checkpoint.tensors)
+    arranged = dict(_fused_attention(tensors, checkpoint))
+    arranged |= {name: array for name, array in tensors.items() if ".attn." not in name and ".cross_attn." not in name}
+    return {
+        name: _panels(array, dtype)
+        if _is_matrix(name, array)
+        else np.ascontiguousarray(array, dtype=np.float32)
+        for name, array in arranged.items()
+    }
+
+
+def _is_matrix(name: str, array: Array) -> bool:
+    return array.ndim >= 2 and not name.endswith("positional_embedding")
+
+
+def _fused_attention(
+    tensors: Mapping[str, Array], checkpoint: Checkpoint
+) -> Iterator[tuple[str, Array]]:
+    """The projections of every attention, those that are computed together as one."""
+    dims = checkpoint.dims
+    stacks = (
+        ("encoder", dims.n_audio_layer, (("attn", _SELF_ATTENTION),)),
+        (
+            "decoder",
+            dims.n_text_layer,
+            (("attn", _SELF_ATTENTION), ("cross_attn", _CROSS_ATTENTION)),
+        ),
+    )
+    for stack, n_layer, attentions in stacks:
+        for layer in range(n_layer):
+            for attention, fusions in attentions:
+                prefix = f"{stack}.blocks.{layer}.{attention}"
+                for fused, parts in fusions:
+                    weights = [tensors[f"{prefix}.{part}.weight"] for part in parts]
+                    biases = [_bias(tensors, f"{prefix}.{part}", len(weights[0])) for part in parts]
+                    yield f"{prefix}.{fused}.weight", np.concatenate(weights)
+                    yield f"{prefix}.{fused}.bias", np.concatenate(biases)
+
+
+def _bias(tensors: Mapping[str, Array], name: str, n_out: int) -> Array:
+    """The key projection alone has no bias."""
+    if name.endswith(".key"):
+        return np.zeros(n_out, dtype=np.float32)
+    return tensors[f"{name}.bias"].astype(np.float32)
+
+
+def _panels(array: Array, dtype: npt.DTypeLike) -> Array:
+    """[n_out, n_in] or a convolution's [n_out, n_in, 3] -> [n_panels, n_in (* 3), PANEL]."""
+    n_out = len(array)
+    if array.ndim == 3:
+        array = array.transpose(0, 2, 1)  # the patch of a frame: its three columns in time order
+    matrix = array.reshape(n_out, -1)
+    padding = -n_out % PANEL
+    if padding:
+        matrix = np.pad(matrix, ((0, padding), (0, 0)))
+    panels = matrix.reshape(-1, PANEL, matrix.shape[1]).transpose(0, 2, 1)
+    return np.ascontiguousarray(panels, dtype=dtype)
