@@ -1,0 +1,44 @@
+"""JSON: the whole result, openai-whisper's keys first, then what made it.
+
+Unlike openai-whisper's file, text is UTF-8 and not escaped, and a number that JSON cannot hold
+(NaN, infinity) is null.
+"""
+
+import dataclasses
+import json
+import math
+from typing import Any, ClassVar
+
+from maxwhisper_cli.writers.base import Document, Writer
+
+
+class JsonWriter(Writer):
+    """One object on one line."""
+
+    name: ClassVar[str] = "json"
+
+    def render(self, document: Document) -> str:
+        """`{"text": ..., "segments": [...], "language": ..., ...}`."""
+        transcript = document.transcript
+        content = {
+            "text": transcript.text,
+            "segments": [
+                {key: _json_number(value) for key, value in dataclasses.asdict(segment).items()}
+                for segment in transcript.segments
+            ],
+            "language": transcript.language,
+            "language_probability": _json_number(transcript.language_probability),
+            "duration": transcript.duration_seconds,
+            "task": document.task,
+            "model": document.model,
+            "implementation": document.implementation,
+            "device": document.device,
+            "dtype": document.dtype,
+            "warnings": transcript.warnings,
+        }
+        return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_number(value: Any) -> Any:  # noqa: ANN401  (whatever a segment's field holds)
+    is_beyond_json = isinstance(value, float) and not math.isfinite(value)
+    return None if is_beyond_json else value

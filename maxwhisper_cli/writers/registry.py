@@ -1,0 +1,33 @@
+"""The output formats by name."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.writers.base import Writer
+from maxwhisper_cli.writers.json import JsonWriter
+from maxwhisper_cli.writers.subtitles import SrtWriter, VttWriter
+from maxwhisper_cli.writers.tsv import TsvWriter
+from maxwhisper_cli.writers.txt import TxtWriter
+
+WRITERS: Mapping[str, Writer] = MappingProxyType(
+    {w.name: w for w in (TxtWriter(), VttWriter(), SrtWriter(), TsvWriter(), JsonWriter())}
+)
+
+
+def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
+    """The writers of formats given as names, comma lists or `all`; each once, in the order given.
+
+    Raises:
+        OptionsError: there is no such format.
+    """
+    wanted: dict[str, Writer] = {}
+    for name in ",".join(formats).lower().replace(" ", "").split(","):
+        if name == "all":
+            wanted.update(WRITERS)
+        elif name in WRITERS:
+            wanted[name] = WRITERS[name]
+        else:
+            known = ", ".join([*WRITERS, "all"])
+            raise OptionsError(f"there is no output format {name!r}; choose from {known}")
+    return tuple(wanted.values())

@@ -1,0 +1,48 @@
+"""Subtitles, SubRip (`srt`) and WebVTT (`vtt`): one cue per segment."""
+
+from typing import ClassVar
+
+from maxwhisper_cli.transcription.segments import Segment
+from maxwhisper_cli.writers.base import Document, Writer
+from maxwhisper_cli.writers.times import format_timestamp
+
+
+class SrtWriter(Writer):
+    """Byte for byte what openai-whisper's `WriteSRT` writes."""
+
+    name: ClassVar[str] = "srt"
+
+    def render(self, document: Document) -> str:
+        """Numbered cues; hours always, a comma before the milliseconds."""
+        return "".join(
+            f"{number}\n{self._times(segment)}\n{_cue_text(segment)}\n\n"
+            for number, segment in enumerate(document.transcript.segments, start=1)
+        )
+
+    @staticmethod
+    def _times(segment: Segment) -> str:
+        start, end = (
+            format_timestamp(at, always_include_hours=True, decimal_marker=",")
+            for at in (segment.start, segment.end)
+        )
+        return f"{start} --> {end}"
+
+
+class VttWriter(Writer):
+    """Byte for byte what openai-whisper's `WriteVTT` writes."""
+
+    name: ClassVar[str] = "vtt"
+
+    def render(self, document: Document) -> str:
+        """A header, then cues without numbers; hours only where there are any."""
+        cues = (
+            f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}\n"
+            f"{_cue_text(segment)}\n\n"
+            for segment in document.transcript.segments
+        )
+        return "WEBVTT\n\n" + "".join(cues)
+
+
+def _cue_text(segment: Segment) -> str:
+    """A cue's text must not contain the arrow that separates its times."""
+    return segment.text.strip().replace("-->", "->")

@@ -1,0 +1,20 @@
+"""Tab-separated values: start and end in whole milliseconds, and the text."""
+
+from typing import ClassVar
+
+from maxwhisper_cli.writers.base import Document, Writer
+
+
+class TsvWriter(Writer):
+    """Byte for byte what openai-whisper's `WriteTSV` writes."""
+
+    name: ClassVar[str] = "tsv"
+
+    def render(self, document: Document) -> str:
+        """A header line, then one line per segment; a tab within the text becomes a space."""
+        rows = (
+            f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t"
+            f"{segment.text.strip().replace(chr(9), ' ')}\n"
+            for segment in document.transcript.segments
+        )
+        return "start\tend\ttext\n" + "".join(rows)
