@@ -1,0 +1,76 @@
+"""The command line as a whole: its commands, and how errors end it.
+
+Exit codes: 0 all done; 1 something failed; 2 the command line makes no sense; 130 stopped by the
+user. A `MaxWhisperError` is one line on stderr; any other exception is a bug and shows its
+traceback.
+"""
+
+import importlib.metadata
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from maxwhisper_cli.cli_options import UpstreamCommand
+from maxwhisper_cli.commands.implementations import implementations
+from maxwhisper_cli.commands.models import models
+from maxwhisper_cli.commands.transcribe import transcribe
+from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.transcription.options import OptionsError
+from weights.errors import MaxWhisperError
+
+_FAILED = 1
+_USAGE = 2
+_INTERRUPTED = 130
+
+
+class ErrorsToExitCodes(TyperGroup):
+    """The group of all commands; the only place where errors become exit codes."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except MaxWhisperError as error:
+            Terminal().error(str(error))
+            raise typer.Exit(_USAGE if isinstance(error, OptionsError) else _FAILED) from error
+        except KeyboardInterrupt as interrupt:
+            Terminal().error("stopped")
+            raise typer.Exit(_INTERRUPTED) from interrupt
+
+
+def _print_version(is_wanted: bool) -> None:  # noqa: FBT001  (typer's callback)
+    if is_wanted:
+        typer.echo(f"maxwhisper {importlib.metadata.version('maxwhisper')}")
+        raise typer.Exit
+
+
+def _maxwhisper(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,  # noqa: FBT002  (typer's option)
+) -> None:
+    """Transcribe speech with OpenAI's Whisper, on the implementation of your choice."""
+
+
+def make_app() -> typer.Typer:
+    """The application with all its commands."""
+    app = typer.Typer(
+        cls=ErrorsToExitCodes,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_maxwhisper)
+    app.command(
+        cls=UpstreamCommand,
+        no_args_is_help=True,
+        epilog="Options are also taken as openai-whisper spells them: --beam_size 5.",
+    )(transcribe)
+    app.command()(models)
+    app.command()(implementations)
+    return app

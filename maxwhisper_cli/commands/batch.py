@@ -1,0 +1,277 @@
+"""Transcribe files one after the other: show what comes, write it, sum up.
+
+One file's failure does not stop the others. The options' meaning and the output names are settled
+before this begins.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maxwhisper_cli.activity import Activity, Pace, clock
+from maxwhisper_cli.console import Column, Terminal
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
+from maxwhisper_cli.writers.base import Document, Writer
+from maxwhisper_cli.writers.files import STDIN, Outputs
+from maxwhisper_cli.writers.times import format_timestamp
+from weights.errors import MaxWhisperError
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.model import Model
+    from maxwhisper_cli.transcription.audio import Channel
+
+_COLUMNS = (
+    Column("file"),
+    Column("audio", is_number=True),
+    Column("took", is_number=True),
+    Column("speed", is_number=True),
+    Column("language"),
+    Column("status"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Which model, and what runs it."""
+
+    model: str
+    impl: str
+    device: str | None
+    dtype: str | None
+    n_threads: int
+    model_dir: Path | None
+    is_offline: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What is shown while files are transcribed."""
+
+    terminal: Terminal
+    shows_segments: bool
+    shows_bar_when_piped: bool
+
+    def segment(self, segment: Segment) -> None:
+        """Show a segment, if segments are shown and it says something."""
+        if self.shows_segments and segment.text:
+            times = f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}"
+            self.terminal.timed_line(times, segment.text.strip())
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file."""
+
+    source: str
+    wall_seconds: float
+    transcript: Transcript | None = None
+    heard_seconds: float = 0.0
+    """Seconds of audio that were transcribed: all, or the clips asked for."""
+    error: MaxWhisperError | None = None
+
+    @property
+    def speed(self) -> float:
+        """Seconds of audio per second of time."""
+        return self.heard_seconds / max(self.wall_seconds, 1e-9)
+
+
+def require_sources(sources: list[str]) -> None:
+    """See that there is something to transcribe, before a model is loaded for it.
+
+    Raises:
+        MaxWhisperError: none of the files exists.
+    """
+    if any(source == STDIN or Path(source).exists() for source in sources):
+        return
+    if len(sources) == 1:
+        raise MaxWhisperError(f"{sources[0]} does not exist: check its name and folder")
+    raise MaxWhisperError(f"none of the {len(sources)} files exists: check their names and folder")
+
+
+def transcribe_files(
+    sinks: Mapping[str, Outputs | Writer],
+    loading: Loading,
+    options: TranscribeOptions,
+    channel: "Channel",
+    display: Display,
+) -> None:
+    """Load the model, transcribe each file into its sink, and sum up.
+
+    Args:
+        sinks: For each file (`-` is standard input) the files to write, or the one format to
+            print on stdout.
+        loading: Which model, and what runs it.
+        options: How to transcribe.
+        channel: Which channel to hear.
+        display: What is shown meanwhile.
+
+    Raises:
+        MaxWhisperError: the model cannot be loaded, or a file could not be transcribed.
+    """
+    with _load(loading, display.terminal) as model:
+        fitting = _fit_to_model(options, model, display.terminal)
+        work = _Work(model, loading.model, fitting, channel, display)
+        outcomes = [work.transcribe(source, sink) for source, sink in sinks.items()]
+    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
+    if len(outcomes) > 1:
+        display.terminal.summary(_COLUMNS, map(_row, outcomes))
+    if errors:
+        only = errors[0] if len(outcomes) == 1 else None
+        raise only or MaxWhisperError(f"{len(errors)} of {len(outcomes)} files failed")
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all files have in common."""
+
+    model: "Model"
+    model_name: str
+    options: TranscribeOptions
+    channel: "Channel"
+    display: Display
+
+    def transcribe(self, source: str, sink: Outputs | Writer) -> Outcome:
+        terminal = self.display.terminal
+        name = _shown_name(source)
+        pace = Pace()
+        try:
+            with terminal.activity(
+                is_wanted_when_piped=self.display.shows_bar_when_piped
+            ) as activity:
+                activity.show(name)
+                transcript = self.model.transcribe(
+                    source,
+                    self.options,
+                    channel=self.channel,
+                    on_segment=self.display.segment,
+                    on_progress=lambda progress: self._advance(activity, name, pace, progress),
+                )
+            outcome = Outcome(
+                source, pace.seconds, transcript, self._heard(transcript.duration_seconds)
+            )
+            for warning in transcript.warnings:
+                terminal.warning(warning)
+            self._deliver(transcript, sink)
+        except MaxWhisperError as error:
+            terminal.error(str(error))
+            return Outcome(source, pace.seconds, error=error)
+        terminal.note(_said_of(outcome, sink))
+        return outcome
+
+    def _advance(self, activity: Activity, name: str, pace: Pace, progress: Progress) -> None:
+        done = self._heard(progress.done_seconds)
+        total = self._heard(progress.total_seconds)
+        what = f"{name} ({_language_name(progress.language)})"
+        activity.show(what, done, total, pace.detail(done, total))
+
+    def _heard(self, until_seconds: float) -> float:
+        """Seconds within the clips asked for, up to a point of the recording."""
+        points = [min(at, until_seconds) for at in self.options.clip_timestamps or (0.0,)]
+        if len(points) % 2:
+            points.append(until_seconds)
+        return sum(end - start for start, end in zip(points[::2], points[1::2], strict=True))
+
+    def _deliver(self, transcript: Transcript, sink: Outputs | Writer) -> None:
+        implementation = self.model.implementation
+        document = Document(
+            transcript=transcript,
+            task=self.options.task,
+            model=self.model.checkpoint.model_name or self.model_name,
+            implementation=implementation.name,
+            device=implementation.device,
+            dtype=implementation.dtype,
+        )
+        if isinstance(sink, Writer):
+            self.display.terminal.document(sink.render(document))
+        else:
+            sink.write(document)
+
+
+def _load(loading: Loading, terminal: Terminal) -> "Model":
+    """Load the model, telling what takes time: importing, downloading, compiling."""
+    with terminal.activity() as activity:
+        activity.show(f"loading {loading.model} on {loading.impl}")
+        from maxwhisper_cli.model import load
+
+        told: set[str] = set()
+
+        def tell(what: str) -> None:
+            if not activity.is_live and what not in told:
+                told.add(what)
+                terminal.note(what)
+
+        def on_download(n_done: int, n_total: int) -> None:
+            tell(f"downloading {loading.model}, {n_total / 1e6:.0f} MB")
+            detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
+            activity.show(f"downloading {loading.model}", n_done, n_total, detail)
+
+        def on_compile(what: str) -> None:
+            tell(what)
+            activity.show(what)
+
+        return load(
+            loading.model,
+            loading.impl,
+            device=loading.device,
+            dtype=loading.dtype,
+            n_threads=loading.n_threads,
+            model_dir=loading.model_dir,
+            offline=loading.is_offline,
+            on_download=on_download,
+            on_compile=on_compile,
+        )
+
+
+def _fit_to_model(
+    options: TranscribeOptions, model: "Model", terminal: Terminal
+) -> TranscribeOptions:
+    """Warn of what the model cannot do, and do what openai-whisper does instead."""
+    dims = model.implementation.dims
+    if not dims.is_multilingual:
+        if options.language not in {None, "en"}:
+            terminal.warning(
+                f"this model knows only English, not {options.language}; using English"
+            )
+        if options.task == "translate":
+            terminal.warning("this model knows only English and cannot translate; transcribing")
+        return replace(options, language="en", task="transcribe")
+    is_turbo = (dims.n_audio_layer, dims.n_text_layer) == (32, 4)
+    if is_turbo and options.task == "translate":
+        terminal.warning(
+            "turbo was not trained to translate and may write the language spoken; "
+            "medium and large-v2 do better"
+        )
+    return options
+
+
+def _said_of(outcome: Outcome, sink: Outputs | Writer) -> str:
+    assert outcome.transcript is not None
+    said = (
+        f"{_shown_name(outcome.source)}: {_language_name(outcome.transcript.language)}, "
+        f"{clock(outcome.heard_seconds)} of audio in {outcome.wall_seconds:.1f} s "
+        f"({outcome.speed:.1f}x)"
+    )
+    if isinstance(sink, Writer):
+        return said
+    first, *others = sink.paths
+    return ", ".join([f"{said}; wrote {first}", *(path.suffix for path in others)])
+
+
+def _row(outcome: Outcome) -> tuple[str, ...]:
+    name, took = _shown_name(outcome.source), f"{outcome.wall_seconds:.1f} s"
+    if outcome.transcript is None:
+        return name, "", took, "", "", f"failed: {outcome.error}"
+    language = _language_name(outcome.transcript.language)
+    return name, clock(outcome.heard_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
+
+
+def _shown_name(source: str) -> str:
+    return "stdin" if source == STDIN else source
+
+
+def _language_name(code: str) -> str:
+    from maxwhisper_cli.transcription.languages import language_names
+
+    return language_names().get(code, code).title()

@@ -1,0 +1,54 @@
+"""`maxwhisper models`: the models known by name, and which of them are here."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maxwhisper_cli.console import Column, Terminal
+
+_COLUMNS = (
+    Column("name", is_name=True),
+    Column("size", is_number=True),
+    Column("languages", is_number=True),
+    Column("here"),
+)
+
+
+def models(
+    model_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of weights, instead of the cache folder."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List the models known by name, and which are here."""
+    from weights.models import NAMED_MODELS
+    from weights.resolve import locate
+
+    places = {name: locate(name, model_dir=model_dir) for name in NAMED_MODELS}
+    if as_json:
+        listed = [
+            {
+                "name": name,
+                "stands_for": model.name if model.name != name else None,
+                "bytes": model.n_bytes,
+                "languages": model.n_languages,
+                "path": str(place.path) if (place := places[name]) else None,
+                "origin": place.origin if place else None,
+            }
+            for name, model in NAMED_MODELS.items()
+        ]
+        Terminal().document(json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
+        return
+    rows = [
+        (
+            name if model.name == name else f"{name} = {model.name}",
+            f"{model.n_bytes / 1e6:,.0f} MB",
+            "English" if model.n_languages == 1 else str(model.n_languages),
+            f"{place.origin}: {place.path}" if (place := places[name]) else "no",
+        )
+        for name, model in NAMED_MODELS.items()
+    ]
+    Terminal().table(_COLUMNS, rows)
