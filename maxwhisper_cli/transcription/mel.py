@@ -27,6 +27,7 @@ N_FRAMES: Final = 3000
 """Frames of the 30 s window that the encoder reads."""
 
 _QUIETEST = 1e-10
+_QUIETEST_LOG10 = -10.0  # NumPy's log10 of it is one rounding step lower
 _MEMORY_BYTES = 256 * 2**20  # 2 h 19 min at 80 bands; what is longer goes to a temporary file
 _SAMPLES_AT_ONCE = 512 * HOP_LENGTH  # the transform's arrays then stay in the processor's cache
 
@@ -59,7 +60,7 @@ class MelSpectrogram:
         self._lock = Lock()
         self._file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115 - closed by close()
         self._n_stored = 0
-        self._loudest = float(np.log10(_QUIETEST))
+        self._loudest = _QUIETEST_LOG10
         self._n_samples = 0
         try:
             self._build(blocks, progress)
@@ -89,10 +90,11 @@ class MelSpectrogram:
             `[n_mels, n_frames]`, scaled as the encoder expects it.
         """
         stop = min(start_frame + n_frames, self.n_frames)
-        log_spec = np.full((max(stop - start_frame, 0), self.n_mels), -10.0, np.float32)
+        log_spec = np.full((max(stop - start_frame, 0), self.n_mels), _QUIETEST_LOG10, np.float32)
         stored = self._read(start_frame, min(stop, self._n_stored))
         log_spec[: len(stored)] = stored
-        np.maximum(log_spec, np.float32(self._loudest) - np.float32(8.0), out=log_spec)
+        floor = max(np.float32(self._loudest) - np.float32(8.0), np.float32(_QUIETEST_LOG10))
+        np.maximum(log_spec, floor, out=log_spec)
         log_spec += np.float32(4.0)
         log_spec /= np.float32(4.0)
         return np.ascontiguousarray(log_spec.T)
