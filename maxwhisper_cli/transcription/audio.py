@@ -5,7 +5,8 @@
 | a missing file, a folder, no permission, 0 bytes | AudioError |
 | text, an image, random bytes, a playlist; a video without sound | AudioError |
 | a channel that is not there | AudioError, with how many there are |
-| a wrong extension | read by content; the extension counts only for headerless formats |
+| a wrong extension | read by content |
+| a headerless format (g722, gsm, ...) | goes by its extension: any bytes but text are sound |
 | a header and no samples | no blocks, and a warning: the transcript is empty |
 | silence, 10 ms | read like anything else |
 | cut off or damaged | what can be decoded, and a warning |
@@ -64,7 +65,7 @@ class Audio:
         self,
         name: str,
         stream: DecodedStream,
-        channel: Channel,
+        channel_index: int | None,
         *,
         warnings: list[str],
         resources: ExitStack,
@@ -74,7 +75,7 @@ class Audio:
         self.sample_rate = stream.sample_rate
         self.n_channels = stream.n_channels
         self.warnings = warnings
-        self._channel_index = _channel_index(channel, stream.n_channels, name)
+        self._channel_index = channel_index
         self._stream = stream
         self._resources = resources
 
@@ -155,7 +156,8 @@ def open_audio(source: AudioSource, channel: Channel = "mix") -> Audio:
             name, file = _open_source(source, resources)
             stream = decode(file, name, warnings.append)
             resources.callback(stream.close)
-        return Audio(name, stream, channel, warnings=warnings, resources=resources.pop_all())
+        index = _channel_index(channel, stream.n_channels, name)
+        return Audio(name, stream, index, warnings=warnings, resources=resources.pop_all())
 
 
 def _open_source(source: str | Path | IO[bytes], resources: ExitStack) -> tuple[str, IO[bytes]]:

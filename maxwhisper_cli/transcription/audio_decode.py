@@ -7,6 +7,7 @@ damage in the samples are left as they are: `audio` deals with those.
 """
 
 import re
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ def _open_container(file: IO[bytes], name: str) -> InputContainer:
 
 
 def _check_container(container: InputContainer, file: IO[bytes], name: str) -> None:
-    if not container.streams.audio:
+    if not isinstance(container.streams.best("audio"), AudioStream):
         kind = "only video" if container.streams.video else "only text or data"
         raise AudioError(f"{name} has no sound: {kind}.")
     if container.format.name in _HEADERLESS:
@@ -134,8 +135,16 @@ def _check_container(container: InputContainer, file: IO[bytes], name: str) -> N
         file.seek(0)
         sample = file.read(4096)
         file.seek(position)
-        if sample.isascii() and b"\0" not in sample:
+        if _is_text(sample):
             raise AudioError(f"{name} is text, not audio, whatever its extension says.")
+
+
+def _is_text(sample: bytes) -> bool:
+    try:
+        text = getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        return False
+    return "\0" not in text
 
 
 def _from_container(container: InputContainer, name: str, warn: Warn) -> DecodedStream:
