@@ -11,12 +11,13 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from maxwhisper_cli.cli_options import UpstreamCommand
 from maxwhisper_cli.commands.implementations import implementations
 from maxwhisper_cli.commands.models import models
-from maxwhisper_cli.commands.transcribe import transcribe
+from maxwhisper_cli.commands.samples import make_samples
+from maxwhisper_cli.commands.transcribe import Transcribe
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 from weights.errors import MaxWhisperError
 
 _FAILED = 1
@@ -46,12 +47,13 @@ def _print_version(is_wanted: bool) -> None:  # noqa: FBT001  (typer's callback)
 
 
 def _maxwhisper(
+    *,
     _version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
         ),
-    ] = False,  # noqa: FBT002  (typer's option)
+    ] = False,
 ) -> None:
     """Transcribe speech with OpenAI's Whisper, on the implementation of your choice."""
 
@@ -63,14 +65,17 @@ def make_app() -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
+        rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_maxwhisper)
     app.command(
+        "transcribe",
         cls=UpstreamCommand,
         no_args_is_help=True,
         epilog="Options are also taken as openai-whisper spells them: --beam_size 5.",
-    )(transcribe)
-    app.command()(models)
+    )(as_command(Transcribe))
     app.command()(implementations)
+    app.command()(models)
+    app.add_typer(make_samples(), name="samples")
     return app

@@ -60,6 +60,10 @@ class Terminal:
         grid.add_row(f"[{times}]", Text(text))
         self._out.print(grid)
 
+    def line(self, text: str) -> None:
+        """Print a line as a result, as long as it is."""
+        self._out.out(text, highlight=False)
+
     def document(self, text: str) -> None:
         """Write a finished document to stdout, in UTF-8 whatever the terminal's encoding."""
         self._out.file.flush()

@@ -12,7 +12,7 @@ _COLUMNS = (
     Column("name", is_name=True),
     Column("size", is_number=True),
     Column("languages", is_number=True),
-    Column("here"),
+    Column("here", is_name=True),
 )
 
 
@@ -47,8 +47,12 @@ def models(
             name if model.name == name else f"{name} = {model.name}",
             f"{model.n_bytes / 1e6:,.0f} MB",
             "English" if model.n_languages == 1 else str(model.n_languages),
-            f"{place.origin}: {place.path}" if (place := places[name]) else "no",
+            place.origin if (place := places[name]) else "no",
         )
         for name, model in NAMED_MODELS.items()
     ]
-    Terminal().table(_COLUMNS, rows)
+    terminal = Terminal()
+    terminal.table(_COLUMNS, rows)
+    for name, place in places.items():
+        if place is not None:
+            terminal.line(f"{name}: {place.path}")

@@ -1,46 +1,73 @@
-"""What `maxwhisper samples` and `maxwhisper samples fetch` do, apart from reading their options."""
+"""`maxwhisper samples`: recordings with known words, listed and fetched."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from maxwhisper_cli.samples import fetch_samples, load_manifest, samples_folder
+import typer
+
+from maxwhisper_cli.activity import Activity
+from maxwhisper_cli.console import Column, Terminal
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Callable
+
+_COLUMNS = (
+    Column("name", is_name=True),
+    Column("language"),
+    Column("seconds", is_number=True),
+    Column("sound"),
+    Column("here"),
+    Column("what"),
+)
 
 
-def list_samples(console: "Console") -> None:
-    """Print the table of samples and which of them are here."""
-    from rich.table import Table
+def make_samples() -> typer.Typer:
+    """The command with what is under it."""
+    samples = typer.Typer(
+        invoke_without_command=True, help="List or fetch recordings with known words."
+    )
+    samples.callback()(list_samples)
+    samples.command("fetch")(fetch)
+    return samples
 
-    table = Table("name", "language", "seconds", "sound", "here", "what")
-    table.columns[0].no_wrap = True
-    for sample in load_manifest():
-        is_here = (samples_folder() / sample.file).is_file()
-        table.add_row(
+
+def list_samples(context: typer.Context) -> None:
+    """List recordings with known words, and which are here."""
+    if context.invoked_subcommand is not None:
+        return
+    from maxwhisper_cli.samples import load_manifest, samples_folder
+
+    folder = samples_folder()
+    rows = [
+        (
             sample.name,
             sample.language,
             f"{sample.seconds:.1f}",
             f"{sample.sample_rate / 1000:g} kHz x {sample.n_channels}",
-            "yes" if is_here else "no",
+            "yes" if (folder / sample.file).is_file() else "no",
             f"{sample.about} ({sample.licence})",
         )
-    console.print(table)
+        for sample in load_manifest()
+    ]
+    Terminal().table(_COLUMNS, rows)
 
 
-def fetch(names: Sequence[str], console: "Console") -> None:
-    """Fetch the named samples, or all of them, and print where each one is."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+def fetch(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which; all by default.")
+    ] = None,
+) -> None:
+    """Fetch recordings into the cache folder, and print where they are."""
+    from maxwhisper_cli.samples import fetch_samples
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        tasks = {}
-
-        def show(archive: str, n_bytes: int, n_total: int | None) -> None:
-            if archive not in tasks:
-                tasks[archive] = bars.add_task(archive, total=n_total)
-            bars.update(tasks[archive], completed=n_bytes, total=n_total)
-
-        paths = fetch_samples(names or None, show)
+    terminal = Terminal()
+    with terminal.activity(is_wanted_when_piped=True) as activity:
+        paths = fetch_samples(names or None, _shown_on(activity))
     for name, path in paths.items():
-        console.print(f"{name}  {path}", soft_wrap=True, highlight=False)
+        terminal.line(f"{name}  {path}")
+
+
+def _shown_on(activity: Activity) -> "Callable[[str, int, int | None], None]":
+    def show(archive: str, n_done: int, n_total: int | None) -> None:
+        activity.show(f"downloading {archive}", n_done, n_total, f"{n_done / 1e6:.1f} MB")
+
+    return show

@@ -3,14 +3,15 @@
 The work on each file is in `batch`.
 """
 
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.cli_options import Switch
 from maxwhisper_cli.commands.batch import Display, Loading, require_sources, transcribe_files
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions
+from maxwhisper_cli.upstream_style import Switch
 from maxwhisper_cli.writers.base import Writer
 from maxwhisper_cli.writers.files import DEFAULT_NAME, Outputs, plan_outputs, prepare_folder
 from maxwhisper_cli.writers.registry import choose_writers
@@ -22,106 +23,148 @@ Number = TypeVar("Number", int, float)
 
 STDOUT = "-"
 _PREPENDED = "\"'“¿([{-"
-_APPENDED = "\"'.。,，!！?？:：”)]}、"
+_APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001  (openai-whisper's default)
+_WORD_OPTIONS = frozenset(
+    {
+        "word_timestamps",
+        "prepend_punctuations",
+        "append_punctuations",
+        "highlight_words",
+        "max_line_width",
+        "max_line_count",
+        "max_words_per_line",
+        "hallucination_silence_threshold",
+    }
+)
 _MOST_TEMPERATURE = 1.0
 
 
-def transcribe(
-    files: cli.Files,
-    output_dir: cli.OutputDir = ".",
-    output_format: cli.OutputFormat = ["all"],  # noqa: B006  (typer copies it)
-    output_name: cli.OutputName = DEFAULT_NAME,
-    channel: cli.Channel = "mix",
-    clip_timestamps: cli.ClipTimestamps = "0",
-    verbose: cli.Verbose = Switch.ON,
-    quiet: cli.Quiet = False,
-    model: cli.Model = "turbo",
-    model_dir: cli.ModelDir = None,
-    offline: cli.Offline = False,
-    impl: cli.Impl = "cpu",
-    device: cli.Device = None,
-    dtype: cli.Dtype = None,
-    fp16: cli.Fp16 = None,
-    threads: cli.Threads = 0,
-    task: cli.Task = "transcribe",
-    language: cli.Language = None,
-    temperature: cli.Temperature = 0.0,
-    beam_size: cli.BeamSize = 5,
-    best_of: cli.BestOf = 5,
-    patience: cli.Patience = None,
-    length_penalty: cli.LengthPenalty = None,
-    seed: cli.Seed = 0,
-    temperature_increment_on_fallback: cli.TemperatureIncrement = 0.2,
-    compression_ratio_threshold: cli.CompressionRatioThreshold = 2.4,
-    logprob_threshold: cli.LogprobThreshold = -1.0,
-    no_speech_threshold: cli.NoSpeechThreshold = 0.6,
-    condition_on_previous_text: cli.ConditionOnPreviousText = Switch.ON,
-    initial_prompt: cli.InitialPrompt = None,
-    carry_initial_prompt: cli.CarryInitialPrompt = Switch.OFF,
-    prefix: cli.Prefix = None,
-    suppress_tokens: cli.SuppressTokens = "-1",
-    suppress_blank: cli.SuppressBlank = Switch.ON,
-    without_timestamps: cli.WithoutTimestamps = Switch.OFF,
-    max_initial_timestamp: cli.MaxInitialTimestamp = 1.0,
-    sample_len: cli.SampleLen = None,
-    word_timestamps: cli.WordTimestamps = "False",
-    prepend_punctuations: cli.PrependPunctuations = _PREPENDED,
-    append_punctuations: cli.AppendPunctuations = _APPENDED,
-    highlight_words: cli.HighlightWords = "False",
-    max_line_width: cli.MaxLineWidth = None,
-    max_line_count: cli.MaxLineCount = None,
-    max_words_per_line: cli.MaxWordsPerLine = None,
-    hallucination_silence_threshold: cli.HallucinationSilenceThreshold = None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Transcribe:
     """Write down what is said in recordings.
 
     Segments appear as they are decoded; each file's text is then written to --output-dir.
     """
-    _refuse_word_options(
-        word_timestamps=(word_timestamps, "False"),
-        prepend_punctuations=(prepend_punctuations, _PREPENDED),
-        append_punctuations=(append_punctuations, _APPENDED),
-        highlight_words=(highlight_words, "False"),
-        max_line_width=(max_line_width, None),
-        max_line_count=(max_line_count, None),
-        max_words_per_line=(max_words_per_line, None),
-        hallucination_silence_threshold=(hallucination_silence_threshold, None),
-    )
-    options = TranscribeOptions(
-        task=_task(task),
-        language=_language(language),
-        temperatures=_temperatures(temperature, temperature_increment_on_fallback),
-        beam_size=beam_size,
-        best_of=best_of,
-        patience=patience,
-        length_penalty=length_penalty,
-        seed=seed,
-        compression_ratio_threshold=compression_ratio_threshold,
-        logprob_threshold=logprob_threshold,
-        no_speech_threshold=no_speech_threshold,
-        condition_on_previous_text=bool(condition_on_previous_text),
-        initial_prompt=initial_prompt,
-        carry_initial_prompt=bool(carry_initial_prompt),
-        prefix=prefix,
-        suppress_tokens=_numbers(suppress_tokens, int, "--suppress-tokens"),
-        suppress_blank=bool(suppress_blank),
-        without_timestamps=bool(without_timestamps),
-        max_initial_timestamp=max_initial_timestamp,
-        sample_len=sample_len,
-        clip_timestamps=_numbers(clip_timestamps, float, "--clip-timestamps"),
-    )
-    loading = Loading(
-        model, impl, device, _dtype(dtype, fp16), threads or 0, model_dir, is_offline=offline
-    )
-    writers = choose_writers(output_format)
-    sinks = _sinks(files, writers, output_dir, output_name)
-    terminal = Terminal(is_quiet=quiet)
-    display = Display(
-        terminal,
-        shows_segments=bool(verbose) and not quiet and output_dir != STDOUT,
-        shows_bar_when_piped=not verbose,
-    )
-    transcribe_files(sinks, loading, options, _channel(channel), display)
+
+    files: cli.Files
+    output_dir: cli.OutputDir = "."
+    output_format: cli.OutputFormat = None
+    output_name: cli.OutputName = DEFAULT_NAME
+    channel: cli.Channel = "mix"
+    clip_timestamps: cli.ClipTimestamps = "0"
+    verbose: cli.Verbose = Switch.ON
+    quiet: cli.Quiet = False
+    model: cli.Model = "turbo"
+    model_dir: cli.ModelDir = None
+    offline: cli.Offline = False
+    impl: cli.Impl = "cpu"
+    device: cli.Device = None
+    dtype: cli.Dtype = None
+    fp16: cli.Fp16 = None
+    threads: cli.Threads = 0
+    task: cli.Task = "transcribe"
+    language: cli.Language = None
+    temperature: cli.Temperature = 0.0
+    beam_size: cli.BeamSize = 5
+    best_of: cli.BestOf = 5
+    patience: cli.Patience = None
+    length_penalty: cli.LengthPenalty = None
+    seed: cli.Seed = 0
+    temperature_increment_on_fallback: cli.TemperatureIncrement = 0.2
+    compression_ratio_threshold: cli.CompressionRatioThreshold = 2.4
+    logprob_threshold: cli.LogprobThreshold = -1.0
+    no_speech_threshold: cli.NoSpeechThreshold = 0.6
+    condition_on_previous_text: cli.ConditionOnPreviousText = Switch.ON
+    initial_prompt: cli.InitialPrompt = None
+    carry_initial_prompt: cli.CarryInitialPrompt = Switch.OFF
+    prefix: cli.Prefix = None
+    suppress_tokens: cli.SuppressTokens = "-1"
+    suppress_blank: cli.SuppressBlank = Switch.ON
+    without_timestamps: cli.WithoutTimestamps = Switch.OFF
+    max_initial_timestamp: cli.MaxInitialTimestamp = 1.0
+    sample_len: cli.SampleLen = None
+    word_timestamps: cli.WordTimestamps = "False"
+    prepend_punctuations: cli.PrependPunctuations = _PREPENDED
+    append_punctuations: cli.AppendPunctuations = _APPENDED
+    highlight_words: cli.HighlightWords = "False"
+    max_line_width: cli.MaxLineWidth = None
+    max_line_count: cli.MaxLineCount = None
+    max_words_per_line: cli.MaxWordsPerLine = None
+    hallucination_silence_threshold: cli.HallucinationSilenceThreshold = None
+
+    def run(self) -> None:
+        """Check everything that can be checked beforehand, then transcribe."""
+        self._refuse_word_options()
+        options, channel = self._options(), _channel(self.channel)
+        sinks = _sinks(
+            self.files,
+            choose_writers(self.output_format or ["all"]),
+            self.output_dir,
+            self.output_name,
+        )
+        terminal = Terminal(is_quiet=self.quiet)
+        display = Display(
+            terminal,
+            shows_segments=bool(self.verbose) and not self.quiet and self.output_dir != STDOUT,
+            shows_bar_when_piped=not self.verbose,
+        )
+        transcribe_files(sinks, self._loading(terminal), options, channel, display)
+
+    def _options(self) -> TranscribeOptions:
+        return TranscribeOptions(
+            task=_task(self.task),
+            language=_language(self.language),
+            temperatures=_temperatures(self.temperature, self.temperature_increment_on_fallback),
+            beam_size=self.beam_size,
+            best_of=self.best_of,
+            patience=self.patience,
+            length_penalty=self.length_penalty,
+            seed=self.seed,
+            compression_ratio_threshold=self.compression_ratio_threshold,
+            logprob_threshold=self.logprob_threshold,
+            no_speech_threshold=self.no_speech_threshold,
+            condition_on_previous_text=bool(self.condition_on_previous_text),
+            initial_prompt=self.initial_prompt,
+            carry_initial_prompt=bool(self.carry_initial_prompt),
+            prefix=self.prefix,
+            suppress_tokens=_numbers(self.suppress_tokens, int, "--suppress-tokens"),
+            suppress_blank=bool(self.suppress_blank),
+            without_timestamps=bool(self.without_timestamps),
+            max_initial_timestamp=self.max_initial_timestamp,
+            sample_len=self.sample_len,
+            clip_timestamps=_numbers(self.clip_timestamps, float, "--clip-timestamps"),
+        )
+
+    def _loading(self, terminal: Terminal) -> Loading:
+        return Loading(
+            model=self.model,
+            impl=self.impl,
+            device=self.device,
+            dtype=self._chosen_dtype(terminal),
+            n_threads=self.threads or 0,
+            model_dir=self.model_dir,
+            is_offline=self.offline,
+        )
+
+    def _chosen_dtype(self, terminal: Terminal) -> str | None:
+        """`--dtype` before openai-whisper's `--fp16`; None leaves it to the implementation."""
+        if self.dtype is not None or self.fp16 is None:
+            return self.dtype
+        if not self.fp16:
+            return "float32"
+        if "cpu" in {self.impl, self.device}:
+            terminal.warning("a processor computes in float32; --fp16 True has no effect on it")
+            return None
+        return "float16"
+
+    def _refuse_word_options(self) -> None:
+        """Word timing is not written yet; its options are taken where they ask for nothing."""
+        for field in fields(self):
+            if field.name in _WORD_OPTIONS and getattr(self, field.name) != field.default:
+                raise OptionsError(
+                    f"--{field.name.replace('_', '-')}: word times and what rests on them come "
+                    "with a later version; leave the option out"
+                )
 
 
 def _sinks(
@@ -142,16 +185,6 @@ def _sinks(
         )
     require_sources(files)
     return dict.fromkeys(files, writers[0])
-
-
-def _refuse_word_options(**given: tuple[str | None, str | None]) -> None:
-    """Word timing is not written yet; its options are taken where they ask for nothing."""
-    for name, (value, default) in given.items():
-        if value != default:
-            raise OptionsError(
-                f"--{name.replace('_', '-')}: word times and what rests on them come with a later "
-                "version; leave the option out"
-            )
 
 
 def _task(text: str) -> Task:
@@ -181,13 +214,6 @@ def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
         raise OptionsError("--temperature-increment-on-fallback must be above 0, or None")
     n_more = max(0, int((_MOST_TEMPERATURE - first + 1e-6) / increment))
     return tuple(round(first + i * increment, 6) for i in range(n_more + 1))
-
-
-def _dtype(dtype: str | None, fp16: Switch | None) -> str | None:
-    """`--dtype` wins over openai-whisper's `--fp16`; None leaves it to the implementation."""
-    if dtype is not None or fp16 is None:
-        return dtype
-    return "float16" if fp16 else "float32"
 
 
 def _channel(text: str) -> "Channel":

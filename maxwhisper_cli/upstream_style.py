@@ -1,0 +1,112 @@
+"""How openai-whisper's command line is written: its spellings, switches and `None`.
+
+Makes Typer take all of that, so that a command written for openai-whisper runs as it is. Which
+options there are is in `cli_options`.
+"""
+
+import math
+from collections.abc import Callable
+from enum import StrEnum
+from functools import wraps
+from typing import Any, Protocol
+
+import typer
+from typer.core import TyperCommand
+
+SWITCH_METAVAR = "True|False"
+"""Marks the options that are switches."""
+
+
+class Switch(StrEnum):
+    """A choice written out, as openai-whisper does: `--fp16 False`. Its truth is what it says."""
+
+    ON = "True"
+    OFF = "False"
+
+    def __bool__(self) -> bool:
+        return self is Switch.ON
+
+
+class UpstreamCommand(TyperCommand):
+    """A command that takes openai-whisper's spellings.
+
+    `--beam_size` is `--beam-size`; a switch may stand alone, which means True.
+    """
+
+    def __init__(self, *args: object, **settings: object) -> None:
+        names = {"token_normalize_func": lambda name: name.replace("_", "-")}
+        settings["context_settings"] = {**(settings.get("context_settings") or {}), **names}  # type: ignore[dict-item]
+        super().__init__(*args, **settings)  # type: ignore[arg-type]
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Give each switch that stands alone its value, then parse as usual."""
+        switches = {
+            name
+            for parameter in self.params
+            if parameter.metavar == SWITCH_METAVAR
+            for name in parameter.opts
+        }
+        values = {"true", "false"}
+        completed: list[str] = []
+        for arg, following in zip(args, [*args[1:], ""], strict=True):
+            completed.append(arg)
+            if arg.replace("_", "-") in switches and following.lower() not in values:
+                completed.append(Switch.ON.value)
+        return super().parse_args(ctx, completed)
+
+    def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ANN401
+        """List the options under the headings of their panels."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_argument = parameter.param_type_name == "argument"
+                name = str(parameter.metavar) if is_argument else record[0]
+                panel = getattr(parameter, "rich_help_panel", None) or "Other"
+                panels.setdefault(panel, []).append((name, record[1]))
+        for panel, records in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(records)
+
+
+def optional_int(given: object) -> int | None:
+    """A whole number, or None where that is written; a default passes through as well."""
+    text = str(given)
+    try:
+        return None if text == "None" else int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a whole number nor None") from None
+
+
+def optional_float(given: object) -> float | None:
+    """A finite number, or None where that is written; a default passes through as well."""
+    text = str(given)
+    try:
+        number = None if text == "None" else float(text)
+    except ValueError:
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise typer.BadParameter(f"{text!r} is neither a number nor None")
+    return number
+
+
+def optional_text(given: object) -> str | None:
+    """The text, or None where that is written; a default passes through as well."""
+    return None if given is None or given == "None" else str(given)
+
+
+class Arguments(Protocol):
+    """A command's arguments, each a field, and what is done with them."""
+
+    def run(self) -> None:
+        """Do what the command is for."""
+
+
+def as_command(arguments: Callable[..., Arguments]) -> Callable[..., None]:
+    """A dataclass of arguments as a function for Typer: same parameters, name and docstring."""
+
+    @wraps(arguments, updated=())
+    def command(**given: object) -> None:
+        arguments(**given).run()
+
+    return command
