@@ -19,6 +19,7 @@ from weights.names import from_ctranslate2
 FILE_NAME = "model.bin"
 _SPECIFICATION = b"WhisperSpec\0"
 _VERSION = 6
+_MIN_SCALE = 1e-30
 _DTYPES = {0: "f4", 1: "i1", 2: "i2", 3: "i4", 4: "f2", 5: BFLOAT16}
 _EMBEDDING, _PROJECTION = "decoder/embeddings/weight", "decoder/projection/weight"
 _ENCODER_POSITIONS = "encoder.positional_embedding"
@@ -135,6 +136,8 @@ def _dequantise(name: str, quantised: Array, scale: Array) -> npt.NDArray[np.flo
     """Divide integers by their scale: one for each row (int8), or one for all (int16)."""
     if scale.ndim > 1 or scale.size not in (1, *quantised.shape[:1]):
         raise WeightsError(f"{name}: its scale has shape {list(scale.shape)}; the file is damaged")
+    if not ((scale > _MIN_SCALE) & (scale < 1 / _MIN_SCALE)).all():
+        raise WeightsError(f"{name}: its scale is no usable number; the file is damaged")
     divisor = scale.astype(np.float32).reshape(-1, *([1] * (quantised.ndim - 1)))
     return quantised.astype(np.float32) / divisor
 

