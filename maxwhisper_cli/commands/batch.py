@@ -113,7 +113,12 @@ def transcribe_files(
     with _load(loading, display.terminal) as model:
         fitting = _fit_to_model(options, model, display.terminal)
         work = _Work(model, loading.model, fitting, channel, display)
-        outcomes = [work.transcribe(source, sink) for source, sink in sinks.items()]
+        outcomes = []
+        for source, sink in sinks.items():
+            outcome = work.transcribe(source, sink)
+            outcomes.append(outcome)
+            if outcome.error is not None and len(sinks) > 1:
+                display.terminal.error(str(outcome.error))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(outcomes) > 1:
         display.terminal.summary(_COLUMNS, map(_row, outcomes))
@@ -134,7 +139,7 @@ class _Work:
 
     def transcribe(self, source: str, sink: Outputs | Writer) -> Outcome:
         terminal = self.display.terminal
-        name = _shown_name(source)
+        name = Path(_shown_name(source)).name
         pace = Pace()
         try:
             with terminal.activity(
@@ -155,7 +160,6 @@ class _Work:
                 terminal.warning(warning)
             self._deliver(transcript, sink)
         except MaxWhisperError as error:
-            terminal.error(str(error))
             return Outcome(source, pace.seconds, error=error)
         terminal.note(_said_of(outcome, sink))
         return outcome

@@ -1,0 +1,102 @@
+"""The command line in this process, on a scripted model that says the same in every window."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner, Result
+
+from maxwhisper_cli.app import make_app
+from maxwhisper_cli.model import Model
+from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from tests.support.scripted import BEGIN, TINY_EN, Script, ScriptedImplementation, window
+from tests.support.sound import tone
+from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
+
+SPOKEN = " Grüße, 世界."
+RunCommandLine = Callable[..., Result]
+MakeSound = Callable[..., Path]
+
+
+@dataclass
+class FakeModels:
+    """What `maxwhisper_cli.model.load` gives, and how it was asked."""
+
+    dims: ModelDimensions = TINY_EN
+    script: Script | None = None
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    implementations: list[ScriptedImplementation] = field(default_factory=list)
+
+    def load(self, model: str, impl: str, **asked: Any) -> Model:
+        self.calls.append({"model": model, "impl": impl, **asked})
+        implementation = ScriptedImplementation(self.script or says(SPOKEN, self.dims))
+        implementation.dims = self.dims
+        self.implementations.append(implementation)
+        checkpoint = Checkpoint(self.dims, {}, (), Path(model), model_name=None)
+        return Model(implementation, checkpoint)
+
+
+def says(text: str, dims: ModelDimensions) -> Script:
+    """Each window decodes to this text, from 0 to 1 s, to its end."""
+    tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.n_languages)
+    begin = tokenizer.timestamp_begin
+    assert dims.is_multilingual or begin == BEGIN
+    tokens: Sequence[int] = (begin, *tokenizer.encode(text), begin + 50)
+    return lambda _: window(tokens)
+
+
+@pytest.fixture
+def models(monkeypatch: pytest.MonkeyPatch) -> FakeModels:
+    fakes = FakeModels()
+    monkeypatch.setattr("maxwhisper_cli.model.load", fakes.load)
+    return fakes
+
+
+@pytest.fixture
+def turbo_dims() -> ModelDimensions:
+    return replace(
+        TINY_EN, n_mels=128, n_audio_layer=32, n_text_layer=4, n_vocab=51866, n_audio_state=1280
+    )
+
+
+@pytest.fixture
+def maxwhisper(
+    models: FakeModels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> RunCommandLine:
+    """Runs the command line in an empty folder; an exception that gets through fails the test."""
+    assert models.calls == []
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "MAXWHISPER_MODEL"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(*arguments: str | Path, stdin: bytes = b"") -> Result:
+        return CliRunner().invoke(
+            make_app(),
+            [str(argument) for argument in arguments],
+            input=stdin,
+            catch_exceptions=False,
+            prog_name="maxwhisper",
+        )
+
+    return run
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> MakeSound:
+    """Makes a wav file of a tone, 16 kHz."""
+
+    def make(name: str = "talk.wav", seconds: float = 1.0) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples = tone(440, seconds, 16000).astype(np.float32)
+        soundfile.write(str(path), samples, 16000, format="WAV")
+        return path
+
+    return make
