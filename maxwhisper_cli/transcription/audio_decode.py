@@ -118,11 +118,7 @@ def _open_container(file: IO[bytes], name: str) -> InputContainer:
             f"{name} is not audio or video that can be read: it is something else, "
             "it is damaged, or its end is missing."
         ) from error
-    try:
-        _check_container(container, file, name)
-    except BaseException:
-        container.close()
-        raise
+    _check_container(container, file, name)
     return container
 
 
@@ -156,12 +152,8 @@ def _from_container(container: InputContainer, name: str, warn: Warn) -> Decoded
     elif container.duration is not None:
         seconds = container.duration / av.time_base
     frames = _frames(container, stream, name, warn)
-    try:
-        # The first frame knows the rate: in HE-AAC the header gives half of it.
-        first = _first_frame(frames, name)
-    except BaseException:
-        container.close()
-        raise
+    # The first frame knows the rate: in HE-AAC the header gives half of it.
+    first = _first_frame(frames, name)
     rate, n_channels = first.sample_rate, first.layout.nb_channels
 
     def blocks() -> Iterator[Float32]:

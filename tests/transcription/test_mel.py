@@ -6,9 +6,11 @@ machine, `whisper.log_mel_spectrogram` of jfk moves by 3.4e-5 between MKL's AVX-
 The bounds here are of that size.
 """
 
+import time
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -126,10 +128,24 @@ def test_padded_window_is_zero_in_mel_values() -> None:
         assert np.all(padded[:, 200:] == 0)
 
 
-def test_threads_read_their_own_windows() -> None:
+class SlowFile:
+    """A file that lets other threads run between a seek and the read after it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.close = file.close
+        self.read = file.read
+
+    def seek(self, offset: int) -> None:
+        self._file.seek(offset)
+        time.sleep(1e-4)
+
+
+def test_threads_read_their_own_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     with MelSpectrogram([noise(16000 * 60)], 80) as mel:
         starts = [(37 * index) % 5900 for index in range(400)]
         expected = [mel.window(start, 50) for start in starts]
+        monkeypatch.setattr(mel, "_file", SlowFile(mel._file))
         with ThreadPoolExecutor(8) as pool:
             windows = list(pool.map(lambda start: mel.window(start, 50), starts))
     for window, wanted in zip(windows, expected, strict=True):

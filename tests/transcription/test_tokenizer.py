@@ -81,6 +81,7 @@ def test_special_tokens_are_not_text() -> None:
 def test_english_only_ignores_language_and_task() -> None:
     ours = get_tokenizer(False, language="de", task="translate")
     assert (ours.language, ours.task) == (None, None)
+    assert ours is get_tokenizer(False)
     assert ours.sot_sequence == (ours.sot,)
     with pytest.raises(ValueError, match="language"):
         _ = ours.language_token
