@@ -123,7 +123,7 @@ def _output_name(source: str, name: str) -> str:
 
 
 def _clash(first: str, second: str, path: Path) -> str:
-    if _identity(Path(first)) == _identity(Path(second)):
+    if os.path.realpath(first) == os.path.realpath(second):
         return f"{second} is given more than once; name each input once"
     return (
         f"{first} and {second} would both be written to {path}; keep them apart, "

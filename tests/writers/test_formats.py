@@ -1,0 +1,144 @@
+"""Output formats: byte for byte openai-whisper's own, and JSON that any parser reads."""
+
+import dataclasses
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from whisper import utils as whisper_utils
+
+from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+from maxwhisper_cli.transcription.segments import Segment, Transcript
+from maxwhisper_cli.writers.base import Document
+from maxwhisper_cli.writers.registry import WRITERS, choose_writers
+from tests.support import loaded
+
+UPSTREAM = {
+    "txt": whisper_utils.WriteTXT,
+    "srt": whisper_utils.WriteSRT,
+    "vtt": whisper_utils.WriteVTT,
+    "tsv": whisper_utils.WriteTSV,
+    "json": whisper_utils.WriteJSON,
+}
+
+
+def segment(start: float, end: float, text: str, **changes: Any) -> Segment:
+    made = Segment(
+        id=0,
+        seek=0,
+        start=start,
+        end=end,
+        text=text,
+        tokens=(50364, 440, 50414),
+        temperature=0.2,
+        avg_logprob=-0.25,
+        compression_ratio=1.5,
+        no_speech_prob=0.01,
+    )
+    return dataclasses.replace(made, **changes)
+
+
+def transcript(*segments: Segment) -> Transcript:
+    return Transcript("".join(s.text for s in segments), segments, "de", 0.75, 4000.5)
+
+
+def document(of: Transcript) -> Document:
+    return Document(of, "transcribe", "base", "cpu", "cpu", "float32")
+
+
+ODD = transcript(
+    segment(0.0, 1.0, " Grüße, 世界 🙂"),
+    segment(1.0, 1.0, ""),
+    segment(59.9995, 61.2345, "  tab\there --> there "),
+    segment(3599.9996, 3661.001, ' "quoted" <b>\\n</b> & more'),
+    segment(3661.0014, 40000.0, "two\nlines"),
+)
+EMPTY = transcript()
+
+
+def as_whisper_result(of: Transcript) -> dict[str, Any]:
+    segments = [{**dataclasses.asdict(s), "tokens": list(s.tokens)} for s in of.segments]
+    return {"text": of.text, "segments": segments, "language": of.language}
+
+
+def upstream_writes(name: str, of: Transcript) -> str:
+    file = io.StringIO()
+    UPSTREAM[name]("").write_result(as_whisper_result(of), file=file)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def spoken(jfk: Path) -> Transcript:
+    options = TranscribeOptions(beam_size=None, temperatures=(0.0,))
+    return loaded.model("tiny.en", "cpu").transcribe(jfk, options)
+
+
+@pytest.mark.parametrize("name", ["txt", "srt", "vtt", "tsv"])
+def test_real_speech_is_written_as_openai_whisper_writes_it(name: str, spoken: Transcript) -> None:
+    assert len(spoken.segments) >= 2
+    assert WRITERS[name].render(document(spoken)) == upstream_writes(name, spoken)
+
+
+@pytest.mark.parametrize("name", ["txt", "srt", "vtt", "tsv"])
+@pytest.mark.parametrize("of", [ODD, EMPTY], ids=["odd", "empty"])
+def test_odd_text_and_times_are_written_as_openai_whisper_writes_them(
+    name: str, of: Transcript
+) -> None:
+    assert WRITERS[name].render(document(of)) == upstream_writes(name, of)
+
+
+@pytest.mark.parametrize("of", [ODD, EMPTY], ids=["odd", "empty"])
+def test_json_holds_what_openai_whispers_does_and_its_keys_come_first(of: Transcript) -> None:
+    text = WRITERS["json"].render(document(of))
+    ours, theirs = json.loads(text), json.loads(upstream_writes("json", of))
+    assert {key: ours[key] for key in theirs} == theirs
+    assert list(ours)[: len(theirs)] == list(theirs)
+    assert [list(s) for s in ours["segments"]] == [list(s) for s in theirs["segments"]]
+    assert "\\u" not in text
+
+
+def test_json_says_what_made_it() -> None:
+    written = json.loads(WRITERS["json"].render(document(ODD)))
+    del written["text"], written["segments"]
+    assert written == {
+        "language": "de",
+        "language_probability": 0.75,
+        "duration": 4000.5,
+        "task": "transcribe",
+        "model": "base",
+        "implementation": "cpu",
+        "device": "cpu",
+        "dtype": "float32",
+        "warnings": [],
+    }
+
+
+def test_numbers_beyond_json_are_null() -> None:
+    odd = transcript(segment(0, 1, "x", avg_logprob=math.nan, no_speech_prob=math.inf))
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    written = json.loads(WRITERS["json"].render(document(odd)), parse_constant=refuse)
+    assert written["segments"][0]["avg_logprob"] is None
+    assert written["segments"][0]["no_speech_prob"] is None
+    assert written["segments"][0]["temperature"] == 0.2
+
+
+def chosen(*formats: str) -> list[str]:
+    return [writer.name for writer in choose_writers(formats)]
+
+
+def test_formats_are_chosen_by_name() -> None:
+    assert chosen("all") == ["txt", "vtt", "srt", "tsv", "json"]
+    assert chosen("srt, TXT", "srt") == ["srt", "txt"]
+    for nonsense in ("doc", "", "txt,"):
+        with pytest.raises(OptionsError, match="no output format"):
+            chosen(nonsense)
+
+
+def test_every_writer_goes_by_the_name_it_is_registered_under() -> None:
+    assert {name: writer.name for name, writer in WRITERS.items()} == {n: n for n in UPSTREAM}
