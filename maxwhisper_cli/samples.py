@@ -19,9 +19,8 @@ from maxwhisper_cli.package_archive import (
     Progress,
     extract_member,
     fetch_archive,
-    sha256_of,
 )
-from weights.cache import cache_root
+from weights.cache import cache_root, sha256_of
 from weights.errors import MaxWhisperError
 
 
