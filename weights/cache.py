@@ -40,22 +40,52 @@ def sha256_of(path: Path) -> str:
         WeightsError: the file cannot be read.
     """
     try:
-        path = path.resolve()
-        status = path.stat()
-        state = {"path": str(path), "n_bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
         record = _read_record(path)
-        if record is not None and record.items() >= state.items():
+        if record is not None and record.items() >= _state(path).items():
             return str(record.get("sha256"))
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        sha256 = hash_file(path)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
-    _write_record(path, state | {"sha256": sha256})
+    record_sha256(path, sha256)
     return sha256
 
 
+def hash_file(path: Path) -> str:
+    """Sha256 of a file, computed.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record_sha256(path: Path, sha256: str) -> None:
+    """Keep a file's sha256, in one step; where that cannot be, it is computed again next time."""
+    target = _record_path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent)
+        with os.fdopen(handle, "w") as file:
+            json.dump(_state(path) | {"sha256": sha256}, file)
+        Path(temporary).replace(target)
+    except OSError:
+        return
+
+
+def _state(path: Path) -> dict[str, object]:
+    status = path.stat()
+    return {
+        "path": str(path.resolve()),
+        "n_bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
+    }
+
+
 def _record_path(path: Path) -> Path:
-    return cache_root() / "checked" / f"{hashlib.sha256(bytes(path)).hexdigest()[:32]}.json"
+    return (
+        cache_root() / "checked" / f"{hashlib.sha256(bytes(path.resolve())).hexdigest()[:32]}.json"
+    )
 
 
 def _read_record(path: Path) -> dict[str, object] | None:
@@ -64,16 +94,3 @@ def _read_record(path: Path) -> dict[str, object] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
-
-
-def _write_record(path: Path, record: dict[str, object]) -> None:
-    """Keep a record, in one step; where that is not possible the file is hashed again next time."""
-    target = _record_path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent)
-        with os.fdopen(handle, "w") as file:
-            json.dump(record, file)
-        Path(temporary).replace(target)
-    except OSError:
-        return

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weights.cache import CACHE_VARIABLE, sha256_of
+from weights.cache import CACHE_VARIABLE, hash_file, record_sha256, sha256_of
 from weights.errors import ModelNotFoundError, WeightsError
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def fetch(url: str, sha256: str, target: Path, progress: Progress | None = None)
                 return
             was_begun = part.exists()
             _download(url, part, progress)
-            if was_begun and sha256_of(part) != sha256:
+            if was_begun and hash_file(part) != sha256:
                 part.unlink()
                 _download(url, part, progress)
-            found = sha256_of(part)
+            found = hash_file(part)
             if found != sha256:
                 part.unlink()
                 raise WeightsError(
@@ -54,6 +54,7 @@ def fetch(url: str, sha256: str, target: Path, progress: Progress | None = None)
                     f"{sha256[:12]}...; it was thrown away: try again, perhaps on another network"
                 )
             part.replace(target)
+            record_sha256(target, sha256)
     except OSError as error:
         raise cannot_write(target, error) from error
 

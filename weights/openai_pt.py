@@ -16,7 +16,7 @@ from weights.assembly import assemble
 from weights.checkpoint import Array, Checkpoint
 from weights.errors import WeightsError
 from weights.huggingface import to_canonical
-from weights.mapped_file import MappedFile
+from weights.mapped_file import BFLOAT16, MappedFile
 from weights.state_pickle import StoredTensor, read_state
 
 _LOCAL_HEADER_BYTES = 30
@@ -79,7 +79,7 @@ class _Archive:
         storage = tensor.storage
         offset, n_bytes = self.locate(f"data/{storage.key}")
         numbers = self.file.array(offset, storage.dtype, (storage.n_numbers,))
-        if numbers.nbytes > n_bytes * (2 if storage.dtype == "bfloat16" else 1):
+        if numbers.nbytes > n_bytes * (2 if storage.dtype == BFLOAT16 else 1):
             raise WeightsError(f"{self.file.path}: its member data/{storage.key} is cut short")
         strides = tuple(stride * numbers.itemsize for stride in tensor.strides)
         return np.lib.stride_tricks.as_strided(

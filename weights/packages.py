@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from weights.cache import sha256_of
+from weights.cache import record_sha256, sha256_of
 from weights.download import locked
 
 _log = logging.getLogger(__name__)
@@ -114,6 +114,7 @@ def _join(parts: tuple[Path, ...], target: Path, sha256: str) -> bool:
         temporary.unlink()
         return False
     temporary.replace(target)
+    record_sha256(target, sha256)
     return True
 
 

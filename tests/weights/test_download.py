@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 from weights import download
+from weights.cache import sha256_of
 from weights.download import fetch
 from weights.errors import ModelNotFoundError, WeightsError
 
@@ -96,6 +97,12 @@ def test_fetched_whole(publisher: Publisher, target: Path) -> None:
     assert publisher.ranges == [None], "what is there is not fetched again"
 
 
+def test_hashed_once(publisher: Publisher, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch(publisher.url, SHA256, target)
+    monkeypatch.setattr(hashlib, "file_digest", lambda *_: pytest.fail("hashed again"))
+    assert sha256_of(target) == SHA256
+
+
 def test_resumed_after_cuts(publisher: Publisher, target: Path) -> None:
     publisher.cuts = [100_000, 50_000, 1]
     seen: list[tuple[int, int]] = []
@@ -118,8 +125,10 @@ def test_resumed_in_a_later_run(publisher: Publisher, target: Path) -> None:
 def test_server_without_ranges(publisher: Publisher, target: Path) -> None:
     publisher.knows_ranges = False
     publisher.cuts = [100_000]
-    fetch(publisher.url, SHA256, target)
+    seen: list[tuple[int, int]] = []
+    fetch(publisher.url, SHA256, target, lambda *step: seen.append(step))
     assert target.read_bytes() == CONTENT
+    assert seen[-1] == (300_000, 300_000)
 
 
 @pytest.mark.parametrize("n_bytes", [1000, 300_000, 400_000])

@@ -285,12 +285,20 @@ def _tensor_program(shape: tuple[int, ...], strides: tuple[int, ...], offset: in
 
 
 class TestZip:
-    def rewrite(self, path: Path, *, compression: int = zipfile.ZIP_STORED, drop: str = "") -> None:
+    def rewrite(
+        self,
+        path: Path,
+        *,
+        compression: int = zipfile.ZIP_STORED,
+        drop: str = "no such member",
+        cut: str = "no such member",
+    ) -> None:
         buffer = io.BytesIO()
         with zipfile.ZipFile(path) as old, zipfile.ZipFile(buffer, "w", compression) as new:
             for name in old.namelist():
-                if not drop or drop not in name:
-                    new.writestr(name, old.read(name))
+                if not name.endswith(drop):
+                    content = old.read(name)
+                    new.writestr(name, content[: -2 if name.endswith(cut) else None])
         path.write_bytes(buffer.getvalue())
 
     @pytest.fixture
@@ -306,6 +314,10 @@ class TestZip:
         read_checkpoint(path)
         self.rewrite(path, drop="data/7")
         assert "its member data/7 is missing" in refusal(path)
+
+    def test_short_member(self, path: Path) -> None:
+        self.rewrite(path, cut="data/7")
+        assert "its member data/7 is cut short" in refusal(path)
 
     def test_other_zip(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
