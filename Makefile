@@ -29,7 +29,8 @@ $(INSTALLED): $(VENV) pyproject.toml constraints.txt
 
 demo: $(INSTALLED) ## transcribe real speech on screen
 	$(BIN)/maxwhisper samples fetch jfk sonnet
-	$(BIN)/maxwhisper transcribe audio_samples/jfk.wav audio_samples/sonnet.mp3 --model tiny.en -o out/demo $(ARGS)
+	@$(BIN)/maxwhisper samples fetch jfk sonnet | sed 's/^[a-z]*  //' | \
+		xargs -t -d '\n' $(BIN)/maxwhisper transcribe --model tiny.en --output-dir out/demo $(ARGS)
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest $(ARGS)
