@@ -8,6 +8,9 @@ Every mistake a user can make ends in one of these; anything else is a bug and s
     ├── ImplementationUnavailableError  (implementations.errors) a package or device is missing
     ├── ImplementationFailedError       (implementations.errors) it can run here, and did not
     ├── AudioError                      (maxwhisper_cli.transcription.audio) a file cannot be heard
+    ├── LanguageError                   (maxwhisper_cli.transcription.languages) not one it knows
+    ├── SampleError                     (maxwhisper_cli.samples) no such sample, or no place for it
+    ├── PackageArchiveError             (maxwhisper_cli.package_archive) not found, or not as pinned
     ├── OptionsError                    (maxwhisper_cli.transcription.options) options conflict
     └── OutputError                     (maxwhisper_cli.writers.base) an output cannot be written
 """
