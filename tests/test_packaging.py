@@ -1,0 +1,47 @@
+"""The wheel holds all that the program needs, and nothing of the house around it."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.test_architecture import PACKAGES, ROOT, tracked_files
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The names of the files in the wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        return set(archive.namelist())
+
+
+def test_every_file_of_the_packages_is_in_the_wheel(wheel: set[str]) -> None:
+    ours = {path.relative_to(ROOT).as_posix() for path in tracked_files()}
+    packaged = {name for name in ours if name.split("/")[0] in {p.__name__ for p in PACKAGES}}
+    assert packaged
+    assert packaged - wheel == set()
+
+
+def test_the_samples_manifest_is_where_the_program_looks(wheel: set[str]) -> None:
+    assert "maxwhisper_cli/audio_samples/manifest.json" in wheel
+
+
+def test_nothing_else_is_installed(wheel: set[str]) -> None:
+    tops = {Path(name).parts[0] for name in wheel}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {
+        package.__name__ for package in PACKAGES
+    }
+
+
+def test_each_package_says_that_it_is_typed(wheel: set[str]) -> None:
+    assert {f"{package.__name__}/py.typed" for package in PACKAGES} <= wheel
