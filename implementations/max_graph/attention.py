@@ -50,9 +50,7 @@ class SelfAttention:
             keys, values = split_keys_values(qkv, self.n_head, self.n_channels)
             attended = attention(qkv, keys, values)
         else:
-            attended = cached_attention(
-                qkv, cache.keys, cache.values, cache.offset, cache.sources
-            )
+            attended = cached_attention(qkv, cache.keys, cache.values, cache.offset, cache.sources)
         return self.out(attended, residual)
 
 

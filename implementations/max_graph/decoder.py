@@ -5,21 +5,19 @@ gets are free. It neither samples nor chooses tokens.
 """
 
 from max.dtype import DType
-from max.graph import BufferType, Graph, Module, TensorType, TensorValue
+from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType, TensorValue
 
 from implementations.max_graph.attention import AudioKeysValues, LayerCache
 from implementations.max_graph.blocks import CrossAttentionBlock
 from implementations.max_graph.kernel_ops import (
     CPU,
-    KERNELS,
     embed_tokens,
-    key_shape,
     project,
     select_rows,
     store_attention_scores,
-    value_shape,
 )
 from implementations.max_graph.layers import LayerNorm, panelled_weight, weight
+from implementations.max_graph.layouts import key_shape, value_shape
 from weights.dims import ModelDimensions
 
 
@@ -36,34 +34,37 @@ class TextDecoder:
         ]
         self.ln = LayerNorm("decoder.ln", n_state)
 
-    def add_graphs(self, module: Module) -> None:
+    def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
         """Put `audio_keys_values`, `decoder` and `alignment` into a module."""
-        self._add_audio_keys_values(module)
-        self._add_decoder(module, with_scores=False)
-        self._add_decoder(module, with_scores=True)
+        self._add_audio_keys_values(module, kernels)
+        self._add_decoder(module, kernels, with_scores=False)
+        self._add_decoder(module, kernels, with_scores=True)
 
-    def _add_audio_keys_values(self, module: Module) -> None:
+    def _add_audio_keys_values(self, module: Module, kernels: KernelLibrary) -> None:
         """[1, n_audio_ctx, n_audio_state] -> keys, values of each layer in turn."""
         shape = [1, self.dims.n_audio_ctx, self.dims.n_audio_state]
         types = [TensorType(DType.float32, shape, CPU)]
         with Graph(
-            "audio_keys_values", input_types=types, module=module, custom_extensions=[KERNELS]
+            "audio_keys_values", input_types=types, module=module, kernel_library=kernels
         ) as graph:
             features = graph.inputs[0].tensor
             layers = [block.cross_attn.keys_values(features) for block in self.blocks]
             graph.output(*(part for layer in layers for part in (layer.keys, layer.values)))
 
-    def _add_decoder(self, module: Module, *, with_scores: bool) -> None:
+    def _add_decoder(self, module: Module, kernels: KernelLibrary, *, with_scores: bool) -> None:
         """Token graph; with scores it also fills a buffer with chosen heads' cross-attention."""
         n_layer = self.dims.n_text_layer
-        types = [*self._token_types(), *self._cache_types(), *self._audio_types()]
-        if with_scores:
-            types += self._score_types()
+        types: list[TensorType | BufferType] = [
+            *self._token_types(),
+            *self._cache_types(),
+            *self._audio_types(),
+            *(self._score_types() if with_scores else ()),
+        ]
         with Graph(
             "alignment" if with_scores else "decoder",
             input_types=types,
             module=module,
-            custom_extensions=[KERNELS],
+            kernel_library=kernels,
         ) as graph:
             tokens, offset, sources, rows = (graph.inputs[i].tensor for i in range(4))
             cached, audio = graph.inputs[4 : 4 + 2 * n_layer], graph.inputs[4 + 2 * n_layer :]
@@ -95,27 +96,24 @@ class TextDecoder:
     def _cache_types(self) -> list[BufferType]:
         """Keys and values of each layer, with room for n_slots hypotheses."""
         sizes = (self.n_head, self.dims.n_text_ctx, self.n_channels)
-        shapes = (key_shape("n_slots", *sizes), value_shape("n_slots", *sizes))
         return [
-            BufferType(DType.float32, shape, CPU)
+            BufferType(DType.float32, ["n_slots", *shape], CPU)
             for _ in range(self.dims.n_text_layer)
-            for shape in shapes
+            for shape in (key_shape(*sizes), value_shape(*sizes))
         ]
 
     def _audio_types(self) -> list[TensorType]:
         """Keys and values of one window for each layer."""
         sizes = (self.n_head, self.dims.n_audio_ctx, self.n_channels)
-        shapes = (key_shape(1, *sizes), value_shape(1, *sizes))
         return [
-            TensorType(DType.float32, shape, CPU)
+            TensorType(DType.float32, [1, *shape], CPU)
             for _ in range(self.dims.n_text_layer)
-            for shape in shapes
+            for shape in (key_shape(*sizes), value_shape(*sizes))
         ]
 
     def _score_types(self) -> list[TensorType | BufferType]:
         """Scores to fill [n_scores, n_new, n_audio_ctx], and their (layer, head) pairs."""
-        shape = ["n_scores", "n_new", self.dims.n_audio_ctx]
         return [
-            BufferType(DType.float32, shape, CPU),
+            BufferType(DType.float32, ["n_scores", "n_new", self.dims.n_audio_ctx], CPU),
             TensorType(DType.int32, ["n_scores", 2], CPU),
         ]

@@ -1,10 +1,10 @@
 """The audio encoder as a graph."""
 
 from max.dtype import DType
-from max.graph import Graph, Module, TensorType, TensorValue
+from max.graph import Graph, KernelLibrary, Module, TensorType, TensorValue
 
 from implementations.max_graph.blocks import ResidualAttentionBlock
-from implementations.max_graph.kernel_ops import CPU, KERNELS, pad_mel
+from implementations.max_graph.kernel_ops import CPU, pad_mel
 from implementations.max_graph.layers import Conv1d, LayerNorm, weight
 from weights.dims import ModelDimensions
 
@@ -35,12 +35,11 @@ class AudioEncoder:
 
     def input_types(self) -> list[TensorType]:
         """Mel windows [n_batch, n_mels, 2 * n_audio_ctx]."""
-        shape = ["n_batch", self.dims.n_mels, 2 * self.dims.n_audio_ctx]
-        return [TensorType(DType.float32, shape, CPU)]
+        n_mels, n_frames = self.dims.n_mels, 2 * self.dims.n_audio_ctx
+        return [TensorType(DType.float32, ["n_batch", n_mels, n_frames], CPU)]
 
-    def add_graph(self, module: Module) -> None:
+    def add_graph(self, module: Module, kernels: KernelLibrary) -> None:
         """Put the graph `encoder` into a module."""
-        with Graph(
-            "encoder", input_types=self.input_types(), module=module, custom_extensions=[KERNELS]
-        ) as graph:
+        types = self.input_types()
+        with Graph("encoder", input_types=types, module=module, kernel_library=kernels) as graph:
             graph.output(self(graph.inputs[0].tensor))

@@ -6,27 +6,12 @@ Shapes are given and checked here; what an operation computes is written beside 
 from pathlib import Path
 
 from max.dtype import DType
-from max.graph import BufferValue, DeviceRef, Dim, TensorType, TensorValue, ops
+from max.graph import BufferValue, DeviceRef, ShapeLike, TensorType, TensorValue, ops
+
+from implementations.max_graph.layouts import key_shape, value_shape
 
 KERNELS = Path(__file__).parent / "kernels"
-PANEL = 32
-"""Columns that lie side by side in a weight or key panel; the same number as in tile.mojo."""
 CPU = DeviceRef.CPU()
-
-
-def n_panels(n_columns: int) -> int:
-    """How many panels hold that many columns."""
-    return -(-n_columns // PANEL)
-
-
-def key_shape(n_batch: Dim | int | str, n_head: int, n_ctx: int, n_channels: int) -> list[Dim]:
-    """[n_batch, n_head, n_panels, n_channels, PANEL], how keys lie in memory."""
-    return [Dim(d) for d in (n_batch, n_head, n_panels(n_ctx), n_channels, PANEL)]
-
-
-def value_shape(n_batch: Dim | int | str, n_head: int, n_ctx: int, n_channels: int) -> list[Dim]:
-    """[n_batch, n_head, n_ctx, n_channels], how values lie in memory."""
-    return [Dim(d) for d in (n_batch, n_head, n_ctx, n_channels)]
 
 
 def linear(
@@ -115,8 +100,8 @@ def split_keys_values(
         CPU,
         [kv],
         [
-            TensorType(DType.float32, key_shape(n_batch, n_head, n_ctx, n_channels), CPU),
-            TensorType(DType.float32, value_shape(n_batch, n_head, n_ctx, n_channels), CPU),
+            TensorType(DType.float32, [n_batch, *key_shape(n_head, n_ctx, n_channels)], CPU),
+            TensorType(DType.float32, [n_batch, *value_shape(n_head, n_ctx, n_channels)], CPU),
         ],
     )
     return keys.tensor, values.tensor
@@ -144,12 +129,11 @@ def cached_attention(
     keys and values follow them.
     """
     n_state = int(values.shape[1]) * int(values.shape[3])
-    shape = [qkv.shape[0], qkv.shape[1], n_state]
     (attended,) = ops.inplace_custom(
         "whisper_cached_attention",
         CPU,
         [keys, values, qkv, offset, sources],
-        [TensorType(DType.float32, shape, CPU)],
+        [TensorType(DType.float32, [qkv.shape[0], qkv.shape[1], n_state], CPU)],
     )
     return attended.tensor
 
@@ -168,7 +152,7 @@ def store_attention_scores(
 def _tensor(
     name: str,
     values: list[TensorValue],
-    shape: list[Dim | int] | list[Dim],
+    shape: ShapeLike,
     **parameters: bool | int,
 ) -> TensorValue:
     """An operation with one float32 tensor as its result."""

@@ -6,14 +6,8 @@ A layer owns its weights' names and shapes; `parameters.py` brings the arrays in
 from max.dtype import DType
 from max.graph import Graph, TensorValue, Weight
 
-from implementations.max_graph.kernel_ops import (
-    CPU,
-    PANEL,
-    conv1d,
-    layer_norm,
-    linear,
-    n_panels,
-)
+from implementations.max_graph.kernel_ops import CPU, conv1d, layer_norm, linear
+from implementations.max_graph.layouts import weight_shape
 
 
 def weight(name: str, shape: tuple[int, ...], dtype: DType = DType.float32) -> TensorValue:
@@ -23,7 +17,7 @@ def weight(name: str, shape: tuple[int, ...], dtype: DType = DType.float32) -> T
 
 def panelled_weight(name: str, n_out: int, n_in: int, dtype: DType) -> TensorValue:
     """[n_out, n_in] as panels [n_panels, n_in, PANEL]."""
-    return weight(name, (n_panels(n_out), n_in, PANEL), dtype)
+    return weight(name, weight_shape(n_out, n_in), dtype)
 
 
 class Linear:
@@ -70,4 +64,6 @@ class LayerNorm:
     def __call__(self, x: TensorValue) -> TensorValue:
         """[n_batch, n_ctx, n_state] -> [n_batch, n_ctx, n_state]."""
         shape = (self.n_state,)
-        return layer_norm(x, weight(f"{self.name}.weight", shape), weight(f"{self.name}.bias", shape))
+        return layer_norm(
+            x, weight(f"{self.name}.weight", shape), weight(f"{self.name}.bias", shape)
+        )

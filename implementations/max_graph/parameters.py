@@ -9,10 +9,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
+from implementations.max_graph.layouts import PANEL
 from weights.checkpoint import Array, Checkpoint
-
-PANEL = 32
-"""Columns that lie side by side in memory; the same number as in tile.mojo."""
 
 _SELF_ATTENTION = (("query_key_value", ("query", "key", "value")), ("out", ("out",)))
 _CROSS_ATTENTION = (
@@ -37,7 +35,11 @@ def graph_weights(checkpoint: Checkpoint) -> dict[str, Array]:
     dtype = np.dtype(matrix_dtype(checkpoint))
     tensors = dict(checkpoint.tensors)
     arranged = dict(_fused_attention(tensors, checkpoint))
-    arranged |= {name: array for name, array in tensors.items() if ".attn." not in name and ".cross_attn." not in name}
+    arranged |= {
+        name: array
+        for name, array in tensors.items()
+        if ".attn." not in name and ".cross_attn." not in name
+    }
     return {
         name: _panels(array, dtype)
         if _is_matrix(name, array)

@@ -7,9 +7,9 @@ import extensibility
 from extensibility import IO, InputTensor, IOSpec, ManagedTensorSlice, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, exp, sqrt
 from std.memory import Pointer
-from std.sys.info import num_physical_cores
 from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, tile
 
 comptime MutableTensor = ManagedTensorSlice[IOSpec[True, IO.Input](), static_spec=_]
@@ -116,7 +116,7 @@ struct Attention(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable)
         var n_blocks = ceildiv(self.n_queries, BLOCK_QUERIES)
         var n_units = self.n_batch * self.n_head * n_blocks
         var n_products = self.n_batch * self.n_head * self.n_queries * self.n_keys * self.n_channels * 2
-        var n_threads = num_physical_cores()
+        var n_threads = parallelism_level(None)
         var n_tasks = min(n_units, 4 * n_threads if self.n_queries > ROWS else n_threads)
 
         def task(t: Int) {var self, var stride, var n_blocks, var n_units, var n_tasks}:

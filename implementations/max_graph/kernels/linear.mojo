@@ -3,9 +3,9 @@ import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, erf
 from std.memory import Pointer
-from std.sys.info import num_physical_cores
 from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, tile
 
 comptime BLOCK_FLOATS = 160 * 1024
@@ -102,7 +102,7 @@ struct Product[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
         var n_panels = ceildiv(self.n_out, PANEL)
         if self.n_rows * self.n_in * self.n_out < SERIAL_PRODUCTS:
             return self.panels(0, self.n_rows, 0, n_panels)
-        var n_threads = num_physical_cores()
+        var n_threads = parallelism_level(None)
         var block = max(ROWS, min(96, BLOCK_FLOATS // self.n_in) // ROWS * ROWS)
         var n_blocks = ceildiv(self.n_rows, block)
         var n_columns = min(n_panels, ceildiv(4 * n_threads if self.n_rows > ROWS else n_threads, n_blocks))

@@ -3,16 +3,23 @@ import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
+from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, sqrt
 from std.memory import Pointer
-from std.sys.info import num_physical_cores
 from .tile import F32, PANEL, WIDTH, Floats, Vector
 
 comptime SERIAL_ROWS = 32
 
 
 @no_inline
-def normalise(into: Floats, x: Floats, weight: Floats, bias: Floats, n_rows: Int, n_state: Int) raises:
+def normalise(
+    into: Floats,
+    x: Floats,
+    weight: Floats,
+    bias: Floats,
+    n_rows: Int,
+    n_state: Int,
+) raises:
     """Layer norm of each row, epsilon 1e-5 as in torch."""
 
     def block(start: Int, stop: Int) {var into, var x, var weight, var bias, var n_state}:
@@ -46,7 +53,7 @@ def normalise(into: Floats, x: Floats, weight: Floats, bias: Floats, n_rows: Int
 
     if n_rows <= SERIAL_ROWS:
         return block(0, n_rows)
-    var n_tasks = 2 * num_physical_cores()
+    var n_tasks = 2 * parallelism_level(None)
 
     def task(t: Int) {var block, var n_rows, var n_tasks}:
         block(t * n_rows // n_tasks, (t + 1) * n_rows // n_tasks)

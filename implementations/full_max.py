@@ -1,0 +1,69 @@
+"""`full-max`: Whisper in MAX graphs from the spectrogram to the logits; never imports torch."""
+
+import threading
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+from max.engine import Model
+
+from implementations.base import (
+    Alignment,
+    AudioFeatures,
+    FloatArray,
+    Implementation,
+    LoadOptions,
+)
+from implementations.max_graph.compile import ALL_GRAPHS
+from implementations.max_graph.load import load_models
+from implementations.max_graph.session import DecoderModels, MaxAudioFeatures, MaxSession, align
+from weights.checkpoint import Checkpoint
+
+
+class FullMaxImplementation(Implementation):
+    """Encoder and decoder compiled by MAX, with this project's CPU kernels."""
+
+    name: ClassVar[str] = "full-max"
+
+    def __init__(self, models: dict[str, Model], checkpoint: Checkpoint) -> None:
+        self.dims = checkpoint.dims
+        self.device = "cpu"
+        self.dtype = "float32"
+        self._encoder = models["encoder"]
+        self._lock = threading.RLock()
+        self._decoder = DecoderModels(
+            checkpoint.dims,
+            models["audio_keys_values"],
+            models["decoder"],
+            models["alignment"],
+            self._lock,
+        )
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        """Read the compiled graphs, compiling them where that was never done, and the weights."""
+        return cls(load_models(checkpoint, ALL_GRAPHS, options), checkpoint)
+
+    def encode(self, mel: FloatArray) -> MaxAudioFeatures:
+        """[n_batch, n_mels, 3000] -> features of n_batch windows."""
+        with self._lock:
+            (buffer,) = self._encoder.execute(np.require(mel, np.float32, ["C", "W"]))
+        return MaxAudioFeatures(buffer)
+
+    def start(self, audio_features: AudioFeatures, n_group: int) -> MaxSession:
+        """Open a session; several may be open at a time."""
+        return MaxSession(self._decoder, _own(audio_features), n_group)
+
+    def align(
+        self,
+        audio_features: AudioFeatures,
+        tokens: Sequence[int],
+        heads: Sequence[tuple[int, int]],
+    ) -> Alignment:
+        """Cross-attention of the given heads over the tokens."""
+        return align(self._decoder, _own(audio_features), tokens, heads)
+
+
+def _own(audio_features: AudioFeatures) -> MaxAudioFeatures:
+    assert isinstance(audio_features, MaxAudioFeatures), "features of another implementation"
+    return audio_features

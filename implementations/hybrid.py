@@ -1,0 +1,69 @@
+"""`hybrid`: the encoder as a MAX graph, the decoder openai-whisper's PyTorch model."""
+
+import threading
+from collections.abc import Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from max.engine import Model
+from torch.utils.dlpack import from_dlpack
+
+from implementations.base import (
+    Alignment,
+    AudioFeatures,
+    DecoderSession,
+    FloatArray,
+    Implementation,
+    LoadOptions,
+)
+from implementations.max_graph.compile import ENCODER_GRAPHS
+from implementations.max_graph.load import load_models
+from implementations.torch_model.implementation import TorchImplementation
+from implementations.torch_model.load import build_model
+from implementations.torch_model.session import TorchAudioFeatures
+from weights.checkpoint import Checkpoint
+
+
+class HybridImplementation(Implementation):
+    """MAX encodes, PyTorch decodes; features pass between them without a copy."""
+
+    name: ClassVar[str] = "hybrid"
+
+    def __init__(self, encoder: Model, decoder: TorchImplementation) -> None:
+        self.dims = decoder.dims
+        self.device = "cpu"
+        self.dtype = "float32"
+        self._encoder = encoder
+        self._decoder = decoder
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        """Compile or read the encoder; keep of PyTorch's model only the decoder."""
+        encoder = load_models(checkpoint, ENCODER_GRAPHS, options)["encoder"]
+        if options.n_threads:
+            torch.set_num_threads(options.n_threads)
+        cpu = torch.device("cpu")
+        model = build_model(checkpoint, cpu, torch.float32)
+        model.encoder = torch.nn.Identity()  # its weights would only take up memory
+        return cls(encoder, TorchImplementation(model, checkpoint, cpu))
+
+    def encode(self, mel: FloatArray) -> AudioFeatures:
+        """[n_batch, n_mels, 3000] -> features of n_batch windows."""
+        with self._lock:
+            (buffer,) = self._encoder.execute(np.require(mel, np.float32, ["C", "W"]))
+        return TorchAudioFeatures(from_dlpack(buffer))
+
+    def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
+        """Open a session; waits while another thread has one open."""
+        return self._decoder.start(audio_features, n_group)
+
+    def align(
+        self,
+        audio_features: AudioFeatures,
+        tokens: Sequence[int],
+        heads: Sequence[tuple[int, int]],
+    ) -> Alignment:
+        """Cross-attention of the given heads over the tokens."""
+        return self._decoder.align(audio_features, tokens, heads)

@@ -1,0 +1,179 @@
+"""Compiled graphs on disk: found by everything that decides them, made once, checked when read.
+
+A compiled file `<key>.mef` lies beside `<key>.json`, which says what it is and its sha256; a file
+without such a record, or that differs from it, is not trusted but made again. Nothing here runs a
+graph.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from implementations.errors import ImplementationFailedError
+from implementations.max_graph.compile import CompileRequest
+from weights.cache import cache_root
+
+Notify = Callable[[str], None]
+
+_CPU_FIELDS = (
+    "vendor_id",
+    "cpu family",
+    "model",
+    "flags",
+    "CPU implementer",
+    "CPU part",
+    "Features",
+)
+
+
+def compiled_folder() -> Path:
+    """Where compiled graphs are kept: `compiled` in the cache folder."""
+    return cache_root() / "compiled"
+
+
+def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
+    """The compiled file for a request, from the cache folder or compiled now.
+
+    Args:
+        request: What is wanted.
+        notify: Told in words for the user what takes time, and once where nothing can be kept.
+
+    Raises:
+        ImplementationFailedError: the compiler failed; the message has its last line.
+    """
+    tell = notify or (lambda _words: None)
+    path = compiled_folder() / f"{artifact_key(request)}.mef"
+    found = _read(path)
+    if found is not None:
+        return found
+    try:
+        with _locked(path, tell):
+            found = _read(path)  # another process may have made it meanwhile
+            return _compile(request, path, tell) if found is None else found
+    except OSError as error:
+        _warn_unkept(path, error, notify)
+    with tempfile.TemporaryDirectory(prefix="maxwhisper-") as folder:
+        return _compile(request, Path(folder) / path.name, tell)
+
+
+def artifact_key(request: CompileRequest) -> str:
+    """A name for what is compiled: differs wherever request, code, MAX or the CPU's kind do."""
+    parts = (request.to_json(), _code_version(), version("max"), platform.machine(), _cpu_kind())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _code_version() -> str:
+    """A hash over the sources of graphs and kernels."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted((*folder.glob("*.py"), *folder.glob("kernels/*.mojo"))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _cpu_kind() -> str:
+    """What the kernel says of the first processor's make and features."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    lines = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    fields = {name.strip(): value.strip() for name, _, value in lines}
+    return "\n".join(fields.get(name, "") for name in _CPU_FIELDS)
+
+
+def _read(path: Path) -> bytes | None:
+    """A compiled file as its record describes it; None where either is missing or they differ."""
+    try:
+        data = path.read_bytes()
+        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        is_whole = record["sha256"] == hashlib.sha256(data).hexdigest()
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return data if is_whole else None
+
+
+@contextmanager
+def _locked(path: Path, tell: Notify) -> Iterator[None]:
+    """Hold the compiled file's lock, saying so where another process holds it first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        tell("waiting for another process, which compiles the same graphs")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _compile(request: CompileRequest, path: Path, tell: Notify) -> bytes:
+    """Compile in a process of its own, and put file and record in place, record last."""
+    n_graphs = len(request.graphs)
+    tell(
+        f"compiling {n_graphs} graph{'s' * (n_graphs > 1)} ({', '.join(request.graphs)}), "
+        f"about a minute, once; kept in {path.parent}"
+    )
+    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        _run_compiler(request, unfinished)
+        data = unfinished.read_bytes()
+        unfinished.replace(path)
+        record = {
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "max": version("max"),
+            "request": json.loads(request.to_json()),
+        }
+        unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        unfinished.replace(path.with_suffix(".json"))
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return data
+
+
+def _run_compiler(request: CompileRequest, path: Path) -> None:
+    package_root = str(Path(__file__).parents[2])
+    python_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-m", "implementations.max_graph.compile", request.to_json(), str(path)],
+        env=os.environ | {"PYTHONPATH": python_path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode != 0:
+        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
+            raise PermissionError(f"{path.parent} is not writable")
+        raise ImplementationFailedError(
+            f"MAX {version('max')} could not compile the graphs (exit {done.returncode}): "
+            f"{said[-1] if said else 'it said nothing'}"
+        )
+
+
+def _warn_unkept(path: Path, error: OSError, notify: Notify | None) -> None:
+    reason = error.strerror or str(error)
+    words = (
+        f"compiled graphs cannot be kept in {path.parent} ({reason}), so every run compiles them "
+        "again; set MAXWHISPER_CACHE to a folder that can be written"
+    )
+    if notify is None:
+        warnings.warn(words, stacklevel=3)
+    else:
+        notify(words)

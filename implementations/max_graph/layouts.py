@@ -1,0 +1,28 @@
+"""How weights, keys and values lie in memory: shapes that graphs, caches and kernels share.
+
+A panel holds PANEL columns side by side, so that a kernel meets that many at each step; the last
+panel is padded. This knows sizes only; it imports no MAX.
+"""
+
+PANEL = 32
+"""Columns of a panel; the same number as in kernels/tile.mojo."""
+
+
+def n_panels(n_columns: int) -> int:
+    """How many panels hold that many columns."""
+    return -(-n_columns // PANEL)
+
+
+def weight_shape(n_out: int, n_in: int) -> tuple[int, int, int]:
+    """[n_out, n_in] as panels of output columns."""
+    return n_panels(n_out), n_in, PANEL
+
+
+def key_shape(n_head: int, n_ctx: int, n_channels: int) -> tuple[int, int, int, int]:
+    """Keys of one batch entry: panels of positions, [n_head, n_panels, n_channels, PANEL]."""
+    return n_head, n_panels(n_ctx), n_channels, PANEL
+
+
+def value_shape(n_head: int, n_ctx: int, n_channels: int) -> tuple[int, int, int]:
+    """Values of one batch entry, [n_head, n_ctx, n_channels]."""
+    return n_head, n_ctx, n_channels

@@ -1,0 +1,153 @@
+"""Features and decoder sessions on MAX models; it compiles nothing and holds no weights."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from max.driver import CPU, Buffer
+from max.dtype import DType
+from max.engine import Model
+
+from implementations.base import (
+    Alignment,
+    AudioFeatures,
+    DecoderSession,
+    FloatArray,
+    IntArray,
+)
+from implementations.max_graph.kv_cache import KVCache
+from weights.dims import ModelDimensions
+
+
+class MaxAudioFeatures(AudioFeatures):
+    """Encoder output in a MAX buffer [n_batch, n_audio_ctx, n_audio_state]."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+        self.keys_values: list[Buffer] | None = None
+        """Cross-attention's keys and values, once a session has asked for them (a batch of one)."""
+
+    def __len__(self) -> int:
+        return int(self.buffer.shape[0])
+
+    def __getitem__(self, index: int) -> Self:
+        if len(self) == 1 and index in {0, -1}:
+            return self  # with the keys and values it may have
+        return type(self)(Buffer.from_numpy(self.buffer.to_numpy()[index : index + 1].copy()))
+
+    def numpy(self) -> FloatArray:
+        """A float32 copy on the host."""
+        array: FloatArray = self.buffer.to_numpy().copy()
+        return array
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """What a run of the decoder is given, besides caches."""
+
+    tokens: npt.NDArray[np.integer[Any]]
+    """[n_group, n_new]."""
+    n_past: int
+    """Positions filled before."""
+    sources: Sequence[int]
+    """[n_group]: the cache row from which each hypothesis goes on."""
+    rows: Sequence[int]
+    """Which of the n_group * n_new tokens to give logits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderModels:
+    """The decoder's compiled graphs with their weights, and the lock under which they run."""
+
+    dims: ModelDimensions
+    audio_keys_values: Model
+    decoder: Model
+    alignment: Model
+    lock: threading.RLock
+
+    def hear(self, audio_features: MaxAudioFeatures) -> list[Buffer]:
+        """Cross-attention's keys and values of each layer, computed once per window."""
+        assert len(audio_features) == 1, "a session decodes one window"
+        with self.lock:
+            if audio_features.keys_values is None:
+                audio_features.keys_values = self.audio_keys_values.execute(audio_features.buffer)
+            return audio_features.keys_values
+
+    def run(self, model: Model, feed: Feed, caches: Sequence[Buffer]) -> FloatArray:
+        """Logits of the rows asked for, [n_rows, n_vocab]."""
+        n_ctx = self.dims.n_text_ctx
+        assert feed.n_past + feed.tokens.shape[1] <= n_ctx, (
+            "more tokens than the model has room for"
+        )
+        assert 0 <= feed.tokens.min() <= feed.tokens.max() < self.dims.n_vocab, "not a token"
+        integers = (feed.tokens, [feed.n_past], feed.sources, feed.rows)
+        with self.lock:
+            (logits,) = model.execute(*(np.array(i, np.int32) for i in integers), *caches)
+        array: FloatArray = logits.to_numpy()[0]
+        return array
+
+
+class MaxSession(DecoderSession):
+    """One window's hypotheses; the cache is this session's own."""
+
+    def __init__(
+        self, models: DecoderModels, audio_features: MaxAudioFeatures, n_group: int
+    ) -> None:
+        self._models = models
+        self._audio = models.hear(audio_features)
+        self._cache: KVCache | None = KVCache(models.dims, n_group)
+
+    def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
+        """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
+        cache = self._open_cache()
+        logits = self._run(Feed(np.array([tokens]), 0, [0], positions))
+        cache.advance(len(tokens), [0] * cache.n_group)
+        return logits
+
+    def step(self, tokens: IntArray) -> FloatArray:
+        """[n_group] -> [n_group, n_vocab]."""
+        cache = self._open_cache()
+        rows = range(cache.n_group)
+        logits = self._run(Feed(tokens[:, None], cache.n_filled, cache.sources, rows))
+        cache.advance(1, rows)
+        return logits
+
+    def reorder(self, source_indices: Sequence[int]) -> None:
+        """Take effect at the next step."""
+        self._open_cache().reorder(source_indices)
+
+    def close(self) -> None:
+        """Let go of the cache."""
+        self._cache = None
+
+    def _open_cache(self) -> KVCache:
+        assert self._cache is not None, "the session is closed"
+        return self._cache
+
+    def _run(self, feed: Feed) -> FloatArray:
+        """Logits, [n_rows, n_vocab]."""
+        caches = (*self._open_cache().buffers, *self._audio)
+        return self._models.run(self._models.decoder, feed, caches)
+
+
+def align(
+    models: DecoderModels,
+    audio_features: MaxAudioFeatures,
+    tokens: Sequence[int],
+    heads: Sequence[tuple[int, int]],
+) -> Alignment:
+    """Cross-attention scores of the chosen heads, and logits, over a whole token sequence."""
+    shape = (len(heads), len(tokens), models.dims.n_audio_ctx)
+    scores = Buffer(DType.float32, shape, CPU())
+    caches = (
+        *KVCache(models.dims, 1).buffers,
+        *models.hear(audio_features),
+        scores,
+        Buffer.from_numpy(np.array(heads, np.int32)),
+    )
+    feed = Feed(np.array([tokens]), 0, [0], range(len(tokens)))
+    logits = models.run(models.alignment, feed, caches)
+    return Alignment(cross_attention=scores.to_numpy(), logits=logits)
