@@ -4,7 +4,8 @@ One file's failure does not stop the others. The options' meaning and the output
 before this begins.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,7 +65,8 @@ class Display:
 class Outcome:
     """What became of one file."""
 
-    source: str
+    name: str
+    """Of the file, as it is shown."""
     wall_seconds: float
     transcript: Transcript | None = None
     heard_seconds: float = 0.0
@@ -91,7 +93,7 @@ def require_sources(sources: list[str]) -> None:
 
 
 def transcribe_files(
-    sinks: Mapping[str, Outputs | Writer],
+    sinks: Sequence[tuple[str, Outputs | Writer]],
     loading: Loading,
     options: TranscribeOptions,
     channel: "Channel",
@@ -100,8 +102,8 @@ def transcribe_files(
     """Load the model, transcribe each file into its sink, and sum up.
 
     Args:
-        sinks: For each file (`-` is standard input) the files to write, or the one format to
-            print on stdout.
+        sinks: Each file (`-` is standard input) with the files to write, or with the one format
+            to print on stdout.
         loading: Which model, and what runs it.
         options: How to transcribe.
         channel: Which channel to hear.
@@ -113,9 +115,10 @@ def transcribe_files(
     with _load(loading, display.terminal) as model:
         fitting = _fit_to_model(options, model, display.terminal)
         work = _Work(model, loading.model, fitting, channel, display)
+        names = _short_names([source for source, _ in sinks])
         outcomes = []
-        for source, sink in sinks.items():
-            outcome = work.transcribe(source, sink)
+        for source, sink in sinks:
+            outcome = work.transcribe(source, names[source], sink)
             outcomes.append(outcome)
             if outcome.error is not None and len(sinks) > 1:
                 display.terminal.error(str(outcome.error))
@@ -137,9 +140,8 @@ class _Work:
     channel: "Channel"
     display: Display
 
-    def transcribe(self, source: str, sink: Outputs | Writer) -> Outcome:
+    def transcribe(self, source: str, name: str, sink: Outputs | Writer) -> Outcome:
         terminal = self.display.terminal
-        name = Path(_shown_name(source)).name
         pace = Pace()
         try:
             with terminal.activity(
@@ -154,21 +156,21 @@ class _Work:
                     on_progress=lambda progress: self._advance(activity, name, pace, progress),
                 )
             outcome = Outcome(
-                source, pace.seconds, transcript, self._heard(transcript.duration_seconds)
+                name, pace.seconds, transcript, self._heard(transcript.duration_seconds)
             )
             for warning in transcript.warnings:
                 terminal.warning(warning)
             self._deliver(transcript, sink)
         except MaxWhisperError as error:
-            return Outcome(source, pace.seconds, error=error)
+            return Outcome(name, pace.seconds, error=error)
         terminal.note(_said_of(outcome, sink))
         return outcome
 
     def _advance(self, activity: Activity, name: str, pace: Pace, progress: Progress) -> None:
         done = self._heard(progress.done_seconds)
         total = self._heard(progress.total_seconds)
-        what = f"{name} ({_language_name(progress.language)})"
-        activity.show(what, done, total, pace.detail(done, total))
+        detail = f"{progress.language}  {pace.detail(done, total)}"
+        activity.show(name, done, total, detail)
 
     def _heard(self, until_seconds: float) -> float:
         """Seconds within the clips asked for, up to a point of the recording."""
@@ -253,7 +255,7 @@ def _fit_to_model(
 def _said_of(outcome: Outcome, sink: Outputs | Writer) -> str:
     assert outcome.transcript is not None
     said = (
-        f"{_shown_name(outcome.source)}: {_language_name(outcome.transcript.language)}, "
+        f"{outcome.name}: {_language_name(outcome.transcript.language)}, "
         f"{clock(outcome.heard_seconds)} of audio in {outcome.wall_seconds:.1f} s "
         f"({outcome.speed:.1f}x)"
     )
@@ -264,15 +266,19 @@ def _said_of(outcome: Outcome, sink: Outputs | Writer) -> str:
 
 
 def _row(outcome: Outcome) -> tuple[str, ...]:
-    name, took = _shown_name(outcome.source), f"{outcome.wall_seconds:.1f} s"
+    name, took = outcome.name, f"{outcome.wall_seconds:.1f} s"
     if outcome.transcript is None:
         return name, "", took, "", "", f"failed: {outcome.error}"
     language = _language_name(outcome.transcript.language)
     return name, clock(outcome.heard_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
 
 
-def _shown_name(source: str) -> str:
-    return "stdin" if source == STDIN else source
+def _short_names(sources: list[str]) -> dict[str, str]:
+    """File names without their folders where that tells them apart, else as they were given."""
+    names = {source: Path(source).name for source in sources}
+    n_named = Counter(names.values())
+    short = {source: name if n_named[name] == 1 else source for source, name in names.items()}
+    return short | {source: "stdin" for source in sources if source == STDIN}
 
 
 def _language_name(code: str) -> str:

@@ -169,22 +169,26 @@ class Transcribe:
 
 def _sinks(
     files: list[str], writers: tuple[Writer, ...], output_dir: str, output_name: str
-) -> dict[str, Outputs | Writer]:
+) -> list[tuple[str, Outputs | Writer]]:
     """What becomes of each file's transcript: files, or a format on stdout."""
+    if output_dir == STDOUT:
+        require_sources(files)
+        return [(file, _writer_for_stdout(writers, len(files))) for file in files]
     folder = Path(output_dir)
     planned = plan_outputs(files, writers, folder, output_name)
-    if output_dir != STDOUT:
-        require_sources(files)
-        prepare_folder(folder, (path for outputs in planned for path in outputs.paths))
-        return dict(zip(files, planned, strict=True))
+    require_sources(files)
+    prepare_folder(folder, (path for outputs in planned for path in outputs.paths))
+    return list(zip(files, planned, strict=True))
+
+
+def _writer_for_stdout(writers: tuple[Writer, ...], n_files: int) -> Writer:
     if len(writers) > 1:
         raise OptionsError("stdout takes one format: give -f txt, for instance, with -o -")
-    if len(files) > 1 and writers[0].name != "txt":
+    if n_files > 1 and writers[0].name != "txt":
         raise OptionsError(
             f"several files on stdout would make no valid {writers[0].name}; give one, or -f txt"
         )
-    require_sources(files)
-    return dict.fromkeys(files, writers[0])
+    return writers[0]
 
 
 def _task(text: str) -> Task:

@@ -52,8 +52,10 @@ def test_one_format_alone_on_stdout(maxwhisper: RunCommandLine, sound: MakeSound
 def test_several_texts_on_stdout_follow_each_other(
     maxwhisper: RunCommandLine, sound: MakeSound
 ) -> None:
-    done = maxwhisper("transcribe", sound("a.wav"), sound("b.wav"), "-f", "txt", "-o", "-")
+    same_name = sound("x/a.wav"), sound("y/a.wav")
+    done = maxwhisper("transcribe", *same_name, "-f", "txt", "-o", "-")
     assert (done.exit_code, done.stdout) == (0, "Grüße, 世界.\n" * 2)
+    assert str(same_name[1]) in done.stderr, "files of one name are told apart by their folders"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,101 @@
+"""The command line as a process of its own, with real speech and real pipes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "maxwhisper_cli"]
+JFK = "ask not what your country can do for you"
+GREEDY = [
+    "--model",
+    "tiny.en",
+    "--beam_size",
+    "None",
+    "--temperature_increment_on_fallback",
+    "None",
+]
+
+
+def run(*arguments: str, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [*COMMAND, *arguments], cwd=cwd, input=stdin, capture_output=True, check=False
+    )
+
+
+def test_real_speech_to_files_and_to_a_pipe(jfk: Path, tmp_path: Path) -> None:
+    done = run("transcribe", str(jfk), *GREEDY, cwd=tmp_path)
+    assert done.returncode == 0
+    lines = done.stdout.decode().splitlines()
+    assert len(lines) >= 1
+    assert all(line.startswith("[00:") and " --> 00:" in line for line in lines)
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert JFK in (tmp_path / "jfk.txt").read_text("utf-8").replace("\n", " ")
+    written = json.loads((tmp_path / "jfk.json").read_bytes())
+    assert (written["model"], written["implementation"]) == ("tiny.en", "cpu")
+    assert written["duration"] == 11.0
+
+
+def test_real_speech_from_standard_input_as_text_alone(jfk: Path, tmp_path: Path) -> None:
+    options = ["-f", "txt", "-o", "-", "--quiet", *GREEDY]
+    done = run("transcribe", "-", *options, cwd=tmp_path, stdin=jfk.read_bytes())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert JFK in done.stdout.decode().replace("\n", " ")
+    assert b"-->" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_for_programs(tmp_path: Path) -> None:
+    implementations = json.loads(run("implementations", "--json", cwd=tmp_path).stdout)
+    by_name = {entry["name"]: entry for entry in implementations}
+    assert by_name["cpu"]["available"] is True
+    assert all(
+        bool(entry["unavailable_because"]) is not entry["available"] for entry in implementations
+    )
+    models = {
+        entry["name"]: entry for entry in json.loads(run("models", "--json", cwd=tmp_path).stdout)
+    }
+    assert models["turbo"]["stands_for"] == "large-v3-turbo"
+    assert (models["tiny.en"]["languages"], models["large-v3"]["languages"]) == (1, 100)
+    assert Path(models["tiny.en"]["path"]).is_file()
+
+
+@pytest.mark.parametrize("command", ["models", "implementations", "samples"])
+def test_tables_are_plain_and_80_wide_when_piped(command: str, tmp_path: Path) -> None:
+    done = run(command, cwd=tmp_path)
+    text = done.stdout.decode()
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "\x1b" not in text
+    table = [line for line in text.splitlines() if ": /" not in line]  # paths are never wrapped
+    assert max(map(len, table)) <= 80
+    names = {"models": "large = large-v3", "implementations": "cuda", "samples": "two-channels"}
+    assert names[command] in text
+
+
+def test_a_reader_that_leaves_early_gets_no_complaint(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*COMMAND, "models"], stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path, check=False
+    )
+    os.close(writing)
+    assert done.stderr == b""
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_stops_nothing(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "世界.wav").write_text("no sound")
+    done = subprocess.run(
+        [*COMMAND, "transcribe", "世界.wav", "--model", "tiny.en"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"error: ??.wav")
+    assert b"Traceback" not in done.stderr
