@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.table import Table
 
     from maxwhisper_cli.activity import Activity
+
+_PIPE_WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ class Terminal:
         if buffer is None:  # a text stream put in stdout's place
             self._out.file.write(text)
         else:
-            buffer.write(text.encode("utf-8"))
+            buffer.write(text.encode("utf-8", errors="backslashreplace"))
         self._out.file.flush()
 
     def note(self, message: str) -> None:
@@ -94,6 +97,32 @@ class Terminal:
     def summary(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Print a table on stderr."""
         self._err.print(_table(self._err, columns, rows))
+
+    @property
+    def width(self) -> int:
+        """Characters to a line of stdout; 80 where it is no terminal."""
+        return self._out.width if self._out.is_terminal else _PIPE_WIDTH
+
+    @property
+    def draws_live(self) -> bool:
+        """Whether stderr shows what is drawn anew again and again."""
+        return self._err.is_terminal and not self._is_quiet
+
+    def styled_line(self, text: Text) -> None:
+        """Print a line as a result, as long as it is, with its colours on a terminal."""
+        self._out.print(text, soft_wrap=True)
+
+    def show(self, what: "RenderableType") -> None:
+        """Print something with a layout of its own as a result."""
+        self._out.print(what)
+
+    def live(self, what: "RenderableType") -> "AbstractContextManager[object]":
+        """Draw something several times a second on stderr, where it can be; gone afterwards."""
+        from rich.live import Live
+
+        if not self.draws_live:
+            return nullcontext()
+        return Live(what, console=self._err, refresh_per_second=4, transient=True)
 
     def activity(self, *, is_wanted_when_piped: bool = False) -> "AbstractContextManager[Activity]":
         """A live line on stderr; none where nobody looks, or stdout is piped on."""

@@ -46,11 +46,15 @@ class UpstreamCommand(TyperCommand):
             if parameter.metavar == SWITCH_METAVAR
             for name in parameter.opts
         }
-        values = {"true", "false"}
         completed: list[str] = []
-        for arg, following in zip(args, [*args[1:], ""], strict=True):
+        for position, arg in enumerate(args):
+            if arg == "--":  # what follows are files, whatever they look like
+                completed += args[position:]
+                break
             completed.append(arg)
-            if arg.replace("_", "-") in switches and following.lower() not in values:
+            following = args[position + 1 : position + 2]
+            stands_alone = not following or following[0].lower() not in {"true", "false"}
+            if arg.replace("_", "-") in switches and stands_alone:
                 completed.append(Switch.ON.value)
         return super().parse_args(ctx, completed)
 

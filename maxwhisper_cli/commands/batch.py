@@ -4,6 +4,7 @@ One file's failure does not stop the others. The options' meaning and the output
 before this begins.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -83,8 +84,10 @@ def require_sources(sources: list[str]) -> None:
     """See that there is something to transcribe, before a model is loaded for it.
 
     Raises:
-        MaxWhisperError: none of the files exists.
+        MaxWhisperError: none of the files exists, or standard input is a keyboard.
     """
+    if STDIN in sources and sys.stdin.isatty():
+        raise MaxWhisperError("- is standard input: pipe a recording into it")
     if any(source == STDIN or Path(source).exists() for source in sources):
         return
     if len(sources) == 1:

@@ -99,7 +99,8 @@ def write_atomically(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".maxwhisper-{secrets.token_hex(4)}.tmp")
     try:
-        with partial.open("x", encoding="utf-8", newline="\n") as file:
+        # Only a path that is no Unicode, as Linux allows, has anything to be replaced.
+        with partial.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
         partial.replace(path)
     except OSError as error:

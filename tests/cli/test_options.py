@@ -164,6 +164,19 @@ def test_options_mean_what_they_say(
     assert changed.keys() <= expected.keys()
 
 
+def test_what_follows_two_dashes_are_files(
+    maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("talk.wav").touch()
+    Path("--verbose").touch()
+    seen: list[list[tuple[str, object]]] = []
+    monkeypatch.setattr(
+        "maxwhisper_cli.commands.transcribe.transcribe_files", lambda sinks, *_: seen.append(sinks)
+    )
+    assert maxwhisper("transcribe", "--", "--verbose", "talk.wav").exit_code == 0
+    assert [name for name, _ in seen[0]] == ["--verbose", "talk.wav"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "dtype"),
     [

@@ -2,8 +2,11 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -19,10 +22,24 @@ GREEDY = [
     "None",
 ]
 
+PLAIN = {
+    name: value
+    for name, value in os.environ.items()
+    if name not in {"FORCE_COLOR", "NO_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE"}
+}
+SCRIPTED = """
+import maxwhisper_cli.model
+from maxwhisper_cli.__main__ import main
+from tests.cli.conftest import FakeModels
+maxwhisper_cli.model.load = FakeModels().load
+main()
+"""
+"""The command line with a model that says the same in every window."""
+
 
 def run(*arguments: str, cwd: Path, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=cwd, input=stdin, capture_output=True, check=False
+        [*COMMAND, *arguments], cwd=cwd, env=PLAIN, input=stdin, capture_output=True, check=False
     )
 
 
@@ -92,10 +109,60 @@ def test_a_terminal_without_unicode_stops_nothing(encoding: str, tmp_path: Path)
     done = subprocess.run(
         [*COMMAND, "transcribe", "世界.wav", "--model", "tiny.en"],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+        env={**PLAIN, "PYTHONIOENCODING": encoding},
         capture_output=True,
         check=False,
     )
     assert done.returncode == 1
     assert done.stderr.startswith(b"error: ??.wav")
     assert b"Traceback" not in done.stderr
+
+
+def on_a_terminal(*arguments: str, cwd: Path, **variables: str) -> str:
+    """What the scripted command line draws on a terminal of 60 columns."""
+    ours, theirs = pty.openpty()
+    root = str(Path(__file__).parents[2])
+    settings = {"TERM": "xterm-256color", "COLUMNS": "60", "PYTHONPATH": root}
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPTED, *arguments],
+        cwd=cwd,
+        env={**PLAIN, **settings, **variables},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    drawn = b""
+    with suppress(OSError):  # Linux says so when the other side has closed
+        while block := os.read(ours, 65536):
+            drawn += block
+    os.close(ours)
+    assert process.wait() == 0, drawn.decode()
+    return drawn.decode()
+
+
+def test_a_terminal_gets_colour_a_bar_and_lines_that_fit(tmp_path: Path, jfk: Path) -> None:
+    drawn = on_a_terminal("transcribe", str(jfk), "-f", "txt", cwd=tmp_path)
+    assert "\x1b[36m[00:00.000 --> 00:01.000]\x1b[0m" in drawn
+    assert "\u2501" in drawn, "a bar"
+    assert "loading turbo on cpu" in drawn
+    assert "0:11/0:11" in drawn
+    visible = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)
+    assert max(len(line) for line in re.split(r"[\r\n]+", visible)) <= 60
+
+
+def test_no_color_is_respected(tmp_path: Path, jfk: Path) -> None:
+    drawn = on_a_terminal("transcribe", str(jfk), "-f", "txt", cwd=tmp_path, NO_COLOR="1")
+    assert "[00:00.000 --> 00:01.000]" in drawn
+    assert re.findall(r"\x1b\[(?:[0-9]+;)*(?:3|4|9)[0-9](?:;[0-9]+)*m", drawn) == []
+
+
+def test_a_keyboard_is_no_recording(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    done = subprocess.run(
+        [*COMMAND, "transcribe", "-"], stdin=theirs, capture_output=True, cwd=tmp_path, check=False
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"error: - is standard input: pipe a recording into it\n"

@@ -1,5 +1,6 @@
 """Where outputs go: names, clashes found beforehand, and files that are whole or not there."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -110,6 +111,12 @@ def test_files_are_utf8_with_the_usual_permissions(tmp_path: Path) -> None:
     plain.touch()
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "plain"]
+
+
+def test_a_path_that_is_no_unicode_can_be_written_down(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.json")
+    write_atomically(path, f'{{"model": "{os.fsdecode(bytes([255]))}.pt"}}')
+    assert json.loads(path.read_bytes())["model"] == os.fsdecode(b"\xff.pt")
 
 
 def test_a_write_that_fails_leaves_what_was_there(
