@@ -22,6 +22,7 @@ from rich.table import Table
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SEARCHES: dict[str, int | None] = {"greedy": None, "beam 5": 5}
+QUANTITIES = {"transcribe_seconds": ("time", "s"), "peak_mib": ("memory", "MiB")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +127,19 @@ def run_all(n_runs: int, n_threads: int, console: Console) -> list[Row]:
     return rows
 
 
-def spread(runs: Sequence[float]) -> str:
-    return f"{median(runs):.2f} ({min(runs):.2f} to {max(runs):.2f})"
-
-
 def table(rows: Sequence[Row]) -> Table:
-    drawn = Table("search", "against", "", "median (range)", "its", "ratio", "bar", "")
+    drawn = Table(box=None, pad_edge=False)
+    for title in ("", "", "median", "against", "ratio (of single runs)", "bar", ""):
+        drawn.add_column(title, no_wrap=True)
     for row in rows:
+        name, unit = QUANTITIES[row.quantity]
+        ratios = [a / b for a, b in zip(row.contender_runs, row.baseline_runs, strict=True)]
         drawn.add_row(
-            row.search,
-            f"{row.contender} / {row.baseline}",
-            {"transcribe_seconds": "time, s", "peak_mib": "peak memory, MiB"}[row.quantity],
-            spread(row.contender_runs),
-            spread(row.baseline_runs),
-            f"{row.ratio:.3f}",
+            f"{row.contender} / {row.baseline}, {row.search}",
+            name,
+            f"{median(row.contender_runs):.1f} {unit}",
+            f"{median(row.baseline_runs):.1f} {unit}",
+            f"{row.ratio:.3f} ({min(ratios):.3f} to {max(ratios):.3f})",
             f"{row.bar:.2f}",
             "[green]pass[/]" if row.passed else "[red]miss[/]",
         )
