@@ -14,7 +14,7 @@ from weights.cache import CACHE_VARIABLE, hash_file, record_sha256, sha256_of
 from weights.errors import ModelNotFoundError, WeightsError
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
 Progress = Callable[[int, int], None]
 """Called with bytes done and bytes in all (0 where the server does not say)."""
@@ -87,15 +87,15 @@ def cannot_write(target: Path, error: OSError) -> WeightsError:
 
 def _download(url: str, part: Path, progress: Progress | None) -> None:
     """Append to `part` until the server has no more, going on after each cut that brought some."""
-    import httpx
+    import httpx2
 
     n_fruitless = 0
-    with httpx.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
+    with httpx2.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
         while True:
             n_bytes_before = _size(part)
             try:
                 _append(client, url, part, progress)
-            except httpx.HTTPError as error:
+            except httpx2.HTTPError as error:
                 n_fruitless = 0 if _size(part) > n_bytes_before else n_fruitless + 1
                 if n_fruitless == _N_FRUITLESS_ATTEMPTS or _is_final(error):
                     raise ModelNotFoundError(_failure(url, part, error)) from error
@@ -104,7 +104,7 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
                 return
 
 
-def _append(client: "httpx.Client", url: str, part: Path, progress: Progress | None) -> None:
+def _append(client: "httpx2.Client", url: str, part: Path, progress: Progress | None) -> None:
     n_done = _size(part)
     headers = {"Accept-Encoding": "identity"}
     if n_done:
@@ -128,13 +128,13 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _is_final(error: "httpx.HTTPError") -> bool:
+def _is_final(error: "httpx2.HTTPError") -> bool:
     """Whether the server said no, as opposed to a cut or an overload."""
     response = getattr(error, "response", None)
     return response is not None and response.status_code < 500
 
 
-def _failure(url: str, part: Path, error: "httpx.HTTPError") -> str:
+def _failure(url: str, part: Path, error: "httpx2.HTTPError") -> str:
     response = getattr(error, "response", None)
     if response is not None:
         reason = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()

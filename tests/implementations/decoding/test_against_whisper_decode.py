@@ -1,0 +1,84 @@
+"""One window's decoding with unusual options, against whisper.decode on real speech.
+
+The default options are covered by whole recordings; here it is patience, penalties, prompts,
+prefixes and token rules, each of which changes what is decoded or at least what is kept.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import whisper
+
+from maxwhisper_cli.transcription.fallback import WindowText, decode_with_fallback
+from maxwhisper_cli.transcription.mel import MelSpectrogram
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from maxwhisper_cli.transcription.window_request import RequestBuilder, encode_text
+from tests.support import loaded
+
+PROMPT = "The inaugural address of the President"
+
+
+def decode_ours(path: Path, options: TranscribeOptions, prompt: str = "") -> WindowText:
+    model = loaded.model("tiny.en", "cpu").implementation
+    tokenizer = get_tokenizer(False)
+    builder = RequestBuilder.create(model.dims, options, tokenizer)
+    with MelSpectrogram([loaded.samples_of(path)], model.dims.n_mels) as mel:
+        features = model.encode(mel.padded_window(0, mel.n_content_frames)[None])
+    previous = encode_text(tokenizer, prompt, "the prompt") if prompt else ()
+    return decode_with_fallback(model, features, builder, previous, seek=0)
+
+
+def decode_theirs(path: Path, **options: Any) -> whisper.DecodingResult:
+    model = loaded.whisper_model("tiny.en")
+    mel = whisper.log_mel_spectrogram(loaded.samples_of(path), padding=whisper.audio.N_SAMPLES)
+    n_content = mel.shape[-1] - whisper.audio.N_FRAMES
+    window = whisper.pad_or_trim(mel[:, : min(n_content, 3000)], whisper.audio.N_FRAMES)
+    with torch.inference_mode():
+        return whisper.decode(
+            model, window, whisper.DecodingOptions(fp16=False, language="en", **options)
+        )
+
+
+# openai-whisper sorts a torch tensor with numpy, which warns.
+@pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"beam_size": 3, "patience": 2.0},
+        {"beam_size": 2, "length_penalty": 1.0},
+        {"beam_size": 4, "patience": 0.5},
+        {"without_timestamps": True},
+        {"without_timestamps": True, "beam_size": 2, "length_penalty": 0.3},
+        {"suppress_blank": False},
+        {"max_initial_timestamp": None},
+        {"max_initial_timestamp": 0.1},
+        {"sample_len": 7},
+        {"prefix": "My fellow"},
+        {"prefix": "Ask what your country can do for you and", "sample_len": 220},
+        {"prompt": PROMPT},
+        {"prompt": " ".join([PROMPT] * 60), "beam_size": 2},
+    ],
+    ids=lambda options: "-".join(f"{k}={str(v)[:8]}" for k, v in options.items()),
+)
+def test_same_tokens(sonnet: Path, options: dict[str, Any]) -> None:
+    prompt = options.get("prompt", "")
+    ours_options = {k: v for k, v in options.items() if k != "prompt"}
+    ours_options.setdefault("beam_size", None)
+    ours = decode_ours(sonnet, TranscribeOptions(temperatures=(0.0,), **ours_options), prompt)
+    theirs = decode_theirs(sonnet, **options)
+    assert list(ours.tokens) == theirs.tokens
+    assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=1e-3)
+    assert ours.no_speech_prob == pytest.approx(theirs.no_speech_prob, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [((), ""), ((11, 13), [11, 13]), ((-1,), "-1"), ((-1, 13), [-1, 13])]
+)
+def test_suppressed_tokens(jfk: Path, ours: tuple[int, ...], theirs: Any) -> None:
+    options = TranscribeOptions(temperatures=(0.0,), beam_size=None, suppress_tokens=ours)
+    decoded = decode_ours(jfk, options)
+    assert list(decoded.tokens) == decode_theirs(jfk, suppress_tokens=theirs).tokens
+    assert not set(decoded.tokens) & set(ours)

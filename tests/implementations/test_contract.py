@@ -1,0 +1,192 @@
+"""The contract of `implementations.base`, held to every implementation that can run here.
+
+The reference is openai-whisper's model itself, called without any cache. Logits of tiny.en are of
+size 30; 2e-3 allows float32 rounding in another order of summing, and no wrong position, head or
+row, each of which is off by whole units.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from implementations import registry
+from implementations.base import AudioFeatures, Implementation
+from implementations.decoding.loop import decode_window
+from implementations.errors import ImplementationUnavailableError
+from maxwhisper_cli.transcription.mel import MelSpectrogram
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from maxwhisper_cli.transcription.window_request import RequestBuilder
+from tests.support import loaded
+
+LOGITS_TOLERANCE = 2e-3
+ENCODER_TOLERANCE = 1e-3
+TOKENIZER = get_tokenizer(False)
+PROMPT = [TOKENIZER.sot_prev, 1212, 318, 257, *TOKENIZER.sot_sequence]
+CONTINUATION = [50363, 843, 523, 616, 5891, 3399, 50563]
+
+
+@pytest.fixture(scope="module", params=registry.names())
+def implementation(request: pytest.FixtureRequest) -> Implementation:
+    reason = registry.unavailable_because(request.param)
+    if reason is not None:
+        pytest.skip(f"{request.param}: {reason}")
+    return loaded.model("tiny.en", request.param).implementation
+
+
+@pytest.fixture(scope="module")
+def mel(jfk: Path, sonnet: Path) -> np.ndarray:
+    """Two windows of real speech, [2, 80, 3000]."""
+    windows = []
+    for path in (jfk, sonnet):
+        with MelSpectrogram([loaded.samples_of(path)], 80) as spectrogram:
+            windows.append(spectrogram.padded_window(0, spectrogram.n_content_frames))
+    return np.stack(windows)
+
+
+@pytest.fixture(scope="module")
+def audio_features(implementation: Implementation, mel: np.ndarray) -> AudioFeatures:
+    return implementation.encode(mel[:1])
+
+
+@pytest.fixture(scope="module")
+def reference(mel: np.ndarray) -> np.ndarray:
+    """Logits after every token of prompt and continuation, [n_tokens, n_vocab]."""
+    return reference_logits(mel, PROMPT + CONTINUATION)
+
+
+def reference_logits(mel: np.ndarray, tokens: list[int]) -> np.ndarray:
+    model = loaded.whisper_model("tiny.en")
+    with torch.inference_mode():
+        return model(torch.from_numpy(mel[:1]), torch.tensor([tokens]))[0].numpy()
+
+
+def test_encoder_matches_reference(implementation: Implementation, mel: np.ndarray) -> None:
+    features = implementation.encode(mel)
+    with torch.inference_mode():
+        expected = loaded.whisper_model("tiny.en").encoder(torch.from_numpy(mel)).numpy()
+    assert len(features) == 2
+    np.testing.assert_allclose(features.numpy(), expected, rtol=0, atol=ENCODER_TOLERANCE)
+    np.testing.assert_allclose(features[1].numpy(), expected[1:], rtol=0, atol=ENCODER_TOLERANCE)
+
+
+def test_prefill_gives_the_positions_asked_for(
+    implementation: Implementation, audio_features: AudioFeatures, reference: np.ndarray
+) -> None:
+    with implementation.start(audio_features, 1) as session:
+        logits = session.prefill(PROMPT, (PROMPT.index(TOKENIZER.sot), len(PROMPT) - 1))
+    assert (logits.dtype, logits.flags.writeable) == (np.float32, True)
+    expected = reference[[PROMPT.index(TOKENIZER.sot), len(PROMPT) - 1]]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=LOGITS_TOLERANCE)
+
+
+def test_steps_match_the_whole_sequence_at_once(
+    implementation: Implementation, audio_features: AudioFeatures, reference: np.ndarray
+) -> None:
+    with implementation.start(audio_features, 1) as session:
+        session.prefill(PROMPT, (0,))
+        for offset, token in enumerate(CONTINUATION):
+            logits = session.step(np.array([token]))
+            assert logits.flags.writeable
+            expected = reference[len(PROMPT) + offset]
+            np.testing.assert_allclose(logits[0], expected, rtol=0, atol=LOGITS_TOLERANCE)
+
+
+def test_hypotheses_are_independent_and_follow_reordering(
+    implementation: Implementation, audio_features: AudioFeatures, mel: np.ndarray
+) -> None:
+    with implementation.start(audio_features, 3) as session:
+        session.prefill(PROMPT, (0,))
+        session.step(np.array([50363, 843, 616]))
+        session.reorder([2, 0, 0])
+        logits = session.step(np.array([523, 843, 290])).copy()
+    histories = [[616, 523], [50363, 843], [50363, 290]]
+    for row, history in zip(logits, histories, strict=True):
+        expected = reference_logits(mel, PROMPT + history)[-1]
+        np.testing.assert_allclose(row, expected, rtol=0, atol=LOGITS_TOLERANCE)
+
+
+def test_sessions_leave_nothing_behind(
+    implementation: Implementation, audio_features: AudioFeatures, reference: np.ndarray
+) -> None:
+    for _ in range(2):
+        with implementation.start(audio_features, 2) as session:
+            session.prefill(PROMPT, (0,))
+            session.step(np.array([1, 2]))
+        session.close()
+    with implementation.start(audio_features, 1) as session:
+        logits = session.prefill(PROMPT, (len(PROMPT) - 1,))
+    np.testing.assert_allclose(logits[0], reference[len(PROMPT) - 1], rtol=0, atol=LOGITS_TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        TranscribeOptions(beam_size=None),
+        TranscribeOptions(beam_size=5),
+        TranscribeOptions(beam_size=2, patience=2.0, without_timestamps=True),
+        TranscribeOptions(temperatures=(0.6,), seed=3),
+    ],
+    ids=["greedy", "beam5", "no-timestamps", "sampled"],
+)
+def test_decode_equals_the_generic_loop(
+    implementation: Implementation, audio_features: AudioFeatures, options: TranscribeOptions
+) -> None:
+    builder = RequestBuilder.create(implementation.dims, options, TOKENIZER)
+    request = builder.build(PROMPT[1:4], options.temperatures[0], (options.seed, 0, 0))
+    decoded = implementation.decode(audio_features, request)
+    with implementation.start(audio_features, request.search.n_group) as session:
+        expected = decode_window(session, request)
+    assert decoded.tokens == expected.tokens
+    assert decoded.sum_logprob == pytest.approx(expected.sum_logprob, abs=1e-2)
+    assert decoded.no_speech_prob == pytest.approx(expected.no_speech_prob, abs=1e-4)
+    assert decoded.n_steps == expected.n_steps
+
+
+def test_alignment_matches_reference(
+    implementation: Implementation, audio_features: AudioFeatures, reference: np.ndarray
+) -> None:
+    heads = loaded.checkpoint("tiny.en").alignment_heads
+    tokens = PROMPT + CONTINUATION
+    alignment = implementation.align(audio_features, tokens, heads)
+    assert alignment.cross_attention.shape == (len(heads), len(tokens), 1500)
+    np.testing.assert_allclose(alignment.logits, reference, rtol=0, atol=LOGITS_TOLERANCE)
+    expected = reference_cross_attention(audio_features, tokens, heads)
+    np.testing.assert_allclose(alignment.cross_attention, expected, rtol=0, atol=LOGITS_TOLERANCE)
+
+
+def reference_cross_attention(
+    audio_features: AudioFeatures, tokens: list[int], heads: tuple[tuple[int, int], ...]
+) -> np.ndarray:
+    """Scores by openai-whisper's own attention modules, gathered by hooks."""
+    from whisper.model import disable_sdpa
+
+    model, scores = loaded.whisper_model("tiny.en"), {}
+    hooks = [
+        block.cross_attn.register_forward_hook(
+            lambda _module, _inputs, outputs, layer=layer: scores.__setitem__(layer, outputs[1][0])
+        )
+        for layer, block in enumerate(model.decoder.blocks)
+    ]
+    with torch.inference_mode(), disable_sdpa():
+        model.decoder(torch.tensor([tokens]), torch.from_numpy(audio_features.numpy()))
+    for hook in hooks:
+        hook.remove()
+    return np.stack([scores[layer][head].numpy() for layer, head in heads])
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ImplementationUnavailableError, match="cpu, cuda"):
+        registry.implementation_class("gpu")
+
+
+def test_cpu_refuses_what_it_cannot_do() -> None:
+    from implementations.base import LoadOptions
+
+    chosen = registry.implementation_class("cpu")
+    with pytest.raises(ImplementationUnavailableError, match="cuda"):
+        chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(device="cuda"))
+    with pytest.raises(ImplementationUnavailableError, match="int3"):
+        chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(dtype="int3"))

@@ -1,0 +1,76 @@
+"""The Python API as its documentation promises it: load once, use often, from threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import maxwhisper_cli
+from maxwhisper_cli import Progress, Segment, TranscribeOptions, Transcript
+from tests.support import loaded
+
+GREEDY = TranscribeOptions(beam_size=None)
+
+
+def test_all_that_is_promised_is_there() -> None:
+    for name in maxwhisper_cli.__all__:
+        assert getattr(maxwhisper_cli, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = maxwhisper_cli.nonsense
+
+
+def test_load_transcribe_and_stream_agree(jfk: Path) -> None:
+    seen: list[Segment] = []
+    progress: list[Progress] = []
+    with maxwhisper_cli.load("tiny.en", impl="cpu", offline=True) as model:
+        transcript = model.transcribe(
+            jfk, GREEDY, on_segment=seen.append, on_progress=progress.append
+        )
+        streamed = list(model.stream(jfk, GREEDY))
+    assert isinstance(transcript, Transcript)
+    assert "ask not what your country can do for you" in transcript.text
+    assert tuple(seen) == tuple(streamed) == transcript.segments
+    assert [p.done_seconds for p in progress] == [11.0]
+    assert progress[-1].total_seconds == transcript.duration_seconds == 11.0
+
+
+def test_a_path_a_file_and_samples_say_the_same(jfk: Path) -> None:
+    model = loaded.model("tiny.en", "cpu")
+    with jfk.open("rb") as file:
+        texts = {model.transcribe(source, GREEDY).text for source in (jfk, str(jfk), file)}
+    assert texts == {model.transcribe(loaded.samples_of(jfk), GREEDY).text}
+
+
+def test_threads_share_a_model(jfk: Path, sonnet: Path) -> None:
+    model = loaded.model("tiny.en", "cpu")
+    paths = [jfk, sonnet, jfk, sonnet]
+    alone = {path: model.transcribe(path, GREEDY).text for path in set(paths)}
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda path: model.transcribe(path, GREEDY).text, paths))
+    assert together == [alone[path] for path in paths]
+
+
+def test_a_callback_can_stop_a_transcription(sonnet: Path) -> None:
+    class EnoughError(Exception):
+        pass
+
+    def stop(progress: Progress) -> None:
+        raise EnoughError(progress.done_seconds)
+
+    model = loaded.model("tiny.en", "cpu")
+    with pytest.raises(EnoughError):
+        model.transcribe(sonnet, GREEDY, on_progress=stop)
+    # The model is free again.
+    assert model.transcribe(sonnet, GREEDY).text
+
+
+def test_an_abandoned_stream_frees_the_model(sonnet: Path) -> None:
+    model = loaded.model("tiny.en", "cpu")
+    next(model.stream(sonnet, GREEDY))
+    assert model.transcribe(sonnet, GREEDY).segments
+
+
+def test_half_precision_gives_the_same_words(jfk: Path) -> None:
+    with maxwhisper_cli.load("tiny.en", dtype="bfloat16", offline=True) as model:
+        assert model.implementation.dtype == "bfloat16"
+        assert "ask not what your country can do" in model.transcribe(jfk, GREEDY).text

@@ -1,0 +1,88 @@
+"""When a window is decoded again, and when it counts as silence."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from implementations.decoding.request import DecodedWindow, DecodeRequest
+from maxwhisper_cli.transcription.fallback import (
+    WindowText,
+    compression_ratio,
+    decode_with_fallback,
+)
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from maxwhisper_cli.transcription.window_request import RequestBuilder
+from tests.support.scripted import TINY_EN, ScriptedImplementation, window
+
+TOKENIZER = get_tokenizer(False)
+GOOD = TOKENIZER.encode(" Ask what you can do for your country.")
+LOOP = TOKENIZER.encode(" you can see that" * 30)
+
+
+def run(
+    by_temperature: dict[float, DecodedWindow], options: TranscribeOptions
+) -> tuple[WindowText, list[DecodeRequest]]:
+    implementation = ScriptedImplementation(lambda r: by_temperature[r.search.temperature])
+    features = implementation.encode(np.zeros((1, 80, 3000), np.float32))
+    builder = RequestBuilder.create(TINY_EN, options, TOKENIZER)
+    result = decode_with_fallback(implementation, features, builder, (), seek=1234)
+    return result, implementation.requests
+
+
+OPTIONS = TranscribeOptions(temperatures=(0.0, 0.4, 0.8))
+
+
+def test_good_text_is_kept_at_once() -> None:
+    result, requests = run({0.0: window(GOOD)}, OPTIONS)
+    assert (result.temperature, len(requests)) == (0.0, 1)
+    assert result.compression_ratio == compression_ratio(TOKENIZER.decode(GOOD).strip())
+
+
+@pytest.mark.parametrize("bad", [window(LOOP), window(GOOD, avg_logprob=-1.3)], ids=["loop", "odd"])
+def test_bad_text_is_decoded_again(bad: DecodedWindow) -> None:
+    result, requests = run({0.0: bad, 0.4: window(GOOD)}, OPTIONS)
+    assert result.temperature == 0.4
+    assert [r.search.temperature for r in requests] == [0.0, 0.4]
+    assert [r.search.is_beam_search for r in requests] == [True, False]
+    assert [r.search.n_group for r in requests] == [5, 5]
+
+
+def test_the_last_temperature_is_kept_whatever_it_says() -> None:
+    result, requests = run(dict.fromkeys((0.0, 0.4, 0.8), window(LOOP)), OPTIONS)
+    assert (result.temperature, len(requests)) == (0.8, 3)
+
+
+def test_each_sampling_has_a_seed_of_its_own() -> None:
+    _, requests = run(dict.fromkeys((0.0, 0.4, 0.8), window(LOOP)), replace(OPTIONS, seed=5))
+    assert [r.search.seed for r in requests] == [(5, 1234, 0), (5, 1234, 1), (5, 1234, 2)]
+
+
+def test_thresholds_can_be_turned_off() -> None:
+    options = replace(OPTIONS, compression_ratio_threshold=None, logprob_threshold=None)
+    _, requests = run({0.0: window(LOOP, avg_logprob=-3.0)}, options)
+    assert len(requests) == 1
+
+
+def test_unlikely_text_over_silence_is_not_decoded_again() -> None:
+    silent = window(GOOD, avg_logprob=-1.5, no_speech_prob=0.9)
+    result, requests = run({0.0: silent}, OPTIONS)
+    assert len(requests) == 1
+    assert result.is_silence(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("avg_logprob", "no_speech_prob", "threshold", "is_silence"),
+    [
+        (-1.5, 0.9, 0.6, True),
+        (-0.5, 0.9, 0.6, False),
+        (-1.5, 0.5, 0.6, False),
+        (-9, 1, None, False),
+    ],
+)
+def test_silence(
+    avg_logprob: float, no_speech_prob: float, threshold: float | None, is_silence: bool
+) -> None:
+    text = WindowText((1,), 0.0, avg_logprob, 1.0, no_speech_prob)
+    assert text.is_silence(replace(OPTIONS, no_speech_threshold=threshold)) is is_silence

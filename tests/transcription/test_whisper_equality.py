@@ -1,0 +1,50 @@
+"""The whole product against its reference: whisper.transcribe, on real speech with real weights.
+
+Tokens, text, segment times and temperatures are equal, not near; probabilities agree to 1e-3, which
+is far above float32 rounding in two orders of summing and far below any threshold's meaning.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from tests.support import loaded
+
+CLIPS = ["jfk", "sonnet", "spanish"]
+
+
+def assert_equal_to_whisper(model: str, impl: str, path: Path, beam_size: int | None) -> None:
+    options = TranscribeOptions(temperatures=(0.0,), beam_size=beam_size)
+    ours = loaded.model(model, impl).transcribe(loaded.samples_of(path), options)
+    theirs = loaded.whisper_result(model, path, beam_size)
+    assert ours.text == theirs["text"]
+    assert ours.language == theirs["language"]
+    assert [list(s.tokens) for s in ours.segments] == [s["tokens"] for s in theirs["segments"]]
+    for mine, reference in zip(ours.segments, theirs["segments"], strict=True):
+        for field in ("id", "seek", "text", "temperature", "compression_ratio"):
+            assert getattr(mine, field) == reference[field], field
+        assert (round(mine.start, 2), round(mine.end, 2)) == (
+            round(reference["start"], 2),
+            round(reference["end"], 2),
+        )
+        assert mine.avg_logprob == pytest.approx(reference["avg_logprob"], abs=1e-3)
+        assert mine.no_speech_prob == pytest.approx(reference["no_speech_prob"], abs=1e-3)
+
+
+@pytest.mark.parametrize("beam_size", [None, 5], ids=["greedy", "beam5"])
+@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("model", ["tiny.en", "base"])
+def test_equals_whisper(
+    model: str, clip: str, beam_size: int | None, request: pytest.FixtureRequest
+) -> None:
+    assert_equal_to_whisper(model, "cpu", request.getfixturevalue(clip), beam_size)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("beam_size", [None, 5], ids=["greedy", "beam5"])
+@pytest.mark.parametrize("model", ["tiny.en", "base"])
+def test_equals_whisper_on_every_shared_file(
+    model: str, beam_size: int | None, shared_recording: Path
+) -> None:
+    assert_equal_to_whisper(model, "cpu", shared_recording, beam_size)
