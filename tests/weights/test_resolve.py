@@ -6,7 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from tests.support.checkpoints import SMALL_DIMS, random_tensors, write_ctranslate2, write_openai
@@ -26,7 +26,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         pytest.fail("the network was touched")
 
-    monkeypatch.setattr(httpx, "Client", refuse)
+    monkeypatch.setattr(httpx2, "Client", refuse)
 
 
 @pytest.fixture
