@@ -1,0 +1,213 @@
+"""`maxwhisper compare`: its options, and what they mean together."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from implementations import registry
+from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.compare.results import Comparison
+
+_WHAT = "Recordings"
+_HOW = "How it is done"
+_REPORT = "What is reported"
+_SAMPLES = ("jfk", "sonnet")
+_SAMPLES_MODEL = "tiny.en"
+_MODEL = "turbo"
+
+
+def _option(name: str, text: str, panel: str, metavar: str | None = None) -> object:
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FILES]...",
+        help="Recordings; the samples jfk and sonnet by default.",
+        rich_help_panel=_WHAT,
+    ),
+]
+References = Annotated[
+    list[Path] | None,
+    _option(
+        "--reference",
+        "Text of what is said, once for each recording; by default a .txt file beside it.",
+        _WHAT,
+        "FILE",
+    ),
+]
+Impls = Annotated[
+    str | None,
+    _option("--impl", "Implementations, as a,b; all by default.", _HOW, "NAMES"),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        envvar="MAXWHISPER_MODEL",
+        help="A name, file or folder; tiny.en for the samples, else turbo.",
+        rich_help_panel=_HOW,
+    ),
+]
+Runs = Annotated[
+    int,
+    typer.Option("--runs", min=1, help="Timed runs, after a warm-up.", rich_help_panel=_HOW),
+]
+Dtypes = Annotated[
+    str | None,
+    _option("--dtype", "For all (float32), or for some (cuda=float16,cpu=float32).", _HOW, "DTYPE"),
+]
+Wide = Annotated[bool, typer.Option("--wide", help="Show all columns.", rich_help_panel=_REPORT)]
+Json = Annotated[Path | None, _option("--json", "Write everything as JSON.", _REPORT, "FILE")]
+Markdown = Annotated[
+    Path | None, _option("--markdown", "Write the table for a README.", _REPORT, "FILE")
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print no progress, only results.", rich_help_panel=_REPORT),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Compare implementations: time, memory and accuracy on the same recordings.
+
+    Each runs in a process of its own, one after the other.
+    """
+
+    files: Files = None
+    reference: References = None
+    impl: Impls = None
+    model: Model = None
+    model_dir: cli.ModelDir = None
+    offline: cli.Offline = False
+    runs: Runs = 3
+    language: cli.Language = None
+    temperature: cli.Temperature = 0.0
+    beam_size: cli.BeamSize = None
+    threads: cli.Threads = 0
+    dtype: Dtypes = None
+    wide: Wide = False
+    json: Json = None
+    markdown: Markdown = None
+    quiet: Quiet = False
+
+    def run(self) -> None:
+        """Check what can be checked, get what is missing, compare, report."""
+        dtypes = _dtypes_of(_implementations(self.impl), self.dtype)
+        options = self._options()
+        terminal = Terminal(is_quiet=self.quiet)
+        from maxwhisper_cli.compare.board import Board
+        from maxwhisper_cli.compare.results import Work
+        from maxwhisper_cli.compare.run import find_recordings, run_comparison
+
+        files = list(dict.fromkeys(self.files or _fetched_samples(terminal)))
+        recordings = find_recordings(files, self.reference or [])
+        work = Work(self._model(terminal), options, self.runs, self.threads or 0, recordings)
+        board = Board(list(dtypes), files, self.runs, terminal)
+        with terminal.live(board):
+            comparison = run_comparison(work, dtypes, self.model_dir, board)
+        self._report(comparison, terminal)
+
+    def _options(self) -> TranscribeOptions:
+        temperatures = TranscribeOptions().temperatures
+        return TranscribeOptions(
+            language=_language(self.language),
+            temperatures=(self.temperature,) if self.temperature else temperatures,
+            beam_size=self.beam_size,
+        )
+
+    def _model(self, terminal: Terminal) -> str:
+        """The model's name, once it is on this machine."""
+        from weights.resolve import resolve
+
+        model = self.model or (_MODEL if self.files else _SAMPLES_MODEL)
+
+        with terminal.activity(is_wanted_when_piped=True) as activity:
+
+            def on_download(n_done: int, n_total: int) -> None:
+                detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
+                activity.show(f"downloading {model}", n_done, n_total, detail)
+
+            resolve(model, model_dir=self.model_dir, offline=self.offline, progress=on_download)
+        return model
+
+    def _report(self, comparison: "Comparison", terminal: Terminal) -> None:
+        from maxwhisper_cli.compare.results import ComparisonError, write_comparison
+        from maxwhisper_cli.compare.shown import show_comparison, warnings_of
+        from maxwhisper_cli.compare.table import markdown_table
+        from maxwhisper_cli.writers.files import write_atomically
+
+        show_comparison(comparison, terminal, is_wide=self.wide)
+        for warning in warnings_of(comparison):
+            terminal.warning(warning)
+        if self.json is not None:
+            write_comparison(self.json, comparison)
+        if self.markdown is not None:
+            write_atomically(self.markdown, markdown_table(comparison))
+        for path in (self.json, self.markdown):
+            if path is not None:
+                terminal.note(f"wrote {path}")
+        failed = [row.implementation for row in comparison.rows if row.status == "failed"]
+        if failed:
+            raise ComparisonError(f"{' and '.join(failed)} failed")
+        if not comparison.finished:
+            raise ComparisonError("none of these implementations can run here")
+
+
+def _fetched_samples(terminal: Terminal) -> list[str]:
+    from maxwhisper_cli.samples import fetch_samples
+
+    with terminal.activity(is_wanted_when_piped=True) as activity:
+
+        def on_progress(archive: str, n_done: int, n_total: int | None) -> None:
+            activity.show(f"downloading {archive}", n_done, n_total, f"{n_done / 1e6:.1f} MB")
+
+        return [str(path) for path in fetch_samples(_SAMPLES, on_progress).values()]
+
+
+def _implementations(text: str | None) -> list[str]:
+    """The implementations asked for, each once; all where none is."""
+    if text is None:
+        return list(registry.names())
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in registry.names():
+            raise OptionsError(f"--impl: {name!r} is none of {', '.join(registry.names())}")
+    if not names:
+        raise OptionsError(f"--impl takes some of {', '.join(registry.names())}")
+    return names
+
+
+def _dtypes_of(names: list[str], text: str | None) -> dict[str, str | None]:
+    """What each implementation computes in, of `float32` or `cuda=float16,cpu=float32`."""
+    if text is None or "=" not in text:
+        return dict.fromkeys(names, text)
+    dtypes: dict[str, str | None] = dict.fromkeys(names)
+    for part in text.split(","):
+        name, _, dtype = (piece.strip() for piece in part.partition("="))
+        if name not in dtypes or not dtype:
+            raise OptionsError(
+                f"--dtype: {part!r} is not like cuda=float16, with one of {', '.join(names)}"
+            )
+        dtypes[name] = dtype
+    return dtypes
+
+
+def _language(text: str | None) -> str | None:
+    if text is None:
+        return None
+    from maxwhisper_cli.transcription.languages import LanguageError, parse_language
+
+    try:
+        return parse_language(text)
+    except LanguageError as error:
+        raise OptionsError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Running several implementations on the same recordings, and what is told of it."""

@@ -1,0 +1,140 @@
+"""The columns of a comparison: title, meaning, text, and which go first where space is short.
+
+Every report takes its columns from here, so that none says it differently.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from maxwhisper_cli.compare.accuracy import ErrorRate
+from maxwhisper_cli.compare.results import Figures, Row
+
+Cell = Callable[[Row, Figures], str]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One quantity."""
+
+    title: str
+    meaning: str
+    cell: Cell
+    rank: int
+    """1 stays longest where not all columns fit."""
+    is_per_recording: bool = True
+    """Whether single recordings have it, or only an implementation as a whole."""
+
+
+def _or_blank(value: Value | None, show: Callable[[Value], str]) -> str:
+    return "" if value is None else show(value)
+
+
+def percent(rate: ErrorRate | None) -> str:
+    """`4.35`, or nothing where there is no reference."""
+    return _or_blank(rate, lambda known: f"{100 * known.rate:.2f}")
+
+
+def seconds_with_range(figures: Figures) -> str:
+    """`1.23 (1.20-1.31)`."""
+    return (
+        f"{figures.warm_seconds:.2f} ({figures.fastest_seconds:.2f}-{figures.slowest_seconds:.2f})"
+    )
+
+
+def likeness(figures: Figures) -> str:
+    """Whether the tokens are those of `cpu`."""
+    return _or_blank(figures.is_like_cpu, lambda is_like: "same" if is_like else "differ")
+
+
+def _compile(row: Row, _: Figures) -> str:
+    return _or_blank(row.compile_seconds, lambda s: f"{s:.1f}" if s else "0")
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column(
+        "device",
+        "where it runs",
+        lambda row, _: row.device or "",
+        rank=9,
+        is_per_recording=False,
+    ),
+    Column(
+        "dtype",
+        "what it computes in",
+        lambda row, _: row.dtype or "",
+        rank=10,
+        is_per_recording=False,
+    ),
+    Column(
+        "load s",
+        "importing libraries and placing the weights, once, without compiling",
+        lambda row, _: _or_blank(row.load_seconds, lambda s: f"{s:.1f}"),
+        rank=7,
+        is_per_recording=False,
+    ),
+    Column(
+        "compile s",
+        "compiling graphs, once for each machine and model; 0: found compiled, or nothing to do",
+        _compile,
+        rank=8,
+        is_per_recording=False,
+    ),
+    Column("first s", "the first run", lambda _, f: f"{f.first_seconds:.2f}", rank=14),
+    Column(
+        "warm s",
+        "median of the timed runs (fastest-slowest): reading audio to text, all included",
+        lambda _, f: seconds_with_range(f),
+        rank=1,
+    ),
+    Column("x real time", "audio by warm time", lambda _, f: f"{f.realtime_factor:.1f}", rank=2),
+    Column(
+        "x cpu",
+        "how many times as fast as cpu",
+        lambda _, f: _or_blank(f.speedup, lambda ratio: f"{ratio:.2f}"),
+        rank=3,
+    ),
+    Column(
+        "enc ms",
+        "encoder, for each window of 30 s",
+        lambda _, f: f"{f.encoder_ms_per_window:.0f}",
+        rank=11,
+    ),
+    Column(
+        "tok ms",
+        "decoder, for each token",
+        lambda _, f: f"{f.ms_per_token:.1f}",
+        rank=12,
+    ),
+    Column(
+        "tok/s",
+        "tokens by decoder time",
+        lambda _, f: f"{f.tokens_per_second:.0f}",
+        rank=13,
+    ),
+    Column(
+        "MiB",
+        "most memory at once",
+        lambda row, _: _or_blank(row.peak_memory_mib, lambda mib: f"{mib:.0f}"),
+        rank=6,
+        is_per_recording=False,
+    ),
+    Column(
+        "GPU MiB",
+        "GPU memory taken, where it runs on one",
+        lambda row, _: _or_blank(row.gpu_memory_mib, lambda mib: f"{mib:.0f}"),
+        rank=15,
+        is_per_recording=False,
+    ),
+    Column("chars", "characters of text", lambda _, f: str(f.n_characters), rank=17),
+    Column("WER %", "word errors against the reference", lambda _, f: percent(f.wer), rank=4),
+    Column("CER %", "character errors against it", lambda _, f: percent(f.cer), rank=16),
+    Column(
+        "WER % cpu",
+        "word errors against the text of cpu",
+        lambda _, f: percent(f.wer_against_cpu),
+        rank=18,
+    ),
+    Column("tokens", "the same as those of cpu, or not", lambda _, f: likeness(f), rank=5),
+)

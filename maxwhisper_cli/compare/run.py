@@ -1,0 +1,99 @@
+"""Conducts a comparison: one implementation after the other, each in its own process."""
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from maxwhisper_cli.compare.assess import assess
+from maxwhisper_cli.compare.board import Board
+from maxwhisper_cli.compare.machine import describe_machine
+from maxwhisper_cli.compare.messages import Job
+from maxwhisper_cli.compare.results import (
+    SCHEMA_VERSION,
+    Comparison,
+    ComparisonError,
+    Recording,
+    Work,
+)
+from maxwhisper_cli.compare.runner import Outcome, run_job
+from maxwhisper_cli.transcription.audio import open_audio
+
+
+def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[Recording, ...]:
+    """Pair recordings with what is said in them.
+
+    Args:
+        files: Recordings.
+        references: A text file for each, in their order; or none, and then a `.txt` file beside a
+            recording is its reference.
+
+    Raises:
+        ComparisonError: numbers differ, or a text cannot be read.
+        AudioError: a recording cannot be heard.
+    """
+    if references and len(references) != len(files):
+        raise ComparisonError(
+            f"{len(references)} references for {len(files)} recordings: give --reference once for "
+            "each recording, in their order"
+        )
+    if "-" in files:
+        raise ComparisonError("compare reads each recording several times: give files, not -")
+    for file in files:
+        with open_audio(file):
+            pass  # one that cannot be heard stops here, before anything is timed
+    beside = (Path(file).with_suffix(".txt") for file in files)
+    texts: list[Path | None] = list(references) or [
+        path if path.is_file() else None for path in beside
+    ]
+    return tuple(
+        Recording(file, None if text is None else _read_text(text))
+        for file, text in zip(files, texts, strict=True)
+    )
+
+
+def run_comparison(
+    work: Work, dtypes: Mapping[str, str | None], model_dir: Path | None, board: Board
+) -> Comparison:
+    """Run every implementation and put together what came of it.
+
+    Args:
+        work: What each has to do; the model needs no network any more.
+        dtypes: The implementations, and what each computes in (None: its default).
+        model_dir: Folder of weights, instead of the cache.
+        board: Told how it goes.
+    """
+    created, machine = datetime.now(UTC), describe_machine()
+    outcomes: list[Outcome] = []
+    for name, dtype in dtypes.items():
+        job = Job(
+            implementation=name,
+            model=work.model,
+            files=tuple(recording.file for recording in work.recordings),
+            options=work.options,
+            n_runs=work.n_runs,
+            dtype=dtype,
+            n_threads=work.n_threads,
+            model_dir=str(model_dir) if model_dir else None,
+        )
+        board.begin(name)
+        outcomes.append(run_job(job, partial(board.hear, name)))
+        board.end(outcomes[-1])
+    return Comparison(
+        schema_version=SCHEMA_VERSION,
+        created=created.isoformat(timespec="seconds"),
+        maxwhisper=importlib.metadata.version("maxwhisper"),
+        work=work,
+        machine=machine,
+        rows=assess(outcomes, work.recordings),
+    )
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ComparisonError(f"the reference {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ComparisonError(f"the reference {path} is not UTF-8 text") from error

@@ -1,0 +1,102 @@
+"""The transcripts of a recording side by side, with the words that differ marked.
+
+Implementations that wrote the same text share a column. All are held against the reference, or
+where there is none against the first text.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from maxwhisper_cli.compare.differences import Stretch, compare_texts, separator
+from maxwhisper_cli.compare.results import Comparison
+
+_NARROWEST = 26
+_GAP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A text and who wrote it."""
+
+    names: tuple[str, ...]
+    text: str
+    stretches: tuple[Stretch, ...]
+    """Against the first version; none for the first version itself."""
+
+
+def versions_of(comparison: Comparison, index: int) -> list[Version]:
+    """The different texts of one recording; the one that the others are held against is first."""
+    results = {row.implementation: row.recordings[index] for row in comparison.finished}
+    texts: dict[str, list[str]] = {}
+    for name, result in results.items():
+        texts.setdefault(result.measurement.text, []).append(name)
+    reference = comparison.work.recordings[index].reference
+    named = [(tuple(names), text) for text, names in texts.items()]
+    if reference is not None:
+        named.insert(0, (("reference",), reference))
+    language = language_of(comparison, index)
+    first = named[0][1] if named else ""
+    return [
+        Version(names, text, compare_texts(first, text, language) if place else ())
+        for place, (names, text) in enumerate(named)
+    ]
+
+
+def language_of(comparison: Comparison, index: int) -> str:
+    """The language of a recording, as the first implementation says."""
+    return comparison.finished[0].recordings[index].measurement.language
+
+
+def side_by_side(versions: Sequence[Version], language: str, width: int) -> RenderableType:
+    """The texts in columns, or below one another where columns would be too narrow.
+
+    The first text is shown as the second sees it, if there are two; with more, plain.
+    """
+    glue = separator(language)
+    column_width = (width - _GAP * (len(versions) - 1)) // max(len(versions), 1)
+    bodies = [_first_text(versions, glue), *(_right(v.stretches, glue) for v in versions[1:])]
+    titles = [Text(", ".join(version.names), style="bold") for version in versions]
+    if column_width < _NARROWEST:
+        return Group(*(part for pair in zip(titles, bodies, strict=True) for part in (*pair, "")))
+    grid = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+    for _ in versions:
+        grid.add_column(width=column_width, overflow="fold")
+    grid.add_row(*titles)
+    grid.add_row(*bodies)
+    return grid
+
+
+def marked_lines(version: Version, language: str) -> str:
+    """A text for a pipe: `[-left out or wrong-]` and `{+written instead+}`, as wdiff marks them."""
+    parts: list[str] = []
+    for stretch in version.stretches:
+        if stretch.is_same:
+            parts.append(stretch.right)
+            continue
+        parts += [f"[-{stretch.left}-]"] if stretch.left else []
+        parts += [f"{{+{stretch.right}+}}"] if stretch.right else []
+    return separator(language).join(parts) if version.stretches else version.text
+
+
+def _first_text(versions: Sequence[Version], glue: str) -> Text:
+    if len(versions) != 2:
+        return Text(versions[0].text)
+    parts = [(s.left, "" if s.is_same else "red underline") for s in versions[1].stretches]
+    return _assembled(parts, glue)
+
+
+def _right(stretches: Sequence[Stretch], glue: str) -> Text:
+    parts = [
+        (s.right or "∅" * (not s.is_same), "" if s.is_same else "bold yellow underline")
+        for s in stretches
+    ]
+    return _assembled(parts, glue)
+
+
+def _assembled(parts: Sequence[tuple[str, str]], glue: str) -> Text:
+    filled = [Text(words, style=style) for words, style in parts if words]
+    return Text(glue).join(filled)
