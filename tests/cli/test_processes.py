@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -155,6 +156,35 @@ def test_no_color_is_respected(tmp_path: Path, jfk: Path) -> None:
     drawn = on_a_terminal("transcribe", str(jfk), "-f", "txt", cwd=tmp_path, NO_COLOR="1")
     assert "[00:00.000 --> 00:01.000]" in drawn
     assert re.findall(r"\x1b\[(?:[0-9]+;)*(?:3|4|9)[0-9](?:;[0-9]+)*m", drawn) == []
+
+
+def test_ctrl_c_stops_cleanly_and_keeps_what_is_finished(jfk: Path, tmp_path: Path) -> None:
+    endless = """
+import itertools, time, maxwhisper_cli.model
+from maxwhisper_cli.__main__ import main
+from tests.cli.conftest import SPOKEN, FakeModels, says
+fakes = FakeModels()
+speaking, n_windows = says(SPOKEN, fakes.dims), itertools.count()
+fakes.script = lambda request: time.sleep(60 * min(1, next(n_windows))) or speaking(request)
+maxwhisper_cli.model.load = fakes.load
+main()
+"""
+    (tmp_path / "second.wav").write_bytes(jfk.read_bytes())
+    with subprocess.Popen(
+        [sys.executable, "-c", endless, "transcribe", str(jfk), "second.wav", "-f", "txt"],
+        cwd=tmp_path,
+        env={**PLAIN, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "[00:00.000 --> 00:01.000] Grüße, 世界.\n".encode()
+        assert b"wrote jfk.txt" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == b"error: stopped\n"
+    assert process.returncode == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jfk.txt", "second.wav"]
 
 
 def test_a_keyboard_is_no_recording(tmp_path: Path) -> None:

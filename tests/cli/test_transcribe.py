@@ -3,10 +3,12 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from implementations.decoding.request import DecodedWindow, DecodeRequest
+from maxwhisper_cli.model import Model
 from tests.cli.conftest import SPOKEN, FakeModels, MakeSound, RunCommandLine, says
 from weights.dims import ModelDimensions
 
@@ -231,3 +233,30 @@ def test_a_channel_that_is_not_there(maxwhisper: RunCommandLine, sound: MakeSoun
     done = maxwhisper("transcribe", sound(), "--channel", "2", "-f", "txt")
     assert done.exit_code == 1
     assert "1 channel" in done.stderr
+
+
+def test_what_takes_time_before_the_first_file_is_said_once(
+    maxwhisper: RunCommandLine,
+    sound: MakeSound,
+    models: FakeModels,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(model: str, impl: str, **asked: Any) -> Model:
+        for n_done in (0, 100_000_000, 145_000_000):
+            asked["on_download"](n_done, 145_000_000)
+        asked["on_compile"]("compiling the encoder")
+        return models.load(model, impl, **asked)
+
+    monkeypatch.setattr("maxwhisper_cli.model.load", load)
+    done = maxwhisper("transcribe", sound(), "--model", "base", "-f", "txt")
+    assert done.stderr.splitlines()[:2] == ["downloading base, 145 MB", "compiling the encoder"]
+    assert done.stderr.count("downloading") == done.stderr.count("compiling") == 1
+    assert "loading" not in maxwhisper("transcribe", sound(), "-q", "-f", "txt").stderr
+
+
+def test_samples_are_fetched_by_name(maxwhisper: RunCommandLine, jfk: Path) -> None:
+    fetched = maxwhisper("samples", "fetch", "jfk")
+    assert (fetched.exit_code, fetched.stdout) == (0, f"jfk  {jfk}\n")
+    unknown = maxwhisper("samples", "fetch", "jkf")
+    assert (unknown.exit_code, unknown.stdout) == (1, "")
+    assert "did you mean 'jfk'" in unknown.stderr
