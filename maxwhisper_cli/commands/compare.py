@@ -70,6 +70,9 @@ Json = Annotated[Path | None, _option("--json", "Write everything as JSON.", _RE
 Markdown = Annotated[
     Path | None, _option("--markdown", "Write the table for a README.", _REPORT, "FILE")
 ]
+Html = Annotated[
+    Path | None, _option("--html", "Write a page with charts, texts and sound.", _REPORT, "FILE")
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print no progress, only results.", rich_help_panel=_REPORT),
@@ -98,6 +101,7 @@ class Compare:
     wide: Wide = False
     json: Json = None
     markdown: Markdown = None
+    html: Html = None
     quiet: Quiet = False
 
     def run(self) -> None:
@@ -141,20 +145,22 @@ class Compare:
         return model
 
     def _report(self, comparison: "Comparison", terminal: Terminal) -> None:
+        from maxwhisper_cli.compare.page import write_page
         from maxwhisper_cli.compare.results import ComparisonError, write_comparison
         from maxwhisper_cli.compare.shown import show_comparison, warnings_of
-        from maxwhisper_cli.compare.table import markdown_table
-        from maxwhisper_cli.writers.files import write_atomically
+        from maxwhisper_cli.compare.table import write_markdown
 
         show_comparison(comparison, terminal, is_wide=self.wide)
         for warning in warnings_of(comparison):
             terminal.warning(warning)
-        if self.json is not None:
-            write_comparison(self.json, comparison)
-        if self.markdown is not None:
-            write_atomically(self.markdown, markdown_table(comparison))
-        for path in (self.json, self.markdown):
+        reports = (
+            (self.json, write_comparison),
+            (self.markdown, write_markdown),
+            (self.html, write_page),
+        )
+        for path, write in reports:
             if path is not None:
+                write(path, comparison)
                 terminal.note(f"wrote {path}")
         failed = [row.implementation for row in comparison.rows if row.status == "failed"]
         if failed:

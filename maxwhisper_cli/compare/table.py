@@ -5,11 +5,13 @@ Each implementation is a row; one that did not do the work is a row that says wh
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.text import Text
 
 from maxwhisper_cli.compare.columns import COLUMNS, Column
 from maxwhisper_cli.compare.results import Comparison, Figures, Row
+from maxwhisper_cli.writers.files import write_atomically
 
 _GAP = "  "
 _STYLES = {"ok": "", "unavailable": "dim", "failed": "bold red"}
@@ -44,9 +46,23 @@ def recording_lines(comparison: Comparison, index: int, width: int | None) -> li
     return _drawn(["implementation"], lines, columns, width)
 
 
+def write_markdown(path: Path, comparison: Comparison) -> None:
+    """Write the table over all recordings in Markdown.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    write_atomically(path, markdown_table(comparison))
+
+
+def telling_columns(comparison: Comparison) -> list[Column]:
+    """The columns that have something to say of any implementation."""
+    return _telling(list(COLUMNS), [_summary(row) for row in comparison.rows])
+
+
 def markdown_table(comparison: Comparison) -> str:
     """The table over all recordings in Markdown, for a README."""
-    columns = _telling(list(COLUMNS), [_summary(row) for row in comparison.rows])
+    columns = telling_columns(comparison)
     titles = ["implementation", *(column.title for column in columns)]
     rules = [":---", *("---:" for _ in columns)]
     body = [_markdown_row(row, columns) for row in comparison.rows]

@@ -87,9 +87,10 @@ def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions]:
         offline=True,
         on_compile=on_compile,
     )
-    # Told when compiling begins and when it has ended.
-    compile_seconds = told_at[-1] - told_at[0] if told_at else 0.0
-    load_seconds = time.perf_counter() - begin - compile_seconds
+    loaded_at = time.perf_counter()
+    # Told when compiling begins and when it has ended; told once, all the rest is compiling.
+    compiled_at = told_at[-1] if len(told_at) > 1 else loaded_at
+    compile_seconds = compiled_at - told_at[0] if told_at else 0.0
     from maxwhisper_cli.compare.timed import TimedImplementation
 
     timed = TimedImplementation(model.implementation)
@@ -98,7 +99,7 @@ def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions]:
         Loaded(
             device=timed.device,
             dtype=timed.dtype,
-            load_seconds=load_seconds,
+            load_seconds=loaded_at - begin - compile_seconds,
             compile_seconds=compile_seconds,
             is_multilingual=dims.is_multilingual,
             n_languages=dims.n_languages,
