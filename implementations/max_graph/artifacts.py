@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -53,18 +53,25 @@ def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
         ImplementationFailedError: the compiler failed; the message has its last line.
     """
     tell = notify or (lambda _words: None)
+    tell = notify or (lambda _words: None)
     path = compiled_folder() / f"{artifact_key(request)}.mef"
     found = _read(path)
     if found is not None:
         return found
     try:
-        with _locked(path, tell):
-            found = _read(path)  # another process may have made it meanwhile
-            return _compile(request, path, tell) if found is None else found
+        lock = _acquire_lock(path, tell)
     except OSError as error:
         _warn_unkept(path, error, notify)
-    with tempfile.TemporaryDirectory(prefix="maxwhisper-") as folder:
-        return _compile(request, Path(folder) / path.name, tell)
+        return _compile(request, tell)
+    with lock:
+        found = _read(path)  # another process may have made it meanwhile
+        if found is None:
+            found = _compile(request, tell)
+            try:
+                _keep(path, found, request)
+            except OSError as error:
+                _warn_unkept(path, error, notify)
+        return found
 
 
 def artifact_key(request: CompileRequest) -> str:
@@ -104,67 +111,73 @@ def _read(path: Path) -> bytes | None:
     return data if is_whole else None
 
 
-@contextmanager
-def _locked(path: Path, tell: Notify) -> Iterator[None]:
+def _acquire_lock(path: Path, tell: Notify) -> AbstractContextManager[object]:
     """Hold the compiled file's lock, saying so where another process holds it first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_suffix(".lock"))
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         tell("waiting for another process, which compiles the same graphs")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()
 
 
-def _compile(request: CompileRequest, path: Path, tell: Notify) -> bytes:
-    """Compile in a process of its own, and put file and record in place, record last."""
+def _compile(request: CompileRequest, tell: Notify) -> bytes:
+    """Compile in a process of its own."""
     n_graphs = len(request.graphs)
     tell(
-        f"compiling {n_graphs} graph{'s' * (n_graphs > 1)} ({', '.join(request.graphs)}), "
-        f"about a minute, once; kept in {path.parent}"
+        f"compiling {n_graphs} MAX graph{'s' * (n_graphs > 1)} ({', '.join(request.graphs)}): "
+        f"a minute or two, once; kept in {compiled_folder()}"
     )
+    with tempfile.TemporaryDirectory(prefix="maxwhisper-") as folder:
+        path = Path(folder) / "graphs.mef"
+        done = subprocess.run(
+            compiler_command(request, path),
+            env=os.environ | {"PYTHONPATH": _python_path()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        if done.returncode != 0 or not path.is_file():
+            said = done.stderr.decode(errors="replace").strip().splitlines()
+            raise ImplementationFailedError(
+                f"MAX {version('max')} could not compile the graphs (exit {done.returncode}): "
+                f"{said[-1] if said else 'it did not say why'}"
+            )
+        return path.read_bytes()
+
+
+def compiler_command(request: CompileRequest, path: Path) -> list[str]:
+    """The command that compiles a request to a file."""
+    module = "implementations.max_graph.compile"
+    return [sys.executable, "-m", module, request.to_json(), str(path)]
+
+
+def _python_path() -> str:
+    """Lets the compiler's process find this project however this process found it."""
+    root = str(Path(__file__).parents[2])
+    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+
+
+def _keep(path: Path, data: bytes, request: CompileRequest) -> None:
+    """Put a compiled file and its record in place, each at once, the record last."""
+    record = {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "max": version("max"),
+        "request": json.loads(request.to_json()),
+    }
+    _write(path, data)
+    _write(path.with_suffix(".json"), f"{json.dumps(record, indent=2)}\n".encode())
+
+
+def _write(path: Path, data: bytes) -> None:
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        _run_compiler(request, unfinished)
-        data = unfinished.read_bytes()
+        unfinished.write_bytes(data)
         unfinished.replace(path)
-        record = {
-            "sha256": hashlib.sha256(data).hexdigest(),
-            "max": version("max"),
-            "request": json.loads(request.to_json()),
-        }
-        unfinished.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        unfinished.replace(path.with_suffix(".json"))
     finally:
         unfinished.unlink(missing_ok=True)
-    return data
-
-
-def _run_compiler(request: CompileRequest, path: Path) -> None:
-    package_root = str(Path(__file__).parents[2])
-    python_path = os.pathsep.join(filter(None, (package_root, os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [sys.executable, "-m", "implementations.max_graph.compile", request.to_json(), str(path)],
-        env=os.environ | {"PYTHONPATH": python_path},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode != 0:
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        if path.parent.is_dir() and not os.access(path.parent, os.W_OK):
-            raise PermissionError(f"{path.parent} is not writable")
-        raise ImplementationFailedError(
-            f"MAX {version('max')} could not compile the graphs (exit {done.returncode}): "
-            f"{said[-1] if said else 'it said nothing'}"
-        )
 
 
 def _warn_unkept(path: Path, error: OSError, notify: Notify | None) -> None:

@@ -112,7 +112,7 @@ def attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorV
 
     All queries see all keys; where keys have a batch of one, it serves every batch of queries.
     """
-    n_state = int(values.shape[1]) * int(values.shape[3])
+    n_state = int(keys.shape[1]) * int(keys.shape[3])
     return _tensor("whisper_attention", [q, keys, values], [q.shape[0], q.shape[1], n_state])
 
 
@@ -128,7 +128,7 @@ def cached_attention(
     Row i of the cache first becomes what row sources[i] was over offset[0] positions; the new
     keys and values follow them.
     """
-    n_state = int(values.shape[1]) * int(values.shape[3])
+    n_state = int(keys.shape[1]) * int(keys.shape[3])
     (attended,) = ops.inplace_custom(
         "whisper_cached_attention",
         CPU,

@@ -24,5 +24,5 @@ def key_shape(n_head: int, n_ctx: int, n_channels: int) -> tuple[int, int, int, 
 
 
 def value_shape(n_head: int, n_ctx: int, n_channels: int) -> tuple[int, int, int]:
-    """Values of one batch entry, [n_head, n_ctx, n_channels]."""
-    return n_head, n_ctx, n_channels
+    """Values of one batch entry, [n_head, n_ctx, n_channels rounded up to whole panels]."""
+    return n_head, n_ctx, n_panels(n_channels) * PANEL

@@ -1,3 +1,5 @@
+"""The CPU kernels, registered as operations named whisper_*."""
 from .attention import *
+from .keys_values import *
 from .linear import *
 from .rows import *

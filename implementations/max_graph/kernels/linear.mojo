@@ -6,12 +6,10 @@ from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, erf
 from std.memory import Pointer
-from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, tile
+from .tile import F32, PANEL, ROWS, SERIAL_PRODUCTS, SPAN, WIDTH, Floats, floats, span
 
 comptime BLOCK_FLOATS = 160 * 1024
 """Input floats of one row block: small enough to stay in the second-level cache."""
-comptime SERIAL_PRODUCTS = 200_000
-"""Below this many multiplications a second thread costs more than it brings."""
 
 
 @always_inline
@@ -38,6 +36,7 @@ struct Product[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
 
     @always_inline
     def finish[width: Int](self, sums: SIMD[F32, width], row: Int, column: Int):
+        """Bias, GELU, residual and store of `width` neighbouring columns."""
         var y = sums
         if self.has_bias:
             y += self.bias.unsafe_load[width=width](column)
@@ -48,53 +47,54 @@ struct Product[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
             y += self.residual.unsafe_load[width=width](at)
         self.into.unsafe_store(at, y)
 
-    @always_inline
-    def rows[
-        rows: Int, b_type: DType
-    ](self, row: Int, column: Int, b: Pointer[Scalar[b_type], MutUntrackedOrigin]):
-        var sums = tile[rows, b_type](
-            self.x.unsafe_offset(row * self.x_stride), self.x_stride, b, PANEL, self.n_in
-        )
-        comptime for i in range(2 * rows):
-            var first = column + (i % 2) * WIDTH
-            if first + WIDTH <= self.n_out:
-                self.finish(sums[i], row + i // 2, first)
-            else:
-                comptime for lane in range(WIDTH):
-                    if first + lane < self.n_out:
-                        self.finish[1](sums[i][lane], row + i // 2, first + lane)
+    @no_inline
+    def finish_rows(self, sums: Floats, start: Int, stop: Int, column: Int):
+        """Finishes sums [stop - start, SPAN] of one span of columns."""
+        for row in range(start, stop):
+            var source = sums.unsafe_offset((row - start) * SPAN)
+            for i in range(0, SPAN, WIDTH):
+                if column + i + WIDTH <= self.n_out:
+                    self.finish(source.unsafe_load[width=WIDTH](i), row, column + i)
+                else:
+                    for j in range(i, min(i + WIDTH, self.n_out - column)):
+                        self.finish[1](source.unsafe_load(j), row, column + j)
 
     @always_inline
-    def block[
+    def columns[
         b_type: DType
-    ](self, start: Int, stop: Int, column: Int, b: Pointer[Scalar[b_type], MutUntrackedOrigin]):
-        """Rows start to stop of one span of columns."""
-        var row = start
-        while row + ROWS <= stop:
-            self.rows[ROWS](row, column, b)
-            row += ROWS
-        while row + 4 <= stop:
-            self.rows[4](row, column, b)
-            row += 4
-        while row < stop:
-            self.rows[1](row, column, b)
-            row += 1
+    ](
+        self,
+        start: Int,
+        stop: Int,
+        column: Int,
+        panel: Pointer[Scalar[b_type], MutUntrackedOrigin],
+        sums: Floats,
+    ):
+        """Rows start to stop of one panel."""
+        for s in range(0, PANEL, SPAN):
+            for row in range(start, stop, ROWS):
+                var end = min(row + ROWS, stop)
+                var x = self.x.unsafe_offset(row * self.x_stride)
+                var b = panel.unsafe_offset(s)
+                span[b_type](end - row, sums, SPAN, x, self.x_stride, b, PANEL, self.n_in)
+                self.finish_rows(sums, row, end, column + s)
 
     def panels(self, start: Int, stop: Int, first: Int, last: Int):
         """Rows start to stop of panels first to last."""
-        var scratch = List[Float32](unsafe_uninit_length=self.n_in * PANEL)
-        var widened = rebind[Floats](scratch.unsafe_ptr())
+        var n_panel = self.n_in * PANEL
+        var scratch = List[Float32](unsafe_uninit_length=ROWS * SPAN + n_panel)
+        var sums = rebind[Floats](scratch.unsafe_ptr())
+        var widened = sums.unsafe_offset(ROWS * SPAN)
         for p in range(first, last):
-            var panel = self.w.unsafe_offset(p * self.n_in * PANEL)
+            var panel = self.w.unsafe_offset(p * n_panel)
             comptime if Self.w_type != F32:
                 if stop - start > ROWS:
-                    for i in range(self.n_in * PANEL // WIDTH):
-                        widened.unsafe_store(i * WIDTH, panel.unsafe_load[width=WIDTH](i * WIDTH).cast[F32]())
-                    for s in range(PANEL // SPAN):
-                        self.block[F32](start, stop, p * PANEL + s * SPAN, rebind[Floats](widened.unsafe_offset(s * SPAN)))
+                    for i in range(0, n_panel, WIDTH):
+                        var w = panel.unsafe_load[width=WIDTH](i)
+                        widened.unsafe_store(i, w.cast[F32]())
+                    self.columns[F32](start, stop, p * PANEL, widened, sums)
                     continue
-            for s in range(PANEL // SPAN):
-                self.block[Self.w_type](start, stop, p * PANEL + s * SPAN, panel.unsafe_offset(s * SPAN))
+            self.columns[Self.w_type](start, stop, p * PANEL, panel, sums)
         _ = scratch^
 
     @no_inline
@@ -105,7 +105,8 @@ struct Product[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
         var n_threads = parallelism_level(None)
         var block = max(ROWS, min(96, BLOCK_FLOATS // self.n_in) // ROWS * ROWS)
         var n_blocks = ceildiv(self.n_rows, block)
-        var n_columns = min(n_panels, ceildiv(4 * n_threads if self.n_rows > ROWS else n_threads, n_blocks))
+        var n_wanted = 4 * n_threads if self.n_rows > ROWS else n_threads
+        var n_columns = min(n_panels, ceildiv(n_wanted, n_blocks))
 
         def task(t: Int) {var self, var n_panels, var n_columns, var block}:
             var start = (t // n_columns) * block
@@ -135,11 +136,11 @@ struct Linear:
     ) raises:
         """A dense layer; without has_residual the last tensor is not read."""
         Product[w.dtype](
-            rebind[Floats](output.unsafe_ptr()),
-            rebind[Floats](x.unsafe_ptr()),
+            floats(output),
+            floats(x),
             rebind[Pointer[Scalar[w.dtype], MutUntrackedOrigin]](w.unsafe_ptr()),
-            rebind[Floats](bias.unsafe_ptr()),
-            rebind[Floats](residual.unsafe_ptr()),
+            floats(bias),
+            floats(residual),
             x.dim_size(0) * x.dim_size(1),
             x.dim_size(2),
             output.dim_size(2),
@@ -163,11 +164,11 @@ struct Project:
     ) raises:
         """A bare product: the logits."""
         Product[w.dtype](
-            rebind[Floats](output.unsafe_ptr()),
-            rebind[Floats](x.unsafe_ptr()),
+            floats(output),
+            floats(x),
             rebind[Pointer[Scalar[w.dtype], MutUntrackedOrigin]](w.unsafe_ptr()),
-            rebind[Floats](x.unsafe_ptr()),
-            rebind[Floats](x.unsafe_ptr()),
+            floats(x),
+            floats(x),
             x.dim_size(0) * x.dim_size(1),
             x.dim_size(2),
             output.dim_size(2),
@@ -199,16 +200,16 @@ struct Conv1d:
         var n_out = output.dim_size(2)
         var n_in = x.dim_size(2)
         for batch in range(x.dim_size(0)):
-            var into = rebind[Floats](output.unsafe_ptr()).unsafe_offset(batch * n_frames * n_out)
+            var into = floats(output).unsafe_offset(batch * n_frames * n_out)
             for j in range(n_padding * n_out):
                 into.unsafe_store(j, Float32(0))
                 into.unsafe_store((n_frames - n_padding) * n_out + j, Float32(0))
             Product[w.dtype](
                 into.unsafe_offset(n_padding * n_out),
-                rebind[Floats](x.unsafe_ptr()).unsafe_offset(batch * x.dim_size(1) * n_in),
+                floats(x).unsafe_offset(batch * x.dim_size(1) * n_in),
                 rebind[Pointer[Scalar[w.dtype], MutUntrackedOrigin]](w.unsafe_ptr()),
-                rebind[Floats](bias.unsafe_ptr()),
-                rebind[Floats](residual.unsafe_ptr()),
+                floats(bias),
+                floats(residual),
                 n_frames - 2 * n_padding,
                 3 * n_in,
                 n_out,

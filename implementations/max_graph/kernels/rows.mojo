@@ -6,7 +6,7 @@ from max.gpu.host import DeviceContext
 from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, sqrt
 from std.memory import Pointer
-from .tile import F32, PANEL, WIDTH, Floats, Vector
+from .tile import F32, PANEL, WIDTH, Floats, Vector, floats
 
 comptime SERIAL_ROWS = 32
 
@@ -74,10 +74,10 @@ struct LayerNorm:
         ctx: DeviceContext,
     ) raises:
         normalise(
-            rebind[Floats](output.unsafe_ptr()),
-            rebind[Floats](x.unsafe_ptr()),
-            rebind[Floats](weight.unsafe_ptr()),
-            rebind[Floats](bias.unsafe_ptr()),
+            floats(output),
+            floats(x),
+            floats(weight),
+            floats(bias),
             x.dim_size(0) * x.dim_size(1),
             x.dim_size(2),
         )
@@ -99,7 +99,7 @@ struct EmbedTokens:
         """Reads each token's column of the panelled embedding and adds its position's vector."""
         var n_new = tokens.dim_size(1)
         var n_state = output.dim_size(2)
-        var into = rebind[Floats](output.unsafe_ptr())
+        var into = floats(output)
         var panels = embedding.unsafe_ptr()
         var positions = positional.unsafe_ptr()
         for row in range(output.dim_size(0) * n_new):
@@ -123,7 +123,7 @@ struct SelectRows:
         ctx: DeviceContext,
     ) raises:
         var n_state = x.dim_size(2)
-        var into = rebind[Floats](output.unsafe_ptr())
+        var into = floats(output)
         var source = x.unsafe_ptr()
         for i in range(rows.dim_size(0)):
             for j in range(n_state):
@@ -140,10 +140,10 @@ struct PadMel:
         mel: InputTensor[dtype=F32, rank=3, ...],
         ctx: DeviceContext,
     ) raises:
-        """Turns [n_batch, n_mels, n_frames] to [n_batch, n_frames + 2, n_mels], first and last frame zero."""
+        """Turns [n_batch, n_mels, n_frames] to [n_batch, n_frames + 2, n_mels] with zero ends."""
         var n_mels = mel.dim_size(1)
         var n_frames = mel.dim_size(2)
-        var into = rebind[Floats](output.unsafe_ptr())
+        var into = floats(output)
         var source = mel.unsafe_ptr()
         for batch in range(mel.dim_size(0)):
             var out = into.unsafe_offset(batch * (n_frames + 2) * n_mels)
