@@ -47,7 +47,7 @@ class Model:
             options: How to transcribe.
             channel: Which channel to hear, or `mix` for their mean.
             on_segment: Called for each segment as it is decoded.
-            on_progress: Called after each window; raise from it to stop.
+            on_progress: Called before the first window and after each; raise from it to stop.
 
         Raises:
             AudioError: the recording cannot be heard.

@@ -30,7 +30,7 @@ def test_load_transcribe_and_stream_agree(jfk: Path) -> None:
     assert isinstance(transcript, Transcript)
     assert "ask not what your country can do for you" in transcript.text
     assert tuple(seen) == tuple(streamed) == transcript.segments
-    assert [p.done_seconds for p in progress] == [11.0]
+    assert [p.done_seconds for p in progress] == [0.0, 11.0]
     assert progress[-1].total_seconds == transcript.duration_seconds == 11.0
 
 
@@ -55,7 +55,8 @@ def test_a_callback_can_stop_a_transcription(sonnet: Path) -> None:
         pass
 
     def stop(progress: Progress) -> None:
-        raise EnoughError(progress.done_seconds)
+        if progress.done_seconds:
+            raise EnoughError
 
     model = loaded.model("tiny.en", "cpu")
     with pytest.raises(EnoughError):

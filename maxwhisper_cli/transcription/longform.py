@@ -53,7 +53,8 @@ class TranscriptionRun:
         self._segments: list[Segment] = []
 
     def parts(self) -> Iterator[DecodedPart]:
-        """Decode window after window."""
+        """Decode window after window; a first part without segments tells length and language."""
+        yield DecodedPart((), self._progress(0))
         for clip_start, clip_end in self._clips():
             seek = clip_start
             while seek < clip_end:

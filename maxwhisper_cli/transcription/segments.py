@@ -49,6 +49,6 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-"""Called after each window; raise from it to stop."""
+"""Called before the first window and after each; raise from it to stop."""
 OnSegment = Callable[[Segment], None]
 """Called for each segment as it is decoded."""
