@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from maxwhisper_cli.commands.compare import Compare
+from maxwhisper_cli.commands.history import history
 from maxwhisper_cli.commands.implementations import implementations
 from maxwhisper_cli.commands.models import models
 from maxwhisper_cli.commands.samples import make_samples
@@ -77,6 +78,7 @@ def make_app() -> typer.Typer:
         epilog="Options are also taken as openai-whisper spells them: --beam_size 5.",
     )(as_command(Transcribe))
     app.command("compare", cls=UpstreamCommand)(as_command(Compare))
+    app.command()(history)
     app.command()(implementations)
     app.command()(models)
     app.add_typer(make_samples(), name="samples")

@@ -73,6 +73,20 @@ Markdown = Annotated[
 Html = Annotated[
     Path | None, _option("--html", "Write a page with charts, texts and sound.", _REPORT, "FILE")
 ]
+Save = Annotated[
+    bool,
+    typer.Option("--save", help="Keep it for `maxwhisper history`.", rich_help_panel=_REPORT),
+]
+HistoryDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--history-dir",
+        metavar="DIR",
+        envvar="MAXWHISPER_HISTORY",
+        help="Where --save keeps it, instead of the user's data folder.",
+        rich_help_panel=_REPORT,
+    ),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print no progress, only results.", rich_help_panel=_REPORT),
@@ -102,6 +116,8 @@ class Compare:
     json: Json = None
     markdown: Markdown = None
     html: Html = None
+    save: Save = False
+    history_dir: HistoryDir = None
     quiet: Quiet = False
 
     def run(self) -> None:
@@ -145,6 +161,7 @@ class Compare:
         return model
 
     def _report(self, comparison: "Comparison", terminal: Terminal) -> None:
+        from maxwhisper_cli.compare.history import history_folder, keep_comparison
         from maxwhisper_cli.compare.page import write_page
         from maxwhisper_cli.compare.results import ComparisonError, write_comparison
         from maxwhisper_cli.compare.shown import show_comparison, warnings_of
@@ -162,6 +179,9 @@ class Compare:
             if path is not None:
                 write(path, comparison)
                 terminal.note(f"wrote {path}")
+        if self.save:
+            kept = keep_comparison(comparison, history_folder(self.history_dir))
+            terminal.note(f"kept as {kept}")
         failed = [row.implementation for row in comparison.rows if row.status == "failed"]
         if failed:
             raise ComparisonError(f"{' and '.join(failed)} failed")
