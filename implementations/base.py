@@ -6,7 +6,7 @@ write; one that can run the whole loop on its own device overrides `decode` with
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import ClassVar, Self
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from implementations.decoding.loop import decode_window
 from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.log_mel import log_mel_frames
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 
@@ -126,6 +127,13 @@ class Implementation(ABC):
             ImplementationUnavailableError: the device or dtype asked for is not to be had here.
         """
 
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
+        """Log-mel frames of a stretch of audio, before floor and scale.
+
+        [n_samples] at 16 kHz and [n_mels, 201] filters -> log10 band power, [n_frames, n_mels].
+        """
+        return log_mel_frames(samples, filters)
+
     @abstractmethod
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """Encode log-mel windows: [n_batch, n_mels, 3000] -> features of n_batch windows."""
@@ -142,6 +150,17 @@ class Implementation(ABC):
         heads: Sequence[tuple[int, int]],
     ) -> Alignment:
         """Cross-attention of (layer, head) pairs over a whole token sequence, for word times."""
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        """The weights as the implementation holds them, by canonical name, as float32 copies."""
+        raise NotImplementedError
+
+    def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
+        """The encoder's state after its convolutions and after each block, for finding errors.
+
+        [n_batch, n_mels, 3000] -> n_audio_layer + 1 arrays [n_batch, n_audio_ctx, n_audio_state].
+        """
+        raise NotImplementedError
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window (a batch of one) at one temperature, rules and search included."""

@@ -89,7 +89,9 @@ class Model:
         self.close()
 
     def _mel(self, audio: Audio) -> MelSpectrogram:
-        return MelSpectrogram(audio, self.implementation.dims.n_mels)
+        return MelSpectrogram(
+            audio, self.implementation.dims.n_mels, transform=self.implementation.log_mel
+        )
 
 
 def load(  # noqa: PLR0913  (each is a keyword with a default)

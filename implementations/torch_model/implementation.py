@@ -1,7 +1,7 @@
 """Openai-whisper's PyTorch model as an implementation, whatever the device."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
 import torch
@@ -57,6 +57,30 @@ class TorchImplementation(Implementation):
         with self._lock:
             tensor = torch.from_numpy(mel).to(self._torch_device, self._torch_dtype)
             return TorchAudioFeatures(self._model.encoder(tensor))
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        """The model's parameters."""
+        for name, tensor in self._model.state_dict().items():
+            yield name, tensor.float().cpu().numpy().copy()
+
+    @torch.inference_mode()
+    def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
+        """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states, gathered by hooks."""
+        states: list[FloatArray] = []
+
+        def save_input(_module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            states.append(inputs[0].float().cpu().numpy())
+
+        with self._lock:
+            # What enters a block is the state before it; what enters ln_post, that after the last.
+            modules = (*self._model.encoder.blocks, self._model.encoder.ln_post)
+            hooks = [module.register_forward_pre_hook(save_input) for module in modules]
+            try:
+                self.encode(mel)
+            finally:
+                for hook in hooks:
+                    hook.remove()
+        return states
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> TorchSession:
         """Open a session; waits while another thread has one open."""

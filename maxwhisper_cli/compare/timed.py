@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -64,6 +64,18 @@ class TimedImplementation(Implementation):
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
         """Open a session, untimed."""
         return self._timed.start(audio_features, n_group)
+
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
+        """Compute log-mel frames, untimed."""
+        return self._timed.log_mel(samples, filters)
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        """The weights of what is timed."""
+        return self._timed.weights()
+
+    def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
+        """Trace, untimed."""
+        return self._timed.trace_encoder(mel)
 
     def align(
         self,

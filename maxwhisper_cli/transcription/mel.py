@@ -1,6 +1,7 @@
 """Log-mel spectrogram of a whole recording, built block by block and read window by window.
 
-The numbers are those of openai-whisper's `log_mel_spectrogram` with 30 s of padding, by NumPy.
+The numbers are those of openai-whisper's `log_mel_spectrogram` with 30 s of padding; the frames
+themselves are computed by `implementations.log_mel` or by what an implementation has instead.
 Frames are kept as plain log10 values in a spooled file, because the floor of the scale is set by
 the loudest frame of the whole recording: it is applied when a window is read. This module knows
 neither files nor models.
@@ -17,21 +18,20 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from implementations.log_mel import HOP_LENGTH, N_FFT, log_mel_frames
 from maxwhisper_cli.transcription.upstream import mel_filters
 
 SAMPLE_RATE: Final = 16000
-HOP_LENGTH: Final = 160
-N_FFT: Final = 400
 FRAMES_PER_SECOND: Final = SAMPLE_RATE // HOP_LENGTH
 N_FRAMES: Final = 3000
 """Frames of the 30 s window that the encoder reads."""
 
-_QUIETEST = 1e-10
 _QUIETEST_LOG10 = -10.0  # NumPy's log10 of it is one rounding step lower
 _MEMORY_BYTES = 256 * 2**20  # 2 h 19 min at 80 bands; what is longer goes to a temporary file
 _SAMPLES_AT_ONCE = 512 * HOP_LENGTH  # the transform's arrays then stay in the processor's cache
 
 Float32 = npt.NDArray[np.float32]
+LogMel = Callable[[Float32, Float32], Float32]
 
 
 class MelSpectrogram:
@@ -45,6 +45,7 @@ class MelSpectrogram:
         blocks: Iterable[Float32],
         n_mels: int,
         *,
+        transform: LogMel = log_mel_frames,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Read all the audio and compute its frames.
@@ -52,11 +53,12 @@ class MelSpectrogram:
         Args:
             blocks: Mono samples at 16 kHz, in blocks of any length.
             n_mels: Mel bands: 80, or 128 from large-v3 on.
+            transform: What computes the frames: (samples, filters) -> log10 of band powers.
             progress: Called with the seconds of audio read so far.
         """
         self.n_mels = n_mels
-        self._filters = np.ascontiguousarray(mel_filters(n_mels).T)
-        self._hann = _hann_window()
+        self._filters = mel_filters(n_mels)
+        self._transform = transform
         self._lock = Lock()
         self._file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115 - closed by close()
         self._n_stored = 0
@@ -147,14 +149,11 @@ class MelSpectrogram:
         """Append every frame that lies wholly in `samples`; return the samples still needed."""
         if len(samples) < N_FFT:
             return samples
-        frames = np.lib.stride_tricks.sliding_window_view(samples, N_FFT)[::HOP_LENGTH]
-        spectrum = np.fft.rfft(frames * self._hann)  # [n, 201] complex64
-        power = spectrum.real**2 + spectrum.imag**2
-        log_spec = np.log10(np.maximum(power @ self._filters, np.float32(_QUIETEST)))
+        log_spec = self._transform(samples, self._filters)
         self._loudest = max(self._loudest, float(log_spec.max()))
         self._file.write(np.ascontiguousarray(log_spec).data)
-        self._n_stored += len(frames)
-        return samples[len(frames) * HOP_LENGTH :]
+        self._n_stored += len(log_spec)
+        return samples[len(log_spec) * HOP_LENGTH :]
 
     def _read(self, start: int, stop: int) -> Float32:
         n_values = max(stop - start, 0) * self.n_mels
@@ -162,12 +161,6 @@ class MelSpectrogram:
             self._file.seek(start * self.n_mels * 4)
             data = self._file.read(n_values * 4)
         return np.frombuffer(data, np.float32).reshape(-1, self.n_mels)
-
-
-def _hann_window() -> Float32:
-    # In float32 throughout, as torch.hann_window is: in the quietest bands its rounding shows.
-    phase = np.arange(N_FFT, dtype=np.float32) * np.float32(2 * np.pi / N_FFT)
-    return np.float32(0.5) - np.float32(0.5) * np.cos(phase)
 
 
 def _reflect_start(samples: Float32) -> Float32:

@@ -5,7 +5,8 @@ Source: the middle of `transcribe` in whisper/transcribe.py.
 
 from dataclasses import dataclass
 
-from maxwhisper_cli.transcription.mel import HOP_LENGTH, N_FRAMES, SAMPLE_RATE
+from implementations.log_mel import HOP_LENGTH
+from maxwhisper_cli.transcription.mel import N_FRAMES, SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """An implementation that decodes what a test tells it to: tests of what follows decoding."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -75,6 +75,12 @@ class ScriptedImplementation(Implementation):
         return self.script(request)
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
+        raise NotImplementedError
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        raise NotImplementedError
+
+    def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
         raise NotImplementedError
 
     def align(
