@@ -1,0 +1,188 @@
+"""`maxwhisper compare` from options to exit code, on outcomes made up beforehand."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from implementations import registry
+from maxwhisper_cli.app import make_app
+from maxwhisper_cli.compare.messages import Advanced, Job, Loaded, Message, Stage
+from maxwhisper_cli.compare.runner import Outcome
+from tests.compare.outcomes import MISHEARD, REFERENCE, done, measured
+
+Compare = Callable[..., Result]
+
+
+class FakeRunner:
+    """Stands for `run_job`: keeps the jobs, and gives the outcome told for each name."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.outcomes: dict[str, Outcome] = {}
+
+    def run_job(self, job: Job, on_message: Callable[[Message], None]) -> Outcome:
+        self.jobs.append(job)
+        on_message(Stage("loading"))
+        on_message(Loaded("cpu", "float32", 1.0, 0.0, is_multilingual=False, n_languages=99))
+        for file in job.files:
+            on_message(Advanced(file, 1, 4.0, 8.0))
+        made = done(job.implementation, *(measured(file) for file in job.files))
+        return self.outcomes.get(job.implementation, made)
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> FakeRunner:
+    fake = FakeRunner()
+    monkeypatch.setattr("maxwhisper_cli.compare.run.run_job", fake.run_job)
+    return fake
+
+
+@pytest.fixture
+def compare(runner: FakeRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Compare:
+    assert runner.jobs == []
+    monkeypatch.chdir(tmp_path)
+    for variable in ("FORCE_COLOR", "MAXWHISPER_MODEL", "MAXWHISPER_HISTORY", "COLUMNS"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def run(*arguments: str) -> Result:
+        command = ["compare", *arguments]
+        return CliRunner().invoke(
+            make_app(), command, catch_exceptions=False, prog_name="maxwhisper"
+        )
+
+    return run
+
+
+def test_every_implementation_gets_the_same_work(
+    compare: Compare, runner: FakeRunner, talk: str
+) -> None:
+    result = compare(talk, "--model", "tiny.en", "--runs", "2", "--threads", "3")
+    assert result.exit_code == 0
+    assert tuple(job.implementation for job in runner.jobs) == registry.names()
+    (first, *others) = runner.jobs
+    assert (first.model, first.n_runs, first.n_threads) == ("tiny.en", 2, 3)
+    assert first.options.beam_size is None
+    assert first.options.temperatures[0] == 0.0
+    assert all(
+        (job.files, job.options, job.n_runs, job.n_threads, job.dtype)
+        == (first.files, first.options, 2, 3, None)
+        for job in others
+    )
+
+
+def test_options_reach_the_worker(compare: Compare, runner: FakeRunner, talk: str) -> None:
+    compare(
+        *(talk, "--model", "tiny.en", "--impl", "cpu,cuda", "--beam_size", "5"),
+        *("--temperature", "0.4", "--language", "Spanish", "--dtype", "cuda=float16"),
+    )
+    assert [job.dtype for job in runner.jobs] == [None, "float16"]
+    options = runner.jobs[0].options
+    assert (options.beam_size, options.temperatures, options.language) == (5, (0.4,), "es")
+
+
+def test_without_files_it_takes_the_samples(
+    compare: Compare, runner: FakeRunner, jfk: Path, sonnet: Path
+) -> None:
+    compare("--impl", "cpu", "--offline")
+    assert runner.jobs[0].files == (str(jfk), str(sonnet))
+    assert runner.jobs[0].model == "tiny.en"
+
+
+def test_a_failure_ends_in_exit_code_1(compare: Compare, runner: FakeRunner, talk: str) -> None:
+    runner.outcomes["cuda"] = Outcome("cuda", "failed", "out of memory")
+    result = compare(talk, "--model", "tiny.en", "--impl", "cpu,cuda")
+    assert result.exit_code == 1
+    assert "failed: out of memory" in result.stdout
+    assert "error: cuda failed" in result.stderr
+
+
+def test_one_that_is_unavailable_is_no_failure(
+    compare: Compare, runner: FakeRunner, talk: str
+) -> None:
+    runner.outcomes["cuda"] = Outcome("cuda", "unavailable", "no GPU")
+    assert compare(talk, "--model", "tiny.en", "--impl", "cpu,cuda").exit_code == 0
+    runner.outcomes["cpu"] = Outcome("cpu", "unavailable", "no torch")
+    result = compare(talk, "--model", "tiny.en", "--impl", "cpu,cuda")
+    assert result.exit_code == 1
+    assert "none of these implementations can run here" in result.stderr
+
+
+def test_reports_are_written(compare: Compare, talk: str, tmp_path: Path) -> None:
+    result = compare(
+        *(talk, "--model", "tiny.en", "--impl", "cpu", "--json", "a.json", "--markdown", "a.md"),
+        *("--html", "a.html", "--save", "--history-dir", "kept"),
+    )
+    assert result.exit_code == 0
+    assert json.loads((tmp_path / "a.json").read_text())["work"]["model"] == "tiny.en"
+    assert (tmp_path / "a.md").read_text().startswith("| implementation |")
+    assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert "wrote a.html" in result.stderr
+
+
+def test_the_reference_is_beside_the_recording_or_given(
+    compare: Compare, runner: FakeRunner, talk: str, tmp_path: Path
+) -> None:
+    arguments = (talk, "--model", "tiny.en", "--impl", "cpu", "--json", "a.json")
+
+    def wer() -> dict[str, float] | None:
+        rates: dict[str, float] | None
+        rates = json.loads((tmp_path / "a.json").read_text())["rows"][0]["total"]["wer"]
+        return rates
+
+    compare(*arguments)
+    assert wer() is None
+    Path(talk).with_suffix(".txt").write_text(REFERENCE)
+    compare(*arguments)
+    assert wer() == {"rate": 0.0, "n_errors": 0, "n_reference": 14}
+    (tmp_path / "other.txt").write_text(MISHEARD)
+    compare(*arguments, "--reference", "other.txt")
+    assert wer() == {"rate": 1 / 14, "n_errors": 1, "n_reference": 14}
+    assert len(runner.jobs) == 3
+
+
+def test_a_pipe_gets_plain_text_of_80_columns(compare: Compare, talk: str) -> None:
+    result = compare(talk, "--model", "tiny.en", "--impl", "cpu,cuda")
+    assert "\x1b" not in result.stdout
+    table = [line for line in result.stdout.splitlines() if line.startswith(("impl", "cpu", "cu"))]
+    assert all(len(line) <= 80 for line in table[:3])
+    assert "compile s" not in result.stdout
+    wide = compare(talk, "--model", "tiny.en", "--impl", "cpu", "--wide").stdout
+    assert "compile s" in wide
+    assert "cpu: talk.wav: 2.00, 1.00, 4.00 s" not in wide
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "exit_code"),
+    [
+        (("--impl", "cpu,tpu"), "'tpu' is none of cpu, cuda", 2),
+        (("--impl", ","), "--impl takes some of", 2),
+        (("--dtype", "gpu=float16"), "is not like cuda=float16", 2),
+        (("--language", "Klingon"), "lingon", 2),
+        (("--reference", "a.txt", "--reference", "b.txt"), "2 references for 1 recordings", 1),
+        (("--reference", "none.txt"), "none.txt cannot be read", 1),
+        (("--model", "tinny.en", "--offline"), "did you mean tiny.en", 1),
+        (("missing.wav",), "missing.wav", 1),
+        (("-",), "give files, not -", 1),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(
+    compare: Compare,
+    runner: FakeRunner,
+    talk: str,
+    arguments: tuple[str, ...],
+    words: str,
+    exit_code: int,
+) -> None:
+    result = compare(talk, "--model", "tiny.en", *arguments)
+    assert result.exit_code == exit_code
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert runner.jobs == []
+
+
+def test_no_runs_is_a_usage_error(compare: Compare, talk: str) -> None:
+    assert compare(talk, "--runs", "0").exit_code == 2
