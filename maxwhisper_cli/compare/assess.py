@@ -45,7 +45,7 @@ def _row(outcome: Outcome, cpu: Outcome | None, recordings: Sequence[Recording])
         device=outcome.loaded.device,
         dtype=outcome.loaded.dtype,
         load_seconds=outcome.loaded.load_seconds,
-        compile_seconds=outcome.loaded.compile_seconds,
+        compile_seconds=outcome.loaded.compile_seconds if outcome.loaded.runs_compiled else None,
         peak_memory_mib=outcome.finished.peak_memory_mib,
         gpu_memory_mib=outcome.finished.gpu_memory_mib,
         total=_total(results, baselines),

@@ -49,7 +49,7 @@ def likeness(figures: Figures) -> str:
 
 
 def _compile(row: Row, _: Figures) -> str:
-    return _or_blank(row.compile_seconds, lambda s: f"{s:.1f}" if s else "0")
+    return _or_blank(row.compile_seconds, lambda s: f"{s:.1f}" if s else "cached")
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -76,7 +76,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "compile s",
-        "compiling graphs, once for each machine and model; 0: found compiled, or nothing to do",
+        "compiling graphs, once for each machine and model; cached: found compiled",
         _compile,
         rank=8,
         is_per_recording=False,

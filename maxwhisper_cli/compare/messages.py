@@ -79,6 +79,8 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """Importing libraries and placing the weights, without compiling."""
     compile_seconds: float
     """0 where nothing had to be compiled."""
+    runs_compiled: bool
+    """Whether it runs compiled graphs; if none were compiled now, they were found."""
     is_multilingual: bool
     n_languages: int
 

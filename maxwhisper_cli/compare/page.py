@@ -117,8 +117,8 @@ def render_page(comparison: Comparison) -> str:
 
 
 def _charts(comparison: Comparison) -> list[_Chart]:
-    rows = comparison.finished
-    if not rows:
+    rows = comparison.rows
+    if not comparison.finished:
         return []
 
     def warm(_: Row, figures: Figures) -> float:
@@ -146,11 +146,12 @@ def _chart(
     value: Callable[[Row, Figures], float],
     unit: str,
 ) -> _Chart:
-    values = [(row.implementation, value(row, row.total)) for row in rows if row.total]
-    longest = max(number for _, number in values) or 1.0
+    values = {row.implementation: value(row, row.total) for row in rows if row.total}
+    longest = max(values.values()) or 1.0
+    places = {row.implementation: place % _N_COLOURS for place, row in enumerate(rows)}
     bars = (
-        _Bar(name, unit.format(number), f"{100 * number / longest:.2f}", place % _N_COLOURS)
-        for place, (name, number) in enumerate(values)
+        _Bar(name, unit.format(number), f"{100 * number / longest:.2f}", places[name])
+        for name, number in values.items()
     )
     return _Chart(title, meaning, tuple(bars))
 

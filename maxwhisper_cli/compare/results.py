@@ -98,7 +98,7 @@ class Row:
     dtype: str | None = None
     load_seconds: float | None = None
     compile_seconds: float | None = None
-    """0 where compiled graphs were found, or there is nothing to compile."""
+    """0 where compiled graphs were found; None where nothing is ever compiled."""
     peak_memory_mib: float | None = None
     gpu_memory_mib: float | None = None
     total: Figures | None = None

@@ -42,17 +42,16 @@ def warnings_of(comparison: Comparison) -> list[str]:
             f"the machine was busy before this began (load {machine.load_average:.1f} on "
             f"{machine.n_cpus} processors): times mean little"
         )
+    names = [recording.name for recording in comparison.work.recordings]
     for row in comparison.finished:
-        for result in row.recordings:
+        for name, result in zip(names, row.recordings, strict=True):
             if not result.measurement.is_repeatable:
                 found.append(
-                    f"{row.implementation} did not give the same tokens in every run of "
-                    f"{result.measurement.file}"
+                    f"{row.implementation} did not give the same tokens in every run of {name}"
                 )
             if result.first_difference is not None:
                 found.append(
-                    f"{row.implementation} differs from cpu in {result.measurement.file} at "
-                    f"{result.first_difference}"
+                    f"{row.implementation} differs from cpu in {name} at {result.first_difference}"
                 )
     return found
 

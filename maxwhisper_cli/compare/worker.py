@@ -101,6 +101,7 @@ def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions]:
             dtype=timed.dtype,
             load_seconds=loaded_at - begin - compile_seconds,
             compile_seconds=compile_seconds,
+            runs_compiled="max.engine" in sys.modules,
             is_multilingual=dims.is_multilingual,
             n_languages=dims.n_languages,
         )

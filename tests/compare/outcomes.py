@@ -38,11 +38,11 @@ def measured(
     )
 
 
-def done(name: str, *measurements: Measurement) -> Outcome:
+def done(name: str, *measurements: Measurement, compiled: float | None = None) -> Outcome:
     return Outcome(
         name,
         "ok",
-        loaded=Loaded("cpu", "float32", 1.5, 0.0, is_multilingual=False, n_languages=99),
+        loaded=Loaded("cpu", "float32", 1.5, compiled or 0.0, compiled is not None, False, 99),
         measurements=measurements,
         finished=Finished(peak_memory_mib=512.0, gpu_memory_mib=None),
     )

@@ -16,7 +16,7 @@ def main() -> None:
     if job.model == "unavailable":
         say(Stopped("it needs what is not here", is_unavailable=True))
         return
-    say(Loaded("cpu", "float32", 1.0, 0.0, is_multilingual=False, n_languages=99))
+    say(Loaded("cpu", "float32", 1.0, 0.0, False, False, 99))
     for file in job.files:
         say(Measured(measured(file)))
     if job.model == "refuses":

@@ -86,9 +86,22 @@ def test_the_table_fits(comparison: Comparison, width: int) -> None:
 def test_a_wider_table_has_more_columns(comparison: Comparison) -> None:
     narrow, wide = lines_of(comparison, 80)[0], lines_of(comparison, None)[0]
     assert "WER %" in narrow
-    assert "compile s" not in narrow
-    # No GPU took part: that column alone has nothing to say.
-    assert [c.title for c in COLUMNS if c.title not in wide] == ["GPU MiB"]
+    assert "load s" in narrow
+    assert "CER %" not in narrow
+    # Nothing was compiled and no GPU took part: those columns have nothing to say.
+    assert [c.title for c in COLUMNS if c.title not in wide] == ["compile s", "GPU MiB"]
+
+
+def test_compiled_graphs_that_were_found_are_said_to_be(talk: str) -> None:
+    rows = compared(
+        done("cpu", measured(talk)),
+        done("hybrid", measured(talk), compiled=0.0),
+        done("full-max", measured(talk), compiled=61.5),
+        recordings=(Recording(talk, None),),
+    )
+    place = next(i for i, column in enumerate(COLUMNS) if column.title == "compile s")
+    cells = [COLUMNS[place].cell(row, row.total) for row in rows.rows if row.total]
+    assert cells == ["", "cached", "61.5"]
 
 
 def test_what_did_not_run_is_a_row_that_says_why(comparison: Comparison) -> None:
@@ -147,7 +160,7 @@ def test_transcripts_fit_the_terminal(comparison: Comparison, width: int) -> Non
 
 def test_warnings(comparison: Comparison, talk: str) -> None:
     (warning,) = warnings_of(comparison)
-    assert f"full-max differs from cpu in {talk} at token 2 of 3: " in warning
+    assert "full-max differs from cpu in talk.wav at token 2 of 3: " in warning
     busy = dataclasses.replace(
         comparison, machine=dataclasses.replace(comparison.machine, load_average=3.0)
     )
