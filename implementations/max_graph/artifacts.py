@@ -12,6 +12,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -129,6 +130,7 @@ def _compile(request: CompileRequest, tell: Notify) -> bytes:
         f"compiling {n_graphs} MAX graph{'s' * (n_graphs > 1)} ({', '.join(request.graphs)}): "
         f"a minute or two, once; kept in {compiled_folder()}"
     )
+    began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="maxwhisper-") as folder:
         path = Path(folder) / "graphs.mef"
         done = subprocess.run(
@@ -145,6 +147,7 @@ def _compile(request: CompileRequest, tell: Notify) -> bytes:
                 f"MAX {version('max')} could not compile the graphs (exit {done.returncode}): "
                 f"{said[-1] if said else 'it did not say why'}"
             )
+        tell(f"compiled in {time.monotonic() - began:.0f} s")
         return path.read_bytes()
 
 
