@@ -24,7 +24,7 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 CompileProgress = Callable[[str], None]
-"""Told, in words for the user, what is being compiled, and when it is; only MAX's call it."""
+"""Told in words what is being compiled, and again when that has ended; only MAX's call it."""
 
 
 @dataclass(frozen=True, slots=True)
