@@ -15,6 +15,7 @@ from maxwhisper_cli.commands.compare import Compare
 from maxwhisper_cli.commands.history import history
 from maxwhisper_cli.commands.implementations import implementations
 from maxwhisper_cli.commands.models import models
+from maxwhisper_cli.commands.parity import Parity
 from maxwhisper_cli.commands.samples import make_samples
 from maxwhisper_cli.commands.transcribe import Transcribe
 from maxwhisper_cli.console import Terminal
@@ -78,6 +79,7 @@ def make_app() -> typer.Typer:
         epilog="Options are also taken as openai-whisper spells them: --beam_size 5.",
     )(as_command(Transcribe))
     app.command("compare", cls=UpstreamCommand)(as_command(Compare))
+    app.command("parity", cls=UpstreamCommand, no_args_is_help=True)(as_command(Parity))
     app.command()(history)
     app.command()(implementations)
     app.command()(models)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maxwhisper_cli.activity import Activity, Pace, clock
+from maxwhisper_cli.commands.loading import Loading, load_model
 from maxwhisper_cli.console import Column, Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
@@ -32,19 +33,6 @@ _COLUMNS = (
     Column("language"),
     Column("status"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """Which model, and what runs it."""
-
-    model: str
-    impl: str
-    device: str | None
-    dtype: str | None
-    n_threads: int
-    model_dir: Path | None
-    is_offline: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +103,7 @@ def transcribe_files(
     Raises:
         MaxWhisperError: the model cannot be loaded, or a file could not be transcribed.
     """
-    with _load(loading, display.terminal) as model:
+    with load_model(loading, display.terminal) as model:
         fitting = _fit_to_model(options, model, display.terminal)
         work = _Work(model, loading.model, fitting, channel, display)
         names = _short_names([source for source, _ in sinks])
@@ -196,41 +184,6 @@ class _Work:
             self.display.terminal.document(sink.render(document))
         else:
             sink.write(document)
-
-
-def _load(loading: Loading, terminal: Terminal) -> "Model":
-    """Load the model, telling what takes time: importing, downloading, compiling."""
-    with terminal.activity() as activity:
-        activity.show(f"loading {loading.model} on {loading.impl}")
-        from maxwhisper_cli.model import load
-
-        told: set[str] = set()
-
-        def tell(what: str) -> None:
-            if not activity.is_live and what not in told:
-                told.add(what)
-                terminal.note(what)
-
-        def on_download(n_done: int, n_total: int) -> None:
-            tell(f"downloading {loading.model}, {n_total / 1e6:.0f} MB")
-            detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
-            activity.show(f"downloading {loading.model}", n_done, n_total, detail)
-
-        def on_compile(what: str) -> None:
-            tell(what)
-            activity.show(what)
-
-        return load(
-            loading.model,
-            loading.impl,
-            device=loading.device,
-            dtype=loading.dtype,
-            n_threads=loading.n_threads,
-            model_dir=loading.model_dir,
-            offline=loading.is_offline,
-            on_download=on_download,
-            on_compile=on_compile,
-        )
 
 
 def _fit_to_model(

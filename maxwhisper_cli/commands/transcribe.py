@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.batch import Display, Loading, require_sources, transcribe_files
+from maxwhisper_cli.commands.batch import Display, require_sources, transcribe_files
+from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions
 from maxwhisper_cli.upstream_style import Switch

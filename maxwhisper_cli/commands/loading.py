@@ -1,0 +1,58 @@
+"""Load a model for a command, and tell meanwhile what takes time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maxwhisper_cli.console import Terminal
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """Which model, and what runs it."""
+
+    model: str
+    impl: str
+    device: str | None
+    dtype: str | None
+    n_threads: int
+    model_dir: Path | None
+    is_offline: bool
+
+
+def load_model(loading: Loading, terminal: Terminal) -> "Model":
+    """Load the model, telling what takes time: importing, downloading, compiling."""
+    with terminal.activity() as activity:
+        activity.show(f"loading {loading.model} on {loading.impl}")
+        from maxwhisper_cli.model import load
+
+        told: set[str] = set()
+
+        def tell(what: str) -> None:
+            if not activity.is_live and what not in told:
+                told.add(what)
+                terminal.note(what)
+
+        def on_download(n_done: int, n_total: int) -> None:
+            tell(f"downloading {loading.model}, {n_total / 1e6:.0f} MB")
+            detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
+            activity.show(f"downloading {loading.model}", n_done, n_total, detail)
+
+        def on_compile(what: str) -> None:
+            tell(what)
+            activity.show(what)
+
+        return load(
+            loading.model,
+            loading.impl,
+            device=loading.device,
+            dtype=loading.dtype,
+            n_threads=loading.n_threads,
+            model_dir=loading.model_dir,
+            offline=loading.is_offline,
+            on_download=on_download,
+            on_compile=on_compile,
+        )

@@ -1,0 +1,164 @@
+"""`maxwhisper parity`: how near each implementation comes to `cpu`, rung by rung."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from implementations import registry
+from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli.commands.loading import Loading, load_model
+from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+from weights.errors import MaxWhisperError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from maxwhisper_cli.model import Model
+    from maxwhisper_cli.parity.ladder import Reference
+    from maxwhisper_cli.parity.rungs import Rung
+
+_REFERENCE = "cpu"
+
+
+class ParityError(MaxWhisperError):
+    """An implementation is further from `cpu` than its dtype allows."""
+
+
+Files = Annotated[list[str], typer.Argument(metavar="FILES", help="Recordings to compare on.")]
+Impls = Annotated[
+    str | None,
+    typer.Option(
+        "--impl", metavar="NAMES", help="Implementations, as a,b; all that can run by default."
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Find where an implementation leaves the path of cpu: weights, mel, encoder, logits, text.
+
+    Run it when text goes wrong. The first red rung is where the error is made.
+    """
+
+    files: Files
+    impl: Impls = None
+    model: cli.Model = "turbo"
+    model_dir: cli.ModelDir = None
+    offline: cli.Offline = False
+    dtype: cli.Dtype = None
+    threads: cli.Threads = 0
+    language: cli.Language = None
+    beam_size: cli.BeamSize = 5
+
+    def run(self) -> None:
+        """Climb the ladder of each implementation on each file."""
+        terminal = Terminal()
+        names = self._implementations()
+        options = self._options()
+        with self._load(_REFERENCE, None, terminal) as cpu:
+            from maxwhisper_cli.parity.ladder import make_reference
+            from maxwhisper_cli.transcription.audio import open_audio
+
+            references = []
+            for file in self.files:
+                terminal.note(f"{_REFERENCE}: {file}")
+                with open_audio(file) as audio:
+                    samples = audio.read()
+                references.append((file, make_reference(cpu.implementation, samples, options)))
+            failed = [
+                name for name in names if not self._climb(name, cpu, references, options, terminal)
+            ]
+        if failed:
+            raise ParityError(f"{' and '.join(failed)} went further from cpu than allowed")
+
+    def _climb(
+        self,
+        name: str,
+        cpu: "Model",
+        references: "list[tuple[str, Reference]]",
+        options: TranscribeOptions,
+        terminal: Terminal,
+    ) -> bool:
+        """Print an implementation's ladders; return whether all rungs hold."""
+        from maxwhisper_cli.parity.ladder import climb
+
+        passed = True
+        with self._load(name, self.dtype, terminal) as model:
+            ours = model.implementation
+            for file, reference in references:
+                terminal.note(f"{name}: {file}")
+                rungs = list(climb(ours, cpu.implementation, reference, options))
+                terminal.line(f"{name} ({ours.device}, {ours.dtype}) against cpu: {file}")
+                terminal.show(_table(rungs))
+                passed = passed and all(rung.passed is not False for rung in rungs)
+        return passed
+
+    def _load(self, name: str, dtype: str | None, terminal: Terminal) -> "Model":
+        return load_model(
+            Loading(
+                model=self.model,
+                impl=name,
+                device=None,
+                dtype=dtype,
+                n_threads=self.threads or 0,
+                model_dir=self.model_dir,
+                is_offline=self.offline,
+            ),
+            terminal,
+        )
+
+    def _implementations(self) -> list[str]:
+        if self.impl is None:
+            others = (name for name in registry.names() if name != _REFERENCE)
+            names = [name for name in others if registry.unavailable_because(name) is None]
+        else:
+            names = list(dict.fromkeys(part.strip() for part in self.impl.split(",")))
+        for name in names:
+            if name not in registry.names():
+                raise OptionsError(f"--impl: {name!r} is none of {', '.join(registry.names())}")
+        return names or [_REFERENCE]
+
+    def _options(self) -> TranscribeOptions:
+        language = self.language
+        if language is not None:
+            from maxwhisper_cli.transcription.languages import parse_language
+
+            language = parse_language(language)
+        return TranscribeOptions(language=language, beam_size=self.beam_size)
+
+
+def _table(rungs: "list[Rung]") -> "Table":
+    """A ladder as a table that fits 80 columns."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("rung", no_wrap=True)
+    for title in ("max |diff|", "relative", "1 - cosine", "limit"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold")
+    styles = {True: ("ok", "green"), False: ("RED", "bold red"), None: ("differs", "yellow")}
+    for rung in rungs:
+        word, style = styles[rung.passed]
+        table.add_row(rung.name, *_numbers(rung), Text(word, style=style), Text(rung.note))
+    return table
+
+
+def _numbers(rung: "Rung") -> tuple[str, str, str, str]:
+    """Largest difference, relative error, what the cosine lacks of 1, and the limit."""
+    limit = "" if rung.limit is None else f"{rung.limit:.0e}"
+    if rung.is_relative and limit:
+        limit += " rel"
+    if rung.distance is None:
+        return "", "", "", limit
+    found = rung.distance
+    return (
+        f"{found.max_abs:.1e}",
+        f"{found.relative:.1e}",
+        f"{max(0.0, 1 - found.cosine):.0e}",
+        limit,
+    )
