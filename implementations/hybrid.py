@@ -46,8 +46,9 @@ class HybridImplementation(Implementation):
             torch.set_num_threads(options.n_threads)
         cpu = torch.device("cpu")
         model = build_model(checkpoint, cpu, torch.float32)
+        decoder = TorchImplementation(model, checkpoint, cpu)
         model.encoder = torch.nn.Identity()  # its weights would only take up memory
-        return cls(encoder, TorchImplementation(model, checkpoint, cpu))
+        return cls(encoder, decoder)
 
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""

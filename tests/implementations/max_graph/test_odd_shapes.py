@@ -1,0 +1,150 @@
+"""The graphs for models that cannot be had here, against openai-whisper's classes.
+
+One small random model departs from tiny.en wherever a model can: 128 mels, uneven depth, heads and
+vocabulary that fill no whole panel, short contexts, float32 matrices.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import whisper
+from whisper.model import ModelDimensions as WhisperDimensions
+
+from implementations.base import AudioFeatures, Implementation, LoadOptions
+from tests.support.checkpoints import random_tensors
+from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
+
+pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
+
+DIMS = ModelDimensions(
+    n_mels=128,
+    n_audio_ctx=50,
+    n_audio_state=80,
+    n_audio_head=2,
+    n_audio_layer=1,
+    n_vocab=1003,
+    n_text_ctx=70,
+    n_text_state=80,
+    n_text_head=2,
+    n_text_layer=3,
+)
+TOLERANCE = 1e-4
+TOKENS = [int(token) for token in np.random.default_rng(1).integers(0, DIMS.n_vocab, 66)]
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    tensors = random_tensors(DIMS, dtype=np.float32)
+    return Checkpoint(DIMS, tensors, ((1, 0),), Path("made-up"))
+
+
+@pytest.fixture(scope="module")
+def reference(checkpoint: Checkpoint) -> whisper.Whisper:
+    model = whisper.Whisper(WhisperDimensions(**asdict(DIMS)))
+    model.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in checkpoint.tensors.items()})
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def full_max(checkpoint: Checkpoint) -> Implementation:
+    from implementations.full_max import FullMaxImplementation
+
+    return FullMaxImplementation.load(checkpoint, LoadOptions())
+
+
+@pytest.fixture(scope="module")
+def mel() -> np.ndarray:
+    shape = (3, DIMS.n_mels, 2 * DIMS.n_audio_ctx)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+@pytest.fixture(scope="module")
+def audio_features(full_max: Implementation, mel: np.ndarray) -> AudioFeatures:
+    return full_max.encode(mel[:1])
+
+
+def expected_logits(reference: whisper.Whisper, mel: np.ndarray, tokens: list[int]) -> np.ndarray:
+    with torch.inference_mode():
+        return reference(torch.from_numpy(mel[:1]), torch.tensor([tokens]))[0].numpy()
+
+
+def test_encoder(full_max: Implementation, reference: whisper.Whisper, mel: np.ndarray) -> None:
+    with torch.inference_mode():
+        expected = reference.encoder(torch.from_numpy(mel)).numpy()
+    features = full_max.encode(mel)
+    np.testing.assert_allclose(features.numpy(), expected, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(features[2].numpy(), expected[2:], rtol=0, atol=TOLERANCE)
+
+
+def test_prefill_and_steps_across_panels(
+    full_max: Implementation,
+    audio_features: AudioFeatures,
+    reference: whisper.Whisper,
+    mel: np.ndarray,
+) -> None:
+    expected = expected_logits(reference, mel, TOKENS)
+    with full_max.start(audio_features, 1) as session:
+        prefilled = session.prefill(TOKENS[:29], (0, 17, 28))
+        np.testing.assert_allclose(prefilled, expected[[0, 17, 28]], rtol=0, atol=TOLERANCE)
+        for i in range(29, len(TOKENS)):
+            stepped = session.step(np.array(TOKENS[i : i + 1]))
+            np.testing.assert_allclose(stepped[0], expected[i], rtol=0, atol=TOLERANCE)
+
+
+def test_hypotheses_go_on_from_where_they_are_told(
+    full_max: Implementation,
+    audio_features: AudioFeatures,
+    reference: whisper.Whisper,
+    mel: np.ndarray,
+) -> None:
+    generator = np.random.default_rng(2)
+    texts = [TOKENS[:31]] * 5
+    with full_max.start(audio_features, 5) as session:
+        session.prefill(TOKENS[:31], (30,))
+        for sources in ([0, 1, 2, 3, 4], [1, 0, 3, 4, 2], [0, 0, 0, 4, 4], [4, 3, 2, 1, 0]):
+            session.reorder(sources)
+            new = generator.integers(0, DIMS.n_vocab, 5)
+            texts = [
+                [*texts[source], int(token)] for source, token in zip(sources, new, strict=True)
+            ]
+            for text, logits in zip(texts, session.step(new), strict=True):
+                expected = expected_logits(reference, mel, text)[-1]
+                np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_sessions_do_not_disturb_each_other(
+    full_max: Implementation,
+    audio_features: AudioFeatures,
+    reference: whisper.Whisper,
+    mel: np.ndarray,
+) -> None:
+    one, other = TOKENS[:40], TOKENS[40:]
+    with full_max.start(audio_features, 1) as first, full_max.start(audio_features, 1) as second:
+        first.prefill(one[:10], (9,))
+        second.prefill(other[:5], (4,))
+        for i in range(10, 20):
+            logits = first.step(np.array(one[i : i + 1]))
+            second.step(np.array(other[i - 5 : i - 4]))
+    expected = expected_logits(reference, mel, one[:20])
+    np.testing.assert_allclose(logits[0], expected[-1], rtol=0, atol=TOLERANCE)
+
+
+def test_alignment_scores_every_head(
+    full_max: Implementation,
+    audio_features: AudioFeatures,
+    reference: whisper.Whisper,
+    mel: np.ndarray,
+) -> None:
+    from implementations.torch_model.session import cross_attention
+
+    heads = [(2, 1), (0, 0), (1, 1), (2, 0)]
+    found = full_max.align(audio_features, TOKENS[:33], heads)
+    with torch.inference_mode():
+        features = reference.encoder(torch.from_numpy(mel[:1]))
+    scores, logits = cross_attention(reference, features, TOKENS[:33], heads)
+    np.testing.assert_allclose(found.cross_attention, scores, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(found.logits, logits, rtol=0, atol=TOLERANCE)

@@ -1,0 +1,65 @@
+"""How a checkpoint's tensors are laid out for the graphs; numpy alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from implementations.max_graph.layouts import PANEL
+from implementations.max_graph.parameters import graph_weights, matrix_dtype
+from tests.support.checkpoints import SMALL_DIMS, random_tensors
+from weights.checkpoint import Checkpoint
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    return Checkpoint(SMALL_DIMS, random_tensors(), ((0, 0),), Path("made-up"))
+
+
+def matrix_of(panels: np.ndarray, n_out: int) -> np.ndarray:
+    """[n_panels, n_in, PANEL] -> [n_out, n_in], the long way round."""
+    columns = [panels[j // PANEL, :, j % PANEL] for j in range(n_out)]
+    return np.stack(columns)
+
+
+def test_matrices_become_panels_and_stay_in_half_precision(checkpoint: Checkpoint) -> None:
+    name = "decoder.token_embedding.weight"
+    panels = graph_weights(checkpoint)[name]
+    assert (panels.shape, panels.dtype.name) == ((1621, 16, PANEL), "float16")
+    np.testing.assert_array_equal(matrix_of(panels, 51864), checkpoint.tensors[name])
+    assert not panels[-1, :, 51864 % PANEL :].any()
+
+
+def test_a_convolution_reads_its_three_frames_in_time_order(checkpoint: Checkpoint) -> None:
+    panels = graph_weights(checkpoint)["encoder.conv1.weight"]
+    kernel = checkpoint.tensors["encoder.conv1.weight"]
+    expected = np.concatenate([kernel[:, :, t] for t in range(3)], axis=1)
+    np.testing.assert_array_equal(matrix_of(panels, 16), expected)
+
+
+def test_projections_computed_together_lie_together(checkpoint: Checkpoint) -> None:
+    tensors, prefix = checkpoint.tensors, "decoder.blocks.0.cross_attn"
+    weights = graph_weights(checkpoint)
+    expected = [tensors[f"{prefix}.{part}.weight"] for part in ("key", "value")]
+    key_value = matrix_of(weights[f"{prefix}.key_value.weight"], 32)
+    np.testing.assert_array_equal(key_value, np.concatenate(expected))
+    bias = weights[f"{prefix}.key_value.bias"]
+    np.testing.assert_array_equal(bias[16:], tensors[f"{prefix}.value.bias"].astype(np.float32))
+    assert not bias[:16].any(), "the key projection has no bias"
+
+
+def test_the_rest_is_float32(checkpoint: Checkpoint) -> None:
+    weights = graph_weights(checkpoint)
+    others = {name: a.dtype for name, a in weights.items() if a.ndim < 3}
+    assert "encoder.positional_embedding" in others
+    assert set(others.values()) == {np.dtype(np.float32)}
+
+
+def test_one_full_precision_matrix_makes_all_so(checkpoint: Checkpoint) -> None:
+    assert matrix_dtype(checkpoint) == "float16"
+    name = "encoder.blocks.1.mlp.0.weight"
+    tensors = {**checkpoint.tensors, name: checkpoint.tensors[name].astype(np.float32)}
+    mixed = replace(checkpoint, tensors=tensors)
+    assert matrix_dtype(mixed) == "float32"
+    assert {a.dtype for a in graph_weights(mixed).values()} == {np.dtype(np.float32)}
