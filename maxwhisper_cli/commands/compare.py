@@ -125,6 +125,7 @@ class Compare:
         dtypes = _dtypes_of(_implementations(self.impl), self.dtype)
         options = self._options()
         terminal = Terminal(is_quiet=self.quiet)
+        self._prepare_outputs()
         from maxwhisper_cli.compare.board import Board
         from maxwhisper_cli.compare.results import Work
         from maxwhisper_cli.compare.run import find_recordings, run_comparison
@@ -136,6 +137,17 @@ class Compare:
         with terminal.live(board):
             comparison = run_comparison(work, dtypes, self.model_dir, board)
         self._report(comparison, terminal)
+
+    def _prepare_outputs(self) -> None:
+        """See that every report can be written, before anything is measured for it."""
+        from maxwhisper_cli.compare.history import history_folder
+        from maxwhisper_cli.writers.files import prepare_folder
+
+        for path in (self.json, self.markdown, self.html):
+            if path is not None:
+                prepare_folder(path.absolute().parent, [path])
+        if self.save:
+            prepare_folder(history_folder(self.history_dir), [])
 
     def _options(self) -> TranscribeOptions:
         temperatures = TranscribeOptions().temperatures

@@ -97,7 +97,7 @@ class Board:
                 Text(lane.name, style="bold"),
                 Text(lane.words, style=lane.style),
                 ProgressBar(total=n_all, completed=lane.n_done) if lane.n_done else "",
-                f"{seconds:.0f} s" if seconds else "",
+                f"{seconds:.0f} s" if seconds >= 1 else "",
             )
         return grid
 

@@ -80,15 +80,13 @@ def prepare_folder(folder: Path, paths: Iterable[Path]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot make the output folder {folder}: {error.strerror}; choose another --output-dir"
+            f"cannot make the output folder {folder}: {error.strerror}; choose another"
         ) from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(
-            f"the output folder {folder} cannot be written to; choose another --output-dir"
-        )
+        raise OutputError(f"the output folder {folder} cannot be written to; choose another")
     for path in paths:
         if path.is_dir():
-            raise OutputError(f"{path} is a folder; move it or choose another --output-dir")
+            raise OutputError(f"{path} is a folder; move it or choose another place")
 
 
 def write_atomically(path: Path, text: str) -> None:

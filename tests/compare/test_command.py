@@ -113,14 +113,14 @@ def test_one_that_is_unavailable_is_no_failure(
 def test_reports_are_written(compare: Compare, talk: str, tmp_path: Path) -> None:
     result = compare(
         *(talk, "--model", "tiny.en", "--impl", "cpu", "--json", "a.json", "--markdown", "a.md"),
-        *("--html", "a.html", "--save", "--history-dir", "kept"),
+        *("--html", "new/a.html", "--save", "--history-dir", "kept"),
     )
     assert result.exit_code == 0
     assert json.loads((tmp_path / "a.json").read_text())["work"]["model"] == "tiny.en"
     assert (tmp_path / "a.md").read_text().startswith("| implementation |")
-    assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
+    assert (tmp_path / "new" / "a.html").read_text().startswith("<!doctype html>")
     assert len(list((tmp_path / "kept").iterdir())) == 1
-    assert "wrote a.html" in result.stderr
+    assert "wrote new/a.html" in result.stderr
 
 
 def test_the_reference_is_beside_the_recording_or_given(
@@ -165,6 +165,9 @@ def test_a_pipe_gets_plain_text_of_80_columns(compare: Compare, talk: str) -> No
         (("--reference", "a.txt", "--reference", "b.txt"), "2 references for 1 recordings", 1),
         (("--reference", "none.txt"), "none.txt cannot be read", 1),
         (("--model", "tinny.en", "--offline"), "did you mean tiny.en", 1),
+        (("--json", "talk.wav/a.json"), "cannot make the output folder", 1),
+        (("--html", "."), "is a folder", 1),
+        (("--save", "--history-dir", "talk.wav"), "cannot make the output folder", 1),
         (("missing.wav",), "missing.wav", 1),
         (("-",), "give files, not -", 1),
     ],
