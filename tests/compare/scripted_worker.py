@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 import msgspec
 
@@ -13,6 +15,9 @@ from tests.compare.outcomes import measured
 def main() -> None:
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     say(Stage("loading"))
+    if job.model == "goes on":
+        time.sleep(2)
+        Path(job.files[0]).touch()
     if job.model == "unavailable":
         say(Stopped("it needs what is not here", is_unavailable=True))
         return
