@@ -8,10 +8,10 @@ VENV := .venv/made-with-$(notdir $(PYTHON))
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types layers check format bench clean
+.PHONY: help install demo test test-all lint types layers check format bench bench-rivals bench-steps clean
 
 help: ## list these targets
-	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-10s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
+	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-12s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## make .venv and install the pinned versions into it
 
@@ -56,6 +56,13 @@ format: $(INSTALLED) ## format the code, and mend what lint can mend
 
 bench: $(INSTALLED) ## compare speed and memory with openai-whisper
 	$(BIN)/python tests/benchmarks/cpu_vs_whisper.py $(ARGS)
+
+bench-rivals: $(INSTALLED) ## speed, memory and word errors beside other Whisper programs
+	$(BIN)/pip install --quiet --constraint constraints.txt --group bench
+	$(BIN)/python tests/benchmarks/rivals.py $(ARGS)
+
+bench-steps: $(INSTALLED) ## time of a decoder step by position, of the encoder by batch
+	$(BIN)/python tests/benchmarks/steps.py $(ARGS)
 
 clean: ## remove .venv, out and the tools' caches
 	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
