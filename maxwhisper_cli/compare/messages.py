@@ -62,6 +62,8 @@ class Measurement:
     """Decoder passes in one run."""
     is_repeatable: bool
     """Whether every run gave the same tokens."""
+    warnings: tuple[str, ...] = ()
+    """What was odd about the recording."""
 
 
 class Stage(msgspec.Struct, frozen=True, tag="stage"):

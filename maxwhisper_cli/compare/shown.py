@@ -34,7 +34,7 @@ def show_comparison(comparison: Comparison, terminal: Terminal, *, is_wide: bool
 
 
 def warnings_of(comparison: Comparison) -> list[str]:
-    """What a reader of the figures must know."""
+    """What a reader of the figures must know, each thing once."""
     machine = comparison.machine
     found = []
     if machine.is_busy:
@@ -42,18 +42,20 @@ def warnings_of(comparison: Comparison) -> list[str]:
             f"the machine was busy before this began (load {machine.load_average:.1f} on "
             f"{machine.n_cpus} processors): times mean little"
         )
-    names = [recording.name for recording in comparison.work.recordings]
     for row in comparison.finished:
-        for name, result in zip(names, row.recordings, strict=True):
+        for recording, result in zip(comparison.work.recordings, row.recordings, strict=True):
+            found.extend(result.measurement.warnings)
             if not result.measurement.is_repeatable:
                 found.append(
-                    f"{row.implementation} did not give the same tokens in every run of {name}"
+                    f"{row.implementation} did not give the same tokens in every run of "
+                    f"{recording.name}"
                 )
             if result.first_difference is not None:
                 found.append(
-                    f"{row.implementation} differs from cpu in {name} at {result.first_difference}"
+                    f"{row.implementation} differs from cpu in {recording.name} at "
+                    f"{result.first_difference}"
                 )
-    return found
+    return list(dict.fromkeys(found))
 
 
 def described(comparison: Comparison) -> str:

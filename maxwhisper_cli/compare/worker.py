@@ -153,6 +153,7 @@ def _measurement(
         n_windows=clock.n_windows // n_runs,
         n_passes=clock.n_passes // n_runs,
         is_repeatable=len({_tokens(transcript) for transcript in transcripts}) == 1,
+        warnings=last.warnings,
     )
 
 

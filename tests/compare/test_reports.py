@@ -161,6 +161,9 @@ def test_transcripts_fit_the_terminal(comparison: Comparison, width: int) -> Non
 def test_warnings(comparison: Comparison, talk: str) -> None:
     (warning,) = warnings_of(comparison)
     assert "full-max differs from cpu in talk.wav at token 2 of 3: " in warning
+    odd = dataclasses.replace(measured(talk), warnings=("talk.wav is cut off",))
+    twice = compared(done("cpu", odd), done("hybrid", odd), recordings=(Recording(talk, None),))
+    assert warnings_of(twice) == ["talk.wav is cut off"]
     busy = dataclasses.replace(
         comparison, machine=dataclasses.replace(comparison.machine, load_average=3.0)
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.errors import ImplementationUnavailableError
@@ -120,6 +121,15 @@ def test_the_model_is_asked_for_as_the_job_says(models: FakeModels, talk: str) -
 def test_an_english_model_hears_english(models: FakeModels, talk: str) -> None:
     assert measurement_in(said(talk)).measurement.language == "en"
     assert models.asked
+
+
+def test_an_odd_recording_is_told(models: FakeModels, tmp_path: Path) -> None:
+    path = tmp_path / "empty.wav"
+    soundfile.write(str(path), np.zeros(0, np.float32), 16000)
+    measured = measurement_in(said(str(path))).measurement
+    assert models.n_decoded == 0
+    assert measured.text == ""
+    assert len(measured.warnings) == 1
 
 
 def test_memory_is_told_at_the_end(models: FakeModels, talk: str) -> None:
