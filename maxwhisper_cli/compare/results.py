@@ -30,11 +30,19 @@ class Recording:
 
     file: str
     reference: str | None
+    reference_file: str | None = None
+    """Where the reference was read."""
 
     @property
     def name(self) -> str:
         """The file's name without its folder."""
         return Path(self.file).name
+
+    @property
+    def reference_name(self) -> str:
+        """What reports call the reference: with its file, so that none is taken unseen."""
+        file = self.reference_file
+        return "reference" if file is None else f"reference {Path(file).name}"
 
 
 @dataclass(frozen=True, slots=True)

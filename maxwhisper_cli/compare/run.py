@@ -48,7 +48,7 @@ def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[R
         path if path.is_file() else None for path in beside
     ]
     return tuple(
-        Recording(file, None if text is None else _read_text(text))
+        Recording(file, _read_text(text), str(text)) if text else Recording(file, None)
         for file, text in zip(files, texts, strict=True)
     )
 

@@ -34,10 +34,10 @@ def versions_of(comparison: Comparison, index: int) -> list[Version]:
     texts: dict[str, list[str]] = {}
     for name, result in results.items():
         texts.setdefault(result.measurement.text, []).append(name)
-    reference = comparison.work.recordings[index].reference
+    recording = comparison.work.recordings[index]
     named = [(tuple(names), text) for text, names in texts.items()]
-    if reference is not None:
-        named.insert(0, (("reference",), reference))
+    if recording.reference is not None:
+        named.insert(0, ((recording.reference_name,), recording.reference))
     language = language_of(comparison, index)
     first = named[0][1] if named else ""
     return [

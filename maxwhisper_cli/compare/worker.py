@@ -107,7 +107,7 @@ def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions]:
         )
     )
     options = job.options if dims.is_multilingual else replace(job.options, language="en")
-    return Model(timed, model.checkpoint), options
+    return Model(timed, model.name), options
 
 
 def _measure(

@@ -139,7 +139,7 @@ def test_the_reference_is_beside_the_recording_or_given(
     compare(*arguments)
     assert wer() == {"rate": 0.0, "n_errors": 0, "n_reference": 14}
     (tmp_path / "other.txt").write_text(MISHEARD)
-    compare(*arguments, "--reference", "other.txt")
+    assert "reference other.txt: " in compare(*arguments, "--reference", "other.txt").stdout
     assert wer() == {"rate": 1 / 14, "n_errors": 1, "n_reference": 14}
     assert len(runner.jobs) == 3
 

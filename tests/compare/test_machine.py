@@ -1,0 +1,77 @@
+"""What is told of the machine; an NVIDIA GPU is played by a script called nvidia-smi."""
+
+import dataclasses
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maxwhisper_cli.compare.machine import (
+    describe_machine,
+    gpu_memory_in_use_mib,
+    peak_memory_mib,
+)
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    script = tmp_path / "nvidia-smi"
+    script.write_text(
+        '#!/bin/sh\ncase "$1" in\n'
+        "  --query-gpu=memory.used) echo 100; echo 23 ;;\n"
+        "  *) echo 'Some GPU, 24564, 580.1' ;;\nesac\n"
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    return script
+
+
+def test_the_machine_is_described(nvidia_smi: Path) -> None:
+    machine = describe_machine()
+    assert nvidia_smi.is_file()
+    assert machine.cpu
+    assert machine.n_cpus >= 1
+    assert machine.memory_mib > 100
+    assert machine.python == platform.python_version()
+    assert machine.gpus == ("Some GPU, 24564, 580.1",)
+    assert machine.packages["numpy"] == importlib.metadata.version("numpy")
+
+
+def test_gpu_memory_is_that_of_all_gpus(nvidia_smi: Path) -> None:
+    assert nvidia_smi.is_file()
+    assert gpu_memory_in_use_mib() == 123.0
+
+
+@pytest.mark.parametrize("answer", ["exit 9", "true"])
+def test_a_driver_that_does_not_answer_is_no_gpu(nvidia_smi: Path, answer: str) -> None:
+    nvidia_smi.write_text(f"#!/bin/sh\n{answer}\n")
+    assert gpu_memory_in_use_mib() is None
+    assert describe_machine().gpus == ()
+
+
+def test_no_driver_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory_in_use_mib() is None
+
+
+def test_busy_is_more_than_half_of_the_processors() -> None:
+    machine = dataclasses.replace(describe_machine(), n_cpus=4, load_average=2.5)
+    assert machine.is_busy
+    assert not dataclasses.replace(machine, load_average=1.5).is_busy
+
+
+def test_peak_memory_is_the_programs_own() -> None:
+    big = bytearray(200 * 2**20)  # the parent's peak, which a child must not begin with
+    big[::4096] = b"x" * len(big[::4096])
+    assert peak_memory_mib() > 200
+    code = (
+        "from maxwhisper_cli.compare.machine import peak_memory_mib as peak; "
+        "before = peak(); big = b'x' * (80 * 2**20); del big; print(before, peak())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(float, done.stdout.split())
+    assert before < 100
+    assert after > before + 70
