@@ -1,11 +1,10 @@
 """`full-max`: Whisper in MAX graphs from the spectrogram to the logits; never imports torch."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
-from max.engine import Model
 
 from implementations.base import (
     Alignment,
@@ -15,7 +14,7 @@ from implementations.base import (
     LoadOptions,
 )
 from implementations.max_graph.compile import ALL_GRAPHS
-from implementations.max_graph.load import load_models
+from implementations.max_graph.load import LoadedGraphs, load_graphs
 from implementations.max_graph.session import DecoderModels, MaxAudioFeatures, MaxSession, align
 from weights.checkpoint import Checkpoint
 
@@ -25,14 +24,15 @@ class FullMaxImplementation(Implementation):
 
     name: ClassVar[str] = "full-max"
 
-    def __init__(self, models: dict[str, Model], checkpoint: Checkpoint) -> None:
-        self.dims = checkpoint.dims
+    def __init__(self, graphs: LoadedGraphs) -> None:
+        models = graphs.models
+        self.dims = graphs.dims
         self.device = "cpu"
         self.dtype = "float32"
-        self._encoder = models["encoder"]
+        self._graphs = graphs
         self._lock = threading.RLock()
         self._decoder = DecoderModels(
-            checkpoint.dims,
+            graphs.dims,
             models["audio_keys_values"],
             models["decoder"],
             models["alignment"],
@@ -42,13 +42,32 @@ class FullMaxImplementation(Implementation):
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         """Read the compiled graphs, compiling them where that was never done, and the weights."""
-        return cls(load_models(checkpoint, ALL_GRAPHS, options), checkpoint)
+        return cls(load_graphs(checkpoint, ALL_GRAPHS, options))
+
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
+        """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels]."""
+        inputs = (np.require(array, np.float32, ["C", "W"]) for array in (samples, filters))
+        with self._lock:
+            (frames,) = self._graphs.models["log_mel"].execute(*inputs)
+        array: FloatArray = frames.to_numpy()
+        return array
 
     def encode(self, mel: FloatArray) -> MaxAudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""
         with self._lock:
-            (buffer,) = self._encoder.execute(np.require(mel, np.float32, ["C", "W"]))
+            (buffer,) = self._graphs.models["encoder"].execute(
+                np.require(mel, np.float32, ["C", "W"])
+            )
         return MaxAudioFeatures(buffer)
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        """The weights, out of the layouts that the kernels read."""
+        return self._graphs.weights()
+
+    def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
+        """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
+        with self._lock:
+            return self._graphs.encoder_states(mel)
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> MaxSession:
         """Open a session; several may be open at a time."""

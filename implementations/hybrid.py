@@ -1,12 +1,11 @@
 """`hybrid`: the encoder as a MAX graph, the decoder openai-whisper's PyTorch model."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from max.engine import Model
 from torch.utils.dlpack import from_dlpack
 
 from implementations.base import (
@@ -18,7 +17,7 @@ from implementations.base import (
     LoadOptions,
 )
 from implementations.max_graph.compile import ENCODER_GRAPHS
-from implementations.max_graph.load import load_models
+from implementations.max_graph.load import LoadedGraphs, load_graphs
 from implementations.torch_model.implementation import TorchImplementation
 from implementations.torch_model.load import build_model
 from implementations.torch_model.session import TorchAudioFeatures
@@ -30,31 +29,43 @@ class HybridImplementation(Implementation):
 
     name: ClassVar[str] = "hybrid"
 
-    def __init__(self, encoder: Model, decoder: TorchImplementation) -> None:
+    def __init__(self, graphs: LoadedGraphs, decoder: TorchImplementation) -> None:
         self.dims = decoder.dims
         self.device = "cpu"
         self.dtype = "float32"
-        self._encoder = encoder
+        self._graphs = graphs
         self._decoder = decoder
         self._lock = threading.Lock()
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         """Compile or read the encoder; keep of PyTorch's model only the decoder."""
-        encoder = load_models(checkpoint, ENCODER_GRAPHS, options)["encoder"]
+        graphs = load_graphs(checkpoint, ENCODER_GRAPHS, options)
         if options.n_threads:
             torch.set_num_threads(options.n_threads)
         cpu = torch.device("cpu")
         model = build_model(checkpoint, cpu, torch.float32)
         decoder = TorchImplementation(model, checkpoint, cpu)
         model.encoder = torch.nn.Identity()  # its weights would only take up memory
-        return cls(encoder, decoder)
+        return cls(graphs, decoder)
 
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""
         with self._lock:
-            (buffer,) = self._encoder.execute(np.require(mel, np.float32, ["C", "W"]))
+            (buffer,) = self._graphs.models["encoder"].execute(
+                np.require(mel, np.float32, ["C", "W"])
+            )
         return TorchAudioFeatures(from_dlpack(buffer))
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        """The encoder's as MAX holds them, the decoder's as PyTorch does."""
+        yield from self._graphs.weights()
+        yield from self._decoder.weights()
+
+    def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
+        """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
+        with self._lock:
+            return self._graphs.encoder_states(mel)
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
         """Open a session; waits while another thread has one open."""

@@ -16,8 +16,8 @@ from typing import Self
 
 from weights.dims import ModelDimensions
 
-ENCODER_GRAPHS = ("encoder",)
-ALL_GRAPHS = ("encoder", "audio_keys_values", "decoder", "alignment")
+ENCODER_GRAPHS = ("encoder", "encoder_states")
+ALL_GRAPHS = ("log_mel", *ENCODER_GRAPHS, "audio_keys_values", "decoder", "alignment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,14 @@ def compile_to(request: CompileRequest, path: Path) -> None:
     from implementations.max_graph.decoder import TextDecoder
     from implementations.max_graph.encoder import AudioEncoder
     from implementations.max_graph.kernel_ops import KERNELS
+    from implementations.max_graph.spectrogram import LogMel
 
     module, kernels = Module(), KernelLibrary()
     kernels.load_paths([KERNELS])
     dtype = DType[request.matrix_dtype]
-    AudioEncoder(request.dims, dtype).add_graph(module, kernels)
+    AudioEncoder(request.dims, dtype).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
+        LogMel(request.dims.n_mels).add_graph(module, kernels)
         TextDecoder(request.dims, dtype).add_graphs(module, kernels)
     session = InferenceSession(devices=[CPU()])
     session.compile(module, custom_extensions=kernels.library_paths()).export_mef(path)

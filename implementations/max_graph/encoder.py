@@ -25,21 +25,29 @@ class AudioEncoder:
 
     def __call__(self, mel: TensorValue) -> TensorValue:
         """[n_batch, n_mels, 2 * n_audio_ctx] -> [n_batch, n_audio_ctx, n_audio_state]."""
+        return self.ln_post(self.states(mel)[-1])
+
+    def states(self, mel: TensorValue) -> list[TensorValue]:
+        """[n_batch, n_mels, 2 * n_audio_ctx] -> n_audio_layer + 1 states before `ln_post`."""
         dims = self.dims
         positional = weight("encoder.positional_embedding", (dims.n_audio_ctx, dims.n_audio_state))
         x = self.conv1(pad_mel(mel), stride=1, n_padding=1)
-        x = self.conv2(x, positional, stride=2)
+        states = [self.conv2(x, positional, stride=2)]
         for block in self.blocks:
-            x = block(x)
-        return self.ln_post(x)
+            states.append(block(states[-1]))
+        return states
 
     def input_types(self) -> list[TensorType]:
         """Mel windows [n_batch, n_mels, 2 * n_audio_ctx]."""
         n_mels, n_frames = self.dims.n_mels, 2 * self.dims.n_audio_ctx
         return [TensorType(DType.float32, ["n_batch", n_mels, n_frames], CPU)]
 
-    def add_graph(self, module: Module, kernels: KernelLibrary) -> None:
-        """Put the graph `encoder` into a module."""
+    def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
+        """Put `encoder` and, for finding errors, `encoder_states` into a module."""
         types = self.input_types()
         with Graph("encoder", input_types=types, module=module, kernel_library=kernels) as graph:
             graph.output(self(graph.inputs[0].tensor))
+        with Graph(
+            "encoder_states", input_types=types, module=module, kernel_library=kernels
+        ) as graph:
+            graph.output(*self.states(graph.inputs[0].tensor))

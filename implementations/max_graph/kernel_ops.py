@@ -6,12 +6,15 @@ Shapes are given and checked here; what an operation computes is written beside 
 from pathlib import Path
 
 from max.dtype import DType
-from max.graph import BufferValue, DeviceRef, ShapeLike, TensorType, TensorValue, ops
+from max.graph import BufferValue, DeviceRef, Graph, ShapeLike, TensorType, TensorValue, Weight, ops
 
+from implementations.log_mel import HOP_LENGTH, N_FFT
 from implementations.max_graph.layouts import key_shape, value_shape
 
 KERNELS = Path(__file__).parent / "kernels"
 CPU = DeviceRef.CPU()
+N_THREADS = Weight("n_threads", DType.int32, (1,), CPU)
+"""Threads that an operation may use, 0 for all: the runtime's own setting for it aborts."""
 
 
 def linear(
@@ -25,7 +28,7 @@ def linear(
     """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], GELU before the residual is added."""
     return _tensor(
         "whisper_linear",
-        [x, weight, bias, x if residual is None else residual],
+        [x, weight, bias, x if residual is None else residual, _n_threads()],
         [x.shape[0], x.shape[1], bias.shape[0]],
         has_gelu=gelu,
         has_residual=residual is not None,
@@ -34,7 +37,7 @@ def linear(
 
 def project(x: TensorValue, weight: TensorValue, n_out: int) -> TensorValue:
     """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
-    return _tensor("whisper_project", [x, weight], [x.shape[0], x.shape[1], n_out])
+    return _tensor("whisper_project", [x, weight, _n_threads()], [x.shape[0], x.shape[1], n_out])
 
 
 def conv1d(
@@ -55,7 +58,7 @@ def conv1d(
     n_out = bias.shape[0]
     return _tensor(
         "whisper_conv1d",
-        [x, weight, bias, ops.unsqueeze(bias, 0) if residual is None else residual],
+        [x, weight, bias, ops.unsqueeze(bias, 0) if residual is None else residual, _n_threads()],
         [x.shape[0], n_frames + 2 * n_padding, n_out],
         stride=stride,
         n_padding=n_padding,
@@ -71,7 +74,7 @@ def pad_mel(mel: TensorValue) -> TensorValue:
 
 def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> TensorValue:
     """[n_batch, n_ctx, n_state] -> the same shape."""
-    return _tensor("whisper_layer_norm", [x, weight, bias], x.shape)
+    return _tensor("whisper_layer_norm", [x, weight, bias, _n_threads()], x.shape)
 
 
 def embed_tokens(
@@ -98,7 +101,7 @@ def split_keys_values(
     keys, values = ops.custom(
         "whisper_split_keys_values",
         CPU,
-        [kv],
+        [kv, _n_threads()],
         [
             TensorType(DType.float32, [n_batch, *key_shape(n_head, n_ctx, n_channels)], CPU),
             TensorType(DType.float32, [n_batch, *value_shape(n_head, n_ctx, n_channels)], CPU),
@@ -113,7 +116,9 @@ def attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorV
     All queries see all keys; where keys have a batch of one, it serves every batch of queries.
     """
     n_state = int(keys.shape[1]) * int(keys.shape[3])
-    return _tensor("whisper_attention", [q, keys, values], [q.shape[0], q.shape[1], n_state])
+    return _tensor(
+        "whisper_attention", [q, keys, values, _n_threads()], [q.shape[0], q.shape[1], n_state]
+    )
 
 
 def cached_attention(
@@ -132,7 +137,7 @@ def cached_attention(
     (attended,) = ops.inplace_custom(
         "whisper_cached_attention",
         CPU,
-        [keys, values, qkv, offset, sources],
+        [keys, values, qkv, offset, sources, _n_threads()],
         [TensorType(DType.float32, [qkv.shape[0], qkv.shape[1], n_state], CPU)],
     )
     return attended.tensor
@@ -147,6 +152,26 @@ def store_attention_scores(
         CPU,
         [scores, q, keys, heads, ops.constant([layer], DType.int32, CPU)],
     )
+
+
+def log_mel(
+    samples: TensorValue,
+    filters: TensorValue,
+    window: TensorValue,
+    cosines: TensorValue,
+    sines: TensorValue,
+) -> TensorValue:
+    """[n_samples], [n_mels, 201] -> log10 of band power, [n_frames, n_mels]."""
+    n_frames = (samples.shape[0] - N_FFT) // HOP_LENGTH + 1
+    return _tensor(
+        "whisper_log_mel",
+        [samples, filters, window, cosines, sines, _n_threads()],
+        [n_frames, filters.shape[0]],
+    )
+
+
+def _n_threads() -> TensorValue:
+    return Graph.current.add_weight(N_THREADS)
 
 
 def _tensor(

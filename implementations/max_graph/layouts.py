@@ -7,6 +7,9 @@ panel is padded. This knows sizes only; it imports no MAX.
 PANEL = 32
 """Columns of a panel; the same number as in kernels/tile.mojo."""
 
+N_WAVE_COLUMNS = 208
+"""Columns of the tables of waves: 201, rounded up to whole vectors on every CPU."""
+
 
 def n_panels(n_columns: int) -> int:
     """How many panels hold that many columns."""

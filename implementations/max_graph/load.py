@@ -1,22 +1,50 @@
 """Put a checkpoint's weights and the compiled graphs together into models that run."""
 
 import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
+import numpy as np
 from max.driver import CPU
 from max.engine import InferenceSession, Model, read
 
-from implementations.base import LoadOptions
+from implementations.base import FloatArray, LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.artifacts import compiled_graphs
 from implementations.max_graph.compile import CompileRequest
-from implementations.max_graph.parameters import graph_weights, matrix_dtype
-from weights.checkpoint import Checkpoint
+from implementations.max_graph.parameters import (
+    canonical_weights,
+    graph_constants,
+    graph_weights,
+    matrix_dtype,
+)
+from weights.checkpoint import Array, Checkpoint
+from weights.dims import ModelDimensions
 
 
-def load_models(
+@dataclass(frozen=True, slots=True)
+class LoadedGraphs:
+    """Graphs that run, by name, and the weights that they read."""
+
+    models: Mapping[str, Model]
+    arranged: Mapping[str, Array]
+    """Not copied by MAX: they must live as long as the models."""
+    dims: ModelDimensions
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        """The weights by canonical name, as float32 copies."""
+        return canonical_weights(self.arranged, self.dims)
+
+    def encoder_states(self, mel: FloatArray) -> list[FloatArray]:
+        """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
+        states = self.models["encoder_states"].execute(np.require(mel, np.float32, ["C", "W"]))
+        return [state.to_numpy().copy() for state in states]
+
+
+def load_graphs(
     checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions
-) -> dict[str, Model]:
-    """The models of the given graphs, with weights, on the CPU.
+) -> LoadedGraphs:
+    """The given graphs with the checkpoint's weights, on the CPU.
 
     Raises:
         ImplementationUnavailableError: not on that device, or not in that dtype.
@@ -24,9 +52,13 @@ def load_models(
     """
     _check(options)
     request = CompileRequest(graphs, checkpoint.dims, matrix_dtype(checkpoint))
-    compiled = compiled_graphs(request, options.on_compile)
-    session = InferenceSession(devices=[CPU()], num_threads=options.n_threads or None)
-    return session.init_all(read(io.BytesIO(compiled)), weights_registry=graph_weights(checkpoint))
+    compiled = read(io.BytesIO(compiled_graphs(request, options.on_compile)))
+    arranged = graph_weights(checkpoint, ("encoder", "decoder")[: 1 + ("decoder" in graphs)])
+    constants = graph_constants(options.n_threads)
+    models = InferenceSession(devices=[CPU()]).init_all(
+        compiled, weights_registry=arranged | constants
+    )
+    return LoadedGraphs(models, arranged | constants, checkpoint.dims)
 
 
 def _check(options: LoadOptions) -> None:

@@ -9,8 +9,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from implementations.max_graph.layouts import PANEL
+from implementations.log_mel import N_FFT, hann_window
+from implementations.max_graph.layouts import N_WAVE_COLUMNS, PANEL
 from weights.checkpoint import Array, Checkpoint
+from weights.dims import ModelDimensions
+from weights.names import expected_shapes
 
 _SELF_ATTENTION = (("query_key_value", ("query", "key", "value")), ("out", ("out",)))
 _CROSS_ATTENTION = (
@@ -30,10 +33,27 @@ def matrix_dtype(checkpoint: Checkpoint) -> str:
     return "float16" if half else "float32"
 
 
-def graph_weights(checkpoint: Checkpoint) -> dict[str, Array]:
-    """The weights registry of all graphs, by the names that the layers give."""
+def graph_constants(n_threads: int) -> dict[str, Array]:
+    """What the graphs read besides weights: how many threads to use, and the tables of log-mel."""
+    n = np.arange(N_FFT // 2 + 1)
+    phases = 2 * np.pi / N_FFT * (np.outer(n, n) % N_FFT)
+    padding = ((0, 0), (0, N_WAVE_COLUMNS - len(n)))
+    return {
+        "n_threads": np.array([n_threads], np.int32),
+        "log_mel.window": hann_window(),
+        "log_mel.cosines": np.pad(np.cos(phases), padding),
+        "log_mel.sines": np.pad(np.sin(phases), padding),
+    }
+
+
+def graph_weights(
+    checkpoint: Checkpoint, stacks: tuple[str, ...] = ("encoder", "decoder")
+) -> dict[str, Array]:
+    """The weights of the graphs of some stacks, by the names that the layers give."""
     dtype = np.dtype(matrix_dtype(checkpoint))
-    tensors = dict(checkpoint.tensors)
+    tensors = {
+        name: a for name, a in checkpoint.tensors.items() if name.partition(".")[0] in stacks
+    }
     arranged = dict(_fused_attention(tensors, checkpoint))
     arranged |= {
         name: array
@@ -66,7 +86,7 @@ def _fused_attention(
         ),
     )
     for stack, n_layer, attentions in stacks:
-        for layer in range(n_layer):
+        for layer in range(n_layer if f"{stack}.blocks.0.attn.out.weight" in tensors else 0):
             for attention, fusions in attentions:
                 prefix = f"{stack}.blocks.{layer}.{attention}"
                 for fused, parts in fusions:
@@ -94,3 +114,30 @@ def _panels(array: Array, dtype: npt.DTypeLike) -> Array:
         matrix = np.pad(matrix, ((0, padding), (0, 0)))
     panels = matrix.reshape(-1, PANEL, matrix.shape[1]).transpose(0, 2, 1)
     return np.ascontiguousarray(panels, dtype=dtype)
+
+
+def canonical_weights(
+    arranged: Mapping[str, Array], dims: ModelDimensions
+) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+    """The weights as the graphs hold them, back under OpenAI's names and in its shapes, float32."""
+    for name, shape in expected_shapes(dims).items():
+        holder, first = _holder(name, shape[0])
+        if holder not in arranged:
+            continue  # of a stack that is not held here
+        array = arranged[holder]
+        if array.ndim == 3:
+            array = array.transpose(0, 2, 1).reshape(-1, array.shape[1])
+        part = array[first : first + shape[0]].astype(np.float32)
+        if len(shape) == 3:
+            part = part.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
+        yield name, part.reshape(shape).copy()
+
+
+def _holder(name: str, n_out: int) -> tuple[str, int]:
+    """The arranged array that holds a tensor, and its first row there."""
+    prefix, _, part = name.removesuffix(".weight").removesuffix(".bias").rpartition(".")
+    fusions = _CROSS_ATTENTION if prefix.endswith(".cross_attn") else _SELF_ATTENTION
+    for fused, parts in fusions:
+        if part in parts and prefix.endswith("attn"):
+            return name.replace(f".{part}.", f".{fused}."), parts.index(part) * n_out
+    return name, 0

@@ -2,4 +2,5 @@
 from .attention import *
 from .keys_values import *
 from .linear import *
+from .log_mel import *
 from .rows import *

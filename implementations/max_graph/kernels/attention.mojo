@@ -3,9 +3,9 @@ import extensibility
 from extensibility import IO, InputTensor, IOSpec, ManagedTensorSlice, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, exp, sqrt
 from .keys_values import KeysValues
+from .threads import allowed, n_workers
 from .tile import F32, PANEL, ROWS, SERIAL_PRODUCTS, SPAN, WIDTH, Floats, Vector, floats, span
 
 comptime MutableTensor = ManagedTensorSlice[IOSpec[True, IO.Input](), static_spec=_]
@@ -100,30 +100,31 @@ struct Attention(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable)
                     into.unsafe_store(i * n_state + column + j, mean)
 
     @no_inline
-    def run(self) raises:
+    def run(self, n_threads: Int) raises:
         var n_head = self.kv.n_head
         var stride = ceildiv(self.n_keys, PANEL) * PANEL
         var n_blocks = ceildiv(self.n_queries, BLOCK_QUERIES)
         var n_pieces = self.n_batch * n_head * n_blocks
-        var n_threads = parallelism_level(None)
-        var n_tasks = min(n_pieces, 4 * n_threads if self.n_queries > ROWS else n_threads)
+        var n_parts = min(n_pieces, 4 * n_threads if self.n_queries > ROWS else n_threads)
+        var n_tasks = n_workers(n_parts, n_threads)
 
         def task(
             t: Int,
-        ) {var self, var n_head, var stride, var n_blocks, var n_pieces, var n_tasks}:
+        ) {var self, var n_head, var stride, var n_blocks, var n_pieces, var n_parts, var n_tasks}:
             var scratch = List[Float32](unsafe_uninit_length=ROWS * (stride + SPAN))
-            for piece in range(t * n_pieces // n_tasks, (t + 1) * n_pieces // n_tasks):
-                var start = piece % n_blocks * BLOCK_QUERIES
-                var stop = min(self.n_queries, start + BLOCK_QUERIES)
-                for query in range(start, stop, ROWS):
-                    self.rows(
-                        piece // n_blocks // n_head,
-                        piece // n_blocks % n_head,
-                        query,
-                        min(ROWS, stop - query),
-                        rebind[Floats](scratch.unsafe_ptr()),
-                        stride,
-                    )
+            for part in range(t, n_parts, n_tasks):
+                for piece in range(part * n_pieces // n_parts, (part + 1) * n_pieces // n_parts):
+                    var start = piece % n_blocks * BLOCK_QUERIES
+                    var stop = min(self.n_queries, start + BLOCK_QUERIES)
+                    for query in range(start, stop, ROWS):
+                        self.rows(
+                            piece // n_blocks // n_head,
+                            piece // n_blocks % n_head,
+                            query,
+                            min(ROWS, stop - query),
+                            rebind[Floats](scratch.unsafe_ptr()),
+                            stride,
+                        )
             _ = scratch^
 
         var n_products = self.n_batch * self.n_queries * self.n_keys * n_head * self.kv.n_channels
@@ -144,6 +145,7 @@ struct FullAttention:
         q: InputTensor[dtype=F32, rank=3, ...],
         keys: InputTensor[dtype=F32, rank=5, ...],
         values: InputTensor[dtype=F32, rank=4, ...],
+        n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
         """Every query sees all keys; a key batch of one serves every batch of queries."""
@@ -158,7 +160,7 @@ struct FullAttention:
             q.dim_size(2),
             n_keys,
             False,
-        ).run()
+        ).run(allowed(n_threads))
 
 
 @extensibility.register("whisper_cached_attention")
@@ -173,6 +175,7 @@ struct CachedAttention:
         qkv: InputTensor[dtype=F32, rank=3, ...],
         offset: InputTensor[dtype=DType.int32, rank=1, ...],
         sources: InputTensor[dtype=DType.int32, rank=1, ...],
+        n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
         """Moves cached rows to where sources says, appends new keys and values, then attends."""
@@ -188,10 +191,10 @@ struct CachedAttention:
         kv.reorder(rows, n_past)
         var n_state = kv.n_head * kv.n_channels
         var q = floats(qkv)
-        kv.append(q.unsafe_offset(n_state), 3 * n_state, n_batch, n_new, n_past)
+        kv.append(q.unsafe_offset(n_state), 3 * n_state, n_batch, n_new, n_past, allowed(n_threads))
         Attention(
             floats(output), q, kv, n_batch, n_new, 3 * n_state, n_past + n_new, True
-        ).run()
+        ).run(allowed(n_threads))
 
 
 @extensibility.register("whisper_attention_scores")

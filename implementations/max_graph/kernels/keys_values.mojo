@@ -9,6 +9,7 @@ from extensibility import InputTensor, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from std.math import ceildiv
+from .threads import allowed, n_workers
 from .tile import F32, PANEL, WIDTH, Floats, floats
 
 comptime SERIAL_ROWS = 64
@@ -42,7 +43,9 @@ struct KeysValues(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
         )
 
     @no_inline
-    def append(self, kv: Floats, stride: Int, n_batch: Int, n_rows: Int, n_past: Int) raises:
+    def append(
+        self, kv: Floats, stride: Int, n_batch: Int, n_rows: Int, n_past: Int, n_threads: Int
+    ) raises:
         """Stores n_rows keys and values of each batch entry behind its first n_past.
 
         A row of kv holds the keys of all heads, then the values of all heads; rows are `stride`
@@ -71,8 +74,15 @@ struct KeysValues(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
         if n_rows * n_batch <= SERIAL_ROWS:
             for unit in range(n_batch * self.n_head):
                 entry(unit)
-        else:
-            sync_parallelize(entry, n_batch * self.n_head)
+            return
+        var n_units = n_batch * self.n_head
+        var n_tasks = n_workers(n_units, n_threads)
+
+        def task(t: Int) {var entry, var n_units, var n_tasks}:
+            for unit in range(t, n_units, n_tasks):
+                entry(unit)
+
+        sync_parallelize(task, n_tasks)
 
     @no_inline
     def reorder(self, sources: List[Int], n_past: Int):
@@ -119,6 +129,7 @@ struct SplitKeysValues:
         keys: OutputTensor[dtype=F32, rank=5, ...],
         values: OutputTensor[dtype=F32, rank=4, ...],
         kv: InputTensor[dtype=F32, rank=3, ...],
+        n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
         """Lays out the last columns of kv, all heads' keys and then values, for attention."""
@@ -131,4 +142,5 @@ struct SplitKeysValues:
             kv.dim_size(0),
             kv.dim_size(1),
             0,
+            allowed(n_threads),
         )

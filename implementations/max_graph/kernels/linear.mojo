@@ -3,9 +3,9 @@ import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, erf
 from std.memory import Pointer
+from .threads import allowed, n_workers
 from .tile import F32, PANEL, ROWS, SERIAL_PRODUCTS, SPAN, WIDTH, Floats, floats, span
 
 comptime BLOCK_FLOATS = 160 * 1024
@@ -98,27 +98,32 @@ struct Product[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
         _ = scratch^
 
     @no_inline
-    def run(self) raises:
+    def run(self, n_threads: Int) raises:
         var n_panels = ceildiv(self.n_out, PANEL)
         if self.n_rows * self.n_in * self.n_out < SERIAL_PRODUCTS:
             return self.panels(0, self.n_rows, 0, n_panels)
-        var n_threads = parallelism_level(None)
         var block = max(ROWS, min(96, BLOCK_FLOATS // self.n_in) // ROWS * ROWS)
         var n_blocks = ceildiv(self.n_rows, block)
         var n_wanted = 4 * n_threads if self.n_rows > ROWS else n_threads
         var n_columns = min(n_panels, ceildiv(n_wanted, n_blocks))
 
-        def task(t: Int) {var self, var n_panels, var n_columns, var block}:
-            var start = (t // n_columns) * block
-            var c = t % n_columns
-            self.panels(
-                start,
-                min(self.n_rows, start + block),
-                c * n_panels // n_columns,
-                (c + 1) * n_panels // n_columns,
-            )
+        var n_pieces = n_blocks * n_columns
+        var n_tasks = n_workers(n_pieces, n_threads)
 
-        sync_parallelize(task, n_blocks * n_columns)
+        def task(
+            t: Int,
+        ) {var self, var n_panels, var n_columns, var block, var n_pieces, var n_tasks}:
+            for piece in range(t, n_pieces, n_tasks):
+                var start = piece // n_columns * block
+                var c = piece % n_columns
+                self.panels(
+                    start,
+                    min(self.n_rows, start + block),
+                    c * n_panels // n_columns,
+                    (c + 1) * n_panels // n_columns,
+                )
+
+        sync_parallelize(task, n_tasks)
 
 
 @extensibility.register("whisper_linear")
@@ -132,6 +137,7 @@ struct Linear:
         w: InputTensor[rank=3, ...],
         bias: InputTensor[dtype=F32, rank=1, ...],
         residual: InputTensor[dtype=F32, rank=3, ...],
+        n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
         """A dense layer; without has_residual the last tensor is not read."""
@@ -148,7 +154,7 @@ struct Linear:
             True,
             has_residual,
             has_gelu,
-        ).run()
+        ).run(allowed(n_threads))
 
 
 @extensibility.register("whisper_project")
@@ -160,6 +166,7 @@ struct Project:
         output: OutputTensor[dtype=F32, rank=3, ...],
         x: InputTensor[dtype=F32, rank=3, ...],
         w: InputTensor[rank=3, ...],
+        n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
         """A bare product: the logits."""
@@ -176,7 +183,7 @@ struct Project:
             False,
             False,
             False,
-        ).run()
+        ).run(allowed(n_threads))
 
 
 @extensibility.register("whisper_conv1d")
@@ -190,6 +197,7 @@ struct Conv1d:
         w: InputTensor[rank=3, ...],
         bias: InputTensor[dtype=F32, rank=1, ...],
         residual: InputTensor[dtype=F32, rank=2, ...],
+        n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
         """A kernel of 3 with GELU over zero-padded frames: overlapping rows of x are the patches.
@@ -217,4 +225,4 @@ struct Conv1d:
                 True,
                 has_residual,
                 True,
-            ).run()
+            ).run(allowed(n_threads))

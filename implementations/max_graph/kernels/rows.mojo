@@ -3,9 +3,9 @@ import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from max.runtime.asyncrt import parallelism_level
 from std.math import ceildiv, sqrt
 from std.memory import Pointer
+from .threads import allowed, n_workers
 from .tile import F32, PANEL, WIDTH, Floats, Vector, floats
 
 comptime SERIAL_ROWS = 32
@@ -19,6 +19,7 @@ def normalise(
     bias: Floats,
     n_rows: Int,
     n_state: Int,
+    n_threads: Int,
 ) raises:
     """Layer norm of each row, epsilon 1e-5 as in torch."""
 
@@ -53,7 +54,7 @@ def normalise(
 
     if n_rows <= SERIAL_ROWS:
         return block(0, n_rows)
-    var n_tasks = 2 * parallelism_level(None)
+    var n_tasks = n_workers(2 * n_threads, n_threads)
 
     def task(t: Int) {var block, var n_rows, var n_tasks}:
         block(t * n_rows // n_tasks, (t + 1) * n_rows // n_tasks)
@@ -71,6 +72,7 @@ struct LayerNorm:
         x: InputTensor[dtype=F32, rank=3, ...],
         weight: InputTensor[dtype=F32, rank=1, ...],
         bias: InputTensor[dtype=F32, rank=1, ...],
+        n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
         normalise(
@@ -80,6 +82,7 @@ struct LayerNorm:
             floats(bias),
             x.dim_size(0) * x.dim_size(1),
             x.dim_size(2),
+            allowed(n_threads),
         )
 
 

@@ -54,9 +54,10 @@ def test_compiles_once_and_says_so(compiler: FakeCompiler) -> None:
     told: list[str] = []
     assert [compiled_graphs(REQUEST, told.append) for _ in range(3)] == [b"graphs"] * 3
     assert compiler.n_runs == 1
-    (words,) = told
-    assert "1 MAX graph (encoder)" in words
-    assert str(compiled_folder()) in words
+    begun, ended = told
+    assert "2 MAX graphs (encoder, encoder_states)" in begun
+    assert str(compiled_folder()) in begun
+    assert ended.startswith("compiled in ")
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated", "no-record", "broken-record"])
@@ -88,7 +89,7 @@ def test_of_two_at_once_one_compiles_and_the_other_waits(compiler: FakeCompiler)
     for thread in threads:
         thread.join()
     assert compiler.n_runs == 1
-    assert sorted(words.split()[0] for words in told) == ["compiling", "waiting"]
+    assert sorted(words.split()[0] for words in told) == ["compiled", "compiling", "waiting"]
 
 
 def test_a_folder_that_cannot_be_made_costs_one_warning(
@@ -111,7 +112,7 @@ def test_a_full_disk_costs_one_warning(
     told: list[str] = []
     assert compiled_graphs(REQUEST, told.append) == b"graphs"
     assert compiler.n_runs == 1
-    assert [words for words in told if "No space left on device" in words] == told[1:]
+    assert [words for words in told if "No space left on device" in words] == told[2:]
     assert [path.suffix for path in compiled_folder().iterdir()] == [".lock"]
 
 

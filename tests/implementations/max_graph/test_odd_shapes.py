@@ -148,3 +148,50 @@ def test_alignment_scores_every_head(
     scores, logits = cross_attention(reference, features, TOKENS[:33], heads)
     np.testing.assert_allclose(found.cross_attention, scores, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(found.logits, logits, rtol=0, atol=TOLERANCE)
+
+
+def test_weights_come_back_as_they_were(full_max: Implementation, checkpoint: Checkpoint) -> None:
+    held = dict(full_max.weights())
+    assert held.keys() == checkpoint.tensors.keys()
+    for name, array in held.items():
+        np.testing.assert_array_equal(array, checkpoint.tensors[name], err_msg=name)
+
+
+def test_trace_shows_every_state_of_the_encoder(
+    full_max: Implementation, reference: whisper.Whisper, mel: np.ndarray
+) -> None:
+    states = full_max.trace_encoder(mel)
+    assert len(states) == DIMS.n_audio_layer + 1
+    with torch.inference_mode():
+        block, first = reference.encoder.blocks[0], torch.from_numpy(states[0])
+        np.testing.assert_allclose(states[1], block(first).numpy(), rtol=0, atol=TOLERANCE)
+        expected = reference.encoder(torch.from_numpy(mel)).numpy()
+        last = reference.encoder.ln_post(torch.from_numpy(states[-1])).numpy()
+    np.testing.assert_allclose(last, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_log_mel_is_exact_beside_loud_tones(full_max: Implementation) -> None:
+    from implementations.log_mel import hann_window
+
+    generator = np.random.default_rng(3)
+    seconds = np.arange(16000) / 16000
+    loud = np.sin(2 * np.pi * 440 * seconds)
+    samples = (loud + 1e-5 * generator.standard_normal(16000)).astype(np.float32)
+    filters = generator.random((DIMS.n_mels, 201), np.float32) ** 8
+    frames = np.lib.stride_tricks.sliding_window_view(samples, 400)[::160]
+    windowed = (frames * hann_window()).astype(np.float64)
+    power = np.abs(np.fft.rfft(windowed)) ** 2
+    expected = np.log10(np.maximum(power @ filters.astype(np.float64).T, 1e-10))
+    found = full_max.log_mel(samples, filters)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_the_number_of_threads_changes_nothing(
+    checkpoint: Checkpoint, full_max: Implementation, mel: np.ndarray, n_threads: int
+) -> None:
+    from implementations.full_max import FullMaxImplementation
+
+    other = FullMaxImplementation.load(checkpoint, LoadOptions(n_threads=n_threads))
+    np.testing.assert_array_equal(other.encode(mel).numpy(), full_max.encode(mel).numpy())

@@ -1,4 +1,4 @@
-"""`full-max` stands without PyTorch: a whole transcription in a fresh process imports none of it."""
+"""`full-max` stands without PyTorch: a transcription in a fresh process imports none of it."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from implementations.full_max import FullMaxImplementation
 from maxwhisper_cli.model import Model
 from weights.resolve import load
 checkpoint = load("tiny.en", model_dir=None, offline=True, progress=None)
-with Model(FullMaxImplementation.load(checkpoint, LoadOptions()), checkpoint) as model:
+with Model(FullMaxImplementation.load(checkpoint, LoadOptions())) as model:
     print(model.transcribe(sys.argv[1]).text)
 print(*{"torch", "whisper", "max.nn"} & sys.modules.keys())
 """

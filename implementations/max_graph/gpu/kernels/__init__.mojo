@@ -1,0 +1,2 @@
+"""The GPU kernels, registered as operations named whisper_gpu_*."""
+from .patches import *

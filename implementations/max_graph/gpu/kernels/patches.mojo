@@ -1,0 +1,63 @@
+"""What a convolution of kernel size 3 multiplies: each frame beside its two neighbours."""
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.gpu import block_idx, thread_idx
+from max.gpu.host import DeviceContext
+from std.math import ceildiv
+
+comptime THREADS = 256
+
+
+def patches_kernel[
+    in_type: DType, out_type: DType, stride: Int, channels_first: Bool
+](
+    into: Pointer[Scalar[out_type], MutAnyOrigin],
+    x: Pointer[Scalar[in_type], MutAnyOrigin],
+    n_values: Int32,
+    n_frames: Int32,
+    n_in: Int32,
+):
+    """One value of the result per thread."""
+    var at = Int(block_idx.x) * THREADS + Int(thread_idx.x)
+    if at >= Int(n_values):
+        return
+    var frames = Int(n_frames)
+    var channels = Int(n_in)
+    var channel = at % channels
+    var tap = at // channels % 3
+    var row = at // (3 * channels)
+    var n_out_frames = frames // stride
+    var frame = row % n_out_frames * stride + tap - 1
+    var batch = row // n_out_frames
+    var value = Scalar[in_type](0)
+    if frame >= 0 and frame < frames:
+        comptime if channels_first:
+            value = x[unsafe_offset=(batch * channels + channel) * frames + frame]
+        else:
+            value = x[unsafe_offset=(batch * frames + frame) * channels + channel]
+    into[unsafe_offset=at] = value.cast[out_type]()
+
+
+@extensibility.register("whisper_gpu_patches")
+struct Patches:
+    @staticmethod
+    def execute[
+        target: StaticString, stride: Int, channels_first: Bool
+    ](
+        output: OutputTensor[rank=3, ...],
+        x: InputTensor[rank=3, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """Frames [n_batch, n_frames, n_in] to [n_batch, n_frames / stride, 3 * n_in]."""
+        var n_values = output.dim_size(0) * output.dim_size(1) * output.dim_size(2)
+        ctx.enqueue_function[
+            patches_kernel[x.dtype, output.dtype, stride, channels_first]
+        ](
+            output.to_device_buffer(ctx),
+            x.to_device_buffer(ctx),
+            Int32(n_values),
+            Int32(x.dim_size(2 if channels_first else 1)),
+            Int32(x.dim_size(1 if channels_first else 2)),
+            grid_dim=ceildiv(n_values, THREADS),
+            block_dim=THREADS,
+        )
