@@ -35,7 +35,7 @@ class FakeModels:
         for words in self.compile_words:
             asked["on_compile"](words)
         checkpoint = Checkpoint(TINY_EN, {}, (), Path(model))
-        return Model(ScriptedImplementation(self._decode), checkpoint)
+        return Model(ScriptedImplementation(self._decode))
 
     def _decode(self, _: DecodeRequest) -> DecodedWindow:
         self.n_decoded += 1
