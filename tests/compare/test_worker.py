@@ -16,7 +16,6 @@ from maxwhisper_cli.compare.worker import work
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support.scripted import BEGIN, TINY_EN, ScriptedImplementation, window
-from weights.checkpoint import Checkpoint
 
 WORDS = (BEGIN, 1639, 523, BEGIN + 50)
 
@@ -34,7 +33,6 @@ class FakeModels:
         self.asked = {"model": model, "impl": impl, **asked}
         for words in self.compile_words:
             asked["on_compile"](words)
-        checkpoint = Checkpoint(TINY_EN, {}, (), Path(model))
         return Model(ScriptedImplementation(self._decode))
 
     def _decode(self, _: DecodeRequest) -> DecodedWindow:
