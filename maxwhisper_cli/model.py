@@ -17,7 +17,6 @@ from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
-from weights.checkpoint import Checkpoint
 from weights.resolve import load as load_checkpoint
 
 _DEFAULTS = TranscribeOptions()
@@ -26,9 +25,10 @@ _DEFAULTS = TranscribeOptions()
 class Model:
     """A loaded model; a context manager, and safe to share between threads."""
 
-    def __init__(self, implementation: Implementation, checkpoint: Checkpoint) -> None:
+    def __init__(self, implementation: Implementation, name: str | None = None) -> None:
         self.implementation = implementation
-        self.checkpoint = checkpoint
+        self.name = name
+        """`tiny.en`, ...; None where the weights are those of no named model."""
 
     def transcribe(
         self,
@@ -126,7 +126,7 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
     implementation_class = registry.implementation_class(impl)
     checkpoint = load_checkpoint(model, model_dir=model_dir, offline=offline, progress=on_download)
     options = LoadOptions(device, dtype, n_threads, on_compile)
-    return Model(implementation_class.load(checkpoint, options), checkpoint)
+    return Model(implementation_class.load(checkpoint, options), checkpoint.model_name)
 
 
 def _report(

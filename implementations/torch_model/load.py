@@ -1,11 +1,14 @@
 """Build openai-whisper's PyTorch model from a checkpoint, on a device and in a dtype."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from whisper.model import AudioEncoder, TextDecoder, Whisper
+from torch.overrides import TorchFunctionMode
 from whisper.model import ModelDimensions as WhisperDimensions
+from whisper.model import Whisper
 
 from implementations.errors import ImplementationUnavailableError
 from weights.checkpoint import Array, Checkpoint
@@ -15,14 +18,15 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Whisper:
     """Openai-whisper's model with the checkpoint's weights, ready to run."""
-    model = _EmptyWhisper(WhisperDimensions(**dataclasses.asdict(checkpoint.dims)))
+    with _WithoutRandomWeights():
+        model = Whisper(WhisperDimensions(**dataclasses.asdict(checkpoint.dims)))
     state = {
         name: _tensor(array).to(device, _parameter_dtype(name, array, dtype))
         for name, array in checkpoint.tensors.items()
     }
     model.load_state_dict(state, assign=True)
-    _make_buffers(model, checkpoint, device)
-    return model.eval().requires_grad_(requires_grad=False)
+    model.register_buffer("alignment_heads", _alignment_heads(checkpoint), persistent=False)
+    return model.eval().requires_grad_(requires_grad=False).to(device)
 
 
 def choose_dtype(name: str | None, default: str) -> torch.dtype:
@@ -39,30 +43,24 @@ def choose_dtype(name: str | None, default: str) -> torch.dtype:
     return dtype
 
 
-class _EmptyWhisper(Whisper):
-    """Openai-whisper's model without random initial weights, which cost time and memory.
+class _WithoutRandomWeights(TorchFunctionMode):
+    """Leaves new weights unset, so that their memory is never touched before it is replaced."""
 
-    Its own constructor cannot run on the meta device, because it makes a sparse tensor.
-    """
+    _RANDOM = frozenset({"uniform_", "normal_", "kaiming_uniform_"})
 
-    def __init__(self, dims: WhisperDimensions) -> None:
-        torch.nn.Module.__init__(self)
-        self.dims = dims
-        with torch.device("meta"):
-            self.encoder = AudioEncoder(
-                dims.n_mels,
-                dims.n_audio_ctx,
-                dims.n_audio_state,
-                dims.n_audio_head,
-                dims.n_audio_layer,
-            )
-            self.decoder = TextDecoder(
-                dims.n_vocab,
-                dims.n_text_ctx,
-                dims.n_text_state,
-                dims.n_text_head,
-                dims.n_text_layer,
-            )
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401  (PyTorch's own signature)
+        """Run every function but those that draw random numbers."""
+        del types
+        named = kwargs or {}
+        if func.__name__ in self._RANDOM:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def _parameter_dtype(name: str, array: Array, dtype: torch.dtype) -> torch.dtype:
@@ -78,12 +76,9 @@ def _tensor(array: Array) -> torch.Tensor:
     return torch.from_numpy(np.array(array, copy=True))
 
 
-def _make_buffers(model: Whisper, checkpoint: Checkpoint, device: torch.device) -> None:
-    """Replace the buffers that a checkpoint does not carry, left empty by the meta device."""
-    n_text_ctx = checkpoint.dims.n_text_ctx
-    mask = torch.full((n_text_ctx, n_text_ctx), -torch.inf, device=device).triu_(1)
-    model.decoder.register_buffer("mask", mask, persistent=False)
+def _alignment_heads(checkpoint: Checkpoint) -> torch.Tensor:
+    """The checkpoint's alignment heads as upstream keeps them: a sparse mask over all heads."""
     heads = torch.zeros(checkpoint.dims.n_text_layer, checkpoint.dims.n_text_head, dtype=torch.bool)
     for layer, head in checkpoint.alignment_heads:
         heads[layer, head] = True
-    model.register_buffer("alignment_heads", heads.to_sparse(), persistent=False)
+    return heads.to_sparse()

@@ -175,7 +175,7 @@ class _Work:
         document = Document(
             transcript=transcript,
             task=self.options.task,
-            model=self.model.checkpoint.model_name or self.model_name,
+            model=self.model.name or self.model_name,
             implementation=implementation.name,
             device=implementation.device,
             dtype=implementation.dtype,

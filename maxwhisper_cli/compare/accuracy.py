@@ -7,7 +7,7 @@ from typing import Self
 
 import jiwer
 
-from maxwhisper_cli.compare.normalizers import normalizer_for
+from maxwhisper_cli.compare.normalizers import WITHOUT_SPACES, normalizer_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,10 @@ def accuracy(reference: str, text: str, language: str) -> Accuracy:
     expected, said = normalize(reference), normalize(text)
     if not expected:
         return Accuracy(None, None)
-    words = jiwer.process_words(expected, said)
-    characters = jiwer.process_characters(expected, said)
-    return Accuracy(_rate(words), _rate(characters))
+    words = _rate(jiwer.process_words(expected, said))
+    if language in WITHOUT_SPACES:  # each character stands as a word
+        return Accuracy(words, words)
+    return Accuracy(words, _rate(jiwer.process_characters(expected, said)))
 
 
 def first_difference(left: Sequence[int], right: Sequence[int]) -> int | None:

@@ -15,7 +15,6 @@ from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support.scripted import BEGIN, TINY_EN, Script, ScriptedImplementation, window
 from tests.support.sound import tone
-from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 
 SPOKEN = " Grüße, 世界."
@@ -37,8 +36,7 @@ class FakeModels:
         implementation = ScriptedImplementation(self.script or says(SPOKEN, self.dims))
         implementation.dims = self.dims
         self.implementations.append(implementation)
-        checkpoint = Checkpoint(self.dims, {}, (), Path(model), model_name=None)
-        return Model(implementation, checkpoint)
+        return Model(implementation)
 
 
 def says(text: str, dims: ModelDimensions) -> Script:

@@ -29,7 +29,7 @@ def model(name: str, impl: str) -> Model:
     """A named model on an implementation, in float32."""
     weights = checkpoint(name)
     chosen = registry.implementation_class(impl)
-    return Model(chosen.load(weights, LoadOptions(dtype="float32")), weights)
+    return Model(chosen.load(weights, LoadOptions(dtype="float32")), name)
 
 
 @cache
