@@ -18,6 +18,8 @@ comptime Doubles = Pointer[Float64, MutUntrackedOrigin]
 comptime N_FFT = 400
 comptime HALF = N_FFT // 2
 comptime HOP = 160
+comptime FRAMES = 6 if WIDTH == 16 else 4
+"""Frames that share one pass over the tables."""
 comptime QUIETEST = Float32(1e-10)
 
 
@@ -34,29 +36,40 @@ struct LogMel(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
     var n_columns: Int
     var n_mels: Int
 
-    def frame(self, index: Int, even: Doubles, odd: Doubles, power: Floats):
-        """One frame; the samples are folded about its middle, which halves the sums."""
-        var x = self.samples.unsafe_offset(index * HOP)
-        for n in range(HALF + 1):
-            var left = (x.unsafe_load(n) * self.window.unsafe_load(n)).cast[F64]()
-            var right = Float64(0)
-            if n != 0 and n != HALF:
-                right = (x.unsafe_load(N_FFT - n) * self.window.unsafe_load(N_FFT - n)).cast[F64]()
-            even.unsafe_store(n, left + right)
-            odd.unsafe_store(n, left - right)
-        for k in range(0, self.n_columns, 2 * LANES):
-            var real = Array[SIMD[F64, LANES], 2](fill=0)
-            var imaginary = Array[SIMD[F64, LANES], 2](fill=0)
+    def group(self, first: Int, last: Int, folded: Doubles, power: Floats):
+        """Frames first to first + FRAMES - 1, no further than last; one pass over the tables.
+
+        The samples are folded about each frame's middle, which halves the sums.
+        """
+        for f in range(FRAMES):
+            var x = self.samples.unsafe_offset(min(first + f, last) * HOP)
             for n in range(HALF + 1):
-                var e = SIMD[F64, LANES](even.unsafe_load(n))
-                var o = SIMD[F64, LANES](odd.unsafe_load(n))
-                comptime for i in range(2):
-                    var at = n * self.n_columns + k + i * LANES
-                    real[i] = e.fma(self.cosines.unsafe_load[width=LANES](at), real[i])
-                    imaginary[i] = o.fma(self.sines.unsafe_load[width=LANES](at), imaginary[i])
-            comptime for i in range(2):
-                var both = real[i] * real[i] + imaginary[i] * imaginary[i]
-                power.unsafe_store(k + i * LANES, both.cast[F32]())
+                var left = (x.unsafe_load(n) * self.window.unsafe_load(n)).cast[F64]()
+                var right = Float64(0)
+                if n != 0 and n != HALF:
+                    var mirror = N_FFT - n
+                    right = (x.unsafe_load(mirror) * self.window.unsafe_load(mirror)).cast[F64]()
+                folded.unsafe_store(n * 2 * FRAMES + f, left + right)
+                folded.unsafe_store(n * 2 * FRAMES + FRAMES + f, left - right)
+        for k in range(0, self.n_columns, LANES):
+            var real = Array[SIMD[F64, LANES], FRAMES](fill=0)
+            var imaginary = Array[SIMD[F64, LANES], FRAMES](fill=0)
+            for n in range(HALF + 1):
+                var cosines = self.cosines.unsafe_load[width=LANES](n * self.n_columns + k)
+                var sines = self.sines.unsafe_load[width=LANES](n * self.n_columns + k)
+                comptime for f in range(FRAMES):
+                    var even = SIMD[F64, LANES](folded.unsafe_load(n * 2 * FRAMES + f))
+                    var odd = SIMD[F64, LANES](folded.unsafe_load(n * 2 * FRAMES + FRAMES + f))
+                    real[f] = even.fma(cosines, real[f])
+                    imaginary[f] = odd.fma(sines, imaginary[f])
+            comptime for f in range(FRAMES):
+                var both = real[f] * real[f] + imaginary[f] * imaginary[f]
+                power.unsafe_store(f * self.n_columns + k, both.cast[F32]())
+        for f in range(FRAMES):
+            self.bands(min(first + f, last), power.unsafe_offset(f * self.n_columns))
+
+    def bands(self, index: Int, power: Floats):
+        """Log power in each mel band of a frame."""
         var into = self.into.unsafe_offset(index * self.n_mels)
         for m in range(self.n_mels):
             var filter = self.filters.unsafe_offset(m * (HALF + 1))
@@ -98,17 +111,22 @@ struct LogMelFrames:
             filters.dim_size(0),
         )
         var n_frames = output.dim_size(0)
-        var n_pieces = min(n_frames, 4 * allowed(n_threads))
+        var n_groups = ceildiv(n_frames, FRAMES)
+        var n_pieces = min(n_groups, 4 * allowed(n_threads))
         var n_tasks = n_workers(n_pieces, allowed(n_threads))
 
-        def task(t: Int) {var log_mel, var n_columns, var n_frames, var n_pieces, var n_tasks}:
-            var folded = List[Float64](unsafe_uninit_length=2 * (HALF + 1))
-            var power = List[Float32](unsafe_uninit_length=n_columns)
-            var even = rebind[Doubles](folded.unsafe_ptr())
+        def task(
+            t: Int,
+        ) {var log_mel, var n_columns, var n_frames, var n_groups, var n_pieces, var n_tasks}:
+            var folded = List[Float64](unsafe_uninit_length=2 * FRAMES * (HALF + 1))
+            var power = List[Float32](unsafe_uninit_length=FRAMES * n_columns)
             for piece in range(t, n_pieces, n_tasks):
-                for i in range(piece * n_frames // n_pieces, (piece + 1) * n_frames // n_pieces):
-                    log_mel.frame(
-                        i, even, even.unsafe_offset(HALF + 1), rebind[Floats](power.unsafe_ptr())
+                for i in range(piece * n_groups // n_pieces, (piece + 1) * n_groups // n_pieces):
+                    log_mel.group(
+                        i * FRAMES,
+                        n_frames - 1,
+                        rebind[Doubles](folded.unsafe_ptr()),
+                        rebind[Floats](power.unsafe_ptr()),
                     )
             _ = folded^
             _ = power^

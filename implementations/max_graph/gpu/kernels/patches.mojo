@@ -4,6 +4,7 @@ from extensibility import InputTensor, OutputTensor
 from max.gpu import block_idx, thread_idx
 from max.gpu.host import DeviceContext
 from std.math import ceildiv
+from .pointers import Memory, memory
 
 comptime THREADS = 256
 
@@ -11,8 +12,8 @@ comptime THREADS = 256
 def patches_kernel[
     in_type: DType, out_type: DType, stride: Int, channels_first: Bool
 ](
-    into: Pointer[Scalar[out_type], MutAnyOrigin],
-    x: Pointer[Scalar[in_type], MutAnyOrigin],
+    into: Memory[out_type],
+    x: Memory[in_type],
     n_values: Int32,
     n_frames: Int32,
     n_in: Int32,
@@ -53,8 +54,8 @@ struct Patches:
         ctx.enqueue_function[
             patches_kernel[x.dtype, output.dtype, stride, channels_first]
         ](
-            output.to_device_buffer(ctx),
-            x.to_device_buffer(ctx),
+            memory(output),
+            memory(x),
             Int32(n_values),
             Int32(x.dim_size(2 if channels_first else 1)),
             Int32(x.dim_size(1 if channels_first else 2)),
