@@ -27,10 +27,9 @@ $(INSTALLED): $(VENV) pyproject.toml constraints.txt
 		--editable '.[demo,base,max]' --group dev
 	@touch $@
 
-demo: $(INSTALLED) ## transcribe real speech on screen
-	$(BIN)/maxwhisper samples fetch jfk sonnet
-	@$(BIN)/maxwhisper samples fetch jfk sonnet | sed 's/^[a-z]*  //' | \
-		xargs -t -d '\n' $(BIN)/maxwhisper transcribe --model tiny.en --output-dir out/demo $(ARGS)
+demo: $(INSTALLED) ## compare all implementations on real speech, and leave a page in out/demo
+	$(BIN)/maxwhisper compile --model tiny.en
+	$(BIN)/maxwhisper compare --model tiny.en --runs 1 --html out/demo/compare.html $(ARGS)
 
 test: $(INSTALLED) ## run the tests
 	$(BIN)/pytest $(ARGS)

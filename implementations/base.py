@@ -127,6 +127,15 @@ class Implementation(ABC):
             ImplementationUnavailableError: the device or dtype asked for is not to be had here.
         """
 
+    @classmethod
+    def compile(cls, checkpoint: Checkpoint, options: LoadOptions) -> None:
+        """Make ahead of time what `load` would compile; most implementations compile nothing.
+
+        Raises:
+            ImplementationFailedError: the graphs could not be compiled.
+        """
+        del checkpoint, options
+
     def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
         """Log-mel frames of a stretch of audio, before floor and scale.
 
@@ -151,16 +160,16 @@ class Implementation(ABC):
     ) -> Alignment:
         """Cross-attention of (layer, head) pairs over a whole token sequence, for word times."""
 
+    @abstractmethod
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights as the implementation holds them, by canonical name, as float32 copies."""
-        raise NotImplementedError
 
+    @abstractmethod
     def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
         """The encoder's state after its convolutions and after each block, for finding errors.
 
         [n_batch, n_mels, 3000] -> n_audio_layer + 1 arrays [n_batch, n_audio_ctx, n_audio_state].
         """
-        raise NotImplementedError
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window (a batch of one) at one temperature, rules and search included."""

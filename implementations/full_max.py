@@ -14,7 +14,7 @@ from implementations.base import (
     LoadOptions,
 )
 from implementations.max_graph.compile import ALL_GRAPHS
-from implementations.max_graph.load import LoadedGraphs, load_graphs
+from implementations.max_graph.load import LoadedGraphs, compile_graphs, load_graphs
 from implementations.max_graph.session import DecoderModels, MaxAudioFeatures, MaxSession, align
 from weights.checkpoint import Checkpoint
 
@@ -51,6 +51,11 @@ class FullMaxImplementation(Implementation):
             (frames,) = self._graphs.models["log_mel"].execute(*inputs)
         array: FloatArray = frames.to_numpy()
         return array
+
+    @classmethod
+    def compile(cls, checkpoint: Checkpoint, options: LoadOptions) -> None:
+        """Compile the graphs for models of these sizes, where that was never done."""
+        compile_graphs(checkpoint, ALL_GRAPHS, options)
 
     def encode(self, mel: FloatArray) -> MaxAudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""

@@ -17,7 +17,7 @@ from implementations.base import (
     LoadOptions,
 )
 from implementations.max_graph.compile import ENCODER_GRAPHS
-from implementations.max_graph.load import LoadedGraphs, load_graphs
+from implementations.max_graph.load import LoadedGraphs, compile_graphs, load_graphs
 from implementations.torch_model.implementation import TorchImplementation
 from implementations.torch_model.load import build_model
 from implementations.torch_model.session import TorchAudioFeatures
@@ -48,6 +48,11 @@ class HybridImplementation(Implementation):
         decoder = TorchImplementation(model, checkpoint, cpu)
         model.encoder = torch.nn.Identity()  # its weights would only take up memory
         return cls(graphs, decoder)
+
+    @classmethod
+    def compile(cls, checkpoint: Checkpoint, options: LoadOptions) -> None:
+        """Compile the graphs for models of these sizes, where that was never done."""
+        compile_graphs(checkpoint, ENCODER_GRAPHS, options)
 
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""

@@ -48,6 +48,24 @@ ENTRIES: tuple[Entry, ...] = (
         packages=("torch", "whisper"),
         install="pip install torch openai-whisper, with torch built for CUDA",
     ),
+    Entry(
+        name="hybrid",
+        encoder="MAX",
+        decoder="PyTorch",
+        device="CPU",
+        target="implementations.hybrid:HybridImplementation",
+        packages=("max", "torch", "whisper"),
+        install="pip install 'maxwhisper[max]'",
+    ),
+    Entry(
+        name="full-max",
+        encoder="MAX",
+        decoder="MAX",
+        device="CPU",
+        target="implementations.full_max:FullMaxImplementation",
+        packages=("max",),
+        install="pip install 'maxwhisper[max]'",
+    ),
 )
 
 

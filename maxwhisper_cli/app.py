@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
+from maxwhisper_cli.commands.cache import make_cache
 from maxwhisper_cli.commands.compare import Compare
+from maxwhisper_cli.commands.compile import Compile
 from maxwhisper_cli.commands.history import history
 from maxwhisper_cli.commands.implementations import implementations
 from maxwhisper_cli.commands.models import models
@@ -81,7 +83,9 @@ def make_app() -> typer.Typer:
     app.command("compare", cls=UpstreamCommand)(as_command(Compare))
     app.command("parity", cls=UpstreamCommand, no_args_is_help=True)(as_command(Parity))
     app.command()(history)
+    app.command("compile", cls=UpstreamCommand)(as_command(Compile))
     app.command()(implementations)
     app.command()(models)
     app.add_typer(make_samples(), name="samples")
+    app.add_typer(make_cache(), name="cache")
     return app

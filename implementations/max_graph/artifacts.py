@@ -54,7 +54,6 @@ def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
         ImplementationFailedError: the compiler failed; the message has its last line.
     """
     tell = notify or (lambda _words: None)
-    tell = notify or (lambda _words: None)
     path = compiled_folder() / f"{artifact_key(request)}.mef"
     found = _read(path)
     if found is not None:

@@ -50,15 +50,25 @@ def load_graphs(
         ImplementationUnavailableError: not on that device, or not in that dtype.
         ImplementationFailedError: the graphs could not be compiled.
     """
-    _check(options)
-    request = CompileRequest(graphs, checkpoint.dims, matrix_dtype(checkpoint))
-    compiled = read(io.BytesIO(compiled_graphs(request, options.on_compile)))
+    compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, options)))
     arranged = graph_weights(checkpoint, ("encoder", "decoder")[: 1 + ("decoder" in graphs)])
     constants = graph_constants(options.n_threads)
     models = InferenceSession(devices=[CPU()]).init_all(
         compiled, weights_registry=arranged | constants
     )
     return LoadedGraphs(models, arranged | constants, checkpoint.dims)
+
+
+def compile_graphs(checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions) -> bytes:
+    """The compiled file of the given graphs for models of these sizes, made where it is not kept.
+
+    Raises:
+        ImplementationUnavailableError: not on that device, or not in that dtype.
+        ImplementationFailedError: the graphs could not be compiled.
+    """
+    _check(options)
+    request = CompileRequest(graphs, checkpoint.dims, matrix_dtype(checkpoint))
+    return compiled_graphs(request, options.on_compile)
 
 
 def _check(options: LoadOptions) -> None:
