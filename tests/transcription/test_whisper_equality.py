@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from implementations import registry
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
 
@@ -32,19 +33,28 @@ def assert_equal_to_whisper(model: str, impl: str, path: Path, beam_size: int | 
         assert mine.no_speech_prob == pytest.approx(reference["no_speech_prob"], abs=1e-3)
 
 
+@pytest.fixture(params=registry.names())
+def impl(request: pytest.FixtureRequest) -> str:
+    """Each implementation that can run here."""
+    name = str(request.param)
+    if (reason := registry.unavailable_because(name)) is not None:
+        pytest.skip(f"{name}: {reason}")
+    return name
+
+
 @pytest.mark.parametrize("beam_size", [None, 5], ids=["greedy", "beam5"])
 @pytest.mark.parametrize("clip", CLIPS)
 @pytest.mark.parametrize("model", ["tiny.en", "base"])
 def test_equals_whisper(
-    model: str, clip: str, beam_size: int | None, request: pytest.FixtureRequest
+    model: str, impl: str, clip: str, beam_size: int | None, request: pytest.FixtureRequest
 ) -> None:
-    assert_equal_to_whisper(model, "cpu", request.getfixturevalue(clip), beam_size)
+    assert_equal_to_whisper(model, impl, request.getfixturevalue(clip), beam_size)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("beam_size", [None, 5], ids=["greedy", "beam5"])
 @pytest.mark.parametrize("model", ["tiny.en", "base"])
 def test_equals_whisper_on_every_shared_file(
-    model: str, beam_size: int | None, shared_recording: Path
+    model: str, impl: str, beam_size: int | None, shared_audio_file: Path
 ) -> None:
-    assert_equal_to_whisper(model, "cpu", shared_recording, beam_size)
+    assert_equal_to_whisper(model, impl, shared_audio_file, beam_size)
