@@ -53,8 +53,8 @@ format: $(INSTALLED) ## format the code, and mend what lint can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(INSTALLED) ## compare speed and memory with openai-whisper
-	$(BIN)/python tests/benchmarks/cpu_vs_whisper.py $(ARGS)
+bench: $(INSTALLED) ## every number that has a bar: speed, memory, start and compile
+	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
 bench-rivals: $(INSTALLED) ## speed, memory and word errors beside other Whisper programs
 	$(BIN)/pip install --quiet --constraint constraints.txt --group bench

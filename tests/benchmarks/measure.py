@@ -1,6 +1,6 @@
 """One measurement in a process of its own: load a contender, transcribe, print the numbers as JSON.
 
-Run by `cpu_vs_whisper.py`. Both sides get the same samples, the same OpenAI checkpoint, the same
+Run by `transcribe_bars.py`. Both sides get the same samples, the same OpenAI checkpoint, the same
 number of threads and the same options. The audio is read before the clock starts, since
 openai-whisper would need an ffmpeg program for it; mel and everything after are measured.
 """

@@ -1,33 +1,41 @@
-"""What the benchmark measures on: an OpenAI checkpoint of tiny.en, and 160 s of real speech.
+"""What the benchmark measures on: a checkpoint of tiny.en, 160 s of real speech, and a short file.
 
-Run by `cpu_vs_whisper.py` in a process of its own, so that torch stays out of the parent.
+Run by `bench.py` in a process of its own, so that torch stays out of the parent.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
 
 from maxwhisper_cli.samples import fetch_samples
-from maxwhisper_cli.transcription.audio import open_audio
+from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from tests.support.checkpoints import write_openai
 from weights.resolve import load
 
 MODEL = "tiny.en"
 N_TIMES = 3
-GAP_SAMPLES = 8000  # half a second at 16 kHz
+GAP_SAMPLES = SAMPLE_RATE // 2
 
 
 def main() -> None:
-    """Write both into the folder that is the only argument."""
-    folder = Path(sys.argv[1])
+    """Write all three into a folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seconds", type=float, help="keep only so much of the long clip")
+    arguments = parser.parse_args()
+    folder = arguments.folder
     checkpoint = load(MODEL, model_dir=None, offline=True, progress=None)
     write_openai(folder / "weights.pt", checkpoint.dims, dict(checkpoint.tensors))
 
-    with open_audio(fetch_samples(["sonnet"])["sonnet"]) as audio:
+    samples = fetch_samples(["jfk", "sonnet"])
+    (folder / "jfk.wav").symlink_to(samples["jfk"])
+    with open_audio(samples["sonnet"]) as audio:
         sonnet = audio.read()
     with_gap = np.concatenate([sonnet, np.zeros(GAP_SAMPLES, np.float32)])
-    np.save(folder / "samples.npy", np.tile(with_gap, N_TIMES)[:-GAP_SAMPLES])
+    clip = np.tile(with_gap, N_TIMES)[:-GAP_SAMPLES]
+    end = None if arguments.seconds is None else int(arguments.seconds * SAMPLE_RATE)
+    np.save(folder / "samples.npy", clip[:end])
 
 
 if __name__ == "__main__":

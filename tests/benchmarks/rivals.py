@@ -21,7 +21,7 @@ from rich.table import Table
 from implementations import registry
 from maxwhisper_cli.compare.accuracy import accuracy
 from maxwhisper_cli.compare.machine import describe_machine
-from tests.benchmarks.cpu_vs_whisper import python
+from tests.benchmarks.processes import python
 
 BASELINE = "openai-whisper"
 RIVALS = {

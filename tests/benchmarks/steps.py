@@ -20,7 +20,7 @@ from rich.table import Table
 
 from implementations import registry
 from maxwhisper_cli.compare.machine import describe_machine
-from tests.benchmarks.cpu_vs_whisper import python
+from tests.benchmarks.processes import python
 
 BATCHES = (1, 2, 4, 8)
 SHOWN_POSITIONS = (1, 50, 100, 200, 400)
