@@ -9,3 +9,7 @@ class ImplementationUnavailableError(MaxWhisperError):
 
 class ImplementationFailedError(MaxWhisperError):
     """An implementation could run here, and failed: out of memory, a driver's error."""
+
+
+class NotKeptWarning(UserWarning):
+    """What was compiled cannot be kept, so that every run compiles it again; the words say why."""

@@ -3,13 +3,15 @@
 `Activity` itself shows nothing; it stands where there is no terminal to draw on.
 """
 
+import re
 import time
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 
 class Activity:
@@ -24,7 +26,10 @@ class Activity:
 
 
 class LiveActivity(Activity):
-    """Draws a spinner, the task, a bar and a detail; gone without a trace when it is left."""
+    """Draws a spinner, the task, a bar and a detail; gone without a trace when it is left.
+
+    A task without a total shows for how long it has been going on.
+    """
 
     is_live = True
 
@@ -38,20 +43,24 @@ class LiveActivity(Activity):
             ),
             BarColumn(bar_width=None, table_column=Column(ratio=3)),
             TextColumn("{task.fields[detail]}", markup=False, table_column=Column(no_wrap=True)),
+            _Elapsed(table_column=Column(no_wrap=True)),
             console=console,
             expand=True,
             transient=True,
         )
+        self._what: str | None = None
         self._task = self._progress.add_task("", total=None, detail="", visible=False)
 
     def show(
         self, what: str, done: float = 0, total: float | None = None, detail: str = ""
     ) -> None:
         """Draw it anew."""
-        if total is None:
-            self._progress.reset(self._task, total=None)
+        if what != self._what:  # a task anew, so that neither its time nor its total goes on
+            self._what = what
+            self._progress.remove_task(self._task)
+            self._task = self._progress.add_task(what, total=total, detail=detail)
         self._progress.update(
-            self._task, description=what, completed=done, total=total, detail=detail, visible=True
+            self._task, description=what, completed=done, total=total, detail=detail
         )
 
     def __enter__(self) -> Self:
@@ -65,6 +74,15 @@ class LiveActivity(Activity):
         trace: TracebackType | None,
     ) -> None:
         self._progress.stop()
+
+
+class _Elapsed(ProgressColumn):
+    """`0:12`, of a task of which nobody knows how long it takes."""
+
+    def render(self, task: Task) -> Text:
+        """Draw it from the first second on."""
+        seconds = task.elapsed or 0.0
+        return Text(clock(seconds) if task.total is None and seconds >= 1 else "")
 
 
 class Pace:
@@ -86,6 +104,11 @@ class Pace:
             return position
         speed = done / seconds
         return f"{position}  {speed:.1f}x  {clock((total - done) / speed)} left"
+
+
+def headline(words: str) -> str:
+    """What fits into a live line: `compiling 6 graphs (a, b): once` -> `compiling 6 graphs`."""
+    return re.split(r" \(|:", words, maxsplit=1)[0]
 
 
 def clock(seconds: float) -> str:

@@ -1,8 +1,8 @@
 """Compiled graphs on disk: found by everything that decides them, made once, checked when read.
 
-A compiled file `<key>.mef` lies beside `<key>.json`, which says what it is and its sha256; a file
-without such a record, or that differs from it, is not trusted but made again. Nothing here runs a
-graph.
+A compiled file `<key>.mef` lies beside `<key>.json`, which says what it is, its key and its sha256;
+a file without such a record, or that differs from it, is not trusted but made again. Nothing here
+runs a graph.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from implementations.errors import ImplementationFailedError
+from implementations.errors import ImplementationFailedError, NotKeptWarning
 from implementations.max_graph.compile import CompileRequest
 from weights.cache import cache_root
 
@@ -46,31 +46,33 @@ def compiled_folder() -> Path:
 def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
     """The compiled file for a request, from the cache folder or compiled now.
 
+    Where it cannot be kept there, one `NotKeptWarning` says so.
+
     Args:
         request: What is wanted.
-        notify: Told in words for the user what takes time, and once where nothing can be kept.
+        notify: Told in words for the user what takes time, and that it has ended.
 
     Raises:
         ImplementationFailedError: the compiler failed; the message has its last line.
     """
     tell = notify or (lambda _words: None)
     path = compiled_folder() / f"{artifact_key(request)}.mef"
-    found = _read(path)
+    found = read_compiled(path)
     if found is not None:
         return found
     try:
         lock = _acquire_lock(path, tell)
     except OSError as error:
-        _warn_unkept(path, error, notify)
-        return _compile(request, tell)
+        _warn_unkept(path, error)
+        return _compile(request, tell, "in every run")
     with lock:
-        found = _read(path)  # another process may have made it meanwhile
+        found = read_compiled(path)  # another process may have made it meanwhile
         if found is None:
-            found = _compile(request, tell)
+            found = _compile(request, tell, f"once; kept in {path.parent}")
             try:
                 _keep(path, found, request)
             except OSError as error:
-                _warn_unkept(path, error, notify)
+                _warn_unkept(path, error)
         return found
 
 
@@ -100,15 +102,16 @@ def _cpu_kind() -> str:
     return "\n".join(fields.get(name, "") for name in _CPU_FIELDS)
 
 
-def _read(path: Path) -> bytes | None:
+def read_compiled(path: Path) -> bytes | None:
     """A compiled file as its record describes it; None where either is missing or they differ."""
     try:
         data = path.read_bytes()
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        is_own = record["key"] == path.stem
         is_whole = record["sha256"] == hashlib.sha256(data).hexdigest()
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return data if is_whole else None
+    return data if is_own and is_whole else None
 
 
 def _acquire_lock(path: Path, tell: Notify) -> AbstractContextManager[object]:
@@ -122,32 +125,43 @@ def _acquire_lock(path: Path, tell: Notify) -> AbstractContextManager[object]:
         return lock.acquire()
 
 
-def _compile(request: CompileRequest, tell: Notify) -> bytes:
-    """Compile in a process of its own."""
+def _compile(request: CompileRequest, tell: Notify, how_often: str) -> bytes:
+    """Compile in a process of its own, which ends with this one."""
     n_graphs = len(request.graphs)
     tell(
-        f"compiling {n_graphs} MAX graph{'s' * (n_graphs > 1)} ({', '.join(request.graphs)}): "
-        f"a minute or two, once; kept in {compiled_folder()}"
+        f"compiling {n_graphs} MAX graphs together ({', '.join(request.graphs)}): "
+        f"up to a minute or two, {how_often}"
     )
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="maxwhisper-") as folder:
-        path = Path(folder) / "graphs.mef"
-        done = subprocess.run(
-            compiler_command(request, path),
-            env=os.environ | {"PYTHONPATH": _python_path()},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
+    try:
+        with tempfile.TemporaryDirectory(prefix="maxwhisper-") as folder:
+            data = _run_compiler(request, Path(folder) / "graphs.mef")
+    except OSError as error:
+        raise ImplementationFailedError(
+            f"the graphs cannot be compiled: {error.strerror or error}; "
+            "the compiler needs some MB in the folder for temporary files (TMPDIR)"
+        ) from error
+    tell(f"compiled in {time.monotonic() - began:.0f} s")
+    return data
+
+
+def _run_compiler(request: CompileRequest, path: Path) -> bytes:
+    """What the compiler writes to the path."""
+    done = subprocess.run(
+        compiler_command(request, path),
+        env=os.environ | {"PYTHONPATH": _python_path()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode != 0 or not path.is_file():
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ImplementationFailedError(
+            f"MAX {version('max')} could not compile the graphs (exit {done.returncode}): "
+            f"{said[-1] if said else 'it did not say why'}"
         )
-        if done.returncode != 0 or not path.is_file():
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise ImplementationFailedError(
-                f"MAX {version('max')} could not compile the graphs (exit {done.returncode}): "
-                f"{said[-1] if said else 'it did not say why'}"
-            )
-        tell(f"compiled in {time.monotonic() - began:.0f} s")
-        return path.read_bytes()
+    return path.read_bytes()
 
 
 def compiler_command(request: CompileRequest, path: Path) -> list[str]:
@@ -164,7 +178,11 @@ def _python_path() -> str:
 
 def _keep(path: Path, data: bytes, request: CompileRequest) -> None:
     """Put a compiled file and its record in place, each at once, the record last."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # `maxwhisper cache clear` may have passed by
+    for left_by_a_killed_process in path.parent.glob(f"{path.stem}.*.tmp"):
+        left_by_a_killed_process.unlink(missing_ok=True)
     record = {
+        "key": path.stem,
         "sha256": hashlib.sha256(data).hexdigest(),
         "max": version("max"),
         "request": json.loads(request.to_json()),
@@ -182,13 +200,10 @@ def _write(path: Path, data: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _warn_unkept(path: Path, error: OSError, notify: Notify | None) -> None:
-    reason = error.strerror or str(error)
-    words = (
-        f"compiled graphs cannot be kept in {path.parent} ({reason}), so every run compiles them "
-        "again; set MAXWHISPER_CACHE to a folder that can be written"
+def _warn_unkept(path: Path, error: OSError) -> None:
+    warnings.warn(
+        f"compiled graphs cannot be kept in {path.parent} ({error.strerror or error}), so every "
+        "run compiles them again; set MAXWHISPER_CACHE to a folder that can be written",
+        NotKeptWarning,
+        stacklevel=3,
     )
-    if notify is None:
-        warnings.warn(words, stacklevel=3)
-    else:
-        notify(words)

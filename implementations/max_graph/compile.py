@@ -10,6 +10,9 @@ import dataclasses
 import json
 import os
 import sys
+import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -66,7 +69,24 @@ def compile_to(request: CompileRequest, path: Path) -> None:
     session.compile(module, custom_extensions=kernels.library_paths()).export_mef(path)
 
 
-if __name__ == "__main__":
-    compile_to(CompileRequest.from_json(sys.argv[1]), Path(sys.argv[2]))
+def _end_with(parent: int, path: Path) -> None:
+    """When the parent process is gone, killed or not, leave nothing running or lying about."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()  # refused by a folder that holds anything else
+    os._exit(1)
+
+
+def main() -> None:
+    """Compile what the command line asks for."""
+    path = Path(sys.argv[2])
+    threading.Thread(target=_end_with, args=(os.getppid(), path), daemon=True).start()
+    compile_to(CompileRequest.from_json(sys.argv[1]), path)
     # The file is complete; taking MAX's worker threads down in order has been seen to abort.
     os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -40,16 +40,15 @@ def _show(
     """Show what the cache folder holds: compiled graphs, fetched models and samples."""
     if context.invoked_subcommand is not None:
         return
-    entries = list(_entries())
+    entries = [(what, _n_bytes(path), path) for what, path in _entries()]
     if as_json:
-        listed = [{"what": w, "bytes": p.stat().st_size, "path": str(p)} for w, p in entries]
+        listed = [{"what": w, "bytes": n, "path": str(p)} for w, n, p in entries]
         Terminal().document(json.dumps(listed, indent=2, ensure_ascii=False) + "\n")
         return
     terminal = Terminal()
-    n_bytes = sum(path.stat().st_size for _, path in entries)
-    terminal.line(f"{cache_root()}: {_size(n_bytes)}")
+    terminal.line(f"{cache_root()}: {_size(sum(n for _, n, _ in entries))}")
     if entries:
-        terminal.table(_COLUMNS, ((w, _size(p.stat().st_size), _short(p)) for w, p in entries))
+        terminal.table(_COLUMNS, ((w, _size(n), _short(p)) for w, n, p in entries))
 
 
 def _clear(
@@ -57,7 +56,7 @@ def _clear(
 ) -> None:
     """Remove compiled graphs, which are made again when needed; with --all everything."""
     folders = [cache_root() / name for name in (_COMPILED, *(_FETCHED if is_all else ()))]
-    n_bytes = sum(path.stat().st_size for folder in folders for path in _files(folder))
+    n_bytes = sum(_n_bytes(path) for folder in folders for path in _files(folder))
     for folder in folders:
         try:
             if folder.exists():
@@ -76,22 +75,35 @@ def _entries() -> Iterator[tuple[str, Path]]:
             yield _compiled_as(path), path
     for kind in _FETCHED[:2]:
         for path in _files(cache_root() / kind):
-            if path.suffix not in {".lock", ".json", ".txt"} and path.stat().st_size:
+            if path.suffix not in {".lock", ".json", ".txt"} and _n_bytes(path):
                 yield kind.removesuffix("s"), path
 
 
 def _compiled_as(path: Path) -> str:
-    """What a compiled file is for, as the record beside it says."""
+    """What a compiled file is for, as the record beside it says; it is `damaged` if they differ."""
+    from implementations.max_graph.artifacts import read_compiled
+
+    if read_compiled(path) is None:
+        return "damaged"
     try:
         record: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         dims = record["request"]["dims"]
         is_whole = "decoder" in record["request"]["graphs"]
         return (
             f"{'full-max' if is_whole else 'hybrid'} {dims['n_audio_layer']}+{dims['n_text_layer']}"
-            f" layers of {dims['n_audio_state']}, MAX {record['max']}"
+            f" layers of {dims['n_audio_state']}, {record['request']['matrix_dtype']},"
+            f" MAX {record['max']}"
         )
     except (OSError, ValueError, KeyError, TypeError):
         return "damaged"
+
+
+def _n_bytes(path: Path) -> int:
+    """A file's size; 0 where another process has just removed it."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _files(folder: Path) -> list[Path]:

@@ -1,22 +1,31 @@
 """`maxwhisper compile`: make ahead of time the graphs that implementations compile on first use."""
 
+import warnings
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from implementations import registry
+from implementations.errors import ImplementationFailedError, NotKeptWarning
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError
 
-_HOST = "host"
+if TYPE_CHECKING:
+    from maxwhisper_cli.activity import Activity
+    from weights.checkpoint import Checkpoint
+
 _COMPILED = ("hybrid", "full-max")
-_ALL = "hybrid,full-max"
+_TARGETS = ("host",)
 
 Impls = Annotated[
-    str,
-    typer.Option("--impl", metavar="NAMES", help="Implementations that compile, as a,b."),
+    str | None,
+    typer.Option(
+        "--impl",
+        metavar="NAMES",
+        help=f"{' or '.join(_COMPILED)}, or several as a,b; all that can run here if not given.",
+    ),
 ]
 Target = Annotated[
     str,
@@ -31,38 +40,58 @@ class Compile:
     Without it the first run does so. `maxwhisper cache` shows what is there.
     """
 
-    impl: Impls = _ALL
+    impl: Impls = None
     model: cli.Model = "turbo"
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
-    target: Target = _HOST
+    target: Target = _TARGETS[0]
 
     def run(self) -> None:
         """Compile for each implementation in turn."""
+        if self.target not in _TARGETS:
+            raise OptionsError(
+                f"--target: {self.target!r} is not known; choose {' or '.join(_TARGETS)}"
+            )
+        classes = [registry.implementation_class(name) for name in self._names()]
+        terminal = Terminal()
+        with terminal.activity(is_wanted_when_piped=True) as activity, warnings.catch_warnings():
+            from implementations.base import LoadOptions
+            from maxwhisper_cli.activity import headline
+
+            def on_compile(words: str) -> None:
+                terminal.note(words)
+                activity.show(headline(words))
+
+            checkpoint = self._checkpoint(activity)
+            warnings.simplefilter("error", NotKeptWarning)
+            try:
+                for implementation in classes:
+                    implementation.compile(checkpoint, LoadOptions(on_compile=on_compile))
+            except NotKeptWarning as warning:
+                raise ImplementationFailedError(str(warning)) from warning
+        made = " and ".join(implementation.name for implementation in classes)
+        terminal.line(f"{self.model}: compiled for {made}")
+
+    def _names(self) -> list[str]:
+        """The implementations to compile for."""
+        if self.impl is None:
+            able = [name for name in _COMPILED if registry.unavailable_because(name) is None]
+            return able or [_COMPILED[-1]]  # which then says why it cannot run
         names = list(dict.fromkeys(part.strip() for part in self.impl.split(",")))
         if unknown := [name for name in names if name not in _COMPILED]:
             raise OptionsError(
                 f"--impl: {unknown[0]!r} compiles nothing; {' and '.join(_COMPILED)} do"
             )
-        if self.target != _HOST:
-            raise OptionsError(f"--target: {self.target!r} is not known; there is only {_HOST}")
-        terminal = Terminal()
-        with terminal.activity(is_wanted_when_piped=True) as activity:
-            from implementations.base import LoadOptions
-            from weights.resolve import load
+        return names
 
-            def on_download(n_done: int, n_total: int) -> None:
-                detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
-                activity.show(f"downloading {self.model}", n_done, n_total, detail)
+    def _checkpoint(self, activity: "Activity") -> "Checkpoint":
+        from weights.resolve import load
 
-            def on_compile(words: str) -> None:
-                activity.show(words)
-                terminal.note(words)
+        def on_download(n_done: int, n_total: int) -> None:
+            detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
+            activity.show(f"downloading {self.model}", n_done, n_total, detail)
 
-            checkpoint = load(
-                self.model, model_dir=self.model_dir, offline=self.offline, progress=on_download
-            )
-            options = LoadOptions(on_compile=on_compile)
-            for name in names:
-                registry.implementation_class(name).compile(checkpoint, options)
-        terminal.line(f"{self.model}: compiled for {' and '.join(names)}")
+        activity.show(f"loading {self.model}")
+        return load(
+            self.model, model_dir=self.model_dir, offline=self.offline, progress=on_download
+        )

@@ -1,9 +1,13 @@
-"""Load a model for a command, and tell meanwhile what takes time."""
+"""Load a model for a command, and tell meanwhile what takes time and what goes wrong."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from implementations.errors import NotKeptWarning
 from maxwhisper_cli.console import Terminal
 
 if TYPE_CHECKING:
@@ -25,8 +29,9 @@ class Loading:
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
     """Load the model, telling what takes time: importing, downloading, compiling."""
-    with terminal.activity() as activity:
+    with terminal.activity() as activity, _warnings_on(terminal):
         activity.show(f"loading {loading.model} on {loading.impl}")
+        from maxwhisper_cli.activity import headline
         from maxwhisper_cli.model import load
 
         told: set[str] = set()
@@ -42,8 +47,8 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             activity.show(f"downloading {loading.model}", n_done, n_total, detail)
 
         def on_compile(what: str) -> None:
-            tell(what)
-            activity.show(what)
+            terminal.note(what)
+            activity.show(headline(what))
 
         return load(
             loading.model,
@@ -56,3 +61,27 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             on_download=on_download,
             on_compile=on_compile,
         )
+
+
+@contextmanager
+def _warnings_on(terminal: Terminal) -> Iterator[None]:
+    """Show our own warnings as the terminal's, and leave those of libraries as they are."""
+    with warnings.catch_warnings():
+        show_as_before = warnings.showwarning
+
+        def show(  # the signature of `warnings.showwarning`
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if issubclass(category, NotKeptWarning):
+                terminal.warning(str(message))
+            else:
+                show_as_before(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", NotKeptWarning)
+        yield
