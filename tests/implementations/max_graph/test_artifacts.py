@@ -1,53 +1,20 @@
 """Compiled graphs on disk: made once, checked, never needed to be kept; the compiler is a fake."""
 
-import sys
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from implementations.errors import ImplementationFailedError
+from implementations.errors import ImplementationFailedError, NotKeptWarning
 from implementations.max_graph import artifacts
 from implementations.max_graph.artifacts import artifact_key, compiled_folder, compiled_graphs
 from implementations.max_graph.compile import ENCODER_GRAPHS, CompileRequest
 from tests.support.checkpoints import SMALL_DIMS
+from tests.support.fake_compiler import FakeCompiler
 
 REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, "float16")
-COUNTED = """
-import pathlib, sys, time
-with open({log!r}, "a") as log:
-    log.write("compiled\\n")
-time.sleep({seconds})
-pathlib.Path(sys.argv[1]).write_bytes(b"graphs")
-"""
-
-
-class FakeCompiler:
-    """Stands in for MAX's; counts how often it ran."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self._log = folder / "compiler.log"
-        self._monkeypatch = monkeypatch
-        self.behave()
-
-    def behave(self, program: str | None = None, seconds: float = 0) -> None:
-        code = program or COUNTED.format(log=str(self._log), seconds=seconds)
-        self._monkeypatch.setattr(
-            artifacts,
-            "compiler_command",
-            lambda _request, path: [sys.executable, "-c", code, str(path)],
-        )
-
-    @property
-    def n_runs(self) -> int:
-        return len(self._log.read_text().splitlines()) if self._log.exists() else 0
-
-
-@pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeCompiler:
-    monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path / "cache"))
-    return FakeCompiler(monkeypatch, tmp_path)
 
 
 def test_compiles_once_and_says_so(compiler: FakeCompiler) -> None:
@@ -55,12 +22,12 @@ def test_compiles_once_and_says_so(compiler: FakeCompiler) -> None:
     assert [compiled_graphs(REQUEST, told.append) for _ in range(3)] == [b"graphs"] * 3
     assert compiler.n_runs == 1
     begun, ended = told
-    assert "2 MAX graphs (encoder, encoder_states)" in begun
-    assert str(compiled_folder()) in begun
+    assert "2 MAX graphs together (encoder, encoder_states)" in begun
+    assert begun.endswith(f"once; kept in {compiled_folder()}")
     assert ended.startswith("compiled in ")
 
 
-@pytest.mark.parametrize("damage", ["changed", "truncated", "no-record", "broken-record"])
+@pytest.mark.parametrize("damage", ["changed", "truncated", "gone", "no-record", "broken-record"])
 def test_what_is_not_as_it_was_written_is_made_again(compiler: FakeCompiler, damage: str) -> None:
     compiled_graphs(REQUEST, None)
     file = compiled_folder() / f"{artifact_key(REQUEST)}.mef"
@@ -70,6 +37,8 @@ def test_what_is_not_as_it_was_written_is_made_again(compiler: FakeCompiler, dam
             file.write_bytes(b"grAphs")
         case "truncated":
             file.write_bytes(b"")
+        case "gone":
+            file.unlink()
         case "no-record":
             record.unlink()
         case "broken-record":
@@ -92,28 +61,128 @@ def test_of_two_at_once_one_compiles_and_the_other_waits(compiler: FakeCompiler)
     assert sorted(words.split()[0] for words in told) == ["compiled", "compiling", "waiting"]
 
 
+def test_a_file_from_elsewhere_is_not_taken(compiler: FakeCompiler) -> None:
+    """Such as one of another model, whole and with its record, under this one's name."""
+    other = replace(REQUEST, dims=replace(SMALL_DIMS, n_mels=128))
+    compiled_graphs(other, None)
+    for suffix in (".mef", ".json"):
+        theirs = compiled_folder() / f"{artifact_key(other)}{suffix}"
+        theirs.rename(theirs.with_stem(artifact_key(REQUEST)))
+    compiled_graphs(REQUEST, None)
+    assert compiler.n_runs == 2
+    compiled_graphs(REQUEST, None)
+    assert compiler.n_runs == 2
+
+
+def another_dtype(_patch: pytest.MonkeyPatch) -> CompileRequest:
+    return replace(REQUEST, matrix_dtype="float32")
+
+
+def another_size(_patch: pytest.MonkeyPatch) -> CompileRequest:
+    return replace(REQUEST, dims=replace(SMALL_DIMS, n_audio_layer=3))
+
+
+def another_max(patch: pytest.MonkeyPatch) -> CompileRequest:
+    patch.setattr(artifacts, "version", lambda _package: "26.8.0")
+    return REQUEST
+
+
+def another_code(patch: pytest.MonkeyPatch) -> CompileRequest:
+    patch.setattr(artifacts, "_code_version", lambda: "another")
+    return REQUEST
+
+
+def another_cpu(patch: pytest.MonkeyPatch) -> CompileRequest:
+    patch.setattr(artifacts, "_cpu_kind", lambda: "another")
+    return REQUEST
+
+
+@pytest.mark.parametrize(
+    "change", [another_dtype, another_size, another_max, another_code, another_cpu]
+)
+def test_nothing_made_for_something_else_is_taken(
+    compiler: FakeCompiler,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[pytest.MonkeyPatch], CompileRequest],
+) -> None:
+    compiled_graphs(REQUEST, None)
+    changed = change(monkeypatch)
+    compiled_graphs(changed, None)
+    assert compiler.n_runs == 2
+    compiled_graphs(changed, None)
+    assert compiler.n_runs == 2
+
+
+def test_a_change_of_the_code_is_another_version(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "kernels").mkdir()
+    versions = []
+    monkeypatch.setattr(artifacts, "__file__", str(tmp_path / "artifacts.py"))
+    for name in ("encoder.py", "kernels/matmul.mojo"):
+        for text in ("one", "two"):
+            (tmp_path / name).write_text(text)
+            versions.append(artifacts._code_version())
+    assert len(set(versions)) == len(versions) == 4
+
+
 def test_a_folder_that_cannot_be_made_costs_one_warning(
     compiler: FakeCompiler, tmp_path: Path
 ) -> None:
     (tmp_path / "cache").write_text("in the way")
-    with pytest.warns(UserWarning, match="cannot be kept") as warned:
-        assert compiled_graphs(REQUEST, None) == b"graphs"
+    told: list[str] = []
+    with pytest.warns(NotKeptWarning, match="cannot be kept") as warned:
+        assert compiled_graphs(REQUEST, told.append) == b"graphs"
     assert len(warned) == 1
     assert compiler.n_runs == 1
+    assert told[0].endswith("in every run")
 
 
 def test_a_full_disk_costs_one_warning(
     compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_path: Path, _data: bytes) -> int:
+    def fail(path: Path, _data: bytes) -> int:
+        path.touch()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    told: list[str] = []
-    assert compiled_graphs(REQUEST, told.append) == b"graphs"
+    with pytest.warns(NotKeptWarning, match="No space left on device") as warned:
+        assert compiled_graphs(REQUEST, None) == b"graphs"
+    assert len(warned) == 1
     assert compiler.n_runs == 1
-    assert [words for words in told if "No space left on device" in words] == told[2:]
-    assert [path.suffix for path in compiled_folder().iterdir()] == [".lock"]
+    assert {path.suffix for path in compiled_folder().iterdir()} <= {".lock"}
+
+
+def test_what_a_killed_process_left_half_written_goes(compiler: FakeCompiler) -> None:
+    compiled_folder().mkdir(parents=True)
+    left = compiled_folder() / f"{artifact_key(REQUEST)}.12345.tmp"
+    left.write_bytes(b"gra")
+    assert compiled_graphs(REQUEST, None) == b"graphs"
+    assert not left.exists()
+
+
+def test_a_cache_emptied_meanwhile_is_filled_again(compiler: FakeCompiler) -> None:
+    def tell(words: str) -> None:
+        if words.startswith("compiled"):
+            for path in compiled_folder().iterdir():
+                path.unlink()
+            compiled_folder().rmdir()
+
+    compiled_graphs(REQUEST, tell)
+    compiled_graphs(REQUEST, None)
+    assert compiler.n_runs == 1
+
+
+def test_without_room_for_temporary_files_it_says_so(
+    compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_: object) -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", fail)
+    with pytest.raises(ImplementationFailedError, match=r"No usable .*TMPDIR"):
+        compiled_graphs(REQUEST, None)
+    assert compiler.n_runs == 0
 
 
 @pytest.mark.parametrize(
@@ -132,23 +201,6 @@ def test_a_compiler_that_fails_is_one_clear_line(
         compiled_graphs(REQUEST, None)
     assert "\n" not in str(caught.value)
     assert not list(compiled_folder().glob("*.mef"))
-
-
-def test_whatever_decides_the_file_changes_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = [
-        REQUEST,
-        replace(REQUEST, graphs=("encoder", "decoder")),
-        replace(REQUEST, matrix_dtype="float32"),
-        replace(REQUEST, dims=replace(SMALL_DIMS, n_mels=128)),
-    ]
-    keys = [artifact_key(request) for request in requests]
-    for part in ("_code_version", "_cpu_kind"):
-        with monkeypatch.context() as patch:
-            patch.setattr(artifacts, part, lambda: "another")
-            keys.append(artifact_key(REQUEST))
-    monkeypatch.setattr(artifacts, "version", lambda _package: "26.8.0")
-    keys.append(artifact_key(REQUEST))
-    assert len(set(keys)) == len(keys) == 7
 
 
 def test_a_request_survives_the_way_to_the_compiler() -> None:

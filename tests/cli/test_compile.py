@@ -1,0 +1,171 @@
+"""`maxwhisper compile`, and what a first run tells of compiling; the compiler is a fake."""
+
+import importlib.util
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from implementations import registry
+from implementations.base import LoadOptions
+from implementations.max_graph.artifacts import compiled_folder, compiled_graphs
+from implementations.max_graph.compile import ALL_GRAPHS, ENCODER_GRAPHS, CompileRequest
+from maxwhisper_cli.model import Model
+from tests.cli.conftest import FakeModels, MakeSound, RunCommandLine
+from tests.support.fake_compiler import FakeCompiler
+from weights.dims import ModelDimensions
+
+IMPLEMENTATION_CLASS = registry.implementation_class
+UNAVAILABLE_BECAUSE = registry.unavailable_because
+
+
+class FakeFullMax:
+    name: ClassVar[str] = "full-max"
+    graphs: ClassVar[tuple[str, ...]] = ALL_GRAPHS
+
+    @classmethod
+    def compile(cls, dims: ModelDimensions, options: LoadOptions) -> None:
+        compiled_graphs(CompileRequest(cls.graphs, dims, "float16"), options.on_compile)
+
+
+class FakeHybrid(FakeFullMax):
+    name: ClassVar[str] = "hybrid"
+    graphs: ClassVar[tuple[str, ...]] = ENCODER_GRAPHS
+
+
+@pytest.fixture
+def loaded_models() -> list[str]:
+    """Which models' weights were asked for."""
+    return []
+
+
+@pytest.fixture
+def compiler(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    models: FakeModels,
+    loaded_models: list[str],
+) -> FakeCompiler:
+    """The command's surroundings, all fakes but the folder of compiled files."""
+
+    def load(model: str, **_: object) -> ModelDimensions:
+        loaded_models.append(model)
+        return models.dims
+
+    fakes = {"hybrid": FakeHybrid, "full-max": FakeFullMax}
+    monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("weights.resolve.load", load)
+    monkeypatch.setattr(registry, "implementation_class", fakes.__getitem__)
+    monkeypatch.setattr(registry, "unavailable_because", lambda _name: None)
+    return FakeCompiler(monkeypatch, tmp_path)
+
+
+def test_each_is_compiled_once(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
+    first = maxwhisper("compile", "--model", "tiny.en")
+    assert (first.exit_code, first.stdout) == (0, "tiny.en: compiled for hybrid and full-max\n")
+    begun, ended = first.stderr.splitlines()[::2], first.stderr.splitlines()[1::2]
+    assert [re.findall(r"compiling (\d) MAX graphs", line) for line in begun] == [["2"], ["6"]]
+    assert all(line.endswith(f"once; kept in {compiled_folder()}") for line in begun)
+    assert all(re.fullmatch(r"compiled in \d+ s", line) for line in ended)
+    again = maxwhisper("compile", "--model", "tiny.en")
+    assert (again.exit_code, again.stdout, again.stderr) == (0, first.stdout, "")
+    assert compiler.n_runs == 2
+
+
+def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
+    done = maxwhisper("compile", "--impl", "hybrid", "--model", "tiny.en", "--target", "host")
+    assert (done.exit_code, done.stdout) == (0, "tiny.en: compiled for hybrid\n")
+    assert compiler.n_runs == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--impl", "cpu"], "'cpu' compiles nothing; hybrid and full-max do"),
+        (["--impl", "hybrid,"], "'' compiles nothing"),
+        (["--target", "cuda:sm_1"], "'cuda:sm_1' is not known; choose host"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    maxwhisper: RunCommandLine, compiler: FakeCompiler, arguments: list[str], said: str
+) -> None:
+    done = maxwhisper("compile", "--model", "tiny.en", *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert compiler.n_runs == 0
+
+
+def test_what_cannot_run_here_is_left_out_unless_asked_for(
+    maxwhisper: RunCommandLine,
+    compiler: FakeCompiler,
+    loaded_models: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "implementation_class", IMPLEMENTATION_CLASS)
+    monkeypatch.setattr(registry, "unavailable_because", UNAVAILABLE_BECAUSE)
+    find = importlib.util.find_spec
+    missing = {"max"}
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in missing else find(name)
+    )
+    for arguments in ([], ["--impl", "full-max"], ["--impl", "hybrid"]):
+        done = maxwhisper("compile", *arguments)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "cannot run here: max not installed; pip install 'maxwhisper[max]'" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert (compiler.n_runs, loaded_models) == (0, [])
+
+
+def test_by_default_only_what_can_run(
+    maxwhisper: RunCommandLine, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = {"hybrid": "torch not installed", "full-max": None}
+    monkeypatch.setattr(registry, "unavailable_because", reasons.__getitem__)
+    done = maxwhisper("compile", "--model", "tiny.en")
+    assert (done.exit_code, done.stdout) == (0, "tiny.en: compiled for full-max\n")
+    assert compiler.n_runs == 1
+
+
+def test_in_vain_where_nothing_can_be_kept(
+    maxwhisper: RunCommandLine, compiler: FakeCompiler, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("in the way")
+    done = maxwhisper("compile", "--model", "tiny.en")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"error: compiled graphs cannot be kept in {tmp_path}")
+    assert len(done.stderr.splitlines()) == 1
+    assert compiler.n_runs == 0, "that is known before the minutes are spent"
+
+
+def test_a_compiler_that_fails(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
+    compiler.behave("import sys; sys.exit('it is broken')")
+    done = maxwhisper("compile", "--model", "tiny.en")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].endswith("(exit 1): it is broken")
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_a_first_run_transcribes_with_one_warning_where_nothing_can_be_kept(
+    maxwhisper: RunCommandLine,
+    compiler: FakeCompiler,
+    models: FakeModels,
+    monkeypatch: pytest.MonkeyPatch,
+    sound: MakeSound,
+    quiet: list[str],
+) -> None:
+    sound("cache")  # a file where the cache folder should be
+
+    def load(*named: str, on_compile: Callable[[str], None], **asked: Any) -> Model:
+        FakeFullMax.compile(models.dims, LoadOptions(on_compile=on_compile))
+        return FakeModels.load(models, *named, **asked)
+
+    monkeypatch.setattr("maxwhisper_cli.model.load", load)
+    done = maxwhisper("transcribe", sound(), "-f", "txt", "--impl", "full-max", *quiet)
+    assert (done.exit_code, compiler.n_runs) == (0, 1)
+    warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
+    assert len(warned) == done.stderr.count("cannot be kept") == 1
+    assert ("compiling 6 MAX graphs" in done.stderr) is not bool(quiet)
+    assert (Path(os.curdir) / "talk.txt").is_file()

@@ -1,0 +1,76 @@
+"""The compiler's process when its caller is stopped: nothing runs on, lies about or is held."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.compile import ENCODER_GRAPHS, CompileRequest
+from tests.support.checkpoints import SMALL_DIMS
+from tests.support.fake_compiler import FakeCompiler
+
+REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, "float16")
+KILLED = """
+import subprocess, sys
+program = '''
+import time
+from implementations.max_graph import compile
+compile.compile_to = lambda request, path: (path.write_text("half"), time.sleep(60))
+compile.main()
+'''
+subprocess.run([sys.executable, "-c", program, *sys.argv[1:]])
+"""
+
+
+def test_the_compiler_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
+    output = tmp_path / "maxwhisper-temporary" / "graphs.mef"
+    output.parent.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, REQUEST.to_json(), str(output)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        stdout=subprocess.PIPE,  # ends when the last process that holds it has ended
+    ) as process:
+        while not output.exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+    assert list(tmp_path.iterdir()) == []
+
+
+INTERRUPTED = """
+import sys
+from implementations.max_graph import artifacts
+from implementations.max_graph.compile import CompileRequest
+code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('half'); time.sleep(60)"
+artifacts.compiler_command = lambda request, path: [sys.executable, "-c", code, str(path)]
+try:
+    artifacts.compiled_graphs(CompileRequest.from_json(sys.argv[1]), None)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_leaves_nothing_and_the_next_run_compiles(
+    compiler: FakeCompiler, tmp_path: Path
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, REQUEST.to_json()],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "TMPDIR": str(temporary)},
+        stdout=subprocess.PIPE,
+    ) as process:
+        while not list(temporary.glob("*/graphs.mef")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+    assert list(temporary.iterdir()) == []
+    told: list[str] = []
+    assert compiled_graphs(REQUEST, told.append) == b"graphs"
+    assert told[0].startswith("compiling"), "nobody holds the lock"
