@@ -74,6 +74,7 @@ def compile_rows(setting: Setting) -> list[Row]:
                 "MAXWHISPER_CACHE": str(empty / "maxwhisper"),
                 "MODULAR_CACHE_DIR": str(empty / "modular"),
                 "XDG_CACHE_HOME": name,
+                "TMPDIR": name,  # where MAX keeps compiled kernels from one run to the next
             },
         )
         if not list(empty.glob("maxwhisper/compiled/*.mef")):
