@@ -129,6 +129,7 @@ def test_by_default_only_what_can_run(
     assert compiler.n_runs == 1
 
 
+@pytest.mark.filterwarnings("default")  # else it is pytest that makes the warning an error
 def test_in_vain_where_nothing_can_be_kept(
     maxwhisper: RunCommandLine, compiler: FakeCompiler, tmp_path: Path
 ) -> None:

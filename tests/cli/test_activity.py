@@ -1,0 +1,63 @@
+"""The live line: what it says while something takes time."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from maxwhisper_cli.activity import LiveActivity, headline
+
+
+class Drawn:
+    """A live line on a terminal of 60 columns, whose clock goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._console = Console(
+            file=io.StringIO(), force_terminal=True, width=60, get_time=lambda: self.seconds
+        )
+        self.activity = LiveActivity(self._console)
+
+    @property
+    def line(self) -> str:
+        with self._console.capture() as capture:
+            self._console.print(self.activity._progress.get_renderable())
+        return capture.get().strip()
+
+
+def test_what_has_no_total_shows_its_time() -> None:
+    drawn = Drawn()
+    drawn.activity.show("compiling")
+    assert "0:0" not in drawn.line
+    drawn.seconds = 75.2
+    assert "compiling" in drawn.line
+    assert "1:15" in drawn.line
+    drawn.activity.show("compiling")
+    assert "1:15" in drawn.line, "said again, it goes on"
+    drawn.activity.show("loading")
+    drawn.seconds = 80.2
+    assert "0:05" in drawn.line, "something else begins anew"
+
+
+def test_after_something_with_a_total() -> None:
+    drawn = Drawn()
+    drawn.activity.show("downloading", 5, 10, "5/10 MB")
+    drawn.seconds = 3
+    assert "5/10 MB" in drawn.line
+    assert "0:03" not in drawn.line
+    drawn.activity.show("compiling")
+    drawn.seconds = 5
+    assert "0:02" in drawn.line
+    assert "MB" not in drawn.line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("compiling 2 MAX graphs together (a, b): once", "compiling 2 MAX graphs together"),
+        ("waiting: long", "waiting"),
+        ("compiled in 5 s", "compiled in 5 s"),
+    ],
+)
+def test_a_headline_is_what_comes_before_the_details(words: str, said: str) -> None:
+    assert headline(words) == said
