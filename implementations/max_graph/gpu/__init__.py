@@ -1,1 +1,1 @@
-"""Whisper as MAX graphs for a GPU, with kernels in Mojo; the same names as the graphs for the CPU."""
+"""Whisper as MAX graphs for a GPU, with kernels in Mojo; names are those of the CPU graphs."""

@@ -3,18 +3,19 @@
 Shapes are given and checked here; what an operation computes is written beside its Mojo source.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from max.dtype import DType
-from max.graph import DeviceRef, TensorType, TensorValue, ops
+from max.graph import BufferValue, DeviceRef, Dim, ShapeLike, TensorType, TensorValue, ops
 
 KERNELS = Path(__file__).parent / "kernels"
 GPU = DeviceRef.GPU()
+MAX_SPLITS = 16
+"""Parts into which the keys of one query are split at most; as in kernels/attention.mojo."""
 
 
-def patches(
-    x: TensorValue, dtype: DType, *, stride: int, channels_first: bool
-) -> TensorValue:
+def patches(x: TensorValue, dtype: DType, *, stride: int, channels_first: bool) -> TensorValue:
     """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, 3 * n_in], zero beyond the ends.
 
     With channels first, x is [n_batch, n_in, n_frames].
@@ -22,23 +23,171 @@ def patches(
     n_batch, n_frames, n_in = x.shape
     if channels_first:
         n_frames, n_in = n_in, n_frames
-    shape = [n_batch, int(n_frames) // stride, 3 * int(n_in)]
-    (result,) = ops.custom(
-        "whisper_gpu_patches",
-        GPU,
-        [x],
-        [TensorType(dtype, shape, GPU)],
-        {"stride": stride, "channels_first": channels_first},
+    shape: list[Dim | int] = [n_batch, int(n_frames) // stride, 3 * int(n_in)]
+    return _tensor(
+        "whisper_gpu_patches", [x], shape, dtype, stride=stride, channels_first=channels_first
     )
-    return result.tensor
 
 
 def linear(
     x: TensorValue,
     weight: TensorValue,
     bias: TensorValue,
+    norm: tuple[TensorValue, TensorValue] | None = None,
     residual: TensorValue | None = None,
     *,
     gelu: bool = False,
 ) -> TensorValue:
-    raise NotImplementedError
+    """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], exact sums in float32.
+
+    Layer norm before, with the given weight and bias; GELU and residual after. A residual with
+    fewer rows is repeated.
+    """
+    norm_weight, norm_bias = norm or (bias, bias)
+    return _tensor(
+        "whisper_gpu_linear",
+        [x, weight, bias, x if residual is None else residual, norm_weight, norm_bias],
+        [x.shape[0], x.shape[1], weight.shape[0]],
+        has_norm=norm is not None,
+        has_gelu=gelu,
+        has_residual=residual is not None,
+    )
+
+
+def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> TensorValue:
+    """[n_batch, n_ctx, n_state] -> the same shape."""
+    return _tensor("whisper_gpu_layer_norm", [x, weight, bias], x.shape)
+
+
+def embed_tokens(
+    tokens: TensorValue, offsets: TensorValue, embedding: TensorValue, positional: TensorValue
+) -> TensorValue:
+    """[n_rows, n_new] tokens, row i from position offsets[i] on -> [n_rows, n_new, n_state]."""
+    return _tensor(
+        "whisper_gpu_embed_tokens",
+        [tokens, offsets, embedding, positional],
+        [tokens.shape[0], tokens.shape[1], positional.shape[1]],
+    )
+
+
+def select_rows(x: TensorValue, rows: TensorValue) -> TensorValue:
+    """[n_rows, n_new, n_state], row numbers [n_selected] -> [1, n_selected, n_state]."""
+    return _tensor("whisper_gpu_select_rows", [x, rows], [1, rows.shape[0], x.shape[2]])
+
+
+def attention(qkv: TensorValue, n_channels: int) -> TensorValue:
+    """[n_batch, n_ctx, 3 * n_state] -> [n_batch, n_ctx, n_state]; all see all."""
+    shape: list[Dim | int] = [qkv.shape[0], qkv.shape[1], int(qkv.shape[2]) // 3]
+    return _tensor("whisper_gpu_attention", [qkv], shape, channels=n_channels)
+
+
+def cached_attention(
+    qkv: TensorValue,
+    cache: BufferValue,
+    offsets: TensorValue,
+    slots: TensorValue,
+    layer: int,
+    n_channels: int,
+) -> TensorValue:
+    """[n_rows, n_new, 3 * n_state] -> [n_rows, n_new, n_state], causal, appending to the cache.
+
+    Row i writes into slot i of the cache, from position offsets[i] on, and finds position p of its
+    past in slot slots[i, p].
+    """
+    n_state = int(qkv.shape[2]) // 3
+    (attended,) = ops.inplace_custom(
+        "whisper_gpu_cached_attention",
+        GPU,
+        [cache, qkv, offsets, slots],
+        [TensorType(DType.float32, [qkv.shape[0], qkv.shape[1], n_state], GPU)],
+        {"channels": n_channels, "layer": layer},
+    )
+    return attended.tensor
+
+
+def audio_attention(
+    q: TensorValue, audio: TensorValue, windows: TensorValue, layer: int, n_channels: int
+) -> TensorValue:
+    """[n_rows, n_new, n_state] -> the same shape; row i attends to window windows[i] of audio."""
+    n_parts = q.shape[0] * q.shape[1] * (int(q.shape[2]) // n_channels)
+    attended, _ = ops.custom(
+        "whisper_gpu_audio_attention",
+        GPU,
+        [q, audio, windows],
+        [
+            TensorType(DType.float32, q.shape, GPU),
+            TensorType(DType.float32, [n_parts, MAX_SPLITS * (n_channels + 2)], GPU),
+        ],
+        {"channels": n_channels, "layer": layer},
+    )
+    return attended.tensor
+
+
+def store_attention_scores(
+    scores: BufferValue,
+    q: TensorValue,
+    audio: TensorValue,
+    heads: TensorValue,
+    layer: int,
+    n_channels: int,
+) -> None:
+    """Fill scores [n_heads, n_new, n_audio_ctx] for those of heads [n_heads, 2] of `layer`."""
+    ops.inplace_custom(
+        "whisper_gpu_attention_scores",
+        GPU,
+        [scores, q, audio, heads],
+        [],
+        {"channels": n_channels, "layer": layer},
+    )
+
+
+def embed_last(
+    states: BufferValue, embedding: TensorValue, positional: TensorValue
+) -> tuple[TensorValue, TensorValue]:
+    """What each row feeds next, [n_rows, 1, n_state], and its position, [n_rows]."""
+    n_rows = states.shape[0]
+    embedded, offsets = ops.inplace_custom(
+        "whisper_gpu_embed_last",
+        GPU,
+        [states, embedding, positional],
+        [
+            TensorType(DType.float32, [n_rows, 1, positional.shape[1]], GPU),
+            TensorType(DType.int32, [n_rows], GPU),
+        ],
+    )
+    return embedded.tensor, offsets.tensor
+
+
+def choose(
+    found: Sequence[BufferValue],
+    logits: TensorValue,
+    rules: TensorValue,
+    mask: TensorValue,
+    *,
+    is_first: bool,
+) -> None:
+    """Choose each row's next token; `found` is states, history and sums of log-probabilities."""
+    ops.inplace_custom(
+        "whisper_gpu_choose",
+        GPU,
+        [*found, logits, rules, mask],
+        [],
+        {"is_first": is_first},
+    )
+
+
+def no_speech_probability(logits: TensorValue, rules: TensorValue, n_rows: Dim) -> TensorValue:
+    """Of the first lines of logits [1, n_lines, n_vocab]: [n_rows]."""
+    return _tensor("whisper_gpu_no_speech_probability", [logits, rules], [n_rows])
+
+
+def _tensor(
+    name: str,
+    values: list[TensorValue],
+    shape: ShapeLike,
+    dtype: DType = DType.float32,
+    **parameters: bool | int,
+) -> TensorValue:
+    """An operation with one tensor as its result."""
+    (result,) = ops.custom(name, GPU, values, [TensorType(dtype, shape, GPU)], parameters or None)
+    return result.tensor

@@ -1,0 +1,86 @@
+"""Greedy decoding whose loop stays on the device, as two graphs: the prompt, and a step.
+
+A step takes everything from buffers and leaves everything there, so that a recorded one can be run
+again and again without the host; the host reads the buffers when it likes.
+"""
+
+from max.dtype import DType
+from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType
+
+from implementations.max_graph.gpu.attention import HeardAudio, TextPast
+from implementations.max_graph.gpu.decoder import TextDecoder
+from implementations.max_graph.gpu.kernel_ops import (
+    GPU,
+    choose,
+    embed_last,
+    embed_tokens,
+    no_speech_probability,
+    select_rows,
+)
+
+N_STATE_FIELDS = 8
+"""Integers that a row knows of itself; as in kernels/choose.mojo."""
+N_RULES = 8
+"""Integers that are the rules; as in kernels/choose.mojo."""
+
+
+class GreedyLoop:
+    """The decoder with the choice of tokens."""
+
+    def __init__(self, decoder: TextDecoder) -> None:
+        self.decoder = decoder
+
+    def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
+        """Put `greedy_begin` and `greedy_step` into a module."""
+        self._add_begin(module, kernels)
+        self._add_step(module, kernels)
+
+    def _add_begin(self, module: Module, kernels: KernelLibrary) -> None:
+        """Prompts [n_rows, n_new] -> probability of silence [n_rows]; chooses first tokens.
+
+        The rows asked for are first those of <|startoftranscript|>, then the prompts' last.
+        """
+        types = [*self.decoder.input_types(), *self._loop_types()]
+        with Graph(
+            "greedy_begin", input_types=types, module=module, kernel_library=kernels
+        ) as graph:
+            tokens, offsets, slots, windows, rows = (graph.inputs[i].tensor for i in range(5))
+            past = TextPast(graph.inputs[5].buffer, offsets, slots)
+            audio = HeardAudio(graph.inputs[6].tensor, windows)
+            found = [graph.inputs[i].buffer for i in range(7, 10)]
+            rules, mask = graph.inputs[10].tensor, graph.inputs[11].tensor
+            embedding, positional = self.decoder.embeddings()
+            x = embed_tokens(tokens, offsets, embedding, positional)
+            x, _ = self.decoder(x, past, audio)
+            logits = self.decoder.logits(select_rows(x, rows), embedding)
+            choose(found, logits, rules, mask, is_first=True)
+            graph.output(no_speech_probability(logits, rules, tokens.shape[0]))
+
+    def _add_step(self, module: Module, kernels: KernelLibrary) -> None:
+        """One more token for each row; gives the logits, for finding errors."""
+        decoder_types = self.decoder.input_types()
+        types = [*decoder_types[2:4], *decoder_types[5:], *self._loop_types()]
+        with Graph(
+            "greedy_step", input_types=types, module=module, kernel_library=kernels
+        ) as graph:
+            slots, windows = graph.inputs[0].tensor, graph.inputs[1].tensor
+            found = [graph.inputs[i].buffer for i in range(4, 7)]
+            rules, mask = graph.inputs[7].tensor, graph.inputs[8].tensor
+            embedding, positional = self.decoder.embeddings()
+            x, offsets = embed_last(found[0], embedding, positional)
+            past = TextPast(graph.inputs[2].buffer, offsets, slots)
+            audio = HeardAudio(graph.inputs[3].tensor, windows)
+            x, _ = self.decoder(x, past, audio)
+            logits = self.decoder.logits(x.reshape((1, x.shape[0], x.shape[2])), embedding)
+            choose(found, logits, rules, mask, is_first=False)
+            graph.output(logits)
+
+    def _loop_types(self) -> list[TensorType | BufferType]:
+        """States, history, sums of log-probabilities; rules and the mask of tokens."""
+        return [
+            BufferType(DType.int32, ["n_rows", N_STATE_FIELDS], GPU),
+            BufferType(DType.int32, ["n_rows", self.decoder.dims.n_text_ctx], GPU),
+            BufferType(DType.float32, ["n_rows"], GPU),
+            TensorType(DType.int32, [N_RULES], GPU),
+            TensorType(DType.uint8, [self.decoder.dims.n_vocab], GPU),
+        ]

@@ -1,0 +1,172 @@
+"""Run greedy decoding on the device: prepare buffers, repeat the recorded step, read results."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from max.driver import Buffer
+from max.dtype import DType
+
+from implementations.decoding.request import DecodedWindow, DecodeRequest, TokenRules
+from implementations.max_graph.gpu.greedy import N_RULES, N_STATE_FIELDS
+from implementations.max_graph.gpu.session import DecoderModels
+
+_KEYS = itertools.count(1)
+"""Names of recorded steps, unique in the process."""
+BLOCK = 16
+"""Steps between two looks at whether all rows have ended."""
+_TOKEN, _OFFSET, _N_SAMPLED, _PENULTIMATE, _LATEST, _IS_FINISHED, _LIMIT = range(7)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBuffers:
+    """What a recorded step works on; its inputs in their order."""
+
+    slots: Buffer
+    windows: Buffer
+    cache: Buffer
+    audio: Buffer
+    states: Buffer
+    history: Buffer
+    sum_logprobs: Buffer
+    rules: Buffer
+    mask: Buffer
+
+    def step_inputs(self) -> tuple[Buffer, ...]:
+        """As `greedy_step` takes them."""
+        return (
+            self.slots,
+            self.windows,
+            self.cache,
+            self.audio,
+            self.states,
+            self.history,
+            self.sum_logprobs,
+            self.rules,
+            self.mask,
+        )
+
+
+def rules_array(rules: TokenRules) -> np.ndarray:
+    """The rules as kernels/choose.mojo reads them."""
+    numbers = np.zeros(N_RULES, np.int32)
+    absent = -1
+    numbers[:5] = (
+        rules.eot,
+        rules.timestamp_begin,
+        rules.with_timestamps,
+        absent if rules.max_initial_timestamp is None else rules.max_initial_timestamp,
+        absent if rules.no_speech is None else rules.no_speech,
+    )
+    return numbers
+
+
+def mask_array(rules: TokenRules, n_vocab: int) -> np.ndarray:
+    """Which tokens never come, and which do not come first."""
+    mask = np.zeros(n_vocab, np.uint8)
+    mask[list(rules.suppressed)] |= 1
+    mask[list(rules.suppressed_first)] |= 2
+    return mask
+
+
+class GreedyRunner:
+    """Decodes batches of windows that share their rules, row by row the same as alone."""
+
+    def __init__(self, models: DecoderModels, n_rows: int, audio: Buffer) -> None:
+        dims = models.dims
+        self._models = models
+        self._n_rows = n_rows
+        device = models.device
+        self.buffers = LoopBuffers(
+            models.upload(np.repeat(np.arange(n_rows)[:, None], dims.n_text_ctx, 1)),
+            models.upload(np.arange(n_rows)),
+            models.new_cache(n_rows),
+            audio,
+            Buffer.zeros((n_rows, N_STATE_FIELDS), DType.int32, device),
+            Buffer.zeros((n_rows, dims.n_text_ctx), DType.int32, device),
+            Buffer.zeros((n_rows,), DType.float32, device),
+            Buffer.zeros((N_RULES,), DType.int32, device),
+            Buffer.zeros((dims.n_vocab,), DType.uint8, device),
+        )
+        self._recorded: list[Buffer] | None = None
+        self._key = next(_KEYS)
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[DecodedWindow]:
+        """One request per row, equal but for prompts and limits."""
+        models, buffers = self._models, self.buffers
+        silence = self._begin(requests)
+        step = models.models["greedy_step"]
+        inputs = buffers.step_inputs()
+        while True:
+            states = buffers.states.to_numpy()
+            if states[:, _IS_FINISHED].all():
+                break
+            for _ in range(BLOCK):
+                if self._recorded is not None:
+                    step.replay(self._key, *inputs)
+                else:
+                    step.execute(*inputs)
+        history = buffers.history.to_numpy()
+        sums = buffers.sum_logprobs.to_numpy()
+        return [
+            _decoded(history[i, : states[i, _N_SAMPLED]], float(sums[i]), float(silence[i]), r)
+            for i, r in enumerate(requests)
+        ]
+
+    def capture(self) -> None:
+        """Record the step; call after a first decode."""
+        step = self._models.models["greedy_step"]
+        # What comes back is the recorded step's own memory, so it is held on to.
+        self._recorded = step.capture(self._key, *self.buffers.step_inputs())
+
+    def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
+        models, buffers, n_rows = self._models, self.buffers, self._n_rows
+        lengths = [len(request.prompt) for request in requests]
+        n_new = max(lengths)
+        tokens = np.zeros((n_rows, n_new), np.int32)
+        states = np.zeros((n_rows, N_STATE_FIELDS), np.int32)
+        for i, request in enumerate(requests):
+            tokens[i, : lengths[i]] = request.prompt
+            room = request.n_text_ctx - lengths[i] + 1
+            states[i, [_OFFSET, _LATEST, _LIMIT]] = (
+                lengths[i],
+                -1,
+                min(request.max_new_tokens, room),
+            )
+        rows = [i * n_new + request.sot_index for i, request in enumerate(requests)]
+        rows += [i * n_new + length - 1 for i, length in enumerate(lengths)]
+        rules = requests[0].rules
+        self._fill(buffers.states, states)
+        self._fill(buffers.sum_logprobs, np.zeros(n_rows, np.float32))
+        self._fill(buffers.rules, rules_array(rules))
+        self._fill(buffers.mask, mask_array(rules, models.dims.n_vocab))
+        (silence,) = models.models["greedy_begin"].execute(
+            models.upload(tokens),
+            models.upload(np.zeros(n_rows)),
+            buffers.slots,
+            buffers.windows,
+            models.upload(rows),
+            buffers.cache,
+            buffers.audio,
+            buffers.states,
+            buffers.history,
+            buffers.sum_logprobs,
+            buffers.rules,
+            buffers.mask,
+        )
+        array: np.ndarray = silence.to_numpy()
+        return array
+
+    @staticmethod
+    def _fill(buffer: Buffer, values: np.ndarray) -> None:
+        buffer.inplace_copy_from(Buffer.from_numpy(values).to(buffer.device))
+
+
+def _decoded(
+    tokens: np.ndarray, sum_logprob: float, silence: float, request: DecodeRequest
+) -> DecodedWindow:
+    sampled = [int(token) for token in tokens]
+    eot = request.rules.eot
+    text = sampled[: sampled.index(eot)] if eot in sampled else sampled
+    return DecodedWindow(tuple(text), sum_logprob, silence, len(sampled) - 1)

@@ -1,0 +1,143 @@
+"""Features and decoder sessions on a GPU; it compiles nothing and holds no weights."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from max.driver import Buffer, Device
+from max.dtype import DType
+from max.engine import Model
+
+from implementations.base import Alignment, AudioFeatures, DecoderSession, FloatArray, IntArray
+from weights.dims import ModelDimensions
+
+
+class GpuAudioFeatures(AudioFeatures):
+    """Encoder output on the GPU, [n_batch, n_audio_ctx, n_audio_state] float32."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+        self.keys_values: Buffer | None = None
+        """Cross-attention's keys and values of all layers, once a session has asked for them."""
+
+    def __len__(self) -> int:
+        return int(self.buffer.shape[0])
+
+    def __getitem__(self, index: int) -> Self:
+        if len(self) == 1 and index in {0, -1}:
+            return self  # with the keys and values it may have
+        first = index % len(self)
+        return type(self)(self.buffer[first : first + 1, :, :].contiguous())
+
+    def numpy(self) -> FloatArray:
+        """A float32 copy on the host."""
+        array: FloatArray = self.buffer.to_numpy().copy()
+        return array
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderModels:
+    """The decoder's compiled graphs with their weights, and the lock under which they run."""
+
+    dims: ModelDimensions
+    dtype: DType
+    device: Device
+    models: dict[str, Model]
+    lock: threading.RLock
+
+    def upload(self, values: Sequence[Any] | npt.NDArray[Any]) -> Buffer:
+        """Integers on the device."""
+        return Buffer.from_numpy(np.ascontiguousarray(values, np.int32)).to(self.device)
+
+    def hear(self, audio_features: GpuAudioFeatures) -> Buffer:
+        """Cross-attention's keys and values, computed once per window."""
+        with self.lock:
+            if audio_features.keys_values is None:
+                (audio_features.keys_values,) = self.models["audio_keys_values"].execute(
+                    audio_features.buffer
+                )
+            return audio_features.keys_values
+
+    def new_cache(self, n_slots: int) -> Buffer:
+        """Room for the keys and values of n_slots hypotheses."""
+        dims = self.dims
+        shape = (dims.n_text_layer, n_slots, dims.n_text_ctx, 2 * dims.n_text_state)
+        return Buffer.zeros(shape, self.dtype, self.device)
+
+
+class GpuSession(DecoderSession):
+    """One window's hypotheses; the cache is this session's own.
+
+    Each hypothesis writes into its own slot; where its past lies is kept in a table, so that
+    reordering moves numbers of slots and no keys or values.
+    """
+
+    def __init__(
+        self, models: DecoderModels, audio_features: GpuAudioFeatures, n_group: int
+    ) -> None:
+        self._models = models
+        self._audio = models.hear(audio_features)
+        self._cache: Buffer | None = models.new_cache(n_group)
+        self._slots = np.zeros((n_group, models.dims.n_text_ctx), np.int32)
+        self._n_filled = 0
+
+    def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
+        """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
+        logits = self._run(np.array([tokens]), self._slots[:1], positions)
+        self._n_filled = len(tokens)
+        return logits
+
+    def step(self, tokens: IntArray) -> FloatArray:
+        """[n_group] -> [n_group, n_vocab]."""
+        n_group = len(self._slots)
+        logits = self._run(tokens[:, None], self._slots, range(n_group))
+        self._slots[:, self._n_filled] = np.arange(n_group)
+        self._n_filled += 1
+        return logits
+
+    def reorder(self, source_indices: Sequence[int]) -> None:
+        """Let hypothesis i continue from the past of hypothesis source_indices[i]."""
+        self._slots = self._slots[list(source_indices)]
+
+    def close(self) -> None:
+        """Let go of the cache."""
+        self._cache = None
+
+    def _run(
+        self, tokens: IntArray, slots: npt.NDArray[np.int32], rows: Sequence[int]
+    ) -> FloatArray:
+        assert self._cache is not None, "the session is closed"
+        models, n_rows = self._models, len(tokens)
+        feed = (tokens, [self._n_filled] * n_rows, slots, [0] * n_rows, list(rows))
+        with models.lock:
+            (logits,) = models.models["decoder"].execute(
+                *(models.upload(values) for values in feed), self._cache, self._audio
+            )
+            array: FloatArray = logits.to_numpy()[0]
+        return array
+
+
+def align(
+    models: DecoderModels,
+    audio_features: GpuAudioFeatures,
+    tokens: Sequence[int],
+    heads: Sequence[tuple[int, int]],
+) -> Alignment:
+    """Cross-attention scores of the chosen heads, and logits, over a whole token sequence."""
+    n_tokens = len(tokens)
+    shape = (len(heads), n_tokens, models.dims.n_audio_ctx)
+    scores = Buffer.zeros(shape, DType.float32, models.device)
+    slots = np.zeros((1, models.dims.n_text_ctx))
+    feed = ([tokens], [0], slots, [0], list(range(n_tokens)))
+    with models.lock:
+        (logits,) = models.models["alignment"].execute(
+            *(models.upload(values) for values in feed),
+            models.new_cache(1),
+            models.hear(audio_features),
+            scores,
+            models.upload(heads),
+        )
+        return Alignment(scores.to_numpy(), logits.to_numpy()[0])
