@@ -57,7 +57,7 @@ def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
     """
     tell = notify or (lambda _words: None)
     path = compiled_folder() / f"{artifact_key(request)}.mef"
-    found = read_compiled(path)
+    found = _read(path)
     if found is not None:
         return found
     try:
@@ -66,7 +66,7 @@ def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
         _warn_unkept(path, error)
         return _compile(request, tell, "in every run")
     with lock:
-        found = read_compiled(path)  # another process may have made it meanwhile
+        found = _read(path)  # another process may have made it meanwhile
         if found is None:
             found = _compile(request, tell, f"once; kept in {path.parent}")
             try:
@@ -102,7 +102,7 @@ def _cpu_kind() -> str:
     return "\n".join(fields.get(name, "") for name in _CPU_FIELDS)
 
 
-def read_compiled(path: Path) -> bytes | None:
+def _read(path: Path) -> bytes | None:
     """A compiled file as its record describes it; None where either is missing or they differ."""
     try:
         data = path.read_bytes()

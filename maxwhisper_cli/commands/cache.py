@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from maxwhisper_cli.console import Column, Terminal
-from weights.cache import cache_root
+from weights.cache import cache_root, hash_file
 from weights.errors import MaxWhisperError
 
 _COLUMNS = (
@@ -81,12 +81,10 @@ def _entries() -> Iterator[tuple[str, Path]]:
 
 def _compiled_as(path: Path) -> str:
     """What a compiled file is for, as the record beside it says; it is `damaged` if they differ."""
-    from implementations.max_graph.artifacts import read_compiled
-
-    if read_compiled(path) is None:
-        return "damaged"
     try:
         record: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        if record["key"] != path.stem or record["sha256"] != hash_file(path):
+            return "damaged"
         dims = record["request"]["dims"]
         is_whole = "decoder" in record["request"]["graphs"]
         return (
