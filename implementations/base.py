@@ -23,6 +23,9 @@ from weights.dims import ModelDimensions
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
+HOST = "host"
+"""The compile target that is this machine's CPU."""
+
 CompileProgress = Callable[[str], None]
 """Told in words what is being compiled, and again when that has ended; only MAX's call it."""
 
@@ -38,6 +41,8 @@ class LoadOptions:
     n_threads: int = 0
     """CPU threads; 0 leaves the library's own default."""
     on_compile: CompileProgress | None = None
+    target: str = HOST
+    """What `compile` makes graphs for: `host`, or a GPU's architecture such as `cuda:sm_90a`."""
 
 
 class AudioFeatures(ABC):
@@ -120,8 +125,8 @@ class Implementation(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
-        """Put the weights on the device.
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> "Implementation":
+        """Put the weights on the device; what comes back may be a class made for that device.
 
         Raises:
             ImplementationUnavailableError: the device or dtype asked for is not to be had here.

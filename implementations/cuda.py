@@ -6,6 +6,7 @@ import torch
 
 from implementations.errors import ImplementationUnavailableError
 from implementations.torch_model.implementation import TorchImplementation
+from implementations.torch_model.load import find_gpu
 
 
 class CudaImplementation(TorchImplementation):
@@ -22,13 +23,4 @@ class CudaImplementation(TorchImplementation):
             raise ImplementationUnavailableError(
                 f"implementation cuda does not run on {device}; use --device cuda or cuda:N"
             )
-        if not torch.cuda.is_available():
-            raise ImplementationUnavailableError(
-                f"torch {torch.__version__} finds no usable NVIDIA GPU; see nvidia-smi"
-            )
-        index = chosen.partition(":")[2] or "0"
-        if not index.isdigit() or int(index) >= torch.cuda.device_count():
-            raise ImplementationUnavailableError(
-                f"there is no GPU {chosen}; this machine has {torch.cuda.device_count()}"
-            )
-        return torch.device("cuda", int(index))
+        return find_gpu(chosen)

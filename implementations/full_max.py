@@ -2,25 +2,29 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
 from implementations.base import (
+    HOST,
     Alignment,
     AudioFeatures,
     FloatArray,
     Implementation,
     LoadOptions,
 )
-from implementations.max_graph.compile import ALL_GRAPHS
-from implementations.max_graph.load import LoadedGraphs, compile_graphs, load_graphs
+from implementations.max_graph.compile import ALL_GRAPHS, GPU_GRAPHS
+from implementations.max_graph.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
 from implementations.max_graph.session import DecoderModels, MaxAudioFeatures, MaxSession, align
 from weights.checkpoint import Checkpoint
 
 
 class FullMaxImplementation(Implementation):
-    """Encoder and decoder compiled by MAX, with this project's CPU kernels."""
+    """Encoder and decoder compiled by MAX, with this project's kernels, on the CPU.
+
+    On a GPU, `load` gives max_graph/gpu/model.py's `GpuModel` instead.
+    """
 
     name: ClassVar[str] = "full-max"
 
@@ -40,8 +44,12 @@ class FullMaxImplementation(Implementation):
         )
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Implementation:
         """Read the compiled graphs, compiling them where that was never done, and the weights."""
+        if is_cuda(options.device):
+            from implementations.max_graph.gpu.model import GpuModel
+
+            return GpuModel.load(checkpoint, options)
         return cls(load_graphs(checkpoint, ALL_GRAPHS, options))
 
     def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
@@ -55,15 +63,13 @@ class FullMaxImplementation(Implementation):
     @classmethod
     def compile(cls, checkpoint: Checkpoint, options: LoadOptions) -> None:
         """Compile the graphs for models of these sizes, where that was never done."""
-        compile_graphs(checkpoint, ALL_GRAPHS, options)
+        graphs = ALL_GRAPHS if options.target == HOST else GPU_GRAPHS
+        compile_graphs(checkpoint, graphs, options)
 
     def encode(self, mel: FloatArray) -> MaxAudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""
         with self._lock:
-            (buffer,) = self._graphs.models["encoder"].execute(
-                np.require(mel, np.float32, ["C", "W"])
-            )
-        return MaxAudioFeatures(buffer)
+            return MaxAudioFeatures(self._graphs.encode(mel))
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights, out of the layouts that the kernels read."""

@@ -2,9 +2,8 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
-import numpy as np
 import torch
 from torch.utils.dlpack import from_dlpack
 
@@ -17,11 +16,14 @@ from implementations.base import (
     LoadOptions,
 )
 from implementations.max_graph.compile import ENCODER_GRAPHS
-from implementations.max_graph.load import LoadedGraphs, compile_graphs, load_graphs
+from implementations.max_graph.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
 from implementations.torch_model.implementation import TorchImplementation
-from implementations.torch_model.load import build_model
+from implementations.torch_model.load import DTYPES, build_model, find_gpu
 from implementations.torch_model.session import TorchAudioFeatures
 from weights.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from implementations.max_graph.gpu.load import GpuGraphs
 
 
 class HybridImplementation(Implementation):
@@ -29,10 +31,10 @@ class HybridImplementation(Implementation):
 
     name: ClassVar[str] = "hybrid"
 
-    def __init__(self, graphs: LoadedGraphs, decoder: TorchImplementation) -> None:
+    def __init__(self, graphs: "LoadedGraphs | GpuGraphs", decoder: TorchImplementation) -> None:
         self.dims = decoder.dims
-        self.device = "cpu"
-        self.dtype = "float32"
+        self.device = decoder.device
+        self.dtype = decoder.dtype
         self._graphs = graphs
         self._decoder = decoder
         self._lock = threading.Lock()
@@ -40,12 +42,19 @@ class HybridImplementation(Implementation):
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         """Compile or read the encoder; keep of PyTorch's model only the decoder."""
-        graphs = load_graphs(checkpoint, ENCODER_GRAPHS, options)
+        graphs: LoadedGraphs | GpuGraphs
+        if is_cuda(options.device):
+            from implementations.max_graph.gpu.load import load_gpu_graphs
+
+            graphs = load_gpu_graphs(checkpoint, ENCODER_GRAPHS, options)
+            device, dtype = find_gpu(options.device or "cuda"), DTYPES[graphs.dtype]
+        else:
+            graphs = load_graphs(checkpoint, ENCODER_GRAPHS, options)
+            device, dtype = torch.device("cpu"), torch.float32
         if options.n_threads:
             torch.set_num_threads(options.n_threads)
-        cpu = torch.device("cpu")
-        model = build_model(checkpoint, cpu, torch.float32)
-        decoder = TorchImplementation(model, checkpoint, cpu)
+        model = build_model(checkpoint, device, dtype)
+        decoder = TorchImplementation(model, checkpoint, device)
         model.encoder = torch.nn.Identity()  # its weights would only take up memory
         return cls(graphs, decoder)
 
@@ -57,10 +66,12 @@ class HybridImplementation(Implementation):
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""
         with self._lock:
-            (buffer,) = self._graphs.models["encoder"].execute(
-                np.require(mel, np.float32, ["C", "W"])
-            )
-        return TorchAudioFeatures(from_dlpack(buffer))
+            buffer = self._graphs.encode(mel)
+            buffer.device.synchronize()  # PyTorch works on a stream of its own
+            features = from_dlpack(buffer).to(DTYPES[self.dtype])
+            if features.is_cuda:
+                torch.cuda.current_stream(features.device).synchronize()  # buffer may go now
+        return TorchAudioFeatures(features)
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The encoder's as MAX holds them, the decoder's as PyTorch does."""

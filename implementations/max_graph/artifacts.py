@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from implementations.base import HOST
 from implementations.errors import ImplementationFailedError, NotKeptWarning
 from implementations.max_graph.compile import CompileRequest
 from weights.cache import cache_root
@@ -77,17 +78,23 @@ def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
 
 
 def artifact_key(request: CompileRequest) -> str:
-    """A name for what is compiled: differs wherever request, code, MAX or the CPU's kind do."""
-    parts = (request.to_json(), _code_version(), version("max"), platform.machine(), _cpu_kind())
+    """A name for what is compiled: differs wherever request, code, MAX or the CPU's kind do.
+
+    What is for a GPU may be compiled on another machine, so there the CPU's kind is left out.
+    """
+    parts = [request.to_json(), _code_version(), version("max"), platform.machine()]
+    if request.target == HOST:
+        parts.append(_cpu_kind())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def _code_version() -> str:
-    """A hash over the sources of graphs and kernels."""
+    """A hash over the sources of graphs and kernels, for CPU and GPU."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent
-    for path in sorted((*folder.glob("*.py"), *folder.glob("kernels/*.mojo"))):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in sorted((*folder.rglob("*.py"), *folder.rglob("*.mojo"))):
+        name = path.relative_to(folder).as_posix()
+        digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -15,12 +15,25 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from implementations.base import HOST
 from weights.dims import ModelDimensions
+
+if TYPE_CHECKING:
+    from max.driver import Device
+    from max.graph import KernelLibrary, Module
 
 ENCODER_GRAPHS = ("encoder", "encoder_states")
 ALL_GRAPHS = ("log_mel", *ENCODER_GRAPHS, "audio_keys_values", "decoder", "alignment")
+GPU_GRAPHS = (
+    *ENCODER_GRAPHS,
+    "audio_keys_values",
+    "decoder",
+    "alignment",
+    "greedy_begin",
+    "greedy_step",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +41,12 @@ class CompileRequest:
     """What to compile: all that decides a compiled file, but for code and machine."""
 
     graphs: tuple[str, ...]
-    """`ENCODER_GRAPHS` or `ALL_GRAPHS`."""
+    """`ENCODER_GRAPHS`, or `ALL_GRAPHS` for the host, or `GPU_GRAPHS`."""
     dims: ModelDimensions
     matrix_dtype: str
-    """`float16` or `float32`, how matrices are kept; all computing is in float32."""
+    """How matrices are kept, on a GPU also keys and values; sums are in float32."""
+    target: str = HOST
+    """`host`, this machine's CPU, or a GPU by its architecture: `cuda:sm_90a`."""
 
     def to_json(self) -> str:
         """The request in words that `from_json` and a cache key understand."""
@@ -41,32 +56,67 @@ class CompileRequest:
     def from_json(cls, text: str) -> Self:
         """The request that `to_json` wrote."""
         fields = json.loads(text)
-        return cls(
-            tuple(fields["graphs"]), ModelDimensions(**fields["dims"]), fields["matrix_dtype"]
-        )
+        graphs, dims = tuple(fields.pop("graphs")), ModelDimensions(**fields.pop("dims"))
+        return cls(graphs, dims, **fields)
 
 
 def compile_to(request: CompileRequest, path: Path) -> None:
     """Build the graphs as one module, compile it, and write the compiled file."""
-    from max.driver import CPU
-    from max.dtype import DType
+    device = _device(request.target)  # first of all, since it decides what MAX finds
     from max.engine import InferenceSession
     from max.graph import KernelLibrary, Module
+
+    module, kernels = Module(), KernelLibrary()
+    build = _build_for_host if request.target == HOST else _build_for_gpu
+    build(request, module, kernels)
+    session = InferenceSession(devices=[device])
+    session.compile(module, custom_extensions=kernels.library_paths()).export_mef(path)
+
+
+def _device(target: str) -> "Device":
+    """What to compile for; a GPU need not be in this machine."""
+    from max import driver
+
+    if target == HOST:
+        return driver.CPU()
+    api, _, architecture = target.partition(":")
+    driver.set_virtual_device_api(api)
+    driver.set_virtual_device_target_arch(architecture)
+    driver.set_virtual_device_count(1)
+    return driver.Accelerator()
+
+
+def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:
+    from max.dtype import DType
 
     from implementations.max_graph.decoder import TextDecoder
     from implementations.max_graph.encoder import AudioEncoder
     from implementations.max_graph.kernel_ops import KERNELS
     from implementations.max_graph.spectrogram import LogMel
 
-    module, kernels = Module(), KernelLibrary()
     kernels.load_paths([KERNELS])
     dtype = DType[request.matrix_dtype]
     AudioEncoder(request.dims, dtype).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
         LogMel(request.dims.n_mels).add_graph(module, kernels)
         TextDecoder(request.dims, dtype).add_graphs(module, kernels)
-    session = InferenceSession(devices=[CPU()])
-    session.compile(module, custom_extensions=kernels.library_paths()).export_mef(path)
+
+
+def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:
+    from max.dtype import DType
+
+    from implementations.max_graph.gpu.decoder import TextDecoder
+    from implementations.max_graph.gpu.encoder import AudioEncoder
+    from implementations.max_graph.gpu.greedy import GreedyLoop
+    from implementations.max_graph.gpu.kernel_ops import KERNELS
+
+    kernels.load_paths([KERNELS])
+    dtype = DType[request.matrix_dtype]
+    AudioEncoder(request.dims, dtype).add_graphs(module, kernels)
+    if request.graphs != ENCODER_GRAPHS:
+        decoder = TextDecoder(request.dims, dtype)
+        decoder.add_graphs(module, kernels)
+        GreedyLoop(decoder).add_graphs(module, kernels)
 
 
 def _end_with(parent: int, path: Path) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from max.driver import CPU
+from max.driver import CPU, Buffer
 from max.engine import InferenceSession, Model, read
 
-from implementations.base import FloatArray, LoadOptions
+from implementations.base import HOST, FloatArray, LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.artifacts import compiled_graphs
 from implementations.max_graph.compile import CompileRequest
@@ -20,6 +20,9 @@ from implementations.max_graph.parameters import (
 )
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
+
+GPU_DTYPES = ("float16", "float32", "bfloat16")
+"""What matrices and caches may be kept in on a GPU, the default first; sums are in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,20 @@ class LoadedGraphs:
         """The weights by canonical name, as float32 copies."""
         return canonical_weights(self.arranged, self.dims)
 
+    def encode(self, mel: FloatArray) -> Buffer:
+        """[n_batch, n_mels, 3000] -> [n_batch, n_audio_ctx, n_audio_state]."""
+        (features,) = self.models["encoder"].execute(np.require(mel, np.float32, ["C", "W"]))
+        return features
+
     def encoder_states(self, mel: FloatArray) -> list[FloatArray]:
         """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
         states = self.models["encoder_states"].execute(np.require(mel, np.float32, ["C", "W"]))
         return [state.to_numpy().copy() for state in states]
+
+
+def is_cuda(device: str | None) -> bool:
+    """Whether a device's name is that of an NVIDIA GPU."""
+    return device is not None and device.partition(":")[0] == "cuda"
 
 
 def load_graphs(
@@ -67,16 +80,22 @@ def compile_graphs(checkpoint: Checkpoint, graphs: tuple[str, ...], options: Loa
         ImplementationFailedError: the graphs could not be compiled.
     """
     _check(options)
-    request = CompileRequest(graphs, checkpoint.dims, matrix_dtype(checkpoint))
+    dtype = matrix_dtype(checkpoint)
+    if options.target != HOST:
+        dtype = options.dtype or GPU_DTYPES[0]
+    request = CompileRequest(graphs, checkpoint.dims, dtype, options.target)
     return compiled_graphs(request, options.on_compile)
 
 
 def _check(options: LoadOptions) -> None:
-    if options.device not in {None, "cpu"}:
+    if options.target == HOST and options.device not in {None, "cpu"}:
         raise ImplementationUnavailableError(
-            f"the MAX graphs do not run on {options.device}; drop --device"
+            f"the MAX graphs do not run on {options.device}; use --device cpu, cuda or cuda:N"
         )
-    if options.dtype not in {None, "float32"}:
+    allowed = ("float32",) if options.target == HOST else GPU_DTYPES
+    if options.dtype is not None and options.dtype not in allowed:
+        where = "on the CPU" if options.target == HOST else "on a GPU"
         raise ImplementationUnavailableError(
-            f"the MAX graphs do not compute in {options.dtype}; drop --dtype or use float32"
+            f"the MAX graphs do not compute in {options.dtype} {where}; "
+            f"drop --dtype or use {' or '.join(allowed)}"
         )

@@ -43,6 +43,24 @@ def choose_dtype(name: str | None, default: str) -> torch.dtype:
     return dtype
 
 
+def find_gpu(name: str) -> torch.device:
+    """The GPU of that name, `cuda` or `cuda:N`.
+
+    Raises:
+        ImplementationUnavailableError: PyTorch finds no GPU, or not that one.
+    """
+    if not torch.cuda.is_available():
+        raise ImplementationUnavailableError(
+            f"torch {torch.__version__} finds no usable NVIDIA GPU; see nvidia-smi"
+        )
+    index = name.partition(":")[2] or "0"
+    if not index.isdigit() or int(index) >= torch.cuda.device_count():
+        raise ImplementationUnavailableError(
+            f"there is no GPU {name}; this machine has {torch.cuda.device_count()}"
+        )
+    return torch.device("cuda", int(index))
+
+
 class _WithoutRandomWeights(TorchFunctionMode):
     """Leaves new weights unset, so that their memory is never touched before it is replaced."""
 

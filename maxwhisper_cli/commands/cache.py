@@ -85,12 +85,13 @@ def _compiled_as(path: Path) -> str:
         record: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         if record["key"] != path.stem or record["sha256"] != hash_file(path):
             return "damaged"
-        dims = record["request"]["dims"]
-        is_whole = "decoder" in record["request"]["graphs"]
+        request = record["request"]
+        dims, target = request["dims"], request["target"]
+        is_whole = "decoder" in request["graphs"]
         return (
             f"{'full-max' if is_whole else 'hybrid'} {dims['n_audio_layer']}+{dims['n_text_layer']}"
-            f" layers of {dims['n_audio_state']}, {record['request']['matrix_dtype']},"
-            f" MAX {record['max']}"
+            f" layers of {dims['n_audio_state']}, {request['matrix_dtype']},"
+            f"{'' if target == 'host' else f' {target},'} MAX {record['max']}"
         )
     except (OSError, ValueError, KeyError, TypeError):
         return "damaged"

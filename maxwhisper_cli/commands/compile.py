@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from weights.checkpoint import Checkpoint
 
 _COMPILED = ("hybrid", "full-max")
-_TARGETS = ("host",)
+_TARGETS = ("host", "cuda:sm_90a")
 
 Impls = Annotated[
     str | None,
@@ -29,7 +29,12 @@ Impls = Annotated[
 ]
 Target = Annotated[
     str,
-    typer.Option("--target", metavar="TARGET", help="What to compile for: host, this machine."),
+    typer.Option(
+        "--target",
+        metavar="TARGET",
+        help="What to compile for: host, this machine's CPU; cuda:sm_90a, H100 and H200, which "
+        "need not be in this machine.",
+    ),
 ]
 
 
@@ -45,6 +50,7 @@ class Compile:
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
     target: Target = _TARGETS[0]
+    dtype: cli.Dtype = None
 
     def run(self) -> None:
         """Compile for each implementation in turn."""
@@ -64,9 +70,10 @@ class Compile:
 
             checkpoint = self._checkpoint(activity)
             warnings.simplefilter("error", NotKeptWarning)
+            options = LoadOptions(dtype=self.dtype, on_compile=on_compile, target=self.target)
             try:
                 for implementation in classes:
-                    implementation.compile(checkpoint, LoadOptions(on_compile=on_compile))
+                    implementation.compile(checkpoint, options)
             except NotKeptWarning as warning:
                 raise ImplementationFailedError(str(warning)) from warning
         made = " and ".join(implementation.name for implementation in classes)

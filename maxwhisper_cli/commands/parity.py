@@ -47,6 +47,7 @@ class Parity:
     model: cli.Model = "turbo"
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
+    device: cli.Device = None
     dtype: cli.Dtype = None
     threads: cli.Threads = 0
     language: cli.Language = None
@@ -57,7 +58,7 @@ class Parity:
         terminal = Terminal()
         names = self._implementations()
         options = self._options()
-        with self._load(_REFERENCE, None, terminal) as cpu:
+        with self._load(_REFERENCE, None, None, terminal) as cpu:
             from maxwhisper_cli.parity.ladder import make_reference
             from maxwhisper_cli.transcription.audio import open_audio
 
@@ -85,7 +86,7 @@ class Parity:
         from maxwhisper_cli.parity.ladder import climb
 
         passed = True
-        with self._load(name, self.dtype, terminal) as model:
+        with self._load(name, self.device, self.dtype, terminal) as model:
             ours = model.implementation
             for file, reference in references:
                 terminal.note(f"{name}: {file}")
@@ -95,12 +96,14 @@ class Parity:
                 passed = passed and all(rung.passed is not False for rung in rungs)
         return passed
 
-    def _load(self, name: str, dtype: str | None, terminal: Terminal) -> "Model":
+    def _load(
+        self, name: str, device: str | None, dtype: str | None, terminal: Terminal
+    ) -> "Model":
         return load_model(
             Loading(
                 model=self.model,
                 impl=name,
-                device=None,
+                device=device,
                 dtype=dtype,
                 n_threads=self.threads or 0,
                 model_dir=self.model_dir,

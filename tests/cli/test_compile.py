@@ -1,6 +1,7 @@
 """`maxwhisper compile`, and what a first run tells of compiling; the compiler is a fake."""
 
 import importlib.util
+import json
 import os
 import re
 from collections.abc import Callable
@@ -28,7 +29,10 @@ class FakeFullMax:
 
     @classmethod
     def compile(cls, dims: ModelDimensions, options: LoadOptions) -> None:
-        compiled_graphs(CompileRequest(cls.graphs, dims, "float16"), options.on_compile)
+        compiled_graphs(
+            CompileRequest(cls.graphs, dims, options.dtype or "float16", options.target),
+            options.on_compile,
+        )
 
 
 class FakeHybrid(FakeFullMax):
@@ -75,6 +79,18 @@ def test_each_is_compiled_once(maxwhisper: RunCommandLine, compiler: FakeCompile
     assert compiler.n_runs == 2
 
 
+def test_for_a_gpu_that_need_not_be_here(
+    maxwhisper: RunCommandLine, compiler: FakeCompiler
+) -> None:
+    arguments = ("compile", "--impl", "full-max", "--model", "tiny.en", "--target", "cuda:sm_90a")
+    assert maxwhisper(*arguments).exit_code == 0
+    assert maxwhisper(*arguments, "--dtype", "float32").exit_code == 0
+    records = [json.loads(path.read_text()) for path in compiled_folder().glob("*.json")]
+    requests = [record["request"] for record in records]
+    assert {request["target"] for request in requests} == {"cuda:sm_90a"}
+    assert sorted(request["matrix_dtype"] for request in requests) == ["float16", "float32"]
+
+
 def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
     done = maxwhisper("compile", "--impl", "hybrid", "--model", "tiny.en", "--target", "host")
     assert (done.exit_code, done.stdout) == (0, "tiny.en: compiled for hybrid\n")
@@ -86,7 +102,8 @@ def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
     [
         (["--impl", "cpu"], "'cpu' compiles nothing; hybrid and full-max do"),
         (["--impl", "hybrid,"], "'' compiles nothing"),
-        (["--target", "cuda:sm_1"], "'cuda:sm_1' is not known; choose host"),
+        (["--target", "cuda:sm_1"], "'cuda:sm_1' is not known; choose host or cuda:sm_90a"),
+        (["--target", "cuda"], "'cuda' is not known; choose host or cuda:sm_90a"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -9,13 +9,24 @@ import numpy as np
 from max.driver import Buffer
 from max.dtype import DType
 
+from implementations.base import FloatArray
 from weights.checkpoint import Array, Checkpoint
+from weights.dims import ModelDimensions
+from weights.names import expected_shapes
+
+_SELF_ATTENTION = ("query", "key", "value")
+_CROSS_ATTENTION = ("key", "value")
 
 
-def graph_weights(checkpoint: Checkpoint, dtype: DType) -> dict[str, Array | Buffer]:
-    """All weights by the names that the layers give."""
-    arranged = dict(_arranged(checkpoint))
-    arranged["decoder.no_bias"] = np.zeros(checkpoint.dims.n_vocab, np.float32)
+def graph_weights(
+    checkpoint: Checkpoint, dtype: DType, stacks: tuple[str, ...] = ("encoder", "decoder")
+) -> dict[str, Array | Buffer]:
+    """The weights of the graphs of some stacks, by the names that the layers give."""
+    arranged = {
+        name: array for name, array in _arranged(checkpoint) if name.partition(".")[0] in stacks
+    }
+    if "decoder" in stacks:
+        arranged["decoder.no_bias"] = np.zeros(checkpoint.dims.n_vocab, np.float32)
     return {
         name: _in_dtype(array, dtype)
         if array.ndim >= 2 and not name.endswith("positional_embedding")
@@ -35,12 +46,12 @@ def _arranged(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
     for stack, n_layer in (("encoder", dims.n_audio_layer), ("decoder", dims.n_text_layer)):
         for i in range(n_layer):
             prefix = f"{stack}.blocks.{i}.attn"
-            parts = [f"{prefix}.{part}" for part in ("query", "key", "value")]
+            parts = [f"{prefix}.{part}" for part in _SELF_ATTENTION]
             yield from _fused(f"{prefix}.query_key_value", parts, tensors)
     parts = [
         f"decoder.blocks.{i}.cross_attn.{part}"
         for i in range(dims.n_text_layer)
-        for part in ("key", "value")
+        for part in _CROSS_ATTENTION
     ]
     yield from _fused("decoder.key_value", parts, tensors)
 
@@ -66,3 +77,38 @@ def _in_dtype(array: Array, dtype: DType) -> Array | Buffer:
     bits = np.ascontiguousarray(matrix, np.float32).view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     return Buffer.from_numpy(rounded.astype(np.uint16)).view(DType.bfloat16)
+
+
+def canonical_weights(
+    arranged: Mapping[str, Array | Buffer], dims: ModelDimensions
+) -> Iterator[tuple[str, FloatArray]]:
+    """The weights as the graphs hold them, back under OpenAI's names and in its shapes, float32."""
+    for name, shape in expected_shapes(dims).items():
+        holder, first = _holder(name, shape[0])
+        if holder not in arranged:
+            continue  # of a stack that is not held here
+        part = _float32(arranged[holder])[first : first + shape[0]]
+        if len(shape) == 3:
+            part = part.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
+        yield name, part.reshape(shape).copy()
+
+
+def _holder(name: str, n_out: int) -> tuple[str, int]:
+    """The arranged array that holds a tensor, and its first row there."""
+    prefix, _, kind = name.rpartition(".")
+    prefix, _, part = prefix.rpartition(".")
+    if prefix.endswith(".attn") and part in _SELF_ATTENTION:
+        return f"{prefix}.query_key_value.{kind}", _SELF_ATTENTION.index(part) * n_out
+    if prefix.endswith(".cross_attn") and part in _CROSS_ATTENTION:
+        layer = int(prefix.split(".")[2])
+        index = len(_CROSS_ATTENTION) * layer + _CROSS_ATTENTION.index(part)
+        return f"decoder.key_value.{kind}", index * n_out
+    return name, 0
+
+
+def _float32(array: Array | Buffer) -> FloatArray:
+    """Widened exactly; NumPy has no bfloat16, so its bits are shifted into place."""
+    if isinstance(array, Buffer):
+        bits = array.view(DType.uint16).to_numpy().astype(np.uint32) << 16
+        return bits.view(np.float32)
+    return array.astype(np.float32)

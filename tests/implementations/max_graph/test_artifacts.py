@@ -97,8 +97,12 @@ def another_cpu(patch: pytest.MonkeyPatch) -> CompileRequest:
     return REQUEST
 
 
+def another_target(_patch: pytest.MonkeyPatch) -> CompileRequest:
+    return replace(REQUEST, target="cuda:sm_90a")
+
+
 @pytest.mark.parametrize(
-    "change", [another_dtype, another_size, another_max, another_code, another_cpu]
+    "change", [another_dtype, another_size, another_max, another_code, another_cpu, another_target]
 )
 def test_nothing_made_for_something_else_is_taken(
     compiler: FakeCompiler,
@@ -113,17 +117,24 @@ def test_nothing_made_for_something_else_is_taken(
     assert compiler.n_runs == 2
 
 
+def test_what_is_for_a_gpu_may_be_compiled_beside_any_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = replace(REQUEST, target="cuda:sm_90a")
+    key = artifact_key(request)
+    assert artifact_key(another_cpu(monkeypatch)) != artifact_key(request) == key
+
+
 def test_a_change_of_the_code_is_another_version(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "kernels").mkdir()
+    (tmp_path / "gpu" / "kernels").mkdir(parents=True)
     versions = []
     monkeypatch.setattr(artifacts, "__file__", str(tmp_path / "artifacts.py"))
-    for name in ("encoder.py", "kernels/matmul.mojo"):
+    for name in ("encoder.py", "kernels/matmul.mojo", "gpu/encoder.py", "gpu/kernels/matmul.mojo"):
         for text in ("one", "two"):
             (tmp_path / name).write_text(text)
             versions.append(artifacts._code_version())
-    assert len(set(versions)) == len(versions) == 4
+    assert len(set(versions)) == len(versions) == 8
 
 
 def test_a_folder_that_cannot_be_made_costs_one_warning(

@@ -1,0 +1,78 @@
+"""Put a checkpoint's weights and the compiled graphs together on a GPU."""
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from max.driver import Accelerator, Buffer, Device, accelerator_api, accelerator_count
+from max.dtype import DType
+from max.engine import InferenceSession, Model, read
+
+from implementations.base import FloatArray, LoadOptions
+from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph.gpu.parameters import canonical_weights, graph_weights
+from implementations.max_graph.load import GPU_DTYPES, compile_graphs
+from weights.checkpoint import Array, Checkpoint
+from weights.dims import ModelDimensions
+
+
+@dataclass(frozen=True, slots=True)
+class GpuGraphs:
+    """Graphs that run on a GPU, by name, and the weights that were sent there."""
+
+    models: dict[str, Model]
+    arranged: Mapping[str, Array | Buffer]
+    dims: ModelDimensions
+    dtype: str
+    device: Device
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        """The weights by canonical name, as float32 copies."""
+        return canonical_weights(self.arranged, self.dims)
+
+    def encode(self, mel: FloatArray) -> Buffer:
+        """[n_batch, n_mels, 3000] -> [n_batch, n_audio_ctx, n_audio_state] on the GPU."""
+        (features,) = self.models["encoder"].execute(self._upload(mel))
+        return features
+
+    def encoder_states(self, mel: FloatArray) -> list[FloatArray]:
+        """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
+        states = self.models["encoder_states"].execute(self._upload(mel))
+        return [state.to_numpy().copy() for state in states]
+
+    def _upload(self, mel: FloatArray) -> Buffer:
+        return Buffer.from_numpy(np.require(mel, np.float32, ["C", "W"])).to(self.device)
+
+
+def load_gpu_graphs(
+    checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions
+) -> GpuGraphs:
+    """The given graphs with the checkpoint's weights, on the GPU that the options name.
+
+    Raises:
+        ImplementationUnavailableError: there is no such GPU here, or not in that dtype.
+        ImplementationFailedError: the graphs could not be compiled.
+    """
+    device = _find_gpu(options.device or "cuda")
+    target = f"cuda:{device.architecture_name}"
+    compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, replace(options, target=target))))
+    dtype = options.dtype or GPU_DTYPES[0]
+    stacks = ("encoder", "decoder")[: 1 + ("decoder" in graphs)]
+    arranged = graph_weights(checkpoint, DType[dtype], stacks)
+    models = InferenceSession(devices=[device]).init_all(compiled, weights_registry=arranged)
+    return GpuGraphs(models, arranged, checkpoint.dims, dtype, device)
+
+
+def _find_gpu(name: str) -> Device:
+    """The GPU called `cuda` or `cuda:N`."""
+    index = name.partition(":")[2] or "0"
+    n_found = accelerator_count()
+    if n_found == 0 or accelerator_api() != "cuda":
+        raise ImplementationUnavailableError(
+            f"MAX finds no NVIDIA GPU with a driver for --device {name}; "
+            "see nvidia-smi, or drop --device to run on the CPU"
+        )
+    if not index.isdigit() or int(index) >= n_found:
+        raise ImplementationUnavailableError(f"there is no GPU {name}; MAX finds {n_found} here")
+    return Accelerator(int(index))

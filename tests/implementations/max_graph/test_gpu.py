@@ -1,0 +1,146 @@
+"""The graphs on a GPU: against openai-whisper on the CPU where there is one, else their refusal."""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from implementations import registry
+from implementations.base import LoadOptions
+from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest
+from maxwhisper_cli.model import Model
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from tests.support import loaded
+from tests.support.checkpoints import SMALL_DIMS, random_tensors
+from weights.checkpoint import Checkpoint
+
+driver = pytest.importorskip("max.driver", reason="MAX is not installed: maxwhisper[max]")
+
+HAS_GPU = driver.accelerator_count() > 0 and driver.accelerator_api() == "cuda"
+IMPLEMENTATIONS = ("full-max", "hybrid")
+needs_gpu = pytest.mark.skipif(not HAS_GPU, reason="MAX finds no NVIDIA GPU")
+
+
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def load(name: str, checkpoint: Checkpoint, **options: Any) -> Model:
+    chosen = registry.implementation_class(name)
+    return Model(chosen.load(checkpoint, LoadOptions(**options)), "tiny.en")
+
+
+@pytest.fixture(scope="module")
+def on_gpu(name: str) -> Model:
+    return load(name, loaded.checkpoint("tiny.en"), device="cuda", dtype="float32")
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("beam_size", [None, 5])
+@pytest.mark.parametrize("recording", ["jfk", "sonnet"])
+def test_float32_is_token_identical(
+    on_gpu: Model, recording: str, beam_size: int | None, request: pytest.FixtureRequest
+) -> None:
+    path: Path = request.getfixturevalue(recording)
+    options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
+    transcript = on_gpu.transcribe(loaded.samples_of(path), options)
+    expected = loaded.whisper_result("tiny.en", path, beam_size)
+    assert [list(segment.tokens) for segment in transcript.segments] == [
+        segment["tokens"] for segment in expected["segments"]
+    ]
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("beam_size", [None, 5])
+def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | None) -> None:
+    options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
+    model = load(name, loaded.checkpoint("tiny.en"), device="cuda")
+    assert (model.implementation.device, model.implementation.dtype) == ("cuda:0", "float16")
+    words = model.transcribe(loaded.samples_of(sonnet), options).text.split()
+    assert words == loaded.whisper_result("tiny.en", sonnet, beam_size)["text"].split()
+
+
+@pytest.mark.gpu
+@needs_gpu
+def test_weights_and_alignment(on_gpu: Model) -> None:
+    cpu = loaded.model("tiny.en", "cpu").implementation
+    held, expected = dict(on_gpu.implementation.weights()), dict(cpu.weights())
+    assert held.keys() == expected.keys()
+    assert all(np.array_equal(held[key], expected[key]) for key in expected)
+    mel = np.random.default_rng(0).standard_normal((1, 80, 3000), np.float32)
+    heads, tokens = loaded.checkpoint("tiny.en").alignment_heads, [50257, 50362, 843, 616]
+    ours = on_gpu.implementation.align(on_gpu.implementation.encode(mel), tokens, heads)
+    theirs = cpu.align(cpu.encode(mel), tokens, heads)
+    np.testing.assert_allclose(ours.cross_attention, theirs.cross_attention, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(ours.logits, theirs.logits, rtol=0, atol=2e-3)
+
+
+@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_without_a_gpu_says_so(name: str, device: str) -> None:
+    said = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
+    with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
+        load(name, loaded.checkpoint("tiny.en"), device=device)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (LoadOptions(device="gpu"), "do not run on gpu; use --device cpu, cuda or cuda:N"),
+        (LoadOptions(dtype="float16"), "float16 on the CPU; drop --dtype or use float32"),
+    ],
+)
+def test_what_the_graphs_cannot_do_is_refused(name: str, options: LoadOptions, said: str) -> None:
+    chosen = registry.implementation_class(name)
+    with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
+        chosen.load(loaded.checkpoint("tiny.en"), options)
+
+
+def test_an_unknown_dtype_is_refused_before_compiling(name: str) -> None:
+    options = LoadOptions(dtype="int8", target="cuda:sm_90a")
+    with pytest.raises(ImplementationUnavailableError, match="int8 on a GPU; drop --dtype"):
+        registry.implementation_class(name).compile(loaded.checkpoint("tiny.en"), options)
+
+
+def test_a_request_survives_the_way_to_the_compiler() -> None:
+    request = CompileRequest(GPU_GRAPHS, SMALL_DIMS, "float16", "cuda:sm_90a")
+    assert CompileRequest.from_json(request.to_json()) == request
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_come_back_out_of_the_layouts_for_a_gpu(dtype: str) -> None:
+    from max.dtype import DType
+
+    from implementations.max_graph.gpu.parameters import canonical_weights, graph_weights
+
+    tensors = random_tensors(SMALL_DIMS, dtype=np.float32)
+    checkpoint = Checkpoint(SMALL_DIMS, tensors, ((0, 0),), Path("made-up"))
+    held = dict(canonical_weights(graph_weights(checkpoint, DType[dtype]), SMALL_DIMS))
+    assert held.keys() == tensors.keys()
+    tolerance = 0 if dtype == "float32" else 2**-8
+    for key, tensor in tensors.items():
+        np.testing.assert_allclose(held[key], tensor, rtol=tolerance, atol=0)
+
+
+@pytest.mark.full
+@pytest.mark.max
+def test_compiles_for_a_gpu_that_is_not_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path))
+    dims = dataclasses.replace(SMALL_DIMS, n_audio_layer=1, n_audio_state=128, n_text_state=128)
+    tensors = random_tensors(dims, dtype=np.float32)
+    checkpoint = Checkpoint(dims, tensors, ((0, 0),), Path("made-up"))
+    options = LoadOptions(target="cuda:sm_90a")
+    registry.implementation_class("full-max").compile(checkpoint, options)
+    (compiled,) = (tmp_path / "compiled").glob("*.mef")
+    graphs = compiled.read_bytes()
+    assert b"sm_90a" in graphs
+    assert all(name.encode() in graphs for name in GPU_GRAPHS)
