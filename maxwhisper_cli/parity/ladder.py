@@ -106,7 +106,7 @@ def _encoder(ours: Implementation, reference: Reference, tolerance: Tolerance) -
     states = ours.trace_encoder(reference.mel)
     for index, (mine, theirs) in enumerate(zip(states, reference.states, strict=True)):
         name = f"encoder block {index}" if index else "convolutions"
-        yield array_rung(name, mine, theirs, limit, is_relative=is_relative)
+        yield array_rung(name, mine, theirs, tolerance.states, is_relative=True)
     output = ours.encode(reference.mel).numpy()
     theirs = reference.audio_features.numpy()
     yield array_rung("encoder output", output, theirs, limit, is_relative=is_relative)

@@ -21,8 +21,10 @@ class Tolerance:
 
     Transforms of different libraries differ by 5e-5 in the quietest bands.
     """
+    states: float
+    """Relative error of the encoder's states, a few of whose numbers are in the thousands."""
     encoder: float
-    """Of encoder states and output: largest difference in float32, else relative error."""
+    """Of the encoder's output: largest difference in float32, else relative error."""
     logits: float
     """Of logits: largest difference in float32, else relative error."""
     is_relative: bool
@@ -35,6 +37,7 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "float32": Tolerance(
             weights=0.0,
             mel=1e-4,
+            states=1e-5,
             encoder=1e-3,
             logits=2e-3,
             is_relative=False,
@@ -43,6 +46,7 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "float16": Tolerance(
             weights=1e-3,
             mel=1e-4,
+            states=1e-2,
             encoder=1e-2,
             logits=1e-2,
             is_relative=True,
@@ -51,6 +55,7 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
         "bfloat16": Tolerance(
             weights=1e-2,
             mel=1e-4,
+            states=5e-2,
             encoder=5e-2,
             logits=5e-2,
             is_relative=True,

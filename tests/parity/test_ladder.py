@@ -48,7 +48,7 @@ class Faulty(CpuImplementation):
     def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
         states = super().trace_encoder(mel)
         if self.fault == "block":
-            states[3][0, 700, 5] += 0.01
+            states[3][0, 700, 5] += 1.0
         return states
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> TorchSession:
