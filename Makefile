@@ -8,7 +8,7 @@ VENV := .venv/made-with-$(notdir $(PYTHON))
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types layers check format bench bench-rivals bench-steps clean
+.PHONY: help install demo test test-all lint types layers check format bench bench-bars bench-rivals bench-steps clean
 
 help: ## list these targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-12s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
@@ -53,7 +53,10 @@ format: $(INSTALLED) ## format the code, and mend what lint can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(INSTALLED) ## every number that has a bar: speed, memory, start and compile
+bench: $(INSTALLED) ## all benchmarks, one after the other
+	@$(MAKE) --no-print-directory --keep-going bench-bars bench-rivals bench-steps
+
+bench-bars: $(INSTALLED) ## every number that has a bar: speed, memory, start and compile
 	$(BIN)/python tests/benchmarks/bench.py $(ARGS)
 
 bench-rivals: $(INSTALLED) ## speed, memory and word errors beside other Whisper programs

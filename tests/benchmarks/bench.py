@@ -1,4 +1,4 @@
-"""`make bench`: every number that has a bar, from one run, with pass or miss.
+"""`make bench-bars`: every number that has a bar, from one run, with pass or miss.
 
 Contenders are processes of their own and take turns, and a ratio is one of medians; its range over
 single rounds is told beside it. Sections are independent: `--only steps` runs one.

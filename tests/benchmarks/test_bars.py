@@ -1,4 +1,4 @@
-"""What `make bench` holds against its bars, on made-up numbers; nothing is timed here."""
+"""What `make bench-bars` holds against its bars, on made-up numbers; nothing is timed here."""
 
 import subprocess
 import sys
