@@ -1,8 +1,10 @@
 """Fallback to sampling: with one seed every implementation draws the same tokens as `cpu`.
 
 No text passes these thresholds, so each window is decoded at every temperature and the last one,
-sampled, is kept. A draw can only differ where a random number falls between two cumulative sums
-that rounding sets apart, about once in 100,000 tokens; these recordings have some 300.
+sampled, is kept. A draw can differ only where a random number falls between two cumulative sums
+that float32 rounding sets apart, by some 1e-5. So the models hear a language they know, at a low
+temperature, with two samples: a few hundred draws. Thousands, as of an English model's noise over
+Spanish at 0.8 with five samples, do part now and then.
 """
 
 from pathlib import Path
@@ -14,12 +16,17 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
 
 OPTIONS = TranscribeOptions(
-    temperatures=(0.0, 0.4, 0.8), logprob_threshold=0.0, no_speech_threshold=None, seed=11
+    temperatures=(0.0, 0.4),
+    best_of=2,
+    logprob_threshold=0.0,
+    no_speech_threshold=None,
+    seed=11,
 )
 
 
-@pytest.mark.parametrize("clip", ["jfk", "spanish"])
-@pytest.mark.parametrize("model", ["tiny.en", "base"])
+@pytest.mark.parametrize(
+    ("model", "clip"), [("tiny.en", "jfk"), ("base", "jfk"), ("base", "spanish")]
+)
 @pytest.mark.parametrize("impl", [name for name in registry.names() if name != "cpu"])
 def test_samples_what_cpu_samples(
     impl: str, model: str, clip: str, request: pytest.FixtureRequest
@@ -31,7 +38,7 @@ def test_samples_what_cpu_samples(
         loaded.model(model, name).transcribe(loaded.samples_of(path), OPTIONS)
         for name in (impl, "cpu")
     )
-    assert {segment.temperature for segment in cpu.segments} == {0.8}
+    assert {segment.temperature for segment in cpu.segments} == {0.4}
     assert [(s.tokens, s.start, s.end) for s in ours.segments] == [
         (s.tokens, s.start, s.end) for s in cpu.segments
     ]
