@@ -8,6 +8,7 @@ import typer
 
 from implementations import registry
 from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli.commands.given import implementation_names, language_code
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 
@@ -122,7 +123,8 @@ class Compare:
 
     def run(self) -> None:
         """Check what can be checked, get what is missing, compare, report."""
-        dtypes = _dtypes_of(_implementations(self.impl), self.dtype)
+        names = list(registry.names()) if self.impl is None else implementation_names(self.impl)
+        dtypes = _dtypes_of(names, self.dtype)
         options = self._options()
         terminal = Terminal(is_quiet=self.quiet)
         self._prepare_outputs()
@@ -152,7 +154,7 @@ class Compare:
     def _options(self) -> TranscribeOptions:
         temperatures = TranscribeOptions().temperatures
         return TranscribeOptions(
-            language=_language(self.language),
+            language=language_code(self.language),
             temperatures=(self.temperature,) if self.temperature else temperatures,
             beam_size=self.beam_size,
         )
@@ -212,19 +214,6 @@ def _fetched_samples(terminal: Terminal) -> list[str]:
         return [str(path) for path in fetch_samples(_SAMPLES, on_progress).values()]
 
 
-def _implementations(text: str | None) -> list[str]:
-    """The implementations asked for, each once; all where none is."""
-    if text is None:
-        return list(registry.names())
-    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    for name in names:
-        if name not in registry.names():
-            raise OptionsError(f"--impl: {name!r} is none of {', '.join(registry.names())}")
-    if not names:
-        raise OptionsError(f"--impl takes some of {', '.join(registry.names())}")
-    return names
-
-
 def _dtypes_of(names: list[str], text: str | None) -> dict[str, str | None]:
     """What each implementation computes in, of `float32` or `cuda=float16,cpu=float32`."""
     if text is None or "=" not in text:
@@ -238,14 +227,3 @@ def _dtypes_of(names: list[str], text: str | None) -> dict[str, str | None]:
             )
         dtypes[name] = dtype
     return dtypes
-
-
-def _language(text: str | None) -> str | None:
-    if text is None:
-        return None
-    from maxwhisper_cli.transcription.languages import LanguageError, parse_language
-
-    try:
-        return parse_language(text)
-    except LanguageError as error:
-        raise OptionsError(str(error)) from error

@@ -7,9 +7,10 @@ import typer
 
 from implementations import registry
 from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli.commands.given import implementation_names, language_code
 from maxwhisper_cli.commands.loading import Loading, load_model
 from maxwhisper_cli.console import Terminal
-from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+from maxwhisper_cli.transcription.options import TranscribeOptions
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
@@ -115,21 +116,12 @@ class Parity:
     def _implementations(self) -> list[str]:
         if self.impl is None:
             others = (name for name in registry.names() if name != _REFERENCE)
-            names = [name for name in others if registry.unavailable_because(name) is None]
-        else:
-            names = list(dict.fromkeys(part.strip() for part in self.impl.split(",")))
-        for name in names:
-            if name not in registry.names():
-                raise OptionsError(f"--impl: {name!r} is none of {', '.join(registry.names())}")
-        return names or [_REFERENCE]
+            able = [name for name in others if registry.unavailable_because(name) is None]
+            return able or [_REFERENCE]
+        return implementation_names(self.impl)
 
     def _options(self) -> TranscribeOptions:
-        language = self.language
-        if language is not None:
-            from maxwhisper_cli.transcription.languages import parse_language
-
-            language = parse_language(language)
-        return TranscribeOptions(language=language, beam_size=self.beam_size)
+        return TranscribeOptions(language=language_code(self.language), beam_size=self.beam_size)
 
 
 def _table(rungs: "list[Rung]") -> "Table":

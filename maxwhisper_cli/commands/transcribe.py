@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.batch import Display, require_sources, transcribe_files
+from maxwhisper_cli.commands.given import language_code
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions
@@ -114,7 +115,7 @@ class Transcribe:
     def _options(self) -> TranscribeOptions:
         return TranscribeOptions(
             task=_task(self.task),
-            language=_language(self.language),
+            language=language_code(self.language),
             temperatures=_temperatures(self.temperature, self.temperature_increment_on_fallback),
             beam_size=self.beam_size,
             best_of=self.best_of,
@@ -198,17 +199,6 @@ def _task(text: str) -> Task:
     if text == "translate":
         return "translate"
     raise OptionsError(f"--task is transcribe or translate, not {text!r}")
-
-
-def _language(text: str | None) -> str | None:
-    if text is None:
-        return None
-    from maxwhisper_cli.transcription.languages import LanguageError, parse_language
-
-    try:
-        return parse_language(text)
-    except LanguageError as error:
-        raise OptionsError(str(error)) from error
 
 
 def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
