@@ -82,17 +82,19 @@ def artifact_key(request: CompileRequest) -> str:
 
     What is for a GPU may be compiled on another machine, so there the CPU's kind is left out.
     """
-    parts = [request.to_json(), _code_version(), version("max"), platform.machine()]
+    code = _code_version("kernels" if request.target == HOST else "gpu")
+    parts = [request.to_json(), code, version("max"), platform.machine()]
     if request.target == HOST:
         parts.append(_cpu_kind())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def _code_version() -> str:
-    """A hash over the sources of graphs and kernels, for CPU and GPU."""
+def _code_version(own_folder: str) -> str:
+    """A hash over the sources that CPU and GPU share, and those of the folder that is one's own."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent
-    for path in sorted((*folder.rglob("*.py"), *folder.rglob("*.mojo"))):
+    own = folder / own_folder
+    for path in sorted((*folder.glob("*.py"), *own.rglob("*.py"), *own.rglob("*.mojo"))):
         name = path.relative_to(folder).as_posix()
         digest.update(name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from implementations.base import HOST
 from implementations.errors import ImplementationFailedError, NotKeptWarning
 from implementations.max_graph import artifacts
 from implementations.max_graph.artifacts import artifact_key, compiled_folder, compiled_graphs
@@ -88,7 +89,7 @@ def another_max(patch: pytest.MonkeyPatch) -> CompileRequest:
 
 
 def another_code(patch: pytest.MonkeyPatch) -> CompileRequest:
-    patch.setattr(artifacts, "_code_version", lambda: "another")
+    patch.setattr(artifacts, "_code_version", lambda _folder: "another")
     return REQUEST
 
 
@@ -123,18 +124,34 @@ def test_what_is_for_a_gpu_may_be_compiled_beside_any_cpu(monkeypatch: pytest.Mo
     assert artifact_key(another_cpu(monkeypatch)) != artifact_key(request) == key
 
 
-def test_a_change_of_the_code_is_another_version(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("target", "files", "others"),
+    [
+        (HOST, ("encoder.py", "kernels/linear.mojo"), ("gpu/encoder.py", "gpu/kernels/a.mojo")),
+        (
+            "cuda:sm_90a",
+            ("layouts.py", "gpu/encoder.py", "gpu/kernels/a.mojo"),
+            ("kernels/linear.mojo",),
+        ),
+    ],
+)
+def test_a_change_of_the_target_s_code_is_another_version(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    target: str,
+    files: tuple[str, ...],
+    others: tuple[str, ...],
 ) -> None:
     (tmp_path / "kernels").mkdir()
     (tmp_path / "gpu" / "kernels").mkdir(parents=True)
-    versions = []
     monkeypatch.setattr(artifacts, "__file__", str(tmp_path / "artifacts.py"))
-    for name in ("encoder.py", "kernels/matmul.mojo", "gpu/encoder.py", "gpu/kernels/matmul.mojo"):
+    request = replace(REQUEST, target=target)
+    keys = [artifact_key(request)]
+    for name in (*files, *others):
         for text in ("one", "two"):
             (tmp_path / name).write_text(text)
-            versions.append(artifacts._code_version())
-    assert len(set(versions)) == len(versions) == 8
+            keys.append(artifact_key(request))
+    assert len(set(keys)) == 1 + 2 * len(files)
 
 
 def test_a_folder_that_cannot_be_made_costs_one_warning(
