@@ -23,6 +23,9 @@ from weights.dims import ModelDimensions
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
+AUTO = "auto"
+"""The dtype that is the fastest of those that keep an implementation's accuracy."""
+
 HOST = "host"
 """The compile target that is this machine's CPU."""
 
@@ -37,7 +40,10 @@ class LoadOptions:
     device: str | None = None
     """`cpu`, `cuda`, `cuda:1`; None leaves the choice to the implementation."""
     dtype: str | None = None
-    """`float32`, `float16`, `bfloat16`; None takes the implementation's default for the device."""
+    """`float32`, `float16`, `bfloat16`, `int8`, or `auto`: the fastest that keeps the accuracy.
+
+    None takes the implementation's default for the device: exact float32 on a CPU.
+    """
     n_threads: int = 0
     """CPU threads; 0 leaves the library's own default."""
     on_compile: CompileProgress | None = None
@@ -121,7 +127,7 @@ class Implementation(ABC):
     device: str
     """Where it runs, as shown to users: `cpu`, `cuda:0`."""
     dtype: str
-    """What it computes in: `float32`, `float16`, ..."""
+    """What it computes in: `float32`, `float16`, ...; never `auto`."""
 
     @classmethod
     @abstractmethod

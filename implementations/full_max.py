@@ -32,7 +32,7 @@ class FullMaxImplementation(Implementation):
         models = graphs.models
         self.dims = graphs.dims
         self.device = "cpu"
-        self.dtype = "float32"
+        self.dtype = graphs.dtype
         self._graphs = graphs
         self._lock = threading.RLock()
         self._decoder = DecoderModels(

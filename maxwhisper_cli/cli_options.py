@@ -159,7 +159,7 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     str | None,
-    _option("--dtype", "float32, float16 or bfloat16; wins over --fp16.", _MODEL, "DTYPE"),
+    _option("--dtype", "auto, float32, float16, bfloat16, int8; before --fp16.", _MODEL, "DTYPE"),
 ]
 Fp16 = Annotated[
     Switch | None,

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from implementations.base import HOST
+from implementations.base import HOST, LoadOptions
+from implementations.max_graph.dtypes import MatrixTypes, choose_dtype, matrix_types
+from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class CompileRequest:
     graphs: tuple[str, ...]
     """`ENCODER_GRAPHS`, or `ALL_GRAPHS` for the host, or `GPU_GRAPHS`."""
     dims: ModelDimensions
-    matrix_dtype: str
-    """How matrices are kept, on a GPU also keys and values; sums are in float32."""
+    matrices: MatrixTypes
+    """How matrices are kept, on a GPU also keys and values."""
     target: str = HOST
     """`host`, this machine's CPU, or a GPU by its architecture: `cuda:sm_90a`."""
 
@@ -57,7 +59,20 @@ class CompileRequest:
         """The request that `to_json` wrote."""
         fields = json.loads(text)
         graphs, dims = tuple(fields.pop("graphs")), ModelDimensions(**fields.pop("dims"))
-        return cls(graphs, dims, **fields)
+        return cls(graphs, dims, MatrixTypes(**fields.pop("matrices")), **fields)
+
+
+def compile_request(
+    checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions
+) -> CompileRequest:
+    """What a checkpoint needs compiled under these options.
+
+    Raises:
+        ImplementationUnavailableError: the graphs do not compute in that dtype there.
+    """
+    dtype = choose_dtype(options, has_decoder="decoder" in graphs)
+    matrices = matrix_types(checkpoint, dtype, options.target)
+    return CompileRequest(graphs, checkpoint.dims, matrices, options.target)
 
 
 def compile_to(request: CompileRequest, path: Path) -> None:
@@ -95,11 +110,11 @@ def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelL
     from implementations.max_graph.spectrogram import LogMel
 
     kernels.load_paths([KERNELS])
-    dtype = DType[request.matrix_dtype]
-    AudioEncoder(request.dims, dtype).add_graphs(module, kernels)
+    matrices = request.matrices
+    AudioEncoder(request.dims, DType[matrices.encoder]).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
         LogMel(request.dims.n_mels).add_graph(module, kernels)
-        TextDecoder(request.dims, dtype).add_graphs(module, kernels)
+        TextDecoder(request.dims, DType[matrices.decoder]).add_graphs(module, kernels)
 
 
 def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:
@@ -111,7 +126,7 @@ def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLi
     from implementations.max_graph.gpu.kernel_ops import KERNELS
 
     kernels.load_paths([KERNELS])
-    dtype = DType[request.matrix_dtype]
+    dtype = DType[request.matrices.encoder]
     AudioEncoder(request.dims, dtype).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
         decoder = TextDecoder(request.dims, dtype)

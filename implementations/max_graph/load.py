@@ -11,18 +11,15 @@ from max.engine import InferenceSession, Model, read
 from implementations.base import HOST, FloatArray, LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.artifacts import compiled_graphs
-from implementations.max_graph.compile import CompileRequest
+from implementations.max_graph.compile import compile_request
+from implementations.max_graph.dtypes import choose_dtype, matrix_types
 from implementations.max_graph.parameters import (
     canonical_weights,
     graph_constants,
     graph_weights,
-    matrix_dtype,
 )
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
-
-GPU_DTYPES = ("float16", "float32", "bfloat16")
-"""What matrices and caches may be kept in on a GPU, the default first; sums are in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +30,7 @@ class LoadedGraphs:
     arranged: Mapping[str, Array]
     """Not copied by MAX: they must live as long as the models."""
     dims: ModelDimensions
+    dtype: str
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights by canonical name, as float32 copies."""
@@ -64,12 +62,18 @@ def load_graphs(
         ImplementationFailedError: the graphs could not be compiled.
     """
     compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, options)))
-    arranged = graph_weights(checkpoint, ("encoder", "decoder")[: 1 + ("decoder" in graphs)])
+    has_decoder = "decoder" in graphs
+    dtype = choose_dtype(options, has_decoder=has_decoder)
+    arranged = graph_weights(
+        checkpoint,
+        matrix_types(checkpoint, dtype, HOST),
+        ("encoder", "decoder")[: 1 + has_decoder],
+    )
     constants = graph_constants(options.n_threads)
     models = InferenceSession(devices=[CPU()]).init_all(
         compiled, weights_registry=arranged | constants
     )
-    return LoadedGraphs(models, arranged | constants, checkpoint.dims)
+    return LoadedGraphs(models, arranged | constants, checkpoint.dims, dtype)
 
 
 def compile_graphs(checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions) -> bytes:
@@ -79,23 +83,8 @@ def compile_graphs(checkpoint: Checkpoint, graphs: tuple[str, ...], options: Loa
         ImplementationUnavailableError: not on that device, or not in that dtype.
         ImplementationFailedError: the graphs could not be compiled.
     """
-    _check(options)
-    dtype = matrix_dtype(checkpoint)
-    if options.target != HOST:
-        dtype = options.dtype or GPU_DTYPES[0]
-    request = CompileRequest(graphs, checkpoint.dims, dtype, options.target)
-    return compiled_graphs(request, options.on_compile)
-
-
-def _check(options: LoadOptions) -> None:
     if options.target == HOST and options.device not in {None, "cpu"}:
         raise ImplementationUnavailableError(
             f"the MAX graphs do not run on {options.device}; use --device cpu, cuda or cuda:N"
         )
-    allowed = ("float32",) if options.target == HOST else GPU_DTYPES
-    if options.dtype is not None and options.dtype not in allowed:
-        where = "on the CPU" if options.target == HOST else "on a GPU"
-        raise ImplementationUnavailableError(
-            f"the MAX graphs do not compute in {options.dtype} {where}; "
-            f"drop --dtype or use {' or '.join(allowed)}"
-        )
+    return compiled_graphs(compile_request(checkpoint, graphs, options), options.on_compile)

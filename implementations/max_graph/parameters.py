@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from implementations.log_mel import N_FFT, hann_window
+from implementations.max_graph.dtypes import MatrixTypes, is_matrix
 from implementations.max_graph.layouts import N_WAVE_COLUMNS, PANEL
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
@@ -21,16 +22,6 @@ _CROSS_ATTENTION = (
     ("key_value", ("key", "value")),
     ("out", ("out",)),
 )
-
-
-def matrix_dtype(checkpoint: Checkpoint) -> str:
-    """`float16` where every matrix is so in the checkpoint, otherwise `float32`."""
-    half = all(
-        array.dtype == np.float16
-        for name, array in checkpoint.tensors.items()
-        if _is_matrix(name, array)
-    )
-    return "float16" if half else "float32"
 
 
 def graph_constants(n_threads: int) -> dict[str, Array]:
@@ -47,10 +38,11 @@ def graph_constants(n_threads: int) -> dict[str, Array]:
 
 
 def graph_weights(
-    checkpoint: Checkpoint, stacks: tuple[str, ...] = ("encoder", "decoder")
+    checkpoint: Checkpoint,
+    matrices: MatrixTypes,
+    stacks: tuple[str, ...] = ("encoder", "decoder"),
 ) -> dict[str, Array]:
     """The weights of the graphs of some stacks, by the names that the layers give."""
-    dtype = np.dtype(matrix_dtype(checkpoint))
     tensors = {
         name: a for name, a in checkpoint.tensors.items() if name.partition(".")[0] in stacks
     }
@@ -61,15 +53,11 @@ def graph_weights(
         if ".attn." not in name and ".cross_attn." not in name
     }
     return {
-        name: _panels(array, dtype)
-        if _is_matrix(name, array)
+        name: _panels(array, getattr(matrices, name.partition(".")[0]))
+        if is_matrix(name, array)
         else np.ascontiguousarray(array, dtype=np.float32)
         for name, array in arranged.items()
     }
-
-
-def _is_matrix(name: str, array: Array) -> bool:
-    return array.ndim >= 2 and not name.endswith("positional_embedding")
 
 
 def _fused_attention(

@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from whisper.model import ModelDimensions as WhisperDimensions
 from whisper.model import Whisper
 
+from implementations.base import AUTO
 from implementations.errors import ImplementationUnavailableError
 from weights.checkpoint import Array, Checkpoint
 
@@ -35,7 +36,7 @@ def choose_dtype(name: str | None, default: str) -> torch.dtype:
     Raises:
         ImplementationUnavailableError: PyTorch's Whisper does not run in it.
     """
-    dtype = DTYPES.get(name or default)
+    dtype = DTYPES.get(default if name in {None, AUTO} else name)
     if dtype is None:
         raise ImplementationUnavailableError(
             f"the PyTorch model does not run in {name}; choose one of {', '.join(DTYPES)}"

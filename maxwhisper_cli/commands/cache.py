@@ -90,11 +90,16 @@ def _compiled_as(path: Path) -> str:
         is_whole = "decoder" in request["graphs"]
         return (
             f"{'full-max' if is_whole else 'hybrid'} {dims['n_audio_layer']}+{dims['n_text_layer']}"
-            f" layers of {dims['n_audio_state']}, {request['matrix_dtype']},"
+            f" layers of {dims['n_audio_state']}, {_types(request['matrices'])},"
             f"{'' if target == 'host' else f' {target},'} MAX {record['max']}"
         )
     except (OSError, ValueError, KeyError, TypeError):
         return "damaged"
+
+
+def _types(matrices: dict[str, str]) -> str:
+    """How matrices are kept: once where encoder and decoder agree."""
+    return "+".join(dict.fromkeys((matrices["encoder"], matrices["decoder"])))
 
 
 def _n_bytes(path: Path) -> int:

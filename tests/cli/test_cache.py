@@ -10,12 +10,15 @@ import pytest
 
 from implementations.max_graph.artifacts import artifact_key, compiled_folder, compiled_graphs
 from implementations.max_graph.compile import ALL_GRAPHS, ENCODER_GRAPHS, CompileRequest
+from implementations.max_graph.dtypes import MatrixTypes
 from tests.cli.conftest import RunCommandLine
 from tests.support.fake_compiler import FakeCompiler
 from tests.support.scripted import TINY_EN
 
-FULL_MAX = CompileRequest(ALL_GRAPHS, TINY_EN, "float16")
-HYBRID = CompileRequest(ENCODER_GRAPHS, replace(TINY_EN, n_audio_layer=32), "float32")
+FULL_MAX = CompileRequest(ALL_GRAPHS, TINY_EN, MatrixTypes("float16", "int8"))
+HYBRID = CompileRequest(
+    ENCODER_GRAPHS, replace(TINY_EN, n_audio_layer=32), MatrixTypes("float32", "float32")
+)
 
 
 @pytest.fixture
@@ -42,7 +45,9 @@ def test_what_is_there(maxwhisper: RunCommandLine, folder: Path) -> None:
     rows = [line.split("  ")[0] for line in table]
     layers, state = TINY_EN.n_audio_layer, TINY_EN.n_audio_state
     n_text_layers = TINY_EN.n_text_layer
-    assert f"full-max {layers}+{n_text_layers} layers of {state}, float16, MAX 26" in done.stdout
+    assert (
+        f"full-max {layers}+{n_text_layers} layers of {state}, float16+int8, MAX 26" in done.stdout
+    )
     assert f"hybrid 32+{n_text_layers} layers of {state}, float32, MAX 26" in done.stdout
     assert {"model", "sample"} <= set(rows)
     assert ".lock" not in done.stdout

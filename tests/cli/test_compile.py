@@ -14,6 +14,7 @@ from implementations import registry
 from implementations.base import LoadOptions
 from implementations.max_graph.artifacts import compiled_folder, compiled_graphs
 from implementations.max_graph.compile import ALL_GRAPHS, ENCODER_GRAPHS, CompileRequest
+from implementations.max_graph.dtypes import MatrixTypes
 from maxwhisper_cli.model import Model
 from tests.cli.conftest import FakeModels, MakeSound, RunCommandLine
 from tests.support.fake_compiler import FakeCompiler
@@ -29,9 +30,10 @@ class FakeFullMax:
 
     @classmethod
     def compile(cls, dims: ModelDimensions, options: LoadOptions) -> None:
+        dtype = options.dtype or "float16"
+        matrices = MatrixTypes(dtype, dtype)
         compiled_graphs(
-            CompileRequest(cls.graphs, dims, options.dtype or "float16", options.target),
-            options.on_compile,
+            CompileRequest(cls.graphs, dims, matrices, options.target), options.on_compile
         )
 
 
@@ -88,7 +90,7 @@ def test_for_a_gpu_that_need_not_be_here(
     records = [json.loads(path.read_text()) for path in compiled_folder().glob("*.json")]
     requests = [record["request"] for record in records]
     assert {request["target"] for request in requests} == {"cuda:sm_90a"}
-    assert sorted(request["matrix_dtype"] for request in requests) == ["float16", "float32"]
+    assert sorted(request["matrices"]["decoder"] for request in requests) == ["float16", "float32"]
 
 
 def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:

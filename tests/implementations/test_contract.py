@@ -190,3 +190,11 @@ def test_cpu_refuses_what_it_cannot_do() -> None:
         chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(device="cuda"))
     with pytest.raises(ImplementationUnavailableError, match="int3"):
         chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(dtype="int3"))
+
+
+def test_auto_is_one_of_the_dtypes(implementation: Implementation) -> None:
+    from implementations.base import AUTO, LoadOptions
+
+    chosen = registry.implementation_class(implementation.name)
+    loaded_so = chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(dtype=AUTO))
+    assert loaded_so.dtype in {"float32", "float16", "bfloat16", "int8"}

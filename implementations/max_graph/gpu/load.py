@@ -11,8 +11,9 @@ from max.engine import InferenceSession, Model, read
 
 from implementations.base import FloatArray, LoadOptions
 from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph.dtypes import choose_dtype
 from implementations.max_graph.gpu.parameters import canonical_weights, graph_weights
-from implementations.max_graph.load import GPU_DTYPES, compile_graphs
+from implementations.max_graph.load import compile_graphs
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
@@ -56,8 +57,9 @@ def load_gpu_graphs(
     """
     device = _find_gpu(options.device or "cuda")
     target = f"cuda:{device.architecture_name}"
-    compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, replace(options, target=target))))
-    dtype = options.dtype or GPU_DTYPES[0]
+    options = replace(options, target=target)
+    compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, options)))
+    dtype = choose_dtype(options, has_decoder="decoder" in graphs)
     stacks = ("encoder", "decoder")[: 1 + ("decoder" in graphs)]
     arranged = graph_weights(checkpoint, DType[dtype], stacks)
     models = InferenceSession(devices=[device]).init_all(compiled, weights_registry=arranged)

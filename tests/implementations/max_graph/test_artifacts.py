@@ -12,10 +12,11 @@ from implementations.errors import ImplementationFailedError, NotKeptWarning
 from implementations.max_graph import artifacts
 from implementations.max_graph.artifacts import artifact_key, compiled_folder, compiled_graphs
 from implementations.max_graph.compile import ENCODER_GRAPHS, CompileRequest
+from implementations.max_graph.dtypes import MatrixTypes
 from tests.support.checkpoints import SMALL_DIMS
 from tests.support.fake_compiler import FakeCompiler
 
-REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, "float16")
+REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16"))
 
 
 def test_compiles_once_and_says_so(compiler: FakeCompiler) -> None:
@@ -76,7 +77,7 @@ def test_a_file_from_elsewhere_is_not_taken(compiler: FakeCompiler) -> None:
 
 
 def another_dtype(_patch: pytest.MonkeyPatch) -> CompileRequest:
-    return replace(REQUEST, matrix_dtype="float32")
+    return replace(REQUEST, matrices=MatrixTypes("float16", "int8"))
 
 
 def another_size(_patch: pytest.MonkeyPatch) -> CompileRequest:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from implementations.max_graph.artifacts import compiled_graphs
 from implementations.max_graph.compile import ENCODER_GRAPHS, CompileRequest
+from implementations.max_graph.dtypes import MatrixTypes
 from tests.support.checkpoints import SMALL_DIMS
 from tests.support.fake_compiler import FakeCompiler
 
-REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, "float16")
+REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16"))
 KILLED = """
 import subprocess, sys
 program = '''

@@ -12,6 +12,7 @@ from implementations import registry
 from implementations.base import LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest
+from implementations.max_graph.dtypes import MatrixTypes
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
@@ -110,7 +111,9 @@ def test_an_unknown_dtype_is_refused_before_compiling(name: str) -> None:
 
 
 def test_a_request_survives_the_way_to_the_compiler() -> None:
-    request = CompileRequest(GPU_GRAPHS, SMALL_DIMS, "float16", "cuda:sm_90a")
+    request = CompileRequest(
+        GPU_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16"), "cuda:sm_90a"
+    )
     assert CompileRequest.from_json(request.to_json()) == request
 
 

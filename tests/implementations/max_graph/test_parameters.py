@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from implementations.max_graph.dtypes import MatrixTypes, exact_type
 from implementations.max_graph.layouts import PANEL
-from implementations.max_graph.parameters import graph_weights, matrix_dtype
+from implementations.max_graph.parameters import graph_weights
 from tests.support.checkpoints import SMALL_DIMS, random_tensors
 from weights.checkpoint import Checkpoint
+
+HALF, FULL = MatrixTypes("float16", "float16"), MatrixTypes("float32", "float32")
 
 
 @pytest.fixture
@@ -25,14 +28,14 @@ def matrix_of(panels: np.ndarray, n_out: int) -> np.ndarray:
 
 def test_matrices_become_panels_and_stay_in_half_precision(checkpoint: Checkpoint) -> None:
     name = "decoder.token_embedding.weight"
-    panels = graph_weights(checkpoint)[name]
+    panels = graph_weights(checkpoint, HALF)[name]
     assert (panels.shape, panels.dtype.name) == ((1621, 16, PANEL), "float16")
     np.testing.assert_array_equal(matrix_of(panels, 51864), checkpoint.tensors[name])
     assert not panels[-1, :, 51864 % PANEL :].any()
 
 
 def test_a_convolution_reads_its_three_frames_in_time_order(checkpoint: Checkpoint) -> None:
-    panels = graph_weights(checkpoint)["encoder.conv1.weight"]
+    panels = graph_weights(checkpoint, HALF)["encoder.conv1.weight"]
     kernel = checkpoint.tensors["encoder.conv1.weight"]
     expected = np.concatenate([kernel[:, :, t] for t in range(3)], axis=1)
     np.testing.assert_array_equal(matrix_of(panels, 16), expected)
@@ -40,7 +43,7 @@ def test_a_convolution_reads_its_three_frames_in_time_order(checkpoint: Checkpoi
 
 def test_projections_computed_together_lie_together(checkpoint: Checkpoint) -> None:
     tensors, prefix = checkpoint.tensors, "decoder.blocks.0.cross_attn"
-    weights = graph_weights(checkpoint)
+    weights = graph_weights(checkpoint, HALF)
     expected = [tensors[f"{prefix}.{part}.weight"] for part in ("key", "value")]
     key_value = matrix_of(weights[f"{prefix}.key_value.weight"], 32)
     np.testing.assert_array_equal(key_value, np.concatenate(expected))
@@ -50,16 +53,16 @@ def test_projections_computed_together_lie_together(checkpoint: Checkpoint) -> N
 
 
 def test_the_rest_is_float32(checkpoint: Checkpoint) -> None:
-    weights = graph_weights(checkpoint)
+    weights = graph_weights(checkpoint, HALF)
     others = {name: a.dtype for name, a in weights.items() if a.ndim < 3}
     assert "encoder.positional_embedding" in others
     assert set(others.values()) == {np.dtype(np.float32)}
 
 
 def test_one_full_precision_matrix_makes_all_so(checkpoint: Checkpoint) -> None:
-    assert matrix_dtype(checkpoint) == "float16"
+    assert exact_type(checkpoint) == "float16"
     name = "encoder.blocks.1.mlp.0.weight"
     tensors = {**checkpoint.tensors, name: checkpoint.tensors[name].astype(np.float32)}
     mixed = replace(checkpoint, tensors=tensors)
-    assert matrix_dtype(mixed) == "float32"
-    assert {a.dtype for a in graph_weights(mixed).values()} == {np.dtype(np.float32)}
+    assert exact_type(mixed) == "float32"
+    assert {a.dtype for a in graph_weights(mixed, FULL).values()} == {np.dtype(np.float32)}

@@ -1,0 +1,80 @@
+"""Which dtypes the MAX graphs compute in, and how each of them keeps matrices; imports no MAX.
+
+A dtype is what a user asks for and is shown. How matrices are kept follows from it, from the
+checkpoint, and from what they are for.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from implementations.base import AUTO, HOST, LoadOptions
+from implementations.errors import ImplementationUnavailableError
+from weights.checkpoint import Array, Checkpoint
+
+EXACT = "float32"
+"""Sums in float32 over the checkpoint's own numbers: what is not asked otherwise."""
+GPU_DTYPES = ("float16", "float32", "bfloat16")
+"""What matrices and caches may be kept in on a GPU, the default first; sums are in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixTypes:
+    """The types in which matrices are kept; sums are in float32 whatever they are."""
+
+    encoder: str
+    decoder: str
+
+
+def choose_dtype(options: LoadOptions, *, has_decoder: bool) -> str:
+    """The dtype to compute in: the one asked for, or the default, or what is best by `auto`.
+
+    Raises:
+        ImplementationUnavailableError: the graphs do not compute in it there.
+    """
+    if options.target != HOST:
+        allowed: tuple[str, ...] = GPU_DTYPES
+        best = default = GPU_DTYPES[0]
+    else:
+        allowed = _cpu_dtypes(has_decoder=has_decoder)
+        best = default = EXACT
+    if options.dtype is None:
+        return default
+    if options.dtype == AUTO:
+        return best
+    if options.dtype not in allowed:
+        where = "on the CPU" if options.target == HOST else "on a GPU"
+        raise ImplementationUnavailableError(
+            f"the MAX graphs do not compute in {options.dtype} {where}; "
+            f"drop --dtype or use {' or '.join(allowed)}"
+        )
+    return options.dtype
+
+
+def _cpu_dtypes(*, has_decoder: bool) -> tuple[str, ...]:
+    """What is to be had on a CPU, for the encoder alone or with the decoder."""
+    del has_decoder
+    return (EXACT,)
+
+
+def matrix_types(checkpoint: Checkpoint, dtype: str, target: str) -> MatrixTypes:
+    """How matrices are kept for a dtype that `choose_dtype` gave."""
+    if target != HOST:
+        return MatrixTypes(dtype, dtype)
+    exact = exact_type(checkpoint)
+    return MatrixTypes(exact, exact)
+
+
+def exact_type(checkpoint: Checkpoint) -> str:
+    """`float16` where every matrix is so in the checkpoint, otherwise `float32`."""
+    half = all(
+        array.dtype == np.float16
+        for name, array in checkpoint.tensors.items()
+        if is_matrix(name, array)
+    )
+    return "float16" if half else "float32"
+
+
+def is_matrix(name: str, array: Array) -> bool:
+    """Whether a tensor is a factor of products, by its name in the checkpoint or in the graphs."""
+    return array.ndim >= 2 and not name.endswith("positional_embedding")
