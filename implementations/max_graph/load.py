@@ -18,6 +18,7 @@ from implementations.max_graph.parameters import (
     graph_constants,
     graph_weights,
 )
+from implementations.max_graph.runtime import coarse_timers
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
@@ -73,7 +74,11 @@ def load_graphs(
     models = InferenceSession(devices=[CPU()]).init_all(
         compiled, weights_registry=arranged | constants
     )
-    return LoadedGraphs(models, arranged | constants, checkpoint.dims, dtype)
+    dims = checkpoint.dims
+    loaded = LoadedGraphs(models, arranged | constants, dims, dtype)
+    with coarse_timers():
+        loaded.encode(np.empty((0, dims.n_mels, 2 * dims.n_audio_ctx), np.float32))
+    return loaded
 
 
 def compile_graphs(checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions) -> bytes:
