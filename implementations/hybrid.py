@@ -17,9 +17,9 @@ from implementations.base import (
 )
 from implementations.max_graph.compile import ENCODER_GRAPHS
 from implementations.max_graph.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
-from implementations.torch_model.implementation import TorchImplementation
+from implementations.torch_model.implementation import TorchImplementation, own_tensor
 from implementations.torch_model.load import DTYPES, build_model, find_gpu
-from implementations.torch_model.session import TorchAudioFeatures
+from implementations.torch_model.session import LeanTorchSession, TorchAudioFeatures
 from weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class HybridImplementation(Implementation):
 
     name: ClassVar[str] = "hybrid"
 
-    def __init__(self, graphs: "LoadedGraphs | GpuGraphs", decoder: TorchImplementation) -> None:
+    def __init__(self, graphs: "LoadedGraphs | GpuGraphs", decoder: "TorchDecoder") -> None:
         self.dims = decoder.dims
         self.device = decoder.device
         self.dtype = decoder.dtype
@@ -53,10 +53,8 @@ class HybridImplementation(Implementation):
             device, dtype = torch.device("cpu"), torch.float32
         if options.n_threads:
             torch.set_num_threads(options.n_threads)
-        model = build_model(checkpoint, device, dtype)
-        decoder = TorchImplementation(model, checkpoint, device)
-        model.encoder = torch.nn.Identity()  # its weights would only take up memory
-        return cls(graphs, decoder)
+        model = build_model(checkpoint, device, dtype, with_encoder=False)
+        return cls(graphs, TorchDecoder(model, checkpoint, device))
 
     @classmethod
     def compile(cls, checkpoint: Checkpoint, options: LoadOptions) -> None:
@@ -95,3 +93,11 @@ class HybridImplementation(Implementation):
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
         return self._decoder.align(audio_features, tokens, heads)
+
+
+class TorchDecoder(TorchImplementation):
+    """Openai-whisper's model without its encoder."""
+
+    def start(self, audio_features: AudioFeatures, n_group: int) -> LeanTorchSession:
+        """Open a session; waits while another thread has one open."""
+        return LeanTorchSession(self._model, own_tensor(audio_features), n_group, self._lock)

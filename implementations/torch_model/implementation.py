@@ -27,7 +27,7 @@ class TorchImplementation(Implementation):
     def __init__(self, model: Whisper, checkpoint: Checkpoint, device: torch.device) -> None:
         self.dims = checkpoint.dims
         self.device = str(device)
-        self._torch_dtype = model.encoder.conv1.weight.dtype
+        self._torch_dtype = model.decoder.token_embedding.weight.dtype
         self.dtype = str(self._torch_dtype).removeprefix("torch.")
         self._model = model
         self._torch_device = device
@@ -84,7 +84,7 @@ class TorchImplementation(Implementation):
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> TorchSession:
         """Open a session; waits while another thread has one open."""
-        return TorchSession(self._model, _tensor(audio_features), n_group, self._lock)
+        return TorchSession(self._model, own_tensor(audio_features), n_group, self._lock)
 
     def align(
         self,
@@ -94,9 +94,12 @@ class TorchImplementation(Implementation):
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
         with self._lock:
-            return Alignment(*cross_attention(self._model, _tensor(audio_features), tokens, heads))
+            return Alignment(
+                *cross_attention(self._model, own_tensor(audio_features), tokens, heads)
+            )
 
 
-def _tensor(audio_features: AudioFeatures) -> torch.Tensor:
+def own_tensor(audio_features: AudioFeatures) -> torch.Tensor:
+    """The tensor of features that an implementation on PyTorch made."""
     assert isinstance(audio_features, TorchAudioFeatures), "features of another implementation"
     return audio_features.tensor

@@ -17,13 +17,18 @@ from weights.checkpoint import Array, Checkpoint
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Whisper:
+def build_model(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, *, with_encoder: bool = True
+) -> Whisper:
     """Openai-whisper's model with the checkpoint's weights, ready to run."""
     with _WithoutRandomWeights():
         model = Whisper(WhisperDimensions(**dataclasses.asdict(checkpoint.dims)))
+    if not with_encoder:
+        model.encoder = torch.nn.Identity()
     state = {
         name: _tensor(array).to(device, _parameter_dtype(name, array, dtype))
         for name, array in checkpoint.tensors.items()
+        if with_encoder or not name.startswith("encoder.")
     }
     model.load_state_dict(state, assign=True)
     model.register_buffer("alignment_heads", _alignment_heads(checkpoint), persistent=False)

@@ -83,6 +83,23 @@ class TorchSession(DecoderSession):
         return logits
 
 
+class LeanTorchSession(TorchSession):
+    """Takes logits only where they are asked for, where upstream takes all of a prompt's."""
+
+    def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
+        """[n_prompt] -> [n_positions, n_vocab]; saves a prompt of 227 tokens 47 MB and a third."""
+
+        def keep(_module: object, _inputs: object, states: torch.Tensor) -> torch.Tensor:
+            return states[:1, list(positions)]
+
+        hook = self._model.decoder.ln.register_forward_hook(keep)
+        prompt = torch.tensor([list(tokens)]).repeat(self._n_group, 1)
+        try:
+            return self._logits(prompt)[0].cpu().numpy()
+        finally:
+            hook.remove()
+
+
 @torch.inference_mode()
 def cross_attention(
     model: Whisper,
