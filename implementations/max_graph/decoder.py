@@ -5,18 +5,19 @@ gets are free. It neither samples nor chooses tokens.
 """
 
 from max.dtype import DType
-from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType, TensorValue
+from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType
 
 from implementations.max_graph.attention import AudioKeysValues, LayerCache
 from implementations.max_graph.blocks import CrossAttentionBlock
 from implementations.max_graph.kernel_ops import (
     CPU,
+    Matrix,
     embed_tokens,
     project,
     select_rows,
     store_attention_scores,
 )
-from implementations.max_graph.layers import LayerNorm, panelled_weight, weight
+from implementations.max_graph.layers import LayerNorm, matrix, weight
 from implementations.max_graph.layouts import key_shape, value_shape
 from weights.dims import ModelDimensions
 
@@ -83,10 +84,10 @@ class TextDecoder:
             chosen = self.ln(select_rows(x, rows))
             graph.output(project(chosen, embedding, self.dims.n_vocab))
 
-    def _embedding(self) -> TensorValue:
+    def _embedding(self) -> Matrix:
         """Token embedding, also the matrix of the logits."""
-        name = "decoder.token_embedding.weight"
-        return panelled_weight(name, self.dims.n_vocab, self.dims.n_text_state, self.dtype)
+        sizes = (self.dims.n_vocab, self.dims.n_text_state)
+        return matrix("decoder.token_embedding", *sizes, self.dtype)
 
     def _token_types(self) -> list[TensorType]:
         """Tokens, offset, sources and the rows whose logits are wanted."""

@@ -53,8 +53,7 @@ def choose_dtype(options: LoadOptions, *, has_decoder: bool) -> str:
 
 def _cpu_dtypes(*, has_decoder: bool) -> tuple[str, ...]:
     """What is to be had on a CPU, for the encoder alone or with the decoder."""
-    del has_decoder
-    return (EXACT,)
+    return (EXACT, "int8") if has_decoder else (EXACT,)
 
 
 def matrix_types(checkpoint: Checkpoint, dtype: str, target: str) -> MatrixTypes:
@@ -62,7 +61,7 @@ def matrix_types(checkpoint: Checkpoint, dtype: str, target: str) -> MatrixTypes
     if target != HOST:
         return MatrixTypes(dtype, dtype)
     exact = exact_type(checkpoint)
-    return MatrixTypes(exact, exact)
+    return MatrixTypes(exact, "int8" if dtype == "int8" else exact)
 
 
 def exact_type(checkpoint: Checkpoint) -> str:

@@ -3,6 +3,7 @@
 Shapes are given and checked here; what an operation computes is written beside its Mojo source.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from max.dtype import DType
@@ -17,9 +18,23 @@ N_THREADS = Weight("n_threads", DType.int32, (1,), CPU)
 """Threads that an operation may use, 0 for all: the runtime's own setting for it aborts."""
 
 
+NO_SCALES = Weight("no_scales", DType.float32, (1,), CPU)
+"""Stands where a matrix that needs none would have its scales."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A factor [n_out, n_in] of products, in the graph being built."""
+
+    panels: TensorValue
+    """[n_panels, n_in, PANEL]."""
+    scales: TensorValue
+    """[n_panels * PANEL] of integers, one for each row of the matrix; otherwise not read."""
+
+
 def linear(
     x: TensorValue,
-    weight: TensorValue,
+    matrix: Matrix,
     bias: TensorValue,
     residual: TensorValue | None = None,
     *,
@@ -28,16 +43,27 @@ def linear(
     """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], GELU before the residual is added."""
     return _tensor(
         "whisper_linear",
-        [x, weight, bias, x if residual is None else residual, _n_threads()],
+        [
+            x,
+            matrix.panels,
+            matrix.scales,
+            bias,
+            x if residual is None else residual,
+            _n_threads(),
+        ],
         [x.shape[0], x.shape[1], bias.shape[0]],
         has_gelu=gelu,
         has_residual=residual is not None,
     )
 
 
-def project(x: TensorValue, weight: TensorValue, n_out: int) -> TensorValue:
+def project(x: TensorValue, matrix: Matrix, n_out: int) -> TensorValue:
     """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
-    return _tensor("whisper_project", [x, weight, _n_threads()], [x.shape[0], x.shape[1], n_out])
+    return _tensor(
+        "whisper_project",
+        [x, matrix.panels, matrix.scales, _n_threads()],
+        [x.shape[0], x.shape[1], n_out],
+    )
 
 
 def conv1d(
@@ -78,12 +104,12 @@ def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> Tensor
 
 
 def embed_tokens(
-    tokens: TensorValue, offset: TensorValue, embedding: TensorValue, positional: TensorValue
+    tokens: TensorValue, offset: TensorValue, embedding: Matrix, positional: TensorValue
 ) -> TensorValue:
     """[n_group, n_new] tokens from position offset[0] on -> [n_group, n_new, n_state]."""
     return _tensor(
         "whisper_embed_tokens",
-        [tokens, offset, embedding, positional],
+        [tokens, offset, embedding.panels, embedding.scales, positional],
         [tokens.shape[0], tokens.shape[1], positional.shape[1]],
     )
 

@@ -6,8 +6,15 @@ A layer owns its weights' names and shapes; `parameters.py` brings the arrays in
 from max.dtype import DType
 from max.graph import Graph, TensorValue, Weight
 
-from implementations.max_graph.kernel_ops import CPU, conv1d, layer_norm, linear
-from implementations.max_graph.layouts import weight_shape
+from implementations.max_graph.kernel_ops import (
+    CPU,
+    NO_SCALES,
+    Matrix,
+    conv1d,
+    layer_norm,
+    linear,
+)
+from implementations.max_graph.layouts import PANEL, n_panels, weight_shape
 
 
 def weight(name: str, shape: tuple[int, ...], dtype: DType = DType.float32) -> TensorValue:
@@ -20,6 +27,14 @@ def panelled_weight(name: str, n_out: int, n_in: int, dtype: DType) -> TensorVal
     return weight(name, weight_shape(n_out, n_in), dtype)
 
 
+def matrix(name: str, n_out: int, n_in: int, dtype: DType) -> Matrix:
+    """The matrix `name.weight`, with `name.scales` where it is of integers."""
+    panels = panelled_weight(f"{name}.weight", n_out, n_in, dtype)
+    if dtype.is_integral():
+        return Matrix(panels, weight(f"{name}.scales", (n_panels(n_out) * PANEL,)))
+    return Matrix(panels, Graph.current.add_weight(NO_SCALES))
+
+
 class Linear:
     """A dense layer with bias."""
 
@@ -30,9 +45,9 @@ class Linear:
         self, x: TensorValue, residual: TensorValue | None = None, *, gelu: bool = False
     ) -> TensorValue:
         """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
-        panels = panelled_weight(f"{self.name}.weight", self.n_out, self.n_in, self.dtype)
+        factor = matrix(self.name, self.n_out, self.n_in, self.dtype)
         bias = weight(f"{self.name}.bias", (self.n_out,))
-        return linear(x, panels, bias, residual, gelu=gelu)
+        return linear(x, factor, bias, residual, gelu=gelu)
 
 
 class Conv1d:

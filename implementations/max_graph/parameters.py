@@ -1,7 +1,8 @@
 """Bring a checkpoint's tensors into the names and shapes that the graphs declare.
 
-Matrices become panels [n_panels, n_in, PANEL] and stay in half precision where the checkpoint has
-them so: the kernels widen them exactly. All else is float32. Done once per load, without MAX.
+Matrices become panels [n_panels, n_in, PANEL]. They stay in half precision where the checkpoint has
+them so, since the kernels widen them exactly, or become integers with a scale for each row. All
+else is float32. Done once per load, without MAX.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,9 @@ _CROSS_ATTENTION = (
 )
 
 
+_QUANTISED_ROWS = 512
+
+
 def graph_constants(n_threads: int) -> dict[str, Array]:
     """What the graphs read besides weights: how many threads to use, and the tables of log-mel."""
     n = np.arange(N_FFT // 2 + 1)
@@ -31,6 +35,7 @@ def graph_constants(n_threads: int) -> dict[str, Array]:
     padding = ((0, 0), (0, N_WAVE_COLUMNS - len(n)))
     return {
         "n_threads": np.array([n_threads], np.int32),
+        "no_scales": np.ones(1, np.float32),
         "log_mel.window": hann_window(),
         "log_mel.cosines": np.pad(np.cos(phases), padding),
         "log_mel.sines": np.pad(np.sin(phases), padding),
@@ -52,12 +57,20 @@ def graph_weights(
         for name, array in tensors.items()
         if ".attn." not in name and ".cross_attn." not in name
     }
-    return {
-        name: _panels(array, getattr(matrices, name.partition(".")[0]))
-        if is_matrix(name, array)
-        else np.ascontiguousarray(array, dtype=np.float32)
-        for name, array in arranged.items()
-    }
+    weights: dict[str, Array] = {}
+    for name, array in arranged.items():
+        dtype = getattr(matrices, name.partition(".")[0])
+        if not is_matrix(name, array):
+            weights[name] = np.ascontiguousarray(array, dtype=np.float32)
+        elif dtype == "int8":
+            integers, scales = _quantised(array)
+            weights[name] = _panels(integers, dtype)
+            weights[f"{name.removesuffix('weight')}scales"] = np.pad(
+                scales, (0, -len(scales) % PANEL)
+            )
+        else:
+            weights[name] = _panels(array, dtype)
+    return weights
 
 
 def _fused_attention(
@@ -104,6 +117,22 @@ def _panels(array: Array, dtype: npt.DTypeLike) -> Array:
     return np.ascontiguousarray(panels, dtype=dtype)
 
 
+def _quantised(matrix: Array) -> tuple[Array, Array]:
+    """[n_out, n_in] -> integers from -127 to 127, and [n_out] what each row's are multiples of.
+
+    A block of rows at a time, so that what is between stays in the cache.
+    """
+    integers = np.empty(matrix.shape, np.int8)
+    scales = np.empty(len(matrix), np.float32)
+    for start in range(0, len(matrix), _QUANTISED_ROWS):
+        rows = slice(start, start + _QUANTISED_ROWS)
+        block = matrix[rows].astype(np.float32)
+        scales[rows] = np.maximum(block.max(1), -block.min(1)) / 127
+        block *= np.divide(1, scales[rows], where=scales[rows] > 0, out=scales[rows] * 0)[:, None]
+        integers[rows] = np.rint(block, out=block)
+    return integers, scales
+
+
 def canonical_weights(
     arranged: Mapping[str, Array], dims: ModelDimensions
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
@@ -116,6 +145,9 @@ def canonical_weights(
         if array.ndim == 3:
             array = array.transpose(0, 2, 1).reshape(-1, array.shape[1])
         part = array[first : first + shape[0]].astype(np.float32)
+        scales = arranged.get(f"{holder.removesuffix('weight')}scales")
+        if scales is not None and holder.endswith("weight"):
+            part *= scales[first : first + shape[0], None]
         if len(shape) == 3:
             part = part.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
         yield name, part.reshape(shape).copy()

@@ -61,5 +61,14 @@ TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(
             is_relative=True,
             has_equal_tokens=False,
         ),
+        "int8": Tolerance(
+            weights=1e-2,
+            mel=1e-4,
+            states=5e-2,
+            encoder=5e-2,
+            logits=1e-1,
+            is_relative=True,
+            has_equal_tokens=False,
+        ),
     }
 )

@@ -19,11 +19,16 @@ def gelu(x: SIMD[F32, _]) -> type_of(x):
 
 @fieldwise_init
 struct Product[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """Computes out[i, j] = act(sum_k x[i, k] * w[j, k] + bias[j]) + residual[i, j]."""
+    """Computes out[i, j] = act(sum_k x[i, k] * w[j, k] + bias[j]) + residual[i, j].
+
+    Integer weights are widened and times the scale of their output column before they are used.
+    """
 
     var into: Floats
     var x: Floats
     var w: Pointer[Scalar[Self.w_type], MutUntrackedOrigin]
+    var scales: Floats
+    """Of integer weights, one for each column of the panels."""
     var bias: Floats
     var residual: Floats
     var n_rows: Int
@@ -79,6 +84,17 @@ struct Product[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
                 span[b_type](end - row, sums, SPAN, x, self.x_stride, b, PANEL, self.n_in)
                 self.finish_rows(sums, row, end, column + s)
 
+    @always_inline
+    def widen(
+        self, into: Floats, panel: Pointer[Scalar[Self.w_type], MutUntrackedOrigin], column: Int
+    ):
+        """The panel of the columns from `column` on, in float32."""
+        for i in range(0, self.n_in * PANEL, WIDTH):
+            var w = panel.unsafe_load[width=WIDTH](i).cast[F32]()
+            comptime if Self.w_type.is_integral():
+                w *= self.scales.unsafe_load[width=WIDTH](column + i % PANEL)
+            into.unsafe_store(i, w)
+
     def panels(self, start: Int, stop: Int, first: Int, last: Int):
         """Rows start to stop of panels first to last."""
         var n_panel = self.n_in * PANEL
@@ -88,10 +104,8 @@ struct Product[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
         for p in range(first, last):
             var panel = self.w.unsafe_offset(p * n_panel)
             comptime if Self.w_type != F32:
-                if stop - start > ROWS:
-                    for i in range(0, n_panel, WIDTH):
-                        var w = panel.unsafe_load[width=WIDTH](i)
-                        widened.unsafe_store(i, w.cast[F32]())
+                if Self.w_type.is_integral() or stop - start > ROWS:
+                    self.widen(widened, panel, p * PANEL)
                     self.columns[F32](start, stop, p * PANEL, widened, sums)
                     continue
             self.columns[Self.w_type](start, stop, p * PANEL, panel, sums)
@@ -135,16 +149,18 @@ struct Linear:
         output: OutputTensor[dtype=F32, rank=3, ...],
         x: InputTensor[dtype=F32, rank=3, ...],
         w: InputTensor[rank=3, ...],
+        scales: InputTensor[dtype=F32, rank=1, ...],
         bias: InputTensor[dtype=F32, rank=1, ...],
         residual: InputTensor[dtype=F32, rank=3, ...],
         n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """A dense layer; without has_residual the last tensor is not read."""
+        """A dense layer; `scales` and `residual` are read only where there are such."""
         Product[w.dtype](
             floats(output),
             floats(x),
             rebind[Pointer[Scalar[w.dtype], MutUntrackedOrigin]](w.unsafe_ptr()),
+            floats(scales),
             floats(bias),
             floats(residual),
             x.dim_size(0) * x.dim_size(1),
@@ -166,6 +182,7 @@ struct Project:
         output: OutputTensor[dtype=F32, rank=3, ...],
         x: InputTensor[dtype=F32, rank=3, ...],
         w: InputTensor[rank=3, ...],
+        scales: InputTensor[dtype=F32, rank=1, ...],
         n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
@@ -174,6 +191,7 @@ struct Project:
             floats(output),
             floats(x),
             rebind[Pointer[Scalar[w.dtype], MutUntrackedOrigin]](w.unsafe_ptr()),
+            floats(scales),
             floats(x),
             floats(x),
             x.dim_size(0) * x.dim_size(1),
@@ -216,6 +234,7 @@ struct Conv1d:
                 into.unsafe_offset(n_padding * n_out),
                 floats(x).unsafe_offset(batch * x.dim_size(1) * n_in),
                 rebind[Pointer[Scalar[w.dtype], MutUntrackedOrigin]](w.unsafe_ptr()),
+                floats(bias),  # no scales: convolutions have no integer weights
                 floats(bias),
                 floats(residual),
                 n_frames - 2 * n_padding,

@@ -96,6 +96,7 @@ struct EmbedTokens:
         tokens: InputTensor[dtype=DType.int32, rank=2, ...],
         offset: InputTensor[dtype=DType.int32, rank=1, ...],
         embedding: InputTensor[rank=3, ...],
+        scales: InputTensor[dtype=F32, rank=1, ...],
         positional: InputTensor[dtype=F32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
@@ -109,8 +110,11 @@ struct EmbedTokens:
             var token = Int(tokens[row // n_new, row % n_new])
             var column = panels.unsafe_offset(token // PANEL * PANEL * n_state + token % PANEL)
             var position = positions.unsafe_offset((Int(offset[0]) + row % n_new) * n_state)
+            var scale = Float32(1)
+            comptime if embedding.dtype.is_integral():
+                scale = scales[token]
             for j in range(n_state):
-                var x = column.unsafe_load(j * PANEL).cast[F32]()
+                var x = column.unsafe_load(j * PANEL).cast[F32]() * scale
                 into.unsafe_store(row * n_state + j, x + position.unsafe_load(j))
 
 

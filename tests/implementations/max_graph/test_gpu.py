@@ -96,6 +96,7 @@ def test_without_a_gpu_says_so(name: str, device: str) -> None:
     [
         (LoadOptions(device="gpu"), "do not run on gpu; use --device cpu, cuda or cuda:N"),
         (LoadOptions(dtype="float16"), "float16 on the CPU; drop --dtype or use float32"),
+        (LoadOptions(dtype="int3"), "int3 on the CPU; drop --dtype or use float32"),
     ],
 )
 def test_what_the_graphs_cannot_do_is_refused(name: str, options: LoadOptions, said: str) -> None:
