@@ -12,6 +12,12 @@ from implementations.errors import ImplementationUnavailableError
 if TYPE_CHECKING:
     from implementations.base import Implementation
 
+REFERENCE = "cpu"
+"""The implementation that the others are held against."""
+
+DEVICE_KINDS = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
+"""What a device's name begins with, and what that is in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -20,7 +26,8 @@ class Entry:
     name: str
     encoder: str
     decoder: str
-    device: str
+    device_kinds: tuple[str, ...]
+    """Keys of `DEVICE_KINDS`, the default first."""
     target: str
     """`module:Class`, imported on first use."""
     packages: tuple[str, ...]
@@ -28,13 +35,18 @@ class Entry:
     install: str
     """What to do where they are not."""
 
+    @property
+    def device(self) -> str:
+        """Where it can run, in words."""
+        return " or ".join(DEVICE_KINDS[kind] for kind in self.device_kinds)
+
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
         name="cpu",
         encoder="PyTorch",
         decoder="PyTorch",
-        device="CPU",
+        device_kinds=("cpu",),
         target="implementations.cpu:CpuImplementation",
         packages=("torch", "whisper"),
         install="pip install torch openai-whisper",
@@ -43,7 +55,7 @@ ENTRIES: tuple[Entry, ...] = (
         name="cuda",
         encoder="PyTorch",
         decoder="PyTorch",
-        device="NVIDIA GPU",
+        device_kinds=("cuda",),
         target="implementations.cuda:CudaImplementation",
         packages=("torch", "whisper"),
         install="pip install torch openai-whisper, with torch built for CUDA",
@@ -52,7 +64,7 @@ ENTRIES: tuple[Entry, ...] = (
         name="hybrid",
         encoder="MAX",
         decoder="PyTorch",
-        device="CPU or NVIDIA GPU",
+        device_kinds=("cpu", "cuda"),
         target="implementations.hybrid:HybridImplementation",
         packages=("max", "torch", "whisper"),
         install="pip install 'maxwhisper[max]'",
@@ -61,7 +73,7 @@ ENTRIES: tuple[Entry, ...] = (
         name="full-max",
         encoder="MAX",
         decoder="MAX",
-        device="CPU or NVIDIA GPU",
+        device_kinds=("cpu", "cuda"),
         target="implementations.full_max:FullMaxImplementation",
         packages=("max",),
         install="pip install 'maxwhisper[max]'",
@@ -114,7 +126,10 @@ def implementation_class(name: str) -> type["Implementation"]:
 
 def _no_cuda_because() -> str | None:
     """Why torch cannot use an NVIDIA GPU, judged by its version and the driver, unimported."""
-    version = importlib.metadata.version("torch")
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:  # copied, not installed: nothing tells
+        version = ""
     if version.endswith("+cpu"):
         return f"torch {version} is built without CUDA; install a CUDA build of torch"
     try:

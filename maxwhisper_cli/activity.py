@@ -24,6 +24,11 @@ class Activity:
     ) -> None:
         """Show a task and how much of it is done; without a total, only that it goes on."""
 
+    def show_download(self, what: str, n_done: int, n_total: int | None) -> None:
+        """Show how many bytes of a file are here; the total is 0 or None where nobody told it."""
+        of_all = f"/{n_total / 1e6:.1f}" if n_total else ""
+        self.show(f"downloading {what}", n_done, n_total or None, f"{n_done / 1e6:.1f}{of_all} MB")
+
 
 class LiveActivity(Activity):
     """Draws a spinner, the task, a bar and a detail; gone without a trace when it is left.

@@ -5,7 +5,6 @@ user. A `MaxWhisperError` is one line on stderr; any other exception is a bug an
 traceback.
 """
 
-import importlib.metadata
 from typing import Annotated
 
 import typer
@@ -47,7 +46,9 @@ class ErrorsToExitCodes(TyperGroup):
 
 def _print_version(is_wanted: bool) -> None:  # noqa: FBT001  (typer's callback)
     if is_wanted:
-        typer.echo(f"maxwhisper {importlib.metadata.version('maxwhisper')}")
+        from maxwhisper_cli.version import program_version
+
+        typer.echo(f"maxwhisper {program_version()}")
         raise typer.Exit
 
 

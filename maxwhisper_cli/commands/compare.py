@@ -1,6 +1,7 @@
 """`maxwhisper compare`: its options, and what they mean together."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,9 +9,9 @@ import typer
 
 from implementations import registry
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.given import implementation_names, language_code
+from maxwhisper_cli.commands.given import language_code
 from maxwhisper_cli.console import Terminal
-from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+from maxwhisper_cli.transcription.options import TranscribeOptions
 
 if TYPE_CHECKING:
     from maxwhisper_cli.compare.results import Comparison
@@ -46,7 +47,12 @@ References = Annotated[
 ]
 Impls = Annotated[
     str | None,
-    _option("--impl", "Implementations, as a,b; all by default.", _HOW, "NAMES"),
+    _option(
+        "--impl",
+        "Implementations, as a,b; with a dtype as full-max:int8; all by default.",
+        _HOW,
+        "NAMES",
+    ),
 ]
 Model = Annotated[
     str | None,
@@ -62,9 +68,18 @@ Runs = Annotated[
     int,
     typer.Option("--runs", min=1, help="Timed runs, after a warm-up.", rich_help_panel=_HOW),
 ]
+Device = Annotated[
+    str | None,
+    _option("--device", "cpu, cuda, cuda:1, ..., for those that can run there.", _HOW, "DEVICE"),
+]
 Dtypes = Annotated[
     str | None,
-    _option("--dtype", "For all (float32), or for some (cuda=float16,cpu=float32).", _HOW, "DTYPE"),
+    _option(
+        "--dtype",
+        "For all but cpu (float16), or for some (cuda=float16,full-max=int8).",
+        _HOW,
+        "DTYPE",
+    ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Show all columns.", rich_help_panel=_REPORT)]
 Json = Annotated[Path | None, _option("--json", "Write everything as JSON.", _REPORT, "FILE")]
@@ -112,6 +127,7 @@ class Compare:
     temperature: cli.Temperature = 0.0
     beam_size: cli.BeamSize = None
     threads: cli.Threads = 0
+    device: Device = None
     dtype: Dtypes = None
     wide: Wide = False
     json: Json = None
@@ -123,8 +139,10 @@ class Compare:
 
     def run(self) -> None:
         """Check what can be checked, get what is missing, compare, report."""
-        names = list(registry.names()) if self.impl is None else implementation_names(self.impl)
-        dtypes = _dtypes_of(names, self.dtype)
+        from maxwhisper_cli.compare.candidates import on_device, parse_candidates, with_dtypes
+
+        named = parse_candidates(",".join(registry.names()) if self.impl is None else self.impl)
+        candidates = on_device(with_dtypes(named, self.dtype), self.device)
         options = self._options()
         terminal = Terminal(is_quiet=self.quiet)
         self._prepare_outputs()
@@ -134,10 +152,12 @@ class Compare:
 
         files = list(dict.fromkeys(self.files or _fetched_samples(terminal)))
         recordings = find_recordings(files, self.reference or [])
-        work = Work(self._model(terminal), options, self.runs, self.threads or 0, recordings)
-        board = Board(list(dtypes), files, self.runs, terminal)
+        work = Work(
+            self._model(terminal), options, self.runs, self.threads or 0, recordings, self.device
+        )
+        board = Board([candidate.label for candidate in candidates], files, self.runs, terminal)
         with terminal.live(board):
-            comparison = run_comparison(work, dtypes, self.model_dir, board)
+            comparison = run_comparison(work, candidates, self.model_dir, board)
         self._report(comparison, terminal)
 
     def _prepare_outputs(self) -> None:
@@ -166,12 +186,12 @@ class Compare:
         model = self.model or (_MODEL if self.files else _SAMPLES_MODEL)
 
         with terminal.activity(is_wanted_when_piped=True) as activity:
-
-            def on_download(n_done: int, n_total: int) -> None:
-                detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
-                activity.show(f"downloading {model}", n_done, n_total, detail)
-
-            resolve(model, model_dir=self.model_dir, offline=self.offline, progress=on_download)
+            resolve(
+                model,
+                model_dir=self.model_dir,
+                offline=self.offline,
+                progress=partial(activity.show_download, model),
+            )
         return model
 
     def _report(self, comparison: "Comparison", terminal: Terminal) -> None:
@@ -207,23 +227,4 @@ def _fetched_samples(terminal: Terminal) -> list[str]:
     from maxwhisper_cli.samples import fetch_samples
 
     with terminal.activity(is_wanted_when_piped=True) as activity:
-
-        def on_progress(archive: str, n_done: int, n_total: int | None) -> None:
-            activity.show(f"downloading {archive}", n_done, n_total, f"{n_done / 1e6:.1f} MB")
-
-        return [str(path) for path in fetch_samples(_SAMPLES, on_progress).values()]
-
-
-def _dtypes_of(names: list[str], text: str | None) -> dict[str, str | None]:
-    """What each implementation computes in, of `float32` or `cuda=float16,cpu=float32`."""
-    if text is None or "=" not in text:
-        return dict.fromkeys(names, text)
-    dtypes: dict[str, str | None] = dict.fromkeys(names)
-    for part in text.split(","):
-        name, _, dtype = (piece.strip() for piece in part.partition("="))
-        if name not in dtypes or not dtype:
-            raise OptionsError(
-                f"--dtype: {part!r} is not like cuda=float16, with one of {', '.join(names)}"
-            )
-        dtypes[name] = dtype
-    return dtypes
+        return [str(path) for path in fetch_samples(_SAMPLES, activity.show_download).values()]

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -94,11 +95,10 @@ class Compile:
     def _checkpoint(self, activity: "Activity") -> "Checkpoint":
         from weights.resolve import load
 
-        def on_download(n_done: int, n_total: int) -> None:
-            detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
-            activity.show(f"downloading {self.model}", n_done, n_total, detail)
-
         activity.show(f"loading {self.model}")
         return load(
-            self.model, model_dir=self.model_dir, offline=self.offline, progress=on_download
+            self.model,
+            model_dir=self.model_dir,
+            offline=self.offline,
+            progress=partial(activity.show_download, self.model),
         )

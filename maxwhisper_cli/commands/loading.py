@@ -1,14 +1,11 @@
 """Load a model for a command, and tell meanwhile what takes time and what goes wrong."""
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
-from implementations.errors import NotKeptWarning
 from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.own_warnings import own_warnings
 
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
@@ -29,7 +26,7 @@ class Loading:
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
     """Load the model, telling what takes time: importing, downloading, compiling."""
-    with terminal.activity() as activity, _warnings_on(terminal):
+    with terminal.activity() as activity, own_warnings(terminal.warning):
         activity.show(f"loading {loading.model} on {loading.impl}")
         from maxwhisper_cli.activity import headline
         from maxwhisper_cli.model import load
@@ -43,8 +40,7 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
 
         def on_download(n_done: int, n_total: int) -> None:
             tell(f"downloading {loading.model}, {n_total / 1e6:.0f} MB")
-            detail = f"{n_done / 1e6:.1f}/{n_total / 1e6:.1f} MB"
-            activity.show(f"downloading {loading.model}", n_done, n_total, detail)
+            activity.show_download(loading.model, n_done, n_total)
 
         def on_compile(what: str) -> None:
             terminal.note(what)
@@ -61,27 +57,3 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             on_download=on_download,
             on_compile=on_compile,
         )
-
-
-@contextmanager
-def _warnings_on(terminal: Terminal) -> Iterator[None]:
-    """Show our own warnings as the terminal's, and leave those of libraries as they are."""
-    with warnings.catch_warnings():
-        show_as_before = warnings.showwarning
-
-        def show(  # the signature of `warnings.showwarning`
-            message: Warning | str,
-            category: type[Warning],
-            filename: str,
-            lineno: int,
-            file: TextIO | None = None,
-            line: str | None = None,
-        ) -> None:
-            if issubclass(category, NotKeptWarning):
-                terminal.warning(str(message))
-            else:
-                show_as_before(message, category, filename, lineno, file, line)
-
-        warnings.showwarning = show
-        warnings.simplefilter("always", NotKeptWarning)
-        yield

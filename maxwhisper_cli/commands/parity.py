@@ -7,8 +7,9 @@ import typer
 
 from implementations import registry
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.given import implementation_names, language_code
+from maxwhisper_cli.commands.given import language_code
 from maxwhisper_cli.commands.loading import Loading, load_model
+from maxwhisper_cli.compare.candidates import Candidate, parse_candidates
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from weights.errors import MaxWhisperError
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from maxwhisper_cli.parity.ladder import Reference
     from maxwhisper_cli.parity.rungs import Rung
 
-_REFERENCE = "cpu"
-
 
 class ParityError(MaxWhisperError):
     """An implementation is further from `cpu` than its dtype allows."""
@@ -31,7 +30,9 @@ Files = Annotated[list[str], typer.Argument(metavar="FILES", help="Recordings to
 Impls = Annotated[
     str | None,
     typer.Option(
-        "--impl", metavar="NAMES", help="Implementations, as a,b; all that can run by default."
+        "--impl",
+        metavar="NAMES",
+        help="Implementations, as a,b; with a dtype as full-max:int8; all that can run by default.",
     ),
 ]
 
@@ -57,27 +58,29 @@ class Parity:
     def run(self) -> None:
         """Climb the ladder of each implementation on each file."""
         terminal = Terminal()
-        names = self._implementations()
+        candidates = self._candidates()
         options = self._options()
-        with self._load(_REFERENCE, None, None, terminal) as cpu:
+        with self._load(registry.REFERENCE, None, None, terminal) as cpu:
             from maxwhisper_cli.parity.ladder import make_reference
             from maxwhisper_cli.transcription.audio import open_audio
 
             references = []
             for file in self.files:
-                terminal.note(f"{_REFERENCE}: {file}")
+                terminal.note(f"{registry.REFERENCE}: {file}")
                 with open_audio(file) as audio:
                     samples = audio.read()
                 references.append((file, make_reference(cpu.implementation, samples, options)))
             failed = [
-                name for name in names if not self._climb(name, cpu, references, options, terminal)
+                candidate.label
+                for candidate in candidates
+                if not self._climb(candidate, cpu, references, options, terminal)
             ]
         if failed:
             raise ParityError(f"{' and '.join(failed)} went further from cpu than allowed")
 
     def _climb(
         self,
-        name: str,
+        candidate: Candidate,
         cpu: "Model",
         references: "list[tuple[str, Reference]]",
         options: TranscribeOptions,
@@ -87,7 +90,8 @@ class Parity:
         from maxwhisper_cli.parity.ladder import climb
 
         passed = True
-        with self._load(name, self.device, self.dtype, terminal) as model:
+        name = candidate.implementation
+        with self._load(name, self.device, candidate.dtype or self.dtype, terminal) as model:
             ours = model.implementation
             for file, reference in references:
                 terminal.note(f"{name}: {file}")
@@ -113,12 +117,12 @@ class Parity:
             terminal,
         )
 
-    def _implementations(self) -> list[str]:
-        if self.impl is None:
-            others = (name for name in registry.names() if name != _REFERENCE)
-            able = [name for name in others if registry.unavailable_because(name) is None]
-            return able or [_REFERENCE]
-        return implementation_names(self.impl)
+    def _candidates(self) -> list[Candidate]:
+        if self.impl is not None:
+            return parse_candidates(self.impl)
+        others = (name for name in registry.names() if name != registry.REFERENCE)
+        able = [name for name in others if registry.unavailable_because(name) is None]
+        return [Candidate(name) for name in able or [registry.REFERENCE]]
 
     def _options(self) -> TranscribeOptions:
         return TranscribeOptions(language=language_code(self.language), beam_size=self.beam_size)

@@ -1,14 +1,10 @@
 """`maxwhisper samples`: recordings with known words, listed and fetched."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from maxwhisper_cli.activity import Activity
 from maxwhisper_cli.console import Column, Terminal
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _COLUMNS = (
     Column("name", is_name=True),
@@ -61,13 +57,6 @@ def fetch(
 
     terminal = Terminal()
     with terminal.activity(is_wanted_when_piped=True) as activity:
-        paths = fetch_samples(names or None, _shown_on(activity))
+        paths = fetch_samples(names or None, activity.show_download)
     for name, path in paths.items():
         terminal.line(f"{name}  {path}")
-
-
-def _shown_on(activity: Activity) -> "Callable[[str, int, int | None], None]":
-    def show(archive: str, n_done: int, n_total: int | None) -> None:
-        activity.show(f"downloading {archive}", n_done, n_total, f"{n_done / 1e6:.1f} MB")
-
-    return show

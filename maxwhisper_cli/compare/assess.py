@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import replace
 
+from implementations import registry
 from maxwhisper_cli.compare.accuracy import Accuracy, ErrorRate, accuracy, first_difference
 from maxwhisper_cli.compare.messages import Loaded, Measurement
 from maxwhisper_cli.compare.results import (
-    REFERENCE_IMPLEMENTATION,
     Figures,
     Recording,
     RecordingResult,
@@ -21,7 +21,7 @@ from maxwhisper_cli.compare.runner import Outcome
 
 def assess(outcomes: Sequence[Outcome], recordings: Sequence[Recording]) -> tuple[Row, ...]:
     """One row for each outcome, in their order."""
-    found = (o for o in outcomes if o.implementation == REFERENCE_IMPLEMENTATION)
+    found = (o for o in outcomes if o.implementation.partition(":")[0] == registry.REFERENCE)
     cpu = next(found, None)
     return tuple(_row(outcome, cpu, recordings) for outcome in outcomes)
 
@@ -48,6 +48,7 @@ def _row(outcome: Outcome, cpu: Outcome | None, recordings: Sequence[Recording])
         compile_seconds=outcome.loaded.compile_seconds if outcome.loaded.runs_compiled else None,
         peak_memory_mib=outcome.finished.peak_memory_mib,
         gpu_memory_mib=outcome.finished.gpu_memory_mib,
+        warnings=outcome.loaded.warnings,
         total=_total(results, baselines),
         recordings=results,
     )

@@ -91,5 +91,5 @@ def _key(comparison: Comparison) -> bytes:
     """What must be the same for times to be comparable; the number of runs is not."""
     work, machine = comparison.work, comparison.machine
     names = [recording.name for recording in work.recordings]
-    place = [machine.cpu, machine.n_cpus, machine.gpus]
+    place = [machine.cpu, machine.n_cpus, machine.gpus, work.device]
     return msgspec.json.encode([work.model, work.options, work.n_threads, names, place])

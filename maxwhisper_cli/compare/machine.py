@@ -6,6 +6,7 @@ import platform
 import resource
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,18 @@ def describe_machine() -> Machine:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         load_average=os.getloadavg()[0],
-        packages=dict(sorted((str(d.metadata["Name"]).lower(), d.version) for d in found)),
+        packages=dict(sorted(_named_versions(found))),
     )
+
+
+def _named_versions(
+    found: Iterable[importlib.metadata.Distribution],
+) -> Iterator[tuple[str, str]]:
+    """Name and version of those that tell both; a damaged installation does not."""
+    for distribution in found:
+        metadata = distribution.metadata
+        if metadata is not None and metadata["Name"] and metadata["Version"]:
+            yield metadata["Name"].lower(), metadata["Version"]
 
 
 def peak_memory_mib() -> float:
@@ -68,20 +79,39 @@ def peak_memory_mib() -> float:
 
 
 def gpu_memory_in_use_mib() -> float | None:
-    """Memory in use on all NVIDIA GPUs, by every process; None where there is none.
+    """Memory in use on all NVIDIA GPUs, by every process; None where there is none that tells."""
+    used = [number for line in _nvidia_smi("memory.used") if (number := _mib(line)) is not None]
+    return sum(used) if used else None
 
-    What a process took is the difference: allocators keep what they had at the peak, and this also
-    sees what a library takes outside its own allocator.
+
+def own_gpu_memory_mib(in_use_before: float | None) -> float | None:
+    """Memory that this process holds on NVIDIA GPUs, outside its libraries' allocators too.
+
+    Allocators keep what they had at the peak. Where the driver does not know this process by its
+    number, as in a container, it is what all processes together have taken since before.
     """
-    used = _nvidia_smi("memory.used")
-    return sum(float(number) for number in used) if used else None
+    apps = (line.partition(",") for line in _nvidia_smi("pid,used_memory", of="compute-apps"))
+    own = [_mib(mib) for pid, _, mib in apps if pid.strip() == str(os.getpid())]
+    known = [mib for mib in own if mib is not None]
+    if known:
+        return sum(known)
+    in_use = gpu_memory_in_use_mib()
+    return None if in_use is None or in_use_before is None else in_use - in_use_before
 
 
-def _nvidia_smi(query: str) -> list[str]:
+def _mib(text: str) -> float | None:
+    """A number of nvidia-smi's; None for `[N/A]`."""
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _nvidia_smi(query: str, *, of: str = "gpu") -> list[str]:
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    command = [program, f"--query-gpu={query}", "--format=csv,noheader,nounits"]
+    command = [program, f"--query-{of}={query}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from maxwhisper_cli.compare.candidates import Candidate
 from maxwhisper_cli.transcription.options import TranscribeOptions
 
 
@@ -15,14 +16,13 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 class Job:
     """What one worker does: one implementation, all recordings."""
 
-    implementation: str
+    candidate: Candidate
     model: str
     """A name or path that needs no network any more."""
     files: tuple[str, ...]
     options: TranscribeOptions
     n_runs: int
     """Timed runs of each recording, after one that warms up."""
-    dtype: str | None = None
     n_threads: int = 0
     model_dir: str | None = None
 
@@ -85,6 +85,8 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """Whether it runs compiled graphs; if none were compiled now, they were found."""
     is_multilingual: bool
     n_languages: int
+    warnings: tuple[str, ...] = ()
+    """What the user should know of how it was loaded."""
 
 
 class Advanced(msgspec.Struct, frozen=True, tag="advanced"):
@@ -108,6 +110,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished"):
 
     peak_memory_mib: float
     gpu_memory_mib: float | None
+    """What this process holds of the GPU after all its work."""
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="stopped"):

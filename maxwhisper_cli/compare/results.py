@@ -17,7 +17,6 @@ from maxwhisper_cli.writers.files import write_atomically
 from weights.errors import MaxWhisperError
 
 SCHEMA_VERSION = 1
-REFERENCE_IMPLEMENTATION = "cpu"
 
 
 class ComparisonError(MaxWhisperError):
@@ -55,6 +54,8 @@ class Work:
     n_threads: int
     """0 leaves it to each library."""
     recordings: tuple[Recording, ...]
+    device: str | None = None
+    """Where those run that can; None leaves it to each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,7 @@ class Row:
     """One implementation."""
 
     implementation: str
+    """Its name, with the dtype where one was asked for: `full-max:int8`."""
     status: Status
     reason: str | None
     """Why it is not ok; then there is nothing else."""
@@ -109,7 +111,10 @@ class Row:
     """0 where compiled graphs were found; None where nothing is ever compiled."""
     peak_memory_mib: float | None = None
     gpu_memory_mib: float | None = None
+    """Held by its process after all the work."""
     total: Figures | None = None
+    warnings: tuple[str, ...] = ()
+    """What was odd about loading it."""
     recordings: tuple[RecordingResult, ...] = ()
     """In the order of the work's recordings."""
 

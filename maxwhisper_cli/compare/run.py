@@ -1,13 +1,13 @@
 """Conducts a comparison: one implementation after the other, each in its own process."""
 
-import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from maxwhisper_cli.compare.assess import assess
 from maxwhisper_cli.compare.board import Board
+from maxwhisper_cli.compare.candidates import Candidate
 from maxwhisper_cli.compare.machine import describe_machine
 from maxwhisper_cli.compare.messages import Job
 from maxwhisper_cli.compare.results import (
@@ -19,6 +19,7 @@ from maxwhisper_cli.compare.results import (
 )
 from maxwhisper_cli.compare.runner import Outcome, run_job
 from maxwhisper_cli.transcription.audio import open_audio
+from maxwhisper_cli.version import program_version
 
 
 def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[Recording, ...]:
@@ -54,36 +55,35 @@ def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[R
 
 
 def run_comparison(
-    work: Work, dtypes: Mapping[str, str | None], model_dir: Path | None, board: Board
+    work: Work, candidates: Sequence[Candidate], model_dir: Path | None, board: Board
 ) -> Comparison:
     """Run every implementation and put together what came of it.
 
     Args:
         work: What each has to do; the model needs no network any more.
-        dtypes: The implementations, and what each computes in (None: its default).
+        candidates: The implementations, in the order they are run.
         model_dir: Folder of weights, instead of the cache.
         board: Told how it goes.
     """
     created, machine = datetime.now(UTC), describe_machine()
     outcomes: list[Outcome] = []
-    for name, dtype in dtypes.items():
+    for candidate in candidates:
         job = Job(
-            implementation=name,
+            candidate=candidate,
             model=work.model,
             files=tuple(recording.file for recording in work.recordings),
             options=work.options,
             n_runs=work.n_runs,
-            dtype=dtype,
             n_threads=work.n_threads,
             model_dir=str(model_dir) if model_dir else None,
         )
-        board.begin(name)
-        outcomes.append(run_job(job, partial(board.hear, name)))
+        board.begin(candidate.label)
+        outcomes.append(run_job(job, partial(board.hear, candidate.label)))
         board.end(outcomes[-1])
     return Comparison(
         schema_version=SCHEMA_VERSION,
         created=created.isoformat(timespec="seconds"),
-        maxwhisper=importlib.metadata.version("maxwhisper"),
+        maxwhisper=program_version(),
         work=work,
         machine=machine,
         rows=assess(outcomes, work.recordings),

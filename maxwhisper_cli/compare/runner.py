@@ -39,6 +39,7 @@ class Outcome:
     """What became of one implementation."""
 
     implementation: str
+    """The candidate's label."""
     status: Status
     reason: str | None = None
     """Why it is not ok."""
@@ -79,13 +80,14 @@ def run_job(job: Job, on_message: OnMessage, worker: str = _WORKER) -> Outcome:
     Raises:
         ImplementationUnavailableError: no implementation has that name.
     """
-    reason = registry.unavailable_because(job.implementation)
+    label = job.candidate.label
+    reason = registry.unavailable_because(job.candidate.implementation)
     if reason is not None:
-        return Outcome(job.implementation, "unavailable", reason)
+        return Outcome(label, "unavailable", reason)
     heard = _Heard()
     with tempfile.TemporaryFile() as errors:
         exit_code = _converse(job, worker, errors, heard, on_message)
-        return _outcome(job.implementation, heard, exit_code, _last_line(errors))
+        return _outcome(label, heard, exit_code, _last_line(errors))
 
 
 def _converse(

@@ -43,6 +43,7 @@ def warnings_of(comparison: Comparison) -> list[str]:
             f"{machine.n_cpus} processors): times mean little"
         )
     for row in comparison.finished:
+        found.extend(f"{row.implementation}: {warning}" for warning in row.warnings)
         for recording, result in zip(comparison.work.recordings, row.recordings, strict=True):
             found.extend(result.measurement.warnings)
             if not result.measurement.is_repeatable:

@@ -48,7 +48,7 @@ class TimedImplementation(Implementation):
         """Encode, until the device has finished."""
         begin = time.perf_counter()
         features = self._timed.encode(mel)
-        _wait_for_gpu()
+        _wait_for(self.device)
         self.clock.encode_seconds += time.perf_counter() - begin
         self.clock.n_windows += len(mel)
         return features
@@ -91,15 +91,17 @@ class TimedImplementation(Implementation):
         self._timed.close()
 
 
-def _wait_for_gpu() -> None:
+def _wait_for(device: str) -> None:
     """A GPU answers before it has computed: wait, or the encoder's time counts as the decoder's.
 
-    Looks only at libraries that are loaded already, since each is one implementation's own.
+    Looks only at libraries that are loaded already, since each is one implementation's own, and
+    only at the GPU in use, since to ask another takes memory there.
     """
-    torch = sys.modules.get("torch")
+    kind, _, index = device.partition(":")
+    if kind != "cuda":
+        return
+    torch, max_driver = sys.modules.get("torch"), sys.modules.get("max.driver")
     if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.synchronize()
-    max_driver = sys.modules.get("max.driver")
+        torch.cuda.synchronize(int(index or 0))
     if max_driver is not None:
-        for index in range(max_driver.accelerator_count()):
-            max_driver.Accelerator(index).synchronize()
+        max_driver.Accelerator(int(index or 0)).synchronize()

@@ -15,7 +15,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from implementations.errors import ImplementationUnavailableError
-from maxwhisper_cli.compare.machine import gpu_memory_in_use_mib, peak_memory_mib
+from maxwhisper_cli.compare.machine import (
+    gpu_memory_in_use_mib,
+    own_gpu_memory_mib,
+    peak_memory_mib,
+)
 from maxwhisper_cli.compare.messages import (
     Advanced,
     Finished,
@@ -28,6 +32,7 @@ from maxwhisper_cli.compare.messages import (
     Stage,
     Stopped,
 )
+from maxwhisper_cli.own_warnings import own_warnings
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Transcript
 from weights.errors import MaxWhisperError
@@ -60,10 +65,9 @@ def work(job: Job, say: Say) -> None:
     with model:
         for file in job.files:
             say(Measured(_measure(model, file, options, job.n_runs, say)))
-        is_on_gpu = gpu_before is not None and model.implementation.device != "cpu"
-        gpu_after = gpu_memory_in_use_mib() if is_on_gpu else None
-        gpu_taken = None if gpu_after is None or gpu_before is None else gpu_after - gpu_before
-        say(Finished(peak_memory_mib(), gpu_taken))
+        is_on_gpu = model.implementation.device != "cpu"
+        gpu_memory = own_gpu_memory_mib(gpu_before) if is_on_gpu else None
+        say(Finished(peak_memory_mib(), gpu_memory))
 
 
 def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions]:
@@ -78,15 +82,18 @@ def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions]:
     begin = time.perf_counter()
     from maxwhisper_cli.model import Model, load
 
-    model = load(
-        job.model,
-        job.implementation,
-        dtype=job.dtype,
-        n_threads=job.n_threads,
-        model_dir=Path(job.model_dir) if job.model_dir else None,
-        offline=True,
-        on_compile=on_compile,
-    )
+    warned: list[str] = []
+    with own_warnings(warned.append):
+        model = load(
+            job.model,
+            job.candidate.implementation,
+            device=job.candidate.device,
+            dtype=job.candidate.dtype,
+            n_threads=job.n_threads,
+            model_dir=Path(job.model_dir) if job.model_dir else None,
+            offline=True,
+            on_compile=on_compile,
+        )
     loaded_at = time.perf_counter()
     # Told when compiling begins and when it has ended; told once, all the rest is compiling.
     compiled_at = told_at[-1] if len(told_at) > 1 else loaded_at
@@ -104,6 +111,7 @@ def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions]:
             runs_compiled="max.engine" in sys.modules,
             is_multilingual=dims.is_multilingual,
             n_languages=dims.n_languages,
+            warnings=tuple(warned),
         )
     )
     options = job.options if dims.is_multilingual else replace(job.options, language="en")

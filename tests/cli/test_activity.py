@@ -25,6 +25,16 @@ class Drawn:
         return capture.get().strip()
 
 
+@pytest.mark.parametrize(
+    ("n_total", "expected"), [(10_000_000, "5.0/10.0 MB"), (0, "5.0 MB"), (None, "5.0 MB")]
+)
+def test_a_download_in_bytes(n_total: int | None, expected: str) -> None:
+    drawn = Drawn()
+    drawn.activity.show_download("base", 5_000_000, n_total)
+    assert "downloading base" in drawn.line
+    assert drawn.line.endswith(expected)
+
+
 def test_what_has_no_total_shows_its_time() -> None:
     drawn = Drawn()
     drawn.activity.show("compiling")

@@ -29,8 +29,8 @@ class FakeRunner:
         on_message(Loaded("cpu", "float32", 1.0, 0.0, False, False, 99))
         for file in job.files:
             on_message(Advanced(file, 1, 4.0, 8.0))
-        made = done(job.implementation, *(measured(file) for file in job.files))
-        return self.outcomes.get(job.implementation, made)
+        made = done(job.candidate.label, *(measured(file) for file in job.files))
+        return self.outcomes.get(job.candidate.label, made)
 
 
 @pytest.fixture
@@ -61,13 +61,13 @@ def test_every_implementation_gets_the_same_work(
 ) -> None:
     result = compare(talk, "--model", "tiny.en", "--runs", "2", "--threads", "3")
     assert result.exit_code == 0
-    assert tuple(job.implementation for job in runner.jobs) == registry.names()
+    assert tuple(job.candidate.label for job in runner.jobs) == registry.names()
     (first, *others) = runner.jobs
     assert (first.model, first.n_runs, first.n_threads) == ("tiny.en", 2, 3)
     assert first.options.beam_size is None
     assert first.options.temperatures[0] == 0.0
     assert all(
-        (job.files, job.options, job.n_runs, job.n_threads, job.dtype)
+        (job.files, job.options, job.n_runs, job.n_threads, job.candidate.dtype)
         == (first.files, first.options, 2, 3, None)
         for job in others
     )
@@ -78,9 +78,56 @@ def test_options_reach_the_worker(compare: Compare, runner: FakeRunner, talk: st
         *(talk, "--model", "tiny.en", "--impl", "cpu,cuda", "--beam_size", "5"),
         *("--temperature", "0.4", "--language", "Spanish", "--dtype", "cuda=float16"),
     )
-    assert [job.dtype for job in runner.jobs] == [None, "float16"]
+    assert [job.candidate.dtype for job in runner.jobs] == [None, "float16"]
     options = runner.jobs[0].options
     assert (options.beam_size, options.temperatures, options.language) == (5, (0.4,), "es")
+
+
+def test_one_implementation_in_several_dtypes(
+    compare: Compare, runner: FakeRunner, talk: str
+) -> None:
+    result = compare(
+        *(talk, "--model", "tiny.en", "--impl", "cpu,full-max,full-max:int8,hybrid"),
+        *("--dtype", "hybrid=bfloat16", "--json", "a.json"),
+    )
+    labels = ["cpu", "full-max", "full-max:int8", "hybrid:bfloat16"]
+    assert [job.candidate.label for job in runner.jobs] == labels
+    assert [job.candidate.dtype for job in runner.jobs] == [None, None, "int8", "bfloat16"]
+    rows = json.loads(Path("a.json").read_text())["rows"]
+    assert [row["implementation"] for row in rows] == labels
+    assert {row["total"]["speedup"] for row in rows} == {1.0}  # all against cpu
+    assert {"device", "dtype"} <= set(rows[2])
+    assert all(line in result.stdout for line in labels)
+
+
+def test_a_dtype_for_all_leaves_the_reference_alone(
+    compare: Compare, runner: FakeRunner, talk: str
+) -> None:
+    compare(talk, "--model", "tiny.en", "--impl", "cpu,hybrid,full-max:int8", "--dtype", "float16")
+    assert [job.candidate.dtype for job in runner.jobs] == [None, "float16", "int8"]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_device_goes_to_those_that_run_there(
+    compare: Compare, runner: FakeRunner, talk: str, device: str
+) -> None:
+    compare(talk, "--model", "tiny.en", "--device", device, "--json", "a.json")
+    assert {job.candidate.implementation: job.candidate.device for job in runner.jobs} == {
+        "cpu": None,
+        "cuda": device,
+        "hybrid": device,
+        "full-max": device,
+    }
+    assert json.loads(Path("a.json").read_text())["work"]["device"] == device
+
+
+@pytest.mark.parametrize(
+    "given", [("--device", "tpu"), ("--device", "cuda:x"), ("--impl", "ful-max:int8")], ids=str
+)
+def test_what_makes_no_sense(compare: Compare, talk: str, given: tuple[str, str]) -> None:
+    result = compare(talk, "--model", "tiny.en", *given)
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"error: {given[0]}")
 
 
 def test_without_files_it_takes_the_samples(

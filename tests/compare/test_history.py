@@ -57,11 +57,13 @@ def test_an_unreadable_file_is_told_and_left_out(comparison: Comparison, tmp_pat
 
 def test_only_the_same_work_is_one_series(comparison: Comparison) -> None:
     work, machine = comparison.work, comparison.machine
+    other_place = dataclasses.replace(comparison, work=dataclasses.replace(work, device="cuda"))
     other_model = dataclasses.replace(comparison, work=dataclasses.replace(work, model="base"))
     other_cpu = dataclasses.replace(comparison, machine=dataclasses.replace(machine, cpu="Other"))
     more_runs = dataclasses.replace(comparison, work=dataclasses.replace(work, n_runs=9))
-    series = series_of([comparison, other_model, more_runs, other_cpu])
+    series = series_of([comparison, other_place, other_model, more_runs, other_cpu])
     assert [s.comparisons for s in series] == [
+        (other_place,),
         (other_model,),
         (comparison, more_runs),
         (other_cpu,),

@@ -2,18 +2,23 @@
 
 import dataclasses
 import importlib.metadata
+import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from maxwhisper_cli.compare.machine import (
     describe_machine,
     gpu_memory_in_use_mib,
+    own_gpu_memory_mib,
     peak_memory_mib,
 )
+
+APPS = f"1, 4000\\n{os.getpid()}, 600\\n{os.getpid()}, 50\\n"
 
 
 @pytest.fixture
@@ -21,7 +26,8 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     script = tmp_path / "nvidia-smi"
     script.write_text(
         '#!/bin/sh\ncase "$1" in\n'
-        "  --query-gpu=memory.used) echo 100; echo 23 ;;\n"
+        "  --query-gpu=memory.used) echo 100; echo 23; echo '[N/A]' ;;\n"
+        f"  --query-compute-apps=*) printf '{APPS}' ;;\n"
         "  *) echo 'Some GPU, 24564, 580.1' ;;\nesac\n"
     )
     script.chmod(0o755)
@@ -43,6 +49,19 @@ def test_the_machine_is_described(nvidia_smi: Path) -> None:
 def test_gpu_memory_is_that_of_all_gpus(nvidia_smi: Path) -> None:
     assert nvidia_smi.is_file()
     assert gpu_memory_in_use_mib() == 123.0
+
+
+def test_own_gpu_memory_is_that_of_this_process(nvidia_smi: Path) -> None:
+    assert own_gpu_memory_mib(23.0) == 650.0
+    for known in ("[N/A]", ""):
+        nvidia_smi.write_text(nvidia_smi.read_text().replace(APPS, f"{os.getpid()}, {known}\\n"))
+        assert own_gpu_memory_mib(23.0) == 100.0  # what all have taken since
+
+
+def test_a_damaged_installation_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = SimpleNamespace(metadata=None), SimpleNamespace(metadata={"Name": None})
+    monkeypatch.setattr("importlib.metadata.distributions", lambda: damaged)
+    assert describe_machine().packages == {}
 
 
 @pytest.mark.parametrize("answer", ["exit 9", "true"])

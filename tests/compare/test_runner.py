@@ -7,6 +7,7 @@ import pytest
 
 from implementations import registry
 from implementations.errors import ImplementationUnavailableError
+from maxwhisper_cli.compare.candidates import Candidate
 from maxwhisper_cli.compare.messages import Advanced, Job, Loaded, Message, Stage
 from maxwhisper_cli.compare.runner import Outcome, run_job
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -16,7 +17,7 @@ GREEDY = TranscribeOptions(beam_size=None)
 
 
 def job(model_name: str, *files: str) -> Job:
-    return Job("cpu", model_name, files or ("talk.wav",), GREEDY, n_runs=1)
+    return Job(Candidate("cpu"), model_name, files or ("talk.wav",), GREEDY, n_runs=1)
 
 
 def run_scripted(model_name: str) -> tuple[Outcome, list[Message]]:
@@ -76,7 +77,7 @@ def test_what_cannot_run_here_starts_no_process(monkeypatch: pytest.MonkeyPatch)
 
 def test_an_unknown_implementation_is_the_callers_mistake() -> None:
     with pytest.raises(ImplementationUnavailableError, match="no implementation is called"):
-        run_job(dataclasses.replace(job("x"), implementation="tpu"), lambda _: None)
+        run_job(dataclasses.replace(job("x"), candidate=Candidate("tpu")), lambda _: None)
 
 
 def test_a_worker_ends_with_whoever_stops_listening(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """What a worker says of a scripted model: times apart, repeats compared, English models obeyed."""
 
 import itertools
+import sys
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,7 +12,8 @@ import pytest
 import soundfile
 
 from implementations.decoding.request import DecodedWindow, DecodeRequest
-from implementations.errors import ImplementationUnavailableError
+from implementations.errors import ImplementationUnavailableError, NotKeptWarning
+from maxwhisper_cli.compare.candidates import Candidate
 from maxwhisper_cli.compare.messages import Finished, Job, Loaded, Measured, Message, Stage
 from maxwhisper_cli.compare.timed import TimedImplementation
 from maxwhisper_cli.compare.worker import work
@@ -17,6 +21,7 @@ from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support.scripted import BEGIN, TINY_EN, ScriptedImplementation, window
 
+SCRIPTED = Candidate("scripted")
 WORDS = (BEGIN, 1639, 523, BEGIN + 50)
 
 
@@ -28,11 +33,14 @@ class FakeModels:
         self.n_decoded = 0
         self.varies = False
         self.compile_words: tuple[str, ...] = ()
+        self.warning: Warning | None = None
 
     def load(self, model: str, impl: str, **asked: Any) -> Model:
         self.asked = {"model": model, "impl": impl, **asked}
         for words in self.compile_words:
             asked["on_compile"](words)
+        if self.warning is not None:
+            warnings.warn(self.warning, stacklevel=2)
         return Model(ScriptedImplementation(self._decode))
 
     def _decode(self, _: DecodeRequest) -> DecodedWindow:
@@ -50,10 +58,10 @@ def models(monkeypatch: pytest.MonkeyPatch) -> FakeModels:
     return fakes
 
 
-def said(talk: str, **changes: Any) -> list[Message]:
+def said(talk: str, candidate: Candidate = SCRIPTED, **changes: Any) -> list[Message]:
     asked = {"options": TranscribeOptions(language="es"), "n_runs": 2, **changes}
     messages: list[Message] = []
-    work(Job("scripted", "some-model", (talk,), **asked), messages.append)
+    work(Job(candidate, "some-model", (talk,), **asked), messages.append)
     return messages
 
 
@@ -106,9 +114,31 @@ def test_compiling_is_apart_from_loading(models: FakeModels, talk: str) -> None:
     ]
 
 
+def test_our_own_warnings_are_told(models: FakeModels, talk: str) -> None:
+    assert loaded_in(said(talk)).warnings == ()
+    models.warning = NotKeptWarning("the graphs cannot be kept")
+    assert loaded_in(said(talk)).warnings == ("the graphs cannot be kept",)
+
+
+def test_only_the_gpu_in_use_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    driver = SimpleNamespace(
+        Accelerator=lambda index: SimpleNamespace(synchronize=lambda: waited.append(index))
+    )
+    monkeypatch.setitem(sys.modules, "max.driver", driver)
+    scripted = ScriptedImplementation(lambda _: window(WORDS))
+    TimedImplementation(scripted).encode(np.ones((1, 80, 3000), np.float32))
+    assert waited == []
+    scripted.device = "cuda:3"
+    TimedImplementation(scripted).encode(np.ones((1, 80, 3000), np.float32))
+    assert waited == [3]
+
+
 def test_the_model_is_asked_for_as_the_job_says(models: FakeModels, talk: str) -> None:
-    said(talk, dtype="float16", n_threads=3, model_dir="somewhere")
+    candidate = Candidate("scripted", dtype="float16", device="cuda:1")
+    said(talk, candidate, n_threads=3, model_dir="somewhere")
     assert models.asked["impl"] == "scripted"
+    assert models.asked["device"] == "cuda:1"
     assert models.asked["model"] == "some-model"
     assert models.asked["dtype"] == "float16"
     assert models.asked["n_threads"] == 3
