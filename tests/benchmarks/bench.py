@@ -19,6 +19,7 @@ from implementations import registry
 from maxwhisper_cli.compare.machine import describe_machine
 from tests.benchmarks.bars import Row, Setting, table
 from tests.benchmarks.command_bars import compile_rows, start_rows
+from tests.benchmarks.fast_bars import fast_rows
 from tests.benchmarks.processes import maxwhisper_command, python, wall_seconds
 from tests.benchmarks.step_bars import step_rows
 from tests.benchmarks.transcribe_bars import transcribe_rows
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
     "start": start_rows,
     "steps": step_rows,
     "transcribe": transcribe_rows,
+    "fast": fast_rows,
     "compile": compile_rows,
 }
 COMPILED = ("hybrid", "full-max")

@@ -38,11 +38,12 @@ def load_whisper(weights: Path, n_threads: int) -> Transcribe:
     return transcribe
 
 
-def load_ours(impl: str, weights: Path, n_threads: int) -> Transcribe:
-    """An implementation of this project, by its name."""
+def load_ours(contender: str, weights: Path, n_threads: int) -> Transcribe:
+    """An implementation of this project, by its name or as NAME:DTYPE; float32 else."""
     import maxwhisper_cli
 
-    model = maxwhisper_cli.load(str(weights), impl, dtype="float32", n_threads=n_threads)
+    impl, _, dtype = contender.partition(":")
+    model = maxwhisper_cli.load(str(weights), impl, dtype=dtype or "float32", n_threads=n_threads)
 
     def transcribe(samples: Samples, beam_size: int | None) -> str:
         options = maxwhisper_cli.TranscribeOptions(temperatures=(0.0,), beam_size=beam_size)

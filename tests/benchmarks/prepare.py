@@ -10,12 +10,12 @@ import numpy as np
 
 from maxwhisper_cli.samples import fetch_samples
 from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
+from tests.benchmarks.rivals_prepare import repeated
 from tests.support.checkpoints import write_openai
 from weights.resolve import load
 
 MODEL = "tiny.en"
 N_TIMES = 3
-GAP_SAMPLES = SAMPLE_RATE // 2
 
 
 def main() -> None:
@@ -32,8 +32,7 @@ def main() -> None:
     (folder / "jfk.wav").symlink_to(samples["jfk"])
     with open_audio(samples["sonnet"]) as audio:
         sonnet = audio.read()
-    with_gap = np.concatenate([sonnet, np.zeros(GAP_SAMPLES, np.float32)])
-    clip = np.tile(with_gap, N_TIMES)[:-GAP_SAMPLES]
+    clip = repeated(sonnet, N_TIMES)
     end = None if arguments.seconds is None else int(arguments.seconds * SAMPLE_RATE)
     np.save(folder / "samples.npy", clip[:end])
 

@@ -21,11 +21,11 @@ def maxwhisper_command(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).parent / "maxwhisper"), *arguments]
 
 
-def python(script: str, *arguments: str) -> str:
-    """Run a script of this folder; returns what it prints."""
+def python(script: str, *arguments: str, changes: Mapping[str, str] | None = None) -> str:
+    """Run a script of this folder under a changed environment; returns what it prints."""
     return subprocess.run(
         script_command(script, *arguments),
-        env=_environment({}),
+        env=_environment(changes or {}),
         stdout=subprocess.PIPE,
         text=True,
         check=True,

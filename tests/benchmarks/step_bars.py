@@ -1,5 +1,7 @@
 """The section `steps`: one window through the encoder, and one greedy step at three positions.
 
+In float32 and in the dtype that `auto` takes, against PyTorch in float32 and under autocast.
+
 Each run is a process that goes over all positions; the time at a position is the median over the
 ten steps around it, since one step alone is mostly noise.
 """
@@ -13,11 +15,38 @@ from tests.benchmarks.bars import Row, Setting
 from tests.benchmarks.processes import python
 
 POSITIONS = (10, 200, 440)
-BASELINE = "cpu"
-CONTENDERS = ("hybrid", "full-max")
-BAR = 1.0
 N_PASSES = 2
 N_AROUND = 5
+AVX2 = "@avx2"
+AVX2_ENVIRONMENT = {
+    "MAXWHISPER_CPU": "avx2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "DNNL_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
+"""Hold this project's kernels and PyTorch's to AVX2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A contender, what it is measured against, and the ratio that it may reach at most.
+
+    Both are NAME or NAME:DTYPE, with @avx2 behind where the processor is to be held to that.
+    """
+
+    contender: str
+    baseline: str
+    bar: float
+    with_steps: bool = True
+
+
+COMPARISONS = (
+    Comparison("hybrid", "cpu", 1.0),
+    Comparison("full-max", "cpu", 1.0),
+    Comparison("full-max:auto", "cpu", 0.5),
+    Comparison("full-max:auto", "cpu:autocast", 1.0, with_steps=False),
+    Comparison("full-max:auto@avx2", "cpu@avx2", 1.0),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +59,9 @@ class Steps:
 
 
 def step_rows(setting: Setting) -> list[Row]:
-    contenders = [name for name in CONTENDERS if name in setting.available]
-    runs: dict[str, list[Steps]] = {name: [] for name in (BASELINE, *contenders)}
+    comparisons = [c for c in COMPARISONS if implementation_of(c.contender) in setting.available]
+    names = dict.fromkeys(n for c in comparisons for n in (c.baseline, c.contender))
+    runs: dict[str, list[Steps]] = {name: [] for name in names}
     for number in range(setting.n_runs):
         for name, done in runs.items():
             done.append(measure(name, setting))
@@ -41,13 +71,20 @@ def step_rows(setting: Setting) -> list[Row]:
                 f"{done[-1].encoder_ms:.0f} ms, a token {at}",
                 highlight=False,
             )
-    return [row for name in contenders for row in compare(name, runs)]
+    return [row for comparison in comparisons for row in compare(comparison, runs)]
+
+
+def implementation_of(name: str) -> str:
+    """NAME of NAME:DTYPE@avx2."""
+    return name.removesuffix(AVX2).partition(":")[0]
 
 
 def measure(name: str, setting: Setting) -> Steps:
     arguments = ["--model", setting.model, "--threads", str(setting.n_threads)]
     printed = python(
-        "steps_measure.py", name, *arguments, "--runs", str(N_PASSES), "--batches", "1"
+        *("steps_measure.py", name.removesuffix(AVX2), *arguments),
+        *("--runs", str(N_PASSES), "--batches", "1"),
+        changes=AVX2_ENVIRONMENT if name.endswith(AVX2) else None,
     )
     numbers = json.loads(printed)
     return Steps(
@@ -64,12 +101,15 @@ def milliseconds_at(step_seconds: list[list[float]]) -> dict[int, float]:
     }
 
 
-def compare(name: str, runs: dict[str, list[Steps]]) -> list[Row]:
+def compare(comparison: Comparison, runs: dict[str, list[Steps]]) -> list[Row]:
     """The encoder's row, then one for each position."""
-    ours, theirs = runs[name], runs[BASELINE]
+    ours, theirs = runs[comparison.contender], runs[comparison.baseline]
 
     def row(quantity: str, own: list[float], baseline: list[float]) -> Row:
-        return Row("steps", quantity, "ms", name, own, BAR, BASELINE, baseline)
+        return Row(
+            *("steps", quantity, "ms", comparison.contender, own),
+            *(comparison.bar, comparison.baseline, baseline),
+        )
 
     encoder = row(
         "encoder window", [run.encoder_ms for run in ours], [run.encoder_ms for run in theirs]
@@ -78,6 +118,6 @@ def compare(name: str, runs: dict[str, list[Steps]]) -> list[Row]:
         encoder,
         *(
             row(f"step at {n}", [run.ms_at[n] for run in ours], [run.ms_at[n] for run in theirs])
-            for n in POSITIONS
+            for n in (POSITIONS if comparison.with_steps else ())
         ),
     ]

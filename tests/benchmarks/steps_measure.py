@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext
 from statistics import median
 
 import numpy as np
@@ -20,6 +21,7 @@ from maxwhisper_cli.transcription.audio import open_audio
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 
+AUTOCAST = "autocast"
 N_FRAMES = 3000
 
 
@@ -49,16 +51,26 @@ def encoder_seconds(implementation: Implementation, mel: FloatArray, n_runs: int
     return median(times[1:])
 
 
+def autocast() -> AbstractContextManager[object]:
+    """PyTorch in bfloat16 where it holds that to be safe."""
+    import torch
+
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("impl")
+    parser.add_argument("contender", help="NAME or NAME:DTYPE; cpu:autocast is PyTorch's own")
     parser.add_argument("--model", required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--runs", type=int, required=True)
     parser.add_argument("--batches", type=int, nargs="+", required=True)
     arguments = parser.parse_args()
     path = fetch_samples(["jfk"])["jfk"]
-    with load(arguments.model, arguments.impl, n_threads=arguments.threads) as model:
+    impl, _, dtype = arguments.contender.partition(":")
+    way = autocast() if dtype == AUTOCAST else nullcontext()
+    dtype = "float32" if dtype in {"", AUTOCAST} else dtype
+    with way, load(arguments.model, impl, dtype=dtype, n_threads=arguments.threads) as model:
         implementation = model.implementation
         n_mels = implementation.dims.n_mels
         with open_audio(path) as audio, MelSpectrogram(audio, n_mels) as spectrogram:

@@ -1,5 +1,6 @@
 """What `make bench-bars` holds against its bars, on made-up numbers; nothing is timed here."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.benchmarks import command_bars, step_bars, transcribe_bars
+from tests.benchmarks import command_bars, fast_bars, step_bars, transcribe_bars
 from tests.benchmarks.bars import Row, Setting, table
 from tests.benchmarks.bench import TABLE_WIDTH
 from tests.benchmarks.processes import script_command, wall_seconds
@@ -100,13 +101,13 @@ def test_the_first_start_of_each_command_does_not_count(
         folder = Path(command[command.index("-o") + 1])
         folder.mkdir(exist_ok=True)
         folder.joinpath("jfk.txt").write_text("red\n")
-        is_first = len(started) <= 2
+        is_first = len(started) <= 3
         return 100.0 if is_first else 1.0 if "full-max" in command else 4.0
 
     monkeypatch.setattr(command_bars, "wall_seconds", wall)
-    absolute, ratio = command_bars.start_rows(setting(folder=str(tmp_path)))
-    assert (absolute.measured, ratio.measured) == (1.0, 0.25)
-    assert len(started) == 6
+    rows = command_bars.start_rows(setting(folder=str(tmp_path)))
+    assert [row.measured for row in rows] == [1.0, 1.0, 0.25]
+    assert len(started) == 9
 
 
 def test_a_compile_that_leaves_nothing_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,5 +138,56 @@ def test_the_benchmark_names_its_sections() -> None:
     done = subprocess.run(
         script_command("bench.py", "--help"), capture_output=True, text=True, check=True
     )
-    for word in ("start", "steps", "transcribe", "compile", "--runs", "--threads", "--json"):
+    for word in (
+        "start",
+        "steps",
+        "transcribe",
+        "fast",
+        "compile",
+        "--runs",
+        "--threads",
+        "--json",
+    ):
         assert word in done.stdout
+
+
+def test_avx2_is_forced_by_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def python(*arguments: str, changes: dict[str, str] | None) -> str:
+        asked.append((arguments[1], changes is not None))
+        is_ours = arguments[1].startswith("full-max")
+        return json.dumps(
+            {"encoder_seconds": {"1": 0.1}, "step_seconds": [[0.001 if is_ours else 0.002] * 447]}
+        )
+
+    monkeypatch.setattr(step_bars, "python", python)
+    rows = step_bars.step_rows(setting(frozenset({"cpu", "full-max"})))
+    assert set(asked) == {
+        *(("cpu", forced) for forced in (False, True)),
+        *(("full-max:auto", forced) for forced in (False, True)),
+        *((name, False) for name in ("full-max", "cpu:autocast")),
+    }
+    at_440 = [row.measured for row in rows if row.quantity == "step at 440"]
+    assert at_440 == pytest.approx([0.5] * 3)
+    assert not [row for row in rows if row.contender == "hybrid"]
+
+
+def test_what_is_fast_is_held_against_each_program() -> None:
+    def run(seconds: float, wer: float, mib: float) -> fast_bars.Measured:
+        return fast_bars.Measured(
+            dict.fromkeys(fast_bars.CLIPS, seconds), {"sonnet": wer, "jfk": 0.0}, mib
+        )
+
+    rows = fast_bars.compare(
+        {
+            fast_bars.WHISPER: [run(10.0, 13.2, 1000.0)],
+            fast_bars.FASTER_WHISPER: [run(7.0, 12.3, 500.0)],
+            fast_bars.OURS: [run(3.4, 13.3, 400.0)],
+        }
+    )
+    missed = [(row.section, row.quantity, row.baseline) for row in rows if not row.passed]
+    assert missed == [("160 s", "time", fast_bars.WHISPER)]
+    wrong = {(row.section, row.contender): row.measured for row in rows if row.unit == "%"}
+    assert wrong["160 s", fast_bars.OURS] == 13.3
+    assert rows[-1].measured == 0.4
