@@ -7,14 +7,6 @@ through soundfile instead of an ffmpeg program (`whisper_command.py`), which lea
 that program out in its favour. One run of each before those that count brings files into memory,
 and compiles where that was never done.
 
-`compile`: whole commands, from their start to their end.
-
-`start`: `maxwhisper transcribe` of a short file with compiled graphs in the cache: greedy in the
-dtype that `auto` takes, and in float32 with 5 beams and all formats, as openai-whisper's command
-does by default; that is run on the same file with the same number of threads. openai-whisper reads the file through soundfile instead of an ffmpeg program
-(`whisper_command.py`), which leaves the start of that program out in its favour. One run of each
-before those that count brings files into memory, and compiles where that was never done.
-
 `compile`: everything that `full-max` needs in float32, and for `auto`, once each, with this
 project's cache and MAX's own empty.
 """
