@@ -1,19 +1,26 @@
 """The implementations by name, and whether each can run here, without importing any of them."""
 
-import ctypes
 import importlib
 import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from implementations.errors import ImplementationUnavailableError
+from implementations.nvidia import no_gpu_because
 
 if TYPE_CHECKING:
-    from implementations.base import Implementation
+    from implementations.base import Implementation, LoadOptions
+    from weights.checkpoint import Checkpoint
 
 REFERENCE = "cpu"
 """The implementation that the others are held against."""
+
+AUTO = "auto"
+"""Stands for the fastest implementation that is ready: see `choose`."""
+
+COMPILE_TARGETS = ("host", "cuda:sm_90a")
+"""What graphs may be compiled for ahead of time; H100 and H200 are `cuda:sm_90a`."""
 
 DEVICE_KINDS = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
 """What a device's name begins with, and what that is in words."""
@@ -34,6 +41,12 @@ class Entry:
     """Top-level packages that must be installed."""
     install: str
     """What to do where they are not."""
+
+    is_compiled: str | None = None
+    """`module:function` that tells of a model whether its graphs are compiled; None: it has none.
+
+    Apart from the class, since asking imports no framework.
+    """
 
     @property
     def device(self) -> str:
@@ -77,6 +90,7 @@ ENTRIES: tuple[Entry, ...] = (
         target="implementations.full_max:FullMaxImplementation",
         packages=("max",),
         install="pip install 'maxwhisper[max]'",
+        is_compiled="implementations.max_graph.ready:is_compiled",
     ),
 )
 
@@ -119,9 +133,24 @@ def implementation_class(name: str) -> type["Implementation"]:
     reason = unavailable_because(name)
     if reason is not None:
         raise ImplementationUnavailableError(f"implementation {name} cannot run here: {reason}")
-    module, class_name = chosen.target.split(":")
-    found: type[Implementation] = getattr(importlib.import_module(module), class_name)
+    found: type[Implementation] = _attribute(chosen.target)
     return found
+
+
+def is_compiled(name: str, checkpoint: "Checkpoint", options: "LoadOptions") -> bool:
+    """Whether an implementation would load a model without compiling anything.
+
+    Raises:
+        ImplementationUnavailableError: it does not compute in that dtype on that device.
+    """
+    asked = entry(name).is_compiled
+    return asked is None or bool(_attribute(asked)(checkpoint, options))
+
+
+def _attribute(target: str) -> Any:  # noqa: ANN401  (a class or a function)
+    """What `module:name` stands for."""
+    module, name = target.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def _no_cuda_because() -> str | None:
@@ -132,11 +161,4 @@ def _no_cuda_because() -> str | None:
         version = ""
     if version.endswith("+cpu"):
         return f"torch {version} is built without CUDA; install a CUDA build of torch"
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "no NVIDIA driver (libcuda.so.1) on this machine"
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return "the NVIDIA driver does not answer; see nvidia-smi"
-    return None if count.value else "the NVIDIA driver finds no GPU"
+    return no_gpu_because()

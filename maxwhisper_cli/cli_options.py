@@ -27,8 +27,9 @@ _TEXT = "Text that guides decoding"
 
 
 def _known_implementation(name: str) -> str:
-    if name not in registry.names():
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(registry.names())}")
+    known = (registry.AUTO, *registry.names())
+    if name not in known:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}")
     return name
 
 
@@ -147,7 +148,7 @@ Impl = Annotated[
         "--impl",
         metavar="NAME",
         callback=_known_implementation,
-        help="What runs it: see `maxwhisper implementations`.",
+        help="What runs it: see `maxwhisper implementations`; auto is the fastest that is ready.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from implementations import registry
-from implementations.base import CompileProgress, Implementation, LoadOptions
+from implementations.base import AUTO, CompileProgress, Implementation, LoadOptions
+from implementations.choose import Choice, choose
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
 from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun
 from maxwhisper_cli.transcription.mel import MelSpectrogram
@@ -25,10 +26,14 @@ _DEFAULTS = TranscribeOptions()
 class Model:
     """A loaded model; a context manager, and safe to share between threads."""
 
-    def __init__(self, implementation: Implementation, name: str | None = None) -> None:
+    def __init__(
+        self, implementation: Implementation, name: str | None = None, hint: str | None = None
+    ) -> None:
         self.implementation = implementation
         self.name = name
         """`tiny.en`, ...; None where the weights are those of no named model."""
+        self.hint = hint
+        """What would run it faster, where `auto` found that it is not ready."""
 
     def transcribe(
         self,
@@ -96,10 +101,10 @@ class Model:
 
 def load(  # noqa: PLR0913  (each is a keyword with a default)
     model: str = "turbo",
-    impl: str = "cpu",
+    impl: str = registry.AUTO,
     *,
     device: str | None = None,
-    dtype: str | None = None,
+    dtype: str | None = AUTO,
     n_threads: int = 0,
     model_dir: Path | None = None,
     offline: bool = False,
@@ -110,9 +115,11 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
 
     Args:
         model: A name such as `tiny.en`, or the path of a file or folder with weights.
-        impl: `cpu`, `cuda`, `hybrid` or `full-max`.
+        impl: `cpu`, `cuda`, `hybrid` or `full-max`; `auto` is the fastest of them that is ready
+            here, compiled graphs included.
         device: `cpu`, `cuda`, `cuda:1`; None leaves it to the implementation.
-        dtype: `float32`, `float16`, ...; None takes the implementation's default.
+        dtype: `float32`, `int8`, ...; `auto` is the fastest that keeps the accuracy, None the
+            implementation's default.
         n_threads: CPU threads; 0 leaves the library's own default.
         model_dir: Folder of weights to look in and to download to, instead of the cache.
         offline: Never touch the network.
@@ -123,10 +130,15 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         ImplementationUnavailableError: it cannot run here.
         WeightsError: no such model, or it cannot be read.
     """
-    implementation_class = registry.implementation_class(impl)
+    if impl != registry.AUTO:
+        registry.implementation_class(impl)  # one that cannot run here is told before a download
     checkpoint = load_checkpoint(model, model_dir=model_dir, offline=offline, progress=on_download)
-    options = LoadOptions(device, dtype, n_threads, on_compile)
-    return Model(implementation_class.load(checkpoint, options), checkpoint.model_name)
+    choice = Choice(impl, LoadOptions(device, dtype, n_threads, on_compile), hint=None)
+    if impl == registry.AUTO:
+        choice = choose(checkpoint, choice.options)
+    implementation_class = registry.implementation_class(choice.name)
+    implementation = implementation_class.load(checkpoint, choice.options)
+    return Model(implementation, checkpoint.model_name, choice.hint)
 
 
 def _report(

@@ -77,6 +77,11 @@ def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
         return found
 
 
+def is_kept(request: CompileRequest) -> bool:
+    """Whether the compiled file for a request is in the cache folder."""
+    return _read(compiled_folder() / f"{artifact_key(request)}.mef") is not None
+
+
 def artifact_key(request: CompileRequest) -> str:
     """A name for what is compiled: differs wherever request, code, MAX or the CPU's kind do.
 

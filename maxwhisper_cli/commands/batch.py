@@ -22,6 +22,7 @@ from maxwhisper_cli.writers.times import format_timestamp
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
+    from implementations.base import Implementation
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.transcription.audio import Channel
 
@@ -154,7 +155,7 @@ class _Work:
             self._deliver(transcript, sink)
         except MaxWhisperError as error:
             return Outcome(name, pace.seconds, error=error)
-        terminal.note(_said_of(outcome, sink))
+        terminal.note(_said_of(outcome, self.model.implementation, sink))
         return outcome
 
     def _advance(self, activity: Activity, name: str, pace: Pace, progress: Progress) -> None:
@@ -208,12 +209,12 @@ def _fit_to_model(
     return options
 
 
-def _said_of(outcome: Outcome, sink: Outputs | Writer) -> str:
+def _said_of(outcome: Outcome, ran_on: "Implementation", sink: Outputs | Writer) -> str:
     assert outcome.transcript is not None
     said = (
         f"{outcome.name}: {_language_name(outcome.transcript.language)}, "
         f"{clock(outcome.heard_seconds)} of audio in {outcome.wall_seconds:.1f} s "
-        f"({outcome.speed:.1f}x)"
+        f"({outcome.speed:.1f}x) on {ran_on.name} ({ran_on.device}, {ran_on.dtype})"
     )
     if isinstance(sink, Writer):
         return said

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from weights.checkpoint import Checkpoint
 
 _COMPILED = ("hybrid", "full-max")
-_TARGETS = ("host", "cuda:sm_90a")
 
 Impls = Annotated[
     str | None,
@@ -50,15 +49,14 @@ class Compile:
     model: cli.Model = "turbo"
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
-    target: Target = _TARGETS[0]
-    dtype: cli.Dtype = None
+    target: Target = registry.COMPILE_TARGETS[0]
+    dtype: cli.Dtype = "auto"
 
     def run(self) -> None:
         """Compile for each implementation in turn."""
-        if self.target not in _TARGETS:
-            raise OptionsError(
-                f"--target: {self.target!r} is not known; choose {' or '.join(_TARGETS)}"
-            )
+        if self.target not in registry.COMPILE_TARGETS:
+            known = " or ".join(registry.COMPILE_TARGETS)
+            raise OptionsError(f"--target: {self.target!r} is not known; choose {known}")
         classes = [registry.implementation_class(name) for name in self._names()]
         terminal = Terminal()
         with terminal.activity(is_wanted_when_piped=True) as activity, warnings.catch_warnings():

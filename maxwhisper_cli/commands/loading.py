@@ -46,7 +46,7 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             terminal.note(what)
             activity.show(headline(what))
 
-        return load(
+        model = load(
             loading.model,
             loading.impl,
             device=loading.device,
@@ -57,3 +57,6 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             on_download=on_download,
             on_compile=on_compile,
         )
+    if model.hint is not None:
+        terminal.note(f"running on {model.implementation.name}; {model.hint}")
+    return model

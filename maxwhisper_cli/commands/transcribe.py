@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from implementations import registry
+from implementations.nvidia import no_gpu_because
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.batch import Display, require_sources, transcribe_files
 from maxwhisper_cli.commands.given import language_code
@@ -59,9 +61,9 @@ class Transcribe:
     model: cli.Model = "turbo"
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
-    impl: cli.Impl = "cpu"
+    impl: cli.Impl = registry.AUTO
     device: cli.Device = None
-    dtype: cli.Dtype = None
+    dtype: cli.Dtype = "auto"
     fp16: cli.Fp16 = None
     threads: cli.Threads = 0
     task: cli.Task = "transcribe"
@@ -149,15 +151,21 @@ class Transcribe:
         )
 
     def _chosen_dtype(self, terminal: Terminal) -> str | None:
-        """`--dtype` before openai-whisper's `--fp16`; None leaves it to the implementation."""
-        if self.dtype is not None or self.fp16 is None:
+        """`--dtype`, or where that is left alone openai-whisper's `--fp16`."""
+        if self.dtype != "auto" or self.fp16 is None:
             return self.dtype
         if not self.fp16:
             return "float32"
-        if "cpu" in {self.impl, self.device}:
-            terminal.warning("a processor computes in float32; --fp16 True has no effect on it")
-            return None
-        return "float16"
+        if self._is_for_gpu():
+            return "float16"
+        terminal.warning("a processor does not compute in float16; --fp16 True has no effect")
+        return self.dtype
+
+    def _is_for_gpu(self) -> bool:
+        """Whether the options lead to a GPU."""
+        if self.device is not None:
+            return self.device.startswith("cuda")
+        return self.impl == "cuda" or (self.impl == registry.AUTO and no_gpu_because() is None)
 
     def _refuse_word_options(self) -> None:
         """Word timing is not written yet; its options are taken where they ask for nothing."""

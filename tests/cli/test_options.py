@@ -180,26 +180,41 @@ def test_what_follows_two_dashes_are_files(
 @pytest.mark.parametrize(
     ("arguments", "dtype"),
     [
-        ("", None),
+        ("", "auto"),
         ("--fp16 False", "float32"),
-        ("--fp16 True", None),
+        ("--fp16 True", "auto"),
         ("--fp16 True --impl cuda", "float16"),
-        ("--fp16 True --impl cuda --device cpu", None),
+        ("--fp16 True --impl full-max", "auto"),
+        ("--fp16 True --impl full-max --device cuda:1", "float16"),
+        ("--fp16 True --impl cuda --device cpu", "auto"),
         ("--fp16 True --dtype bfloat16", "bfloat16"),
     ],
 )
-def test_fp16_and_dtype(parsed: Any, arguments: str, dtype: str | None) -> None:
+def test_fp16_and_dtype(
+    parsed: Any, monkeypatch: pytest.MonkeyPatch, arguments: str, dtype: str | None
+) -> None:
+    monkeypatch.setattr("maxwhisper_cli.commands.transcribe.no_gpu_because", lambda: "none here")
     assert parsed(*arguments.split()).loading.dtype == dtype
 
 
-def test_fp16_on_a_processor_warns(parsed: Any, maxwhisper: RunCommandLine) -> None:
+def test_fp16_goes_to_the_gpu_that_auto_will_take(
+    parsed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maxwhisper_cli.commands.transcribe.no_gpu_because", lambda: None)
+    assert parsed("--fp16").loading.dtype == "float16"
+
+
+def test_fp16_on_a_processor_warns(
+    parsed: Any, maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("maxwhisper_cli.commands.transcribe.no_gpu_because", lambda: "none here")
     assert "has no effect" in maxwhisper("transcribe", "talk.wav", "--fp16").stderr
     assert maxwhisper("transcribe", "talk.wav").stderr == ""
 
 
 def test_model_options_reach_the_loader(parsed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAXWHISPER_MODEL", "tiny")
-    assert parsed().loading == Loading("tiny", "cpu", None, None, 0, None, is_offline=False)
+    assert parsed().loading == Loading("tiny", "auto", None, "auto", 0, None, is_offline=False)
     given = parsed(
         "--model=base",
         "--impl=cuda",
@@ -208,7 +223,9 @@ def test_model_options_reach_the_loader(parsed: Any, monkeypatch: pytest.MonkeyP
         "--model_dir=dir",
         "--offline",
     )
-    assert given.loading == Loading("base", "cuda", "cuda:1", None, 3, Path("dir"), is_offline=True)
+    assert given.loading == Loading(
+        "base", "cuda", "cuda:1", "auto", 3, Path("dir"), is_offline=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""What `auto` stands for: the fastest implementation that is ready here to run a model.
+
+Ready is what is installed, has its device, and has been compiled where it needs that: nothing is
+compiled unasked. `cpu` is always ready where it is installed.
+"""
+
+from dataclasses import dataclass, replace
+
+from implementations import nvidia, registry
+from implementations.base import AUTO, LoadOptions
+from implementations.errors import ImplementationUnavailableError
+from weights.checkpoint import Checkpoint
+
+_FASTEST_FIRST = (("full-max", "cuda"), ("cuda", "cuda"), ("full-max", "cpu"), ("cpu", "cpu"))
+_EXACT = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """An implementation, how to load it, and what would be faster."""
+
+    name: str
+    options: LoadOptions
+    hint: str | None
+    """How to make a faster one ready, in a line for the user; None where there is none."""
+
+
+def choose(checkpoint: Checkpoint, options: LoadOptions) -> Choice:
+    """The fastest implementation that is ready for this model, device and dtype.
+
+    Raises:
+        ImplementationUnavailableError: none is; the message says what to do.
+    """
+    hint: str | None = None
+    reasons: list[str] = []
+    for name, kind in _FASTEST_FIRST:
+        if options.device and options.device.partition(":")[0] != kind:
+            continue
+        placed = replace(options, device=options.device or kind)
+        reason = _out_of_reach_because(name, placed)
+        try:
+            if reason is None and registry.is_compiled(name, checkpoint, placed):
+                return Choice(name, placed, hint)
+        except ImplementationUnavailableError as error:
+            reason = str(error)
+        if reason is not None:
+            reasons.append(f"{name} cannot ({reason})")
+        hint = hint or _how_to_get(name, checkpoint, placed, reason)
+    told = "; ".join(dict.fromkeys([hint] if hint else reasons))
+    raise ImplementationUnavailableError(f"nothing is ready here{_for(options)}: {told}")
+
+
+def _out_of_reach_because(name: str, options: LoadOptions) -> str | None:
+    """Why an implementation cannot run on that device here in that dtype, before it is asked."""
+    if options.device != "cpu" and (no_gpu := nvidia.no_gpu_because()) is not None:
+        return no_gpu
+    if name == "cpu" and options.dtype not in {None, AUTO, _EXACT}:
+        return f"it computes in {_EXACT}"  # others that it has are slower and less exact
+    return registry.unavailable_because(name)
+
+
+def _how_to_get(
+    name: str, checkpoint: Checkpoint, options: LoadOptions, reason: str | None
+) -> str | None:
+    """How to make `full-max` ready, where it is only not installed or not compiled."""
+    if name != "full-max" or (options.device != "cpu" and nvidia.no_gpu_because() is not None):
+        return None
+    if registry.unavailable_because(name) is not None:
+        return f"{name} is faster: {registry.entry(name).install}"
+    command = f"maxwhisper compile --model {checkpoint.model_name or checkpoint.source}"
+    if options.device != "cpu":
+        target = f"cuda:{nvidia.architecture(str(options.device))}"
+        if target not in registry.COMPILE_TARGETS:
+            return None
+        command += f" --target {target}"
+    if options.dtype not in {None, AUTO}:
+        command += f" --dtype {options.dtype}"
+    return None if reason else f"{name} is faster, once compiled: {command}"
+
+
+def _for(options: LoadOptions) -> str:
+    """The part of a message that names what was asked for: ` for --device cuda`."""
+    asked = (("device", options.device), ("dtype", options.dtype))
+    named = " and ".join(f"--{name} {value}" for name, value in asked if value not in {None, AUTO})
+    return f" for {named}" if named else ""

@@ -1,0 +1,36 @@
+"""What the NVIDIA driver says of its GPUs, asked directly: no framework is imported for it."""
+
+import ctypes
+
+_COMPUTE_CAPABILITY = (75, 76)
+"""The driver's numbers for a GPU's major and minor version."""
+
+
+def no_gpu_because() -> str | None:
+    """Why no NVIDIA GPU can be used here; None where there is one."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver (libcuda.so.1) on this machine"
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return "the NVIDIA driver does not answer; see nvidia-smi"
+    return None if count.value else "the NVIDIA driver finds no GPU"
+
+
+def architecture(device: str) -> str | None:
+    """What graphs are compiled for to run on `cuda` or `cuda:N`: `sm_90a`; None if it is unknown.
+
+    From 9.0 on the features of one architecture alone, which the letter stands for, are used.
+    """
+    if no_gpu_because() is not None:
+        return None
+    driver = ctypes.CDLL("libcuda.so.1")
+    gpu, version = ctypes.c_int(), (ctypes.c_int(), ctypes.c_int())
+    if driver.cuDeviceGet(ctypes.byref(gpu), int(device.partition(":")[2] or 0)) != 0:
+        return None
+    for part, attribute in zip(version, _COMPUTE_CAPABILITY, strict=True):
+        if driver.cuDeviceGetAttribute(ctypes.byref(part), attribute, gpu) != 0:
+            return None
+    major, minor = (part.value for part in version)
+    return f"sm_{major}{minor}{'a' * (major >= 9)}"

@@ -1,0 +1,134 @@
+"""What `auto` stands for, on machines made up of what is installed, compiled and plugged in."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from implementations import choose as choosing
+from implementations import nvidia, registry
+from implementations.base import LoadOptions
+from implementations.choose import choose
+from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.compile import ALL_GRAPHS, compile_request
+from implementations.max_graph.ready import is_compiled
+from tests.support.fake_compiler import FakeCompiler
+from tests.support.loaded import checkpoint
+
+
+class Here:
+    """A machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.has_gpu = False
+        self.missing: set[str] = set()
+        self.compiled: set[tuple[str, str]] = set()
+        """(device kind, dtype)."""
+        monkeypatch.setattr(choosing.registry, "unavailable_because", self._unavailable)
+        monkeypatch.setattr(choosing.registry, "is_compiled", self._is_compiled)
+        monkeypatch.setattr(
+            choosing.nvidia, "no_gpu_because", lambda: None if self.has_gpu else "no driver"
+        )
+        monkeypatch.setattr(choosing.nvidia, "architecture", lambda _: "sm_90a")
+
+    def _unavailable(self, name: str) -> str | None:
+        return f"no {name}" if name in self.missing else None
+
+    def _is_compiled(self, name: str, _: object, options: LoadOptions) -> bool:
+        if name != "full-max":
+            return True
+        if options.dtype == "int3":
+            raise ImplementationUnavailableError("no such dtype")
+        kind = str(options.device).partition(":")[0]
+        return (kind, options.dtype or "auto") in self.compiled
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Here:
+    return Here(monkeypatch)
+
+
+def chosen(**asked: str) -> tuple[str, str | None, str | None]:
+    choice = choose(checkpoint("tiny.en"), LoadOptions(**{"dtype": "auto", **asked}))
+    return choice.name, choice.options.device, choice.hint
+
+
+def test_the_fastest_that_is_ready(here: Here) -> None:
+    name, device, hint = chosen()
+    assert (name, device) == ("cpu", "cpu")
+    assert hint is not None
+    assert hint.endswith("maxwhisper compile --model tiny.en")
+    here.compiled.add(("cpu", "auto"))
+    assert chosen() == ("full-max", "cpu", None)
+    here.has_gpu = True
+    name, device, hint = chosen()
+    assert (name, device) == ("cuda", "cuda")
+    assert hint is not None
+    assert hint.endswith("maxwhisper compile --model tiny.en --target cuda:sm_90a")
+    here.compiled.add(("cuda", "auto"))
+    assert chosen() == ("full-max", "cuda", None)
+
+
+def test_the_device_asked_for_is_kept_to(here: Here) -> None:
+    here.has_gpu = True
+    here.compiled = {("cpu", "auto"), ("cuda", "auto")}
+    assert chosen(device="cpu") == ("full-max", "cpu", None)
+    assert chosen(device="cuda:1") == ("full-max", "cuda:1", None)
+    here.compiled = set()
+    assert chosen(device="cpu")[:2] == ("cpu", "cpu")
+    assert chosen(device="cuda:1")[:2] == ("cuda", "cuda:1")
+    here.has_gpu = False
+    with pytest.raises(ImplementationUnavailableError, match=r"--device cuda:1.*no driver"):
+        chosen(device="cuda:1")
+
+
+def test_a_dtype_is_never_changed(here: Here) -> None:
+    here.compiled = {("cpu", "auto"), ("cpu", "int8")}
+    assert chosen(dtype="int8")[0] == "full-max"
+    here.compiled = set()
+    assert chosen(dtype="float32")[0] == "cpu"
+    with pytest.raises(ImplementationUnavailableError, match=r"compile .*tiny.en --dtype int8"):
+        chosen(dtype="int8")
+    with pytest.raises(ImplementationUnavailableError, match=r"--dtype int3.*no such dtype"):
+        chosen(dtype="int3")
+
+
+def test_what_is_not_installed_is_told_as_a_hint(here: Here) -> None:
+    here.missing = {"full-max"}
+    name, _, hint = chosen()
+    assert name == "cpu"
+    assert hint is not None
+    assert "pip install 'maxwhisper[max]'" in hint
+    here.missing = {"full-max", "cpu", "cuda"}
+    with pytest.raises(ImplementationUnavailableError, match="pip install"):
+        chosen()
+
+
+def test_compiled_graphs_are_found_by_what_decides_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
+    monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path))
+    FakeCompiler(monkeypatch, tmp_path)
+    monkeypatch.setattr(nvidia, "architecture", lambda _: "sm_90a")
+    weights, options = checkpoint("tiny.en"), LoadOptions(dtype="auto")
+    assert not registry.is_compiled("full-max", weights, options)
+    compiled_graphs(compile_request(weights, ALL_GRAPHS, options), None)
+    assert registry.is_compiled("full-max", weights, options)
+    assert not is_compiled(weights, LoadOptions(dtype="auto", device="cuda"))
+    assert registry.is_compiled("cpu", weights, options)
+
+
+def test_choosing_imports_no_framework() -> None:
+    code = (
+        "import sys\n"
+        "from implementations.base import LoadOptions\n"
+        "from implementations.choose import choose\n"
+        "from weights.resolve import load\n"
+        "choose(load('tiny.en', offline=True), LoadOptions())\n"
+        "print(*{'torch', 'whisper', 'max'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
