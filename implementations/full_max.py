@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import numpy as np
+from max.driver import CPU, Buffer
+from max.dtype import DType
 
 from implementations.base import (
     HOST,
@@ -14,9 +16,12 @@ from implementations.base import (
     Implementation,
     LoadOptions,
 )
+from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.max_graph.compile import ALL_GRAPHS, GPU_GRAPHS
+from implementations.max_graph.greedy import decode_greedily
 from implementations.max_graph.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
 from implementations.max_graph.session import DecoderModels, MaxAudioFeatures, MaxSession, align
+from implementations.max_graph.step_ops import N_ADDRESSES
 from weights.checkpoint import Checkpoint
 
 
@@ -29,19 +34,13 @@ class FullMaxImplementation(Implementation):
     name: ClassVar[str] = "full-max"
 
     def __init__(self, graphs: LoadedGraphs) -> None:
-        models = graphs.models
         self.dims = graphs.dims
         self.device = "cpu"
         self.dtype = graphs.dtype
         self._graphs = graphs
         self._lock = threading.RLock()
-        self._decoder = DecoderModels(
-            graphs.dims,
-            models["audio_keys_values"],
-            models["decoder"],
-            models["alignment"],
-            self._lock,
-        )
+        table = Buffer(DType.int64, (graphs.dims.n_text_layer, N_ADDRESSES), CPU())
+        self._decoder = DecoderModels(graphs.dims, graphs.models, table, self._lock)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Implementation:
@@ -83,6 +82,14 @@ class FullMaxImplementation(Implementation):
     def start(self, audio_features: AudioFeatures, n_group: int) -> MaxSession:
         """Open a session; several may be open at a time."""
         return MaxSession(self._decoder, _own(audio_features), n_group)
+
+    def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
+        """Decode one window; of greedy decoding only blocks of tokens come back here."""
+        search = request.search
+        if search.temperature > 0 or search.is_beam_search or search.n_group > 1:
+            return super().decode(audio_features, request)
+        with self.start(audio_features, 1) as session:
+            return decode_greedily(session, request)
 
     def align(
         self,

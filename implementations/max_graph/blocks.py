@@ -55,3 +55,12 @@ class CrossAttentionBlock(ResidualAttentionBlock):
         query = self.cross_attn.query(self.cross_attn_ln(x))
         x = self.cross_attn(query, x, audio)
         return self.mlp(self.mlp_ln(x), x), query
+
+    def parts(self) -> list[TensorValue]:
+        """All weights that a step reads, in the order of `whisper_note_block`."""
+        layers = (
+            *(self.attn_ln, self.attn.query_key_value, self.attn.out),
+            *(self.cross_attn_ln, self.cross_attn.query, self.cross_attn.out),
+            *(self.mlp_ln, self.mlp.widen, self.mlp.narrow),
+        )
+        return [part for layer in layers for part in layer.parts()]

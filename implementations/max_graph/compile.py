@@ -27,7 +27,15 @@ if TYPE_CHECKING:
     from max.graph import KernelLibrary, Module
 
 ENCODER_GRAPHS = ("encoder", "encoder_states")
-ALL_GRAPHS = ("log_mel", *ENCODER_GRAPHS, "audio_keys_values", "decoder", "alignment")
+ALL_GRAPHS = (
+    "log_mel",
+    *ENCODER_GRAPHS,
+    "audio_keys_values",
+    "decoder",
+    "alignment",
+    "step",
+    "greedy",
+)
 GPU_GRAPHS = (
     *ENCODER_GRAPHS,
     "audio_keys_values",
@@ -108,13 +116,16 @@ def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelL
     from implementations.max_graph.encoder import AudioEncoder
     from implementations.max_graph.kernel_ops import KERNELS
     from implementations.max_graph.spectrogram import LogMel
+    from implementations.max_graph.steps import DecoderSteps
 
     kernels.load_paths([KERNELS])
     matrices = request.matrices
     AudioEncoder(request.dims, DType[matrices.encoder]).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
         LogMel(request.dims.n_mels).add_graph(module, kernels)
-        TextDecoder(request.dims, DType[matrices.decoder]).add_graphs(module, kernels)
+        decoder = TextDecoder(request.dims, DType[matrices.decoder])
+        decoder.add_graphs(module, kernels)
+        DecoderSteps(decoder).add_graphs(module, kernels)
 
 
 def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:

@@ -57,8 +57,8 @@ class TextDecoder:
         n_layer = self.dims.n_text_layer
         types: list[TensorType | BufferType] = [
             *self._token_types(),
-            *self._cache_types(),
-            *self._audio_types(),
+            *self.cache_types(),
+            *self.audio_types(),
             *(self._score_types() if with_scores else ()),
         ]
         with Graph(
@@ -69,7 +69,7 @@ class TextDecoder:
         ) as graph:
             tokens, offset, sources, rows = (graph.inputs[i].tensor for i in range(4))
             cached, audio = graph.inputs[4 : 4 + 2 * n_layer], graph.inputs[4 + 2 * n_layer :]
-            embedding = self._embedding()
+            embedding = self.embedding()
             positional = weight(
                 "decoder.positional_embedding", (self.dims.n_text_ctx, self.dims.n_text_state)
             )
@@ -84,7 +84,7 @@ class TextDecoder:
             chosen = self.ln(select_rows(x, rows))
             graph.output(project(chosen, embedding, self.dims.n_vocab))
 
-    def _embedding(self) -> Matrix:
+    def embedding(self) -> Matrix:
         """Token embedding, also the matrix of the logits."""
         sizes = (self.dims.n_vocab, self.dims.n_text_state)
         return matrix("decoder.token_embedding", *sizes, self.dtype)
@@ -94,7 +94,7 @@ class TextDecoder:
         shapes: list[list[str | int]] = [["n_group", "n_new"], [1], ["n_group"], ["n_rows"]]
         return [TensorType(DType.int32, shape, CPU) for shape in shapes]
 
-    def _cache_types(self) -> list[BufferType]:
+    def cache_types(self) -> list[BufferType]:
         """Keys and values of each layer, with room for n_slots hypotheses."""
         sizes = (self.n_head, self.dims.n_text_ctx, self.n_channels)
         return [
@@ -103,7 +103,7 @@ class TextDecoder:
             for shape in (key_shape(*sizes), value_shape(*sizes))
         ]
 
-    def _audio_types(self) -> list[TensorType]:
+    def audio_types(self) -> list[TensorType]:
         """Keys and values of one window for each layer."""
         sizes = (self.n_head, self.dims.n_audio_ctx, self.n_channels)
         return [

@@ -49,7 +49,7 @@ def linear(
             matrix.scales,
             bias,
             x if residual is None else residual,
-            _n_threads(),
+            n_threads(),
         ],
         [x.shape[0], x.shape[1], bias.shape[0]],
         has_gelu=gelu,
@@ -61,7 +61,7 @@ def project(x: TensorValue, matrix: Matrix, n_out: int) -> TensorValue:
     """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
     return _tensor(
         "whisper_project",
-        [x, matrix.panels, matrix.scales, _n_threads()],
+        [x, matrix.panels, matrix.scales, n_threads()],
         [x.shape[0], x.shape[1], n_out],
     )
 
@@ -84,7 +84,7 @@ def conv1d(
     n_out = bias.shape[0]
     return _tensor(
         "whisper_conv1d",
-        [x, weight, bias, ops.unsqueeze(bias, 0) if residual is None else residual, _n_threads()],
+        [x, weight, bias, ops.unsqueeze(bias, 0) if residual is None else residual, n_threads()],
         [x.shape[0], n_frames + 2 * n_padding, n_out],
         stride=stride,
         n_padding=n_padding,
@@ -100,7 +100,7 @@ def pad_mel(mel: TensorValue) -> TensorValue:
 
 def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> TensorValue:
     """[n_batch, n_ctx, n_state] -> the same shape."""
-    return _tensor("whisper_layer_norm", [x, weight, bias, _n_threads()], x.shape)
+    return _tensor("whisper_layer_norm", [x, weight, bias, n_threads()], x.shape)
 
 
 def embed_tokens(
@@ -127,7 +127,7 @@ def split_keys_values(
     keys, values = ops.custom(
         "whisper_split_keys_values",
         CPU,
-        [kv, _n_threads()],
+        [kv, n_threads()],
         [
             TensorType(DType.float32, [n_batch, *key_shape(n_head, n_ctx, n_channels)], CPU),
             TensorType(DType.float32, [n_batch, *value_shape(n_head, n_ctx, n_channels)], CPU),
@@ -143,7 +143,7 @@ def attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorV
     """
     n_state = int(keys.shape[1]) * int(keys.shape[3])
     return _tensor(
-        "whisper_attention", [q, keys, values, _n_threads()], [q.shape[0], q.shape[1], n_state]
+        "whisper_attention", [q, keys, values, n_threads()], [q.shape[0], q.shape[1], n_state]
     )
 
 
@@ -163,7 +163,7 @@ def cached_attention(
     (attended,) = ops.inplace_custom(
         "whisper_cached_attention",
         CPU,
-        [keys, values, qkv, offset, sources, _n_threads()],
+        [keys, values, qkv, offset, sources, n_threads()],
         [TensorType(DType.float32, [qkv.shape[0], qkv.shape[1], n_state], CPU)],
     )
     return attended.tensor
@@ -191,12 +191,13 @@ def log_mel(
     n_frames = (samples.shape[0] - N_FFT) // HOP_LENGTH + 1
     return _tensor(
         "whisper_log_mel",
-        [samples, filters, window, cosines, sines, _n_threads()],
+        [samples, filters, window, cosines, sines, n_threads()],
         [n_frames, filters.shape[0]],
     )
 
 
-def _n_threads() -> TensorValue:
+def n_threads() -> TensorValue:
+    """The user's thread count, [1]."""
     return Graph.current.add_weight(N_THREADS)
 
 

@@ -45,9 +45,17 @@ class Linear:
         self, x: TensorValue, residual: TensorValue | None = None, *, gelu: bool = False
     ) -> TensorValue:
         """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
-        factor = matrix(self.name, self.n_out, self.n_in, self.dtype)
-        bias = weight(f"{self.name}.bias", (self.n_out,))
+        factor, bias = self._weights()
         return linear(x, factor, bias, residual, gelu=gelu)
+
+    def parts(self) -> list[TensorValue]:
+        """Panels, scales and bias."""
+        factor, bias = self._weights()
+        return [factor.panels, factor.scales, bias]
+
+    def _weights(self) -> tuple[Matrix, TensorValue]:
+        factor = matrix(self.name, self.n_out, self.n_in, self.dtype)
+        return factor, weight(f"{self.name}.bias", (self.n_out,))
 
 
 class Conv1d:
@@ -78,7 +86,9 @@ class LayerNorm:
 
     def __call__(self, x: TensorValue) -> TensorValue:
         """[n_batch, n_ctx, n_state] -> [n_batch, n_ctx, n_state]."""
-        shape = (self.n_state,)
-        return layer_norm(
-            x, weight(f"{self.name}.weight", shape), weight(f"{self.name}.bias", shape)
-        )
+        scale, bias = self.parts()
+        return layer_norm(x, scale, bias)
+
+    def parts(self) -> list[TensorValue]:
+        """Weight and bias."""
+        return [weight(f"{self.name}.{part}", (self.n_state,)) for part in ("weight", "bias")]

@@ -1,7 +1,7 @@
 """Features and decoder sessions on MAX models; it compiles nothing and holds no weights."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -46,16 +46,14 @@ class MaxAudioFeatures(AudioFeatures):
 
 @dataclass(frozen=True, slots=True)
 class Feed:
-    """What a run of the decoder is given, besides caches."""
+    """A prompt, or a text to align: what the layer-by-layer graphs are given besides caches."""
 
     tokens: npt.NDArray[np.integer[Any]]
-    """[n_group, n_new]."""
+    """[1, n_new]."""
     n_past: int
     """Positions filled before."""
-    sources: Sequence[int]
-    """[n_group]: the cache row from which each hypothesis goes on."""
     rows: Sequence[int]
-    """Which of the n_group * n_new tokens to give logits for."""
+    """Which of the n_new tokens to give logits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +61,9 @@ class DecoderModels:
     """The decoder's compiled graphs with their weights, and the lock under which they run."""
 
     dims: ModelDimensions
-    audio_keys_values: Model
-    decoder: Model
-    alignment: Model
+    models: Mapping[str, Model]
+    table: Buffer
+    """Where a step notes its weights; used by one run at a time, under the lock."""
     lock: threading.RLock
 
     def hear(self, audio_features: MaxAudioFeatures) -> list[Buffer]:
@@ -73,21 +71,24 @@ class DecoderModels:
         assert len(audio_features) == 1, "a session decodes one window"
         with self.lock:
             if audio_features.keys_values is None:
-                audio_features.keys_values = self.audio_keys_values.execute(audio_features.buffer)
+                model = self.models["audio_keys_values"]
+                audio_features.keys_values = model.execute(audio_features.buffer)
             return audio_features.keys_values
 
-    def run(self, model: Model, feed: Feed, caches: Sequence[Buffer]) -> FloatArray:
-        """Logits of the rows asked for, [n_rows, n_vocab]."""
-        n_ctx = self.dims.n_text_ctx
-        assert feed.n_past + feed.tokens.shape[1] <= n_ctx, (
-            "more tokens than the model has room for"
-        )
-        assert 0 <= feed.tokens.min() <= feed.tokens.max() < self.dims.n_vocab, "not a token"
-        integers = (feed.tokens, [feed.n_past], feed.sources, feed.rows)
+    def run(self, name: str, feed: Feed, caches: Sequence[Buffer]) -> FloatArray:
+        """Logits of `decoder` or `alignment`, [n_rows, n_vocab]."""
+        self.check(feed.tokens, feed.n_past + feed.tokens.shape[1])
+        integers = (feed.tokens, [feed.n_past], [0], feed.rows)
         with self.lock:
+            model = self.models[name]
             (logits,) = model.execute(*(np.array(i, np.int32) for i in integers), *caches)
         array: FloatArray = logits.to_numpy()[0]
         return array
+
+    def check(self, tokens: npt.NDArray[np.integer[Any]], n_filled: int) -> None:
+        """Hold back what a kernel would take for an address outside of its tables."""
+        assert n_filled <= self.dims.n_text_ctx, "more tokens than the model has room for"
+        assert 0 <= tokens.min() <= tokens.max() < self.dims.n_vocab, "not a token"
 
 
 class MaxSession(DecoderSession):
@@ -103,17 +104,34 @@ class MaxSession(DecoderSession):
     def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
         """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
         cache = self._open_cache()
-        logits = self._run(Feed(np.array([tokens]), 0, [0], positions))
+        feed = Feed(np.array([tokens]), 0, positions)
+        logits = self._models.run("decoder", feed, (*cache.buffers, *self._audio))
         cache.advance(len(tokens), [0] * cache.n_group)
         return logits
 
     def step(self, tokens: IntArray) -> FloatArray:
         """[n_group] -> [n_group, n_vocab]."""
-        cache = self._open_cache()
-        rows = range(cache.n_group)
-        logits = self._run(Feed(tokens[:, None], cache.n_filled, cache.sources, rows))
-        cache.advance(1, rows)
-        return logits
+        cache, models = self._open_cache(), self._models
+        models.check(tokens, cache.n_filled + 1)
+        integers = (tokens, [cache.n_filled], cache.sources)
+        with models.lock:
+            (logits,) = models.models["step"].execute(
+                *(np.array(i, np.int32) for i in integers),
+                *(models.table, *cache.buffers, *self._audio),
+            )
+        cache.advance(1, range(cache.n_group))
+        array: FloatArray = logits.to_numpy()
+        return array
+
+    def run_greedy(self, buffers: Sequence[Buffer]) -> npt.NDArray[np.int32]:
+        """Some steps of the graph `greedy` over its buffers; the cache's past is in them."""
+        cache, models = self._open_cache(), self._models
+        with models.lock:
+            (sampled,) = models.models["greedy"].execute(
+                *buffers, models.table, *cache.buffers, *self._audio
+            )
+        array: npt.NDArray[np.int32] = sampled.to_numpy()
+        return array
 
     def reorder(self, source_indices: Sequence[int]) -> None:
         """Take effect at the next step."""
@@ -126,11 +144,6 @@ class MaxSession(DecoderSession):
     def _open_cache(self) -> KVCache:
         assert self._cache is not None, "the session is closed"
         return self._cache
-
-    def _run(self, feed: Feed) -> FloatArray:
-        """Logits, [n_rows, n_vocab]."""
-        caches = (*self._open_cache().buffers, *self._audio)
-        return self._models.run(self._models.decoder, feed, caches)
 
 
 def align(
@@ -148,6 +161,6 @@ def align(
         scores,
         Buffer.from_numpy(np.array(heads, np.int32)),
     )
-    feed = Feed(np.array([tokens]), 0, [0], range(len(tokens)))
-    logits = models.run(models.alignment, feed, caches)
+    feed = Feed(np.array([tokens]), 0, range(len(tokens)))
+    logits = models.run("alignment", feed, caches)
     return Alignment(cross_attention=scores.to_numpy(), logits=logits)

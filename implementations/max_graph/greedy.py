@@ -1,0 +1,52 @@
+"""Greedy decoding by blocks of tokens: prepares what the graph `greedy` works on, and runs it.
+
+The prompt's tokens and the first one are chosen as in the generic loop, whose results these are.
+"""
+
+import math
+
+import numpy as np
+from max.driver import Buffer
+
+from implementations.decoding.request import DecodedWindow, DecodeRequest, TokenRules
+from implementations.decoding.rules import RuleBook, probability_of
+from implementations.max_graph.session import MaxSession
+from implementations.max_graph.step_ops import N_STATE_FIELDS
+
+_TOKEN, _OFFSET, _N_SAMPLED, _PENULTIMATE, _LATEST, _IS_FINISHED, _LIMIT = range(7)
+"""Of the state that kernels/choose.mojo keeps."""
+
+
+def decode_greedily(session: MaxSession, request: DecodeRequest) -> DecodedWindow:
+    """Decode one window through a fresh session: the likeliest token at each step."""
+    rules, prompt = request.rules, request.prompt
+    at_sot, at_last = session.prefill(prompt, (request.sot_index, len(prompt) - 1))
+    silence = math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
+    logprobs = RuleBook(rules).apply(at_last[None], [[]])[0]
+    first = int(at_last.argmax())
+    sampled = [first]
+    sum_logprob = np.array([logprobs[first]], np.float32)
+    state = np.zeros(N_STATE_FIELDS, np.int32)
+    limit = min(request.max_new_tokens, request.n_text_ctx - len(prompt) + 1)
+    state[[_TOKEN, _OFFSET, _N_SAMPLED, _LIMIT]] = first, len(prompt), 1, limit
+    state[_LATEST] = first if first >= rules.timestamp_begin else -1
+    state[_IS_FINISHED] = first == rules.eot or limit <= 1
+    arrays = (state, sum_logprob, _rules_array(rules), _mask_array(rules, len(at_last)))
+    buffers = [Buffer.from_numpy(array) for array in arrays]
+    while not state[_IS_FINISHED]:
+        tokens = session.run_greedy(buffers)
+        sampled += tokens[: state[_N_SAMPLED] - len(sampled)].tolist()
+    text = sampled[:-1] if sampled[-1] == rules.eot else sampled
+    return DecodedWindow(tuple(text), float(sum_logprob[0]), silence, len(sampled) - 1)
+
+
+def _rules_array(rules: TokenRules) -> np.ndarray:
+    """The rules that are numbers; those of the first token are not among them."""
+    return np.array([rules.eot, rules.timestamp_begin, rules.with_timestamps], np.int32)
+
+
+def _mask_array(rules: TokenRules, n_vocab: int) -> np.ndarray:
+    """Which tokens never come."""
+    mask = np.zeros(n_vocab, np.uint8)
+    mask[list(rules.suppressed)] = 1
+    return mask

@@ -1,0 +1,92 @@
+"""Products of a few rows, as fast as the other factor can be read: the one loop of decoder steps.
+
+Where many rows are worth a tile that fills all registers, see tile.mojo.
+"""
+from std.memory import Pointer
+from std.sys.info import size_of
+from std.sys.intrinsics import PrefetchOptions, prefetch
+from .tile import F32, PANEL, SPAN, WIDTH, Floats, Vector
+
+comptime MOST_ROWS = 6
+"""Rows of one pass over a span; more take further passes, while the span is in the cache."""
+comptime N_SUMS = 12 if WIDTH == 8 else 24
+"""Sums that registers hold beside the numbers they are made of."""
+comptime AHEAD = 2048
+"""Bytes from what is read to what is fetched: the processor itself stops at the end of a page."""
+
+
+@no_inline
+def rows_by_span[
+    rows: Int, b_type: DType
+](
+    into: Floats,
+    into_stride: Int,
+    a: Floats,
+    a_stride: Int,
+    b: Pointer[Scalar[b_type], MutUntrackedOrigin],
+    b_stride: Int,
+    depth: Int,
+):
+    """Stores the sums of a[i, k] * b[k, j] over k, for `rows` rows and SPAN columns.
+
+    Few rows would leave the multipliers waiting for their own sums, so that each is kept as several.
+    """
+    comptime unroll = 4 if 8 * rows <= N_SUMS else 2 if 4 * rows <= N_SUMS else 1
+    var sums = Array[Vector, 2 * rows * unroll](fill=Vector(0))
+    var whole = depth // unroll * unroll
+    for k in range(0, whole, unroll):
+        comptime for u in range(unroll):
+            var line = b.unsafe_offset((k + u) * b_stride)
+            comptime if u * PANEL * size_of[Scalar[b_type]]() % 64 == 0:
+                prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](
+                    line.unsafe_offset(AHEAD // size_of[Scalar[b_type]]())
+                )
+            var low = line.unsafe_load[width=WIDTH](0).cast[F32]()
+            var high = line.unsafe_load[width=WIDTH](WIDTH).cast[F32]()
+            comptime for i in range(rows):
+                comptime at = 2 * (u * rows + i)
+                var x = Vector(a.unsafe_load(i * a_stride + k + u))
+                sums[at] = x.fma(low, sums[at])
+                sums[at + 1] = x.fma(high, sums[at + 1])
+    for k in range(whole, depth):
+        var line = b.unsafe_offset(k * b_stride)
+        var low = line.unsafe_load[width=WIDTH](0).cast[F32]()
+        var high = line.unsafe_load[width=WIDTH](WIDTH).cast[F32]()
+        comptime for i in range(rows):
+            var x = Vector(a.unsafe_load(i * a_stride + k))
+            sums[2 * i] = x.fma(low, sums[2 * i])
+            sums[2 * i + 1] = x.fma(high, sums[2 * i + 1])
+    comptime for i in range(rows):
+        comptime for half in range(2):
+            var total = sums[2 * i + half]
+            comptime for u in range(1, unroll):
+                total += sums[2 * (u * rows + i) + half]
+            into.unsafe_store(i * into_stride + half * WIDTH, total)
+
+
+@always_inline
+def few_rows[
+    b_type: DType
+](
+    n_rows: Int,
+    into: Floats,
+    into_stride: Int,
+    a: Floats,
+    a_stride: Int,
+    b: Pointer[Scalar[b_type], MutUntrackedOrigin],
+    b_stride: Int,
+    depth: Int,
+):
+    """As `rows_by_span`, for any number of rows."""
+    for row in range(0, n_rows, MOST_ROWS):
+        comptime for rows in range(1, MOST_ROWS + 1):
+            if min(MOST_ROWS, n_rows - row) == rows:
+                rows_by_span[rows, b_type](
+                    into.unsafe_offset(row * into_stride),
+                    into_stride,
+                    a.unsafe_offset(row * a_stride),
+                    a_stride,
+                    b,
+                    b_stride,
+                    depth,
+                )

@@ -1,0 +1,100 @@
+"""The custom operations of whole decoder steps, as functions on graph values.
+
+A step is one operation over all blocks. Their weights reach it through a table of addresses, which
+`note_block` fills; the table must be filled and used within one run of a graph.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from max.dtype import DType
+from max.graph import BufferType, BufferValue, TensorType, TensorValue, Value, ops
+
+from implementations.max_graph.kernel_ops import CPU, Matrix, n_threads
+
+N_ADDRESSES = 28
+"""Addresses that a block has in the table; as in kernels/steps.mojo."""
+N_STATE_FIELDS = 8
+"""Integers that a hypothesis knows of itself; as in kernels/choose.mojo."""
+N_RULES = 3
+"""Integers that are the rules; as in kernels/choose.mojo."""
+
+
+def table_type(n_layer: int) -> BufferType:
+    """Room for the addresses of all blocks."""
+    return BufferType(DType.int64, [n_layer, N_ADDRESSES], CPU)
+
+
+@dataclass(frozen=True, slots=True)
+class StepInputs:
+    """What every operation over whole steps reads."""
+
+    table: BufferValue
+    embedding: Matrix
+    positional: TensorValue
+    ln: Sequence[TensorValue]
+    """Weight and bias."""
+    n_head: int
+    n_audio_ctx: int
+    audio_type: DType
+
+    def parameters(self) -> dict[str, bool | int | str | DType]:
+        """What the operation is compiled for."""
+        return {
+            "n_head": self.n_head,
+            "n_audio_ctx": self.n_audio_ctx,
+            "audio_type": self.audio_type,
+        }
+
+    def weights(self) -> list[TensorValue]:
+        """The operation's last operands."""
+        embedding = self.embedding
+        return [embedding.panels, embedding.scales, self.positional, *self.ln, n_threads()]
+
+
+def note_block(
+    table: BufferValue, layer: int, cache: Sequence[BufferValue], values: Sequence[TensorValue]
+) -> None:
+    """Write where a block's weights, caches and audio lie."""
+    operands: list[Value[Any]] = [table, *cache, *values]
+    ops.inplace_custom("whisper_note_block", CPU, operands, parameters={"layer": layer})
+
+
+def step(
+    inputs: StepInputs,
+    tokens: TensorValue,
+    offset: TensorValue,
+    sources: TensorValue,
+    n_vocab: int,
+) -> TensorValue:
+    """[n_group] tokens at position offset[0] -> logits [n_group, n_vocab].
+
+    Row i of every cache first becomes what row sources[i] was.
+    """
+    (logits,) = ops.inplace_custom(
+        "whisper_step",
+        CPU,
+        [inputs.table, tokens, offset, sources, *inputs.weights()],
+        [TensorType(DType.float32, [tokens.shape[0], n_vocab], CPU)],
+        inputs.parameters(),
+    )
+    return logits.tensor
+
+
+def greedy(
+    inputs: StepInputs,
+    state: BufferValue,
+    sum_logprob: BufferValue,
+    rules: Sequence[TensorValue],
+    n_tokens: int,
+) -> TensorValue:
+    """The likeliest tokens, one after the other -> [n_tokens], fewer where the text ends."""
+    (sampled,) = ops.inplace_custom(
+        "whisper_greedy",
+        CPU,
+        [inputs.table, state, sum_logprob, *rules, *inputs.weights()],
+        [TensorType(DType.int32, [n_tokens], CPU)],
+        inputs.parameters(),
+    )
+    return sampled.tensor
