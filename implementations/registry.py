@@ -1,7 +1,6 @@
 """The implementations by name, and whether each can run here, without importing any of them."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -155,6 +154,8 @@ def _attribute(target: str) -> Any:  # noqa: ANN401  (a class or a function)
 
 def _no_cuda_because() -> str | None:
     """Why torch cannot use an NVIDIA GPU, judged by its version and the driver, unimported."""
+    import importlib.metadata
+
     try:
         version = importlib.metadata.version("torch")
     except importlib.metadata.PackageNotFoundError:  # copied, not installed: nothing tells

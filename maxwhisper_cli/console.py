@@ -126,11 +126,13 @@ class Terminal:
 
     def activity(self, *, is_wanted_when_piped: bool = False) -> "AbstractContextManager[Activity]":
         """A live line on stderr; none where nobody looks, or stdout is piped on."""
-        from maxwhisper_cli.activity import Activity, LiveActivity
+        from maxwhisper_cli.activity import Activity
 
         is_seen = self._out.is_terminal or is_wanted_when_piped
         if self._is_quiet or not self._err.is_terminal or not is_seen:
             return nullcontext(Activity())
+        from maxwhisper_cli.live_activity import LiveActivity
+
         return LiveActivity(self._err)
 
     def _line(self, text: Text) -> None:

@@ -4,10 +4,10 @@ The file's name is not looked at; in a folder, the names that each format uses a
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
-from weights import ctranslate2, huggingface, openai_pt
 from weights.checkpoint import Checkpoint
 from weights.errors import WeightsError
 from weights.mapped_file import MappedFile
@@ -16,17 +16,18 @@ _N_HEAD_BYTES = 64
 _CTRANSLATE2_HEAD = re.compile(rb"[\x01-\x0f]\0\0\0..\w+Spec\0", re.DOTALL)
 """A small version number, then the length and name of a model specification."""
 _FOLDER_FILES = (
-    huggingface.FILE_NAME,
-    huggingface.INDEX_NAME,
-    ctranslate2.FILE_NAME,
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "model.bin",
     "pytorch_model.bin",
 )
 
-_READERS: Mapping[str, Callable[[Path], Checkpoint]] = {
-    "PyTorch": openai_pt.read,
-    "CTranslate2": ctranslate2.read,
-    "Hugging Face": huggingface.read,
+_READERS: Mapping[str, str] = {
+    "PyTorch": "weights.openai_pt",
+    "CTranslate2": "weights.ctranslate2",
+    "Hugging Face": "weights.huggingface",
 }
+"""The modules whose `read` does it, imported on first use."""
 
 _FOREIGN: Mapping[bytes, str] = {
     b"\x80\x02": "a PyTorch file of the kind before 1.6: load it with torch.load and save it again",
@@ -44,7 +45,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         WeightsError: there are none, or they are damaged, incomplete or of an unknown format.
     """
     file_path = _weights_file(path) if path.is_dir() else path
-    return _READERS[format_of(file_path)](file_path)
+    checkpoint: Checkpoint = import_module(_READERS[format_of(file_path)]).read(file_path)
+    return checkpoint
 
 
 def format_of(path: Path) -> str:

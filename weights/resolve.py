@@ -8,7 +8,6 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from weights.cache import model_folder, openai_whisper_folder, sha256_of
@@ -115,6 +114,8 @@ def _named(name: str) -> NamedModel:
     model = NAMED_MODELS.get(name)
     if model is not None:
         return model
+    from difflib import get_close_matches
+
     near = get_close_matches(name, NAMED_MODELS, n=3, cutoff=0.5)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     raise ModelNotFoundError(

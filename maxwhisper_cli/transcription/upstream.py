@@ -7,10 +7,11 @@ needs only tiktoken. Nothing here is interpreted; `mel`, `tokenizer` and `langua
 
 import importlib.util
 import sys
+from binascii import a2b_base64
 from functools import cache
 from pathlib import Path
 from threading import RLock
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +54,22 @@ def mel_filters(n_mels: int) -> npt.NDArray[np.float32]:
     return filters
 
 
+def _quicken(tokenizer: ModuleType) -> None:
+    """Give the module, which is ours alone, what does the same as it imported in half the time."""
+    tokenizer.base64 = SimpleNamespace(b64decode=a2b_base64)  # type: ignore[attr-defined]
+    encoding = tokenizer.tiktoken.Encoding
+
+    class QuickEncoding(encoding):  # type: ignore[misc, valid-type]
+        """Looks for special tokens only in texts that have the beginning of one."""
+
+        def encode(self, text: str, **options: object) -> list[int]:
+            if "<|" in text or options:
+                return list(super().encode(text, **options))
+            return list(self.encode_ordinary(text))
+
+    tokenizer.tiktoken = SimpleNamespace(Encoding=QuickEncoding)  # type: ignore[attr-defined]
+
+
 def tokenizer_module() -> ModuleType:
     """Return openai-whisper's tokenizer module, loaded once under a private name."""
     with _LOADING:
@@ -67,6 +84,7 @@ def tokenizer_module() -> ModuleType:
         sys.modules[_TOKENIZER_NAME] = module
         try:
             spec.loader.exec_module(module)
+            _quicken(module)
         except BaseException:
             del sys.modules[_TOKENIZER_NAME]
             raise

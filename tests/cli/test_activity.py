@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from maxwhisper_cli.activity import LiveActivity, headline
+from maxwhisper_cli.activity import headline
+from maxwhisper_cli.live_activity import LiveActivity
 
 
 class Drawn:

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +35,20 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     modules = modules_after(*arguments)
     assert "maxwhisper_cli.app" in modules
     assert modules & HEAVY == set()
+
+
+def test_a_wav_file_is_heard_without_what_it_does_not_need(jfk: Path) -> None:
+    code = (
+        "import sys\n"
+        "from maxwhisper_cli.model import Model\n"
+        "from maxwhisper_cli.transcription.audio import open_audio\n"
+        "with open_audio(sys.argv[1]) as audio: assert len(audio.read()) == 11 * 16000\n"
+        "print(*sys.modules)"
+    )
+    arguments = [sys.executable, "-c", code, str(jfk)]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    unneeded = {"av", "torch", "max", "filelock", "httpx2", "rich.progress", "importlib.metadata"}
+    assert set(done.stdout.split()) & unneeded == set()
 
 
 def test_models_are_listed_without_a_framework() -> None:

@@ -1,5 +1,6 @@
 """Compiled graphs on disk: made once, checked, never needed to be kept; the compiler is a fake."""
 
+import importlib.metadata
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,7 +86,7 @@ def another_size(_patch: pytest.MonkeyPatch) -> CompileRequest:
 
 
 def another_max(patch: pytest.MonkeyPatch) -> CompileRequest:
-    patch.setattr(artifacts, "version", lambda _package: "26.8.0")
+    patch.setattr(artifacts, "max_version", lambda: "26.8.0")
     return REQUEST
 
 
@@ -230,6 +231,11 @@ def test_a_compiler_that_fails_is_one_clear_line(
         compiled_graphs(REQUEST, None)
     assert "\n" not in str(caught.value)
     assert not list(compiled_folder().glob("*.mef"))
+
+
+def test_the_version_is_the_installed_one() -> None:
+    pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
+    assert artifacts.max_version() == importlib.metadata.version("max")
 
 
 def test_a_request_survives_the_way_to_the_compiler() -> None:
