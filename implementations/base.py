@@ -5,6 +5,7 @@ default that works through a `DecoderSession`, so encoding and sessions are all 
 write; one that can run the whole loop on its own device overrides `decode` with the same results.
 """
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -184,8 +185,12 @@ class Implementation(ABC):
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window (a batch of one) at one temperature, rules and search included."""
+        began = time.perf_counter()
         with self.start(audio_features, request.search.n_group) as session:
-            return decode_window(session, request)
+            return decode_window(session, request, began)
+
+    def wait(self) -> None:  # noqa: B027  (most have nothing to wait for)
+        """Wait until the device has done all that it was given, so that times can be taken."""
 
     def close(self) -> None:  # noqa: B027  (most implementations have nothing to free by hand)
         """Free the device's memory; the instance must not be used afterwards."""

@@ -1,6 +1,7 @@
 """`full-max`: Whisper in MAX graphs from the spectrogram to the logits; never imports torch."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -88,8 +89,9 @@ class FullMaxImplementation(Implementation):
         search = request.search
         if search.temperature > 0 or search.is_beam_search or search.n_group > 1:
             return super().decode(audio_features, request)
+        began = time.perf_counter()
         with self.start(audio_features, 1) as session:
-            return decode_greedily(session, request)
+            return decode_greedily(session, request, began)
 
     def align(
         self,

@@ -123,6 +123,10 @@ Quiet = Annotated[
         "--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_FILES
     ),
 ]
+Timings = Annotated[
+    bool,
+    typer.Option("--timings", help="Show at the end where the time went.", rich_help_panel=_FILES),
+]
 
 Model = Annotated[
     str,

@@ -4,6 +4,7 @@ with maxwhisper_cli.load("tiny.en", impl="cpu") as model:
     print(model.transcribe("talk.mp3").text)
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
+from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from weights.resolve import load as load_checkpoint
 
 _DEFAULTS = TranscribeOptions()
@@ -27,13 +29,19 @@ class Model:
     """A loaded model; a context manager, and safe to share between threads."""
 
     def __init__(
-        self, implementation: Implementation, name: str | None = None, hint: str | None = None
+        self,
+        implementation: Implementation,
+        name: str | None = None,
+        *,
+        hint: str | None = None,
+        stopwatch: Stopwatch = STOPPED,
     ) -> None:
         self.implementation = implementation
         self.name = name
         """`tiny.en`, ...; None where the weights are those of no named model."""
         self.hint = hint
         """What would run it faster, where `auto` found that it is not ready."""
+        self._stopwatch = stopwatch
 
     def transcribe(
         self,
@@ -58,8 +66,12 @@ class Model:
             AudioError: the recording cannot be heard.
             OptionsError: an option does not fit this model.
         """
-        with open_audio(audio, channel) as opened, self._mel(opened) as mel:
-            run = TranscriptionRun(self.implementation, mel, options)
+        with (
+            self._stopwatch.on("text"),
+            self._open(audio, channel) as opened,
+            self._mel(opened) as mel,
+        ):
+            run = TranscriptionRun(self.implementation, mel, options, self._stopwatch)
             for part in run.parts():
                 _report(part, on_segment, on_progress)
             return replace(run.transcript, warnings=tuple(opened.warnings))
@@ -93,10 +105,17 @@ class Model:
     ) -> None:
         self.close()
 
+    def _open(self, audio: AudioSource, channel: Channel) -> Audio:
+        with self._stopwatch.on("audio"):
+            return open_audio(audio, channel)
+
     def _mel(self, audio: Audio) -> MelSpectrogram:
-        return MelSpectrogram(
-            audio, self.implementation.dims.n_mels, transform=self.implementation.log_mel
-        )
+        with self._stopwatch.on("mel"):
+            return MelSpectrogram(
+                self._stopwatch.each("audio", audio),
+                self.implementation.dims.n_mels,
+                transform=self.implementation.log_mel,
+            )
 
 
 def load(  # noqa: PLR0913  (each is a keyword with a default)
@@ -110,6 +129,7 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
     offline: bool = False,
     on_download: Callable[[int, int], None] | None = None,
     on_compile: CompileProgress | None = None,
+    stopwatch: Stopwatch = STOPPED,
 ) -> Model:
     """Load a model by name or path onto an implementation.
 
@@ -125,20 +145,36 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         offline: Never touch the network.
         on_download: Told bytes done and bytes in all while weights are fetched.
         on_compile: Told in words what is being compiled.
+        stopwatch: Told how long loading takes, and then each transcription by `transcribe`.
 
     Raises:
         ImplementationUnavailableError: it cannot run here.
         WeightsError: no such model, or it cannot be read.
     """
     if impl != registry.AUTO:
-        registry.implementation_class(impl)  # one that cannot run here is told before a download
-    checkpoint = load_checkpoint(model, model_dir=model_dir, offline=offline, progress=on_download)
-    choice = Choice(impl, LoadOptions(device, dtype, n_threads, on_compile), hint=None)
+        with stopwatch.on("imports"):
+            registry.implementation_class(impl)  # that it cannot run here is told before a download
+    with stopwatch.on("model file"):
+        checkpoint = load_checkpoint(
+            model, model_dir=model_dir, offline=offline, progress=on_download
+        )
+    told_at: list[float] = []
+
+    def tell(words: str) -> None:
+        told_at.append(time.perf_counter())
+        if on_compile is not None:
+            on_compile(words)
+
+    choice = Choice(impl, LoadOptions(device, dtype, n_threads, tell), hint=None)
     if impl == registry.AUTO:
         choice = choose(checkpoint, choice.options)
-    implementation_class = registry.implementation_class(choice.name)
-    implementation = implementation_class.load(checkpoint, choice.options)
-    return Model(implementation, checkpoint.model_name, choice.hint)
+    with stopwatch.on("imports"):
+        implementation_class = registry.implementation_class(choice.name)
+    with stopwatch.on("graphs and weights"):
+        implementation = implementation_class.load(checkpoint, choice.options)
+        if told_at:  # as it began, and again as it had ended
+            stopwatch.move("compiling", told_at[-1] - told_at[0], 1)
+    return Model(implementation, checkpoint.model_name, hint=choice.hint, stopwatch=stopwatch)
 
 
 def _report(

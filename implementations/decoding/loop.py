@@ -6,6 +6,7 @@ Source: `DecodingTask._main_loop` and `run` of whisper/decoding.py.
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,17 +21,21 @@ if TYPE_CHECKING:
     from implementations.base import DecoderSession
 
 
-def decode_window(session: DecoderSession, request: DecodeRequest) -> DecodedWindow:
-    """Decode one window through a fresh session with `request.search.n_group` hypotheses."""
+def decode_window(session: DecoderSession, request: DecodeRequest, began: float) -> DecodedWindow:
+    """Decode one window through a fresh session with `request.search.n_group` hypotheses.
+
+    `began` is when, by `time.perf_counter`, the session was about to be opened.
+    """
     rules, search = request.rules, _search_for(request)
     book = RuleBook(rules)
     last = len(request.prompt) - 1
     at_sot, at_last = session.prefill(request.prompt, (request.sot_index, last))
+    prompt_seconds = time.perf_counter() - began
     no_speech_prob = (
         math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
     )
     logits = np.repeat(at_last[None], request.search.n_group, axis=0)
-    n_steps = 0
+    n_steps, steps_seconds = 0, 0.0
     while True:
         source_indices = search.advance(logits, book.apply(logits, search.sampled))
         n_sampled = len(search.sampled[0])
@@ -39,10 +44,19 @@ def decode_window(session: DecoderSession, request: DecodeRequest) -> DecodedWin
             break
         if source_indices is not None:
             session.reorder(source_indices)
+        before_step = time.perf_counter()
         logits = session.step(np.array([tokens[-1] for tokens in search.sampled]))
+        steps_seconds += time.perf_counter() - before_step
         n_steps += 1
     winner = best(search.candidates(), request.search.length_penalty)
-    return DecodedWindow(winner.tokens, winner.sum_logprob, no_speech_prob, n_steps)
+    return DecodedWindow(
+        winner.tokens,
+        winner.sum_logprob,
+        no_speech_prob,
+        n_steps,
+        prompt_seconds=prompt_seconds,
+        steps_seconds=steps_seconds,
+    )
 
 
 def _search_for(request: DecodeRequest) -> HypothesisSearch:

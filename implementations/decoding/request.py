@@ -1,6 +1,6 @@
 """What to decode for one window, and what came of it; plain data that any device can take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,10 @@ class DecodedWindow:
     """Probability of silence, or NaN where the vocabulary has no such token."""
     n_steps: int
     """Decoder passes after the prompt's."""
+    prompt_seconds: float = field(default=0.0, compare=False)
+    """Until the prompt was fed, preparing the audio for the decoder included; 0: not measured."""
+    steps_seconds: float = field(default=0.0, compare=False)
+    """In all steps, with choosing tokens where the device does it; 0: not measured."""
 
     @property
     def avg_logprob(self) -> float:

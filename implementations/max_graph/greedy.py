@@ -4,6 +4,7 @@ The prompt's tokens and the first one are chosen as in the generic loop, whose r
 """
 
 import math
+import time
 
 import numpy as np
 from max.driver import Buffer
@@ -17,10 +18,14 @@ _TOKEN, _OFFSET, _N_SAMPLED, _PENULTIMATE, _LATEST, _IS_FINISHED, _LIMIT = range
 """Of the state that kernels/choose.mojo keeps."""
 
 
-def decode_greedily(session: MaxSession, request: DecodeRequest) -> DecodedWindow:
-    """Decode one window through a fresh session: the likeliest token at each step."""
+def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -> DecodedWindow:
+    """Decode one window through a fresh session: the likeliest token at each step.
+
+    `began` is when, by `time.perf_counter`, the session was about to be opened.
+    """
     rules, prompt = request.rules, request.prompt
     at_sot, at_last = session.prefill(prompt, (request.sot_index, len(prompt) - 1))
+    fed = time.perf_counter()
     silence = math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
     logprobs = RuleBook(rules).apply(at_last[None], [[]])[0]
     first = int(at_last.argmax())
@@ -37,7 +42,14 @@ def decode_greedily(session: MaxSession, request: DecodeRequest) -> DecodedWindo
         tokens = session.run_greedy(buffers)
         sampled += tokens[: state[_N_SAMPLED] - len(sampled)].tolist()
     text = sampled[:-1] if sampled[-1] == rules.eot else sampled
-    return DecodedWindow(tuple(text), float(sum_logprob[0]), silence, len(sampled) - 1)
+    return DecodedWindow(
+        tuple(text),
+        float(sum_logprob[0]),
+        silence,
+        len(sampled) - 1,
+        prompt_seconds=fed - began,
+        steps_seconds=time.perf_counter() - fed,
+    )
 
 
 def _rules_array(rules: TokenRules) -> np.ndarray:

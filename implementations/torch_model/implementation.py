@@ -58,6 +58,11 @@ class TorchImplementation(Implementation):
             tensor = torch.from_numpy(mel).to(self._torch_device, self._torch_dtype)
             return TorchAudioFeatures(self._model.encoder(tensor))
 
+    def wait(self) -> None:
+        """Wait for the GPU, where it is one."""
+        if self._torch_device.type == "cuda":
+            torch.cuda.synchronize(self._torch_device)
+
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The model's parameters."""
         for name, tensor in self._model.state_dict().items():

@@ -106,7 +106,7 @@ def transcribe_files(
     """
     with load_model(loading, display.terminal) as model:
         fitting = _fit_to_model(options, model, display.terminal)
-        work = _Work(model, loading.model, fitting, channel, display)
+        work = _Work(model, loading, fitting, channel, display)
         names = _short_names([source for source, _ in sinks])
         outcomes = []
         for source, sink in sinks:
@@ -127,7 +127,7 @@ class _Work:
     """What all files have in common."""
 
     model: "Model"
-    model_name: str
+    loading: Loading
     options: TranscribeOptions
     channel: "Channel"
     display: Display
@@ -152,7 +152,8 @@ class _Work:
             )
             for warning in transcript.warnings:
                 terminal.warning(warning)
-            self._deliver(transcript, sink)
+            with self.loading.stopwatch.on("writing"):
+                self._deliver(transcript, sink)
         except MaxWhisperError as error:
             return Outcome(name, pace.seconds, error=error)
         terminal.note(_said_of(outcome, self.model.implementation, sink))
@@ -176,7 +177,7 @@ class _Work:
         document = Document(
             transcript=transcript,
             task=self.options.task,
-            model=self.model.name or self.model_name,
+            model=self.model.name or self.loading.model,
             implementation=implementation.name,
             device=implementation.device,
             dtype=implementation.dtype,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.own_warnings import own_warnings
+from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
@@ -22,14 +23,16 @@ class Loading:
     n_threads: int
     model_dir: Path | None
     is_offline: bool
+    stopwatch: Stopwatch = STOPPED
 
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
     """Load the model, telling what takes time: importing, downloading, compiling."""
     with terminal.activity() as activity, own_warnings(terminal.warning):
         activity.show(f"loading {loading.model} on {loading.impl}")
-        from maxwhisper_cli.activity import headline
-        from maxwhisper_cli.model import load
+        with loading.stopwatch.on("imports"):
+            from maxwhisper_cli.activity import headline
+            from maxwhisper_cli.model import load
 
         told: set[str] = set()
 
@@ -56,6 +59,7 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             offline=loading.is_offline,
             on_download=on_download,
             on_compile=on_compile,
+            stopwatch=loading.stopwatch,
         )
     if model.hint is not None:
         terminal.note(f"running on {model.implementation.name}; {model.hint}")

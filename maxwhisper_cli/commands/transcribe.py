@@ -13,8 +13,10 @@ from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.batch import Display, require_sources, transcribe_files
 from maxwhisper_cli.commands.given import language_code
 from maxwhisper_cli.commands.loading import Loading
+from maxwhisper_cli.commands.timings import Timings
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions
+from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.upstream_style import Switch
 from maxwhisper_cli.writers.base import Writer
 from maxwhisper_cli.writers.files import DEFAULT_NAME, Outputs, plan_outputs, prepare_folder
@@ -58,6 +60,7 @@ class Transcribe:
     clip_timestamps: cli.ClipTimestamps = "0"
     verbose: cli.Verbose = Switch.ON
     quiet: cli.Quiet = False
+    timings: cli.Timings = False
     model: cli.Model = "turbo"
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
@@ -112,7 +115,13 @@ class Transcribe:
             shows_segments=bool(self.verbose) and not self.quiet and self.output_dir != STDOUT,
             shows_bar_when_piped=not self.verbose,
         )
-        transcribe_files(sinks, self._loading(terminal), options, channel, display)
+        timings = Timings() if self.timings else None
+        loading = self._loading(terminal, timings.stopwatch if timings else STOPPED)
+        try:
+            transcribe_files(sinks, loading, options, channel, display)
+        finally:
+            if timings is not None:
+                timings.show(terminal)
 
     def _options(self) -> TranscribeOptions:
         return TranscribeOptions(
@@ -139,7 +148,7 @@ class Transcribe:
             clip_timestamps=_numbers(self.clip_timestamps, float, "--clip-timestamps"),
         )
 
-    def _loading(self, terminal: Terminal) -> Loading:
+    def _loading(self, terminal: Terminal, stopwatch: Stopwatch) -> Loading:
         return Loading(
             model=self.model,
             impl=self.impl,
@@ -148,6 +157,7 @@ class Transcribe:
             n_threads=self.threads or 0,
             model_dir=self.model_dir,
             is_offline=self.offline,
+            stopwatch=stopwatch,
         )
 
     def _chosen_dtype(self, terminal: Terminal) -> str | None:

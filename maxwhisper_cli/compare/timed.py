@@ -1,6 +1,5 @@
 """Times an implementation from outside: encoder and decoder apart, so that none needs to know."""
 
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,7 +47,7 @@ class TimedImplementation(Implementation):
         """Encode, until the device has finished."""
         begin = time.perf_counter()
         features = self._timed.encode(mel)
-        _wait_for(self.device)
+        self._timed.wait()
         self.clock.encode_seconds += time.perf_counter() - begin
         self.clock.n_windows += len(mel)
         return features
@@ -86,22 +85,10 @@ class TimedImplementation(Implementation):
         """Align, untimed."""
         return self._timed.align(audio_features, tokens, heads)
 
+    def wait(self) -> None:
+        """Wait for the device of what is timed."""
+        self._timed.wait()
+
     def close(self) -> None:
         """Free what is timed."""
         self._timed.close()
-
-
-def _wait_for(device: str) -> None:
-    """A GPU answers before it has computed: wait, or the encoder's time counts as the decoder's.
-
-    Looks only at libraries that are loaded already, since each is one implementation's own, and
-    only at the GPU in use, since to ask another takes memory there.
-    """
-    kind, _, index = device.partition(":")
-    if kind != "cuda":
-        return
-    torch, max_driver = sys.modules.get("torch"), sys.modules.get("max.driver")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.synchronize(int(index or 0))
-    if max_driver is not None:
-        max_driver.Accelerator(int(index or 0)).synchronize()

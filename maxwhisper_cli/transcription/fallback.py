@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from implementations.base import AudioFeatures, Implementation
 from implementations.decoding.request import DecodedWindow
 from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 
 
@@ -44,6 +45,7 @@ def decode_with_fallback(
     builder: RequestBuilder,
     previous_tokens: Sequence[int],
     seek: int,
+    stopwatch: Stopwatch = STOPPED,
 ) -> WindowText:
     """Decode one window at each temperature in turn until the text passes the thresholds.
 
@@ -53,7 +55,10 @@ def decode_with_fallback(
     options = builder.options
     for index, temperature in enumerate(options.temperatures):
         request = builder.build(previous_tokens, temperature, (options.seed, seek, index))
-        decoded = implementation.decode(audio_features, request)
+        with stopwatch.on("decoder: all else"):
+            decoded = implementation.decode(audio_features, request)
+            stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
+            stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
         result = _judge(decoded, temperature, builder)
         if not _needs_fallback(result, options):
             break

@@ -7,13 +7,19 @@ segments window by window; what they make up together is read from it afterwards
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from implementations.base import Implementation
+from implementations.base import AudioFeatures, Implementation
 from maxwhisper_cli.transcription.fallback import WindowText, decode_with_fallback
 from maxwhisper_cli.transcription.language_id import DetectedLanguage, detect_language
-from maxwhisper_cli.transcription.mel import FRAMES_PER_SECOND, N_FRAMES, MelSpectrogram
+from maxwhisper_cli.transcription.mel import (
+    FRAMES_PER_SECOND,
+    N_FRAMES,
+    Float32,
+    MelSpectrogram,
+)
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.prompt_history import PromptHistory
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
+from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_window
 from maxwhisper_cli.transcription.tokenizer import Tokenizer, get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
@@ -31,7 +37,11 @@ class TranscriptionRun:
     """One recording on one implementation: iterate `parts` once, then ask for the `transcript`."""
 
     def __init__(
-        self, implementation: Implementation, mel: MelSpectrogram, options: TranscribeOptions
+        self,
+        implementation: Implementation,
+        mel: MelSpectrogram,
+        options: TranscribeOptions,
+        stopwatch: Stopwatch = STOPPED,
     ) -> None:
         """Detect the language where none is given, and get ready.
 
@@ -42,6 +52,7 @@ class TranscriptionRun:
         self._implementation = implementation
         self._mel = mel
         self._options = options
+        self._stopwatch = stopwatch
         self._detected = self._detect_language()
         dims = implementation.dims
         self._language = self._detected.code if self._detected else "en"
@@ -80,10 +91,11 @@ class TranscriptionRun:
         mel = self._mel.padded_window(place.seek, place.n_frames)
         window = decode_with_fallback(
             self._implementation,
-            self._implementation.encode(mel[None]),
+            self._encode(mel),
             self._builder,
             self._history.prompt(),
             place.seek,
+            self._stopwatch,
         )
         if window.is_silence(self._options):
             return [], place.n_frames
@@ -141,14 +153,25 @@ class TranscriptionRun:
         """Listen to the first 30 s where the language is to be found out and there is a choice."""
         if self._options.language is not None or not self._implementation.dims.is_multilingual:
             return None
-        features = self._implementation.encode(self._mel.window(0, N_FRAMES)[None])
-        return detect_language(self._implementation, features, self._tokenizer_for(None))
+        features = self._encode(self._mel.window(0, N_FRAMES))
+        tokenizer = self._tokenizer_for(None)
+        with self._stopwatch.on("language"):
+            return detect_language(self._implementation, features, tokenizer)
+
+    def _encode(self, mel: Float32) -> AudioFeatures:
+        """[n_mels, 3000] -> features of one window."""
+        with self._stopwatch.on("encoder"):
+            features = self._implementation.encode(mel[None])
+            if self._stopwatch.is_running:
+                self._implementation.wait()
+        return features
 
     def _tokenizer_for(self, language: str | None) -> Tokenizer:
         dims = self._implementation.dims
-        return get_tokenizer(
-            dims.is_multilingual,
-            num_languages=dims.n_languages,
-            language=language,
-            task=self._options.task,
-        )
+        with self._stopwatch.on("tokenizer"):
+            return get_tokenizer(
+                dims.is_multilingual,
+                num_languages=dims.n_languages,
+                language=language,
+                task=self._options.task,
+            )

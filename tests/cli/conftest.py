@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from maxwhisper_cli.app import make_app
 from maxwhisper_cli.model import Model
+from maxwhisper_cli.transcription.stopwatch import STOPPED
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support.scripted import BEGIN, TINY_EN, Script, ScriptedImplementation, window
 from tests.support.sound import tone
@@ -36,7 +37,7 @@ class FakeModels:
         implementation = ScriptedImplementation(self.script or says(SPOKEN, self.dims))
         implementation.dims = self.dims
         self.implementations.append(implementation)
-        return Model(implementation)
+        return Model(implementation, stopwatch=asked.get("stopwatch", STOPPED))
 
 
 def says(text: str, dims: ModelDimensions) -> Script:

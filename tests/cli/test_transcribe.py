@@ -1,6 +1,7 @@
 """`maxwhisper transcribe` with a scripted model: what it prints, writes and ends with."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,32 @@ def test_what_takes_time_before_the_first_file_is_said_once(
     assert done.stderr.splitlines()[:2] == ["downloading base, 145 MB", "compiling the encoder"]
     assert done.stderr.count("downloading") == done.stderr.count("compiling") == 1
     assert "loading" not in maxwhisper("transcribe", sound(), "-q", "-f", "txt").stderr
+
+
+def times_in(stderr: str) -> dict[str, float]:
+    """Rows of the table of --timings, in seconds."""
+    lines = stderr.partition("where the time went")[2].splitlines()[1:]
+    cells = [re.split(r"  +", line.strip()) for line in lines]
+    return {row[0]: float(row[1]) for row in cells if len(row) > 2}
+
+
+def test_timings_add_up_to_the_process(maxwhisper: RunCommandLine, sound: MakeSound) -> None:
+    files = sound("a.wav", 65), sound("b.wav")
+    done = maxwhisper("transcribe", *files, "-q", "--timings", "-f", "txt")
+    times = times_in(done.stderr)
+    assert {"starting", "imports", "audio", "mel", "encoder", "text", "writing"} < times.keys()
+    parts = sum(seconds for what, seconds in times.items() if what != "all")
+    assert abs(parts - times["all"]) < 0.001 * len(times)  # each is rounded
+    assert re.search(r"encoder .* 4 windows of", done.stderr)
+    assert times["starting"] > 0
+    assert "where the time went" not in maxwhisper("transcribe", *files, "-f", "txt").stderr
+
+
+def test_timings_of_what_failed(maxwhisper: RunCommandLine, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_text("no sound")
+    done = maxwhisper("transcribe", tmp_path / "a.wav", "--timings")
+    assert done.exit_code == 1
+    assert times_in(done.stderr).keys() >= {"audio", "all"}
 
 
 def test_samples_are_fetched_by_name(maxwhisper: RunCommandLine, jfk: Path) -> None:

@@ -78,6 +78,10 @@ class GpuModel(Implementation):
         runner.capture()
         return runner
 
+    def wait(self) -> None:
+        """Wait for the GPU."""
+        self._graphs.device.synchronize()
+
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights, out of the layouts that the kernels read."""
         return self._graphs.weights()
