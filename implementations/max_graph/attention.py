@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from max.dtype import DType
 from max.graph import BufferValue, TensorValue
 
-from implementations.max_graph.kernel_ops import attention, cached_attention, split_keys_values
-from implementations.max_graph.layers import Linear
+from implementations.max_graph.encoder_ops import attend, key_value, query_key_value
+from implementations.max_graph.kernel_ops import attention, cached_attention
+from implementations.max_graph.layers import LayerNorm, Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +42,15 @@ class SelfAttention:
         self.query_key_value = Linear(f"{name}.query_key_value", n_state, 3 * n_state, dtype)
         self.out = Linear(f"{name}.out", n_state, n_state, dtype)
 
-    def __call__(
-        self, x: TensorValue, residual: TensorValue, cache: LayerCache | None = None
-    ) -> TensorValue:
-        """[n_batch, n_ctx, n_state] -> the same shape; causal where there is a cache."""
+    def all_at_once(self, x: TensorValue, norm: LayerNorm) -> TensorValue:
+        """[n_batch, n_ctx, n_state] -> the same shape: each position sees all, then x is added."""
+        qkv = query_key_value(x, norm.parts(), self.query_key_value.parts(), self.n_head)
+        return attend(qkv, x, self.out.parts())
+
+    def __call__(self, x: TensorValue, residual: TensorValue, cache: LayerCache) -> TensorValue:
+        """[n_batch, n_ctx, n_state] -> the same shape: each position sees those before it."""
         qkv = self.query_key_value(x)
-        if cache is None:
-            keys, values = split_keys_values(qkv, self.n_head, self.n_channels)
-            attended = attention(qkv, keys, values)
-        else:
-            attended = cached_attention(qkv, cache.keys, cache.values, cache.offset, cache.sources)
+        attended = cached_attention(qkv, cache.keys, cache.values, cache.offset, cache.sources)
         return self.out(attended, residual)
 
 
@@ -65,8 +65,7 @@ class CrossAttention:
 
     def keys_values(self, audio_features: TensorValue) -> AudioKeysValues:
         """[n_batch, n_audio_ctx, n_state] -> keys and values, once per window."""
-        keys_values = self.key_value(audio_features)
-        return AudioKeysValues(*split_keys_values(keys_values, self.n_head, self.n_channels))
+        return AudioKeysValues(*key_value(audio_features, self.key_value.parts(), self.n_head))
 
     def __call__(
         self, query: TensorValue, residual: TensorValue, audio: AudioKeysValues

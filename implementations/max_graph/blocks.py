@@ -9,6 +9,7 @@ from implementations.max_graph.attention import (
     LayerCache,
     SelfAttention,
 )
+from implementations.max_graph.encoder_ops import mlp
 from implementations.max_graph.layers import LayerNorm, Linear
 
 
@@ -35,8 +36,8 @@ class ResidualAttentionBlock:
 
     def __call__(self, x: TensorValue) -> TensorValue:
         """[n_batch, n_audio_ctx, n_state] -> [n_batch, n_audio_ctx, n_state]."""
-        x = self.attn(self.attn_ln(x), x)
-        return self.mlp(self.mlp_ln(x), x)
+        x = self.attn.all_at_once(x, self.attn_ln)
+        return mlp(x, self.mlp_ln.parts(), self.mlp.widen.parts(), self.mlp.narrow.parts())
 
 
 class CrossAttentionBlock(ResidualAttentionBlock):

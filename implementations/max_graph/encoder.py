@@ -4,7 +4,8 @@ from max.dtype import DType
 from max.graph import Graph, KernelLibrary, Module, TensorType, TensorValue
 
 from implementations.max_graph.blocks import ResidualAttentionBlock
-from implementations.max_graph.kernel_ops import CPU, pad_mel
+from implementations.max_graph.encoder_ops import stem
+from implementations.max_graph.kernel_ops import CPU
 from implementations.max_graph.layers import Conv1d, LayerNorm, weight
 from weights.dims import ModelDimensions
 
@@ -31,8 +32,7 @@ class AudioEncoder:
         """[n_batch, n_mels, 2 * n_audio_ctx] -> n_audio_layer + 1 states before `ln_post`."""
         dims = self.dims
         positional = weight("encoder.positional_embedding", (dims.n_audio_ctx, dims.n_audio_state))
-        x = self.conv1(pad_mel(mel), stride=1, n_padding=1)
-        states = [self.conv2(x, positional, stride=2)]
+        states = [stem(mel, self.conv1.parts(), self.conv2.parts(), positional)]
         for block in self.blocks:
             states.append(block(states[-1]))
         return states

@@ -10,7 +10,6 @@ from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, Graph, ShapeLike, TensorType, TensorValue, Weight, ops
 
 from implementations.log_mel import HOP_LENGTH, N_FFT
-from implementations.max_graph.layouts import key_shape, value_shape
 
 KERNELS = Path(__file__).parent / "kernels"
 CPU = DeviceRef.CPU()
@@ -66,38 +65,6 @@ def project(x: TensorValue, matrix: Matrix, n_out: int) -> TensorValue:
     )
 
 
-def conv1d(
-    x: TensorValue,
-    weight: TensorValue,
-    bias: TensorValue,
-    residual: TensorValue | None = None,
-    *,
-    stride: int,
-    n_padding: int,
-) -> TensorValue:
-    """[n_batch, n_frames + 2, n_in] -> [n_batch, n_frames // stride + 2 * n_padding, n_out].
-
-    Kernel size 3, input padded by one zero frame at each end, then GELU, then the residual
-    [n_frames // stride, n_out].
-    """
-    n_frames = (int(x.shape[1]) - 2) // stride
-    n_out = bias.shape[0]
-    return _tensor(
-        "whisper_conv1d",
-        [x, weight, bias, ops.unsqueeze(bias, 0) if residual is None else residual, n_threads()],
-        [x.shape[0], n_frames + 2 * n_padding, n_out],
-        stride=stride,
-        n_padding=n_padding,
-        has_residual=residual is not None,
-    )
-
-
-def pad_mel(mel: TensorValue) -> TensorValue:
-    """[n_batch, n_mels, n_frames] -> [n_batch, n_frames + 2, n_mels], zero at both ends."""
-    n_batch, n_mels, n_frames = mel.shape
-    return _tensor("whisper_pad_mel", [mel], [n_batch, n_frames + 2, n_mels])
-
-
 def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> TensorValue:
     """[n_batch, n_ctx, n_state] -> the same shape."""
     return _tensor("whisper_layer_norm", [x, weight, bias, n_threads()], x.shape)
@@ -117,23 +84,6 @@ def embed_tokens(
 def select_rows(x: TensorValue, rows: TensorValue) -> TensorValue:
     """[n_group, n_new, n_state], row numbers [n_rows] -> [1, n_rows, n_state]."""
     return _tensor("whisper_select_rows", [x, rows], [1, rows.shape[0], x.shape[2]])
-
-
-def split_keys_values(
-    kv: TensorValue, n_head: int, n_channels: int
-) -> tuple[TensorValue, TensorValue]:
-    """[n_batch, n_ctx, (n_state +) 2 * n_state] -> keys and values as attention reads them."""
-    n_batch, n_ctx = kv.shape[0], int(kv.shape[1])
-    keys, values = ops.custom(
-        "whisper_split_keys_values",
-        CPU,
-        [kv, n_threads()],
-        [
-            TensorType(DType.float32, [n_batch, *key_shape(n_head, n_ctx, n_channels)], CPU),
-            TensorType(DType.float32, [n_batch, *value_shape(n_head, n_ctx, n_channels)], CPU),
-        ],
-    )
-    return keys.tensor, values.tensor
 
 
 def attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorValue:

@@ -10,7 +10,6 @@ from implementations.max_graph.kernel_ops import (
     CPU,
     NO_SCALES,
     Matrix,
-    conv1d,
     layer_norm,
     linear,
 )
@@ -59,23 +58,15 @@ class Linear:
 
 
 class Conv1d:
-    """A convolution with kernel size 3, followed by GELU."""
+    """The weights of a convolution with kernel size 3."""
 
     def __init__(self, name: str, n_in: int, n_out: int, dtype: DType) -> None:
         self.name, self.n_in, self.n_out, self.dtype = name, n_in, n_out, dtype
 
-    def __call__(
-        self,
-        x: TensorValue,
-        residual: TensorValue | None = None,
-        *,
-        stride: int,
-        n_padding: int = 0,
-    ) -> TensorValue:
-        """[n_batch, n_frames + 2, n_in] -> [n_batch, n_frames / stride + 2 n_padding, n_out]."""
-        panels = panelled_weight(f"{self.name}.weight", self.n_out, 3 * self.n_in, self.dtype)
-        bias = weight(f"{self.name}.bias", (self.n_out,))
-        return conv1d(x, panels, bias, residual, stride=stride, n_padding=n_padding)
+    def parts(self) -> list[TensorValue]:
+        """Panels, scales and bias."""
+        factor = matrix(self.name, self.n_out, 3 * self.n_in, self.dtype)
+        return [factor.panels, factor.scales, weight(f"{self.name}.bias", (self.n_out,))]
 
 
 class LayerNorm:

@@ -4,4 +4,7 @@ from .decode import *
 from .keys_values import *
 from .linear import *
 from .log_mel import *
+from .mlp import *
 from .rows import *
+from .self_attention import *
+from .stem import *

@@ -118,29 +118,3 @@ def move(into: Floats, source: Floats, n: Int):
     """Copies n floats, a multiple of WIDTH."""
     for i in range(0, n, WIDTH):
         into.unsafe_store(i, source.unsafe_load[width=WIDTH](i))
-
-
-@extensibility.register("whisper_split_keys_values")
-struct SplitKeysValues:
-    @staticmethod
-    def execute[
-        target: StaticString
-    ](
-        keys: OutputTensor[dtype=F32, rank=5, ...],
-        values: OutputTensor[dtype=F32, rank=4, ...],
-        kv: InputTensor[dtype=F32, rank=3, ...],
-        n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
-        ctx: DeviceContext,
-    ) raises:
-        """Lays out the last columns of kv, all heads' keys and then values, for attention."""
-        var n_head = keys.dim_size(1)
-        var n_channels = keys.dim_size(3)
-        var n_columns = kv.dim_size(2)
-        KeysValues(floats(keys), floats(values), n_head, n_channels, values.dim_size(2)).append(
-            floats(kv).unsafe_offset(n_columns - 2 * n_head * n_channels),
-            n_columns,
-            kv.dim_size(0),
-            kv.dim_size(1),
-            0,
-            allowed(n_threads),
-        )

@@ -149,31 +149,3 @@ struct SelectRows:
         for i in range(rows.dim_size(0)):
             for j in range(n_state):
                 into.unsafe_store(i * n_state + j, source.unsafe_load(Int(rows[i]) * n_state + j))
-
-
-@extensibility.register("whisper_pad_mel")
-struct PadMel:
-    @staticmethod
-    def execute[
-        target: StaticString
-    ](
-        output: OutputTensor[dtype=F32, rank=3, ...],
-        mel: InputTensor[dtype=F32, rank=3, ...],
-        ctx: DeviceContext,
-    ) raises:
-        """Turns [n_batch, n_mels, n_frames] to [n_batch, n_frames + 2, n_mels] with zero ends."""
-        var n_mels = mel.dim_size(1)
-        var n_frames = mel.dim_size(2)
-        var into = floats(output)
-        var source = mel.unsafe_ptr()
-        for batch in range(mel.dim_size(0)):
-            var out = into.unsafe_offset(batch * (n_frames + 2) * n_mels)
-            for m in range(n_mels):
-                out.unsafe_store(m, Float32(0))
-                out.unsafe_store((n_frames + 1) * n_mels + m, Float32(0))
-            for t in range(n_frames):
-                for m in range(n_mels):
-                    out.unsafe_store(
-                        (t + 1) * n_mels + m,
-                        source.unsafe_load((batch * n_mels + m) * n_frames + t),
-                    )
