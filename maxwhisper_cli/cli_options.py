@@ -51,6 +51,10 @@ def _option(name: str, text: str, panel: str, metavar: str | None = None) -> obj
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
 
 
+def _flag(*names: str, text: str, panel: str) -> object:
+    return typer.Option(*names, help=text, rich_help_panel=panel)
+
+
 def _switch(name: str, text: str, panel: str) -> object:
     return typer.Option(
         name, metavar=SWITCH_METAVAR, case_sensitive=False, help=text, rich_help_panel=panel
@@ -119,13 +123,10 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    typer.Option(
-        "--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_FILES
-    ),
+    _flag("--quiet", "-q", text="Print nothing but warnings and errors.", panel=_FILES),
 ]
 Timings = Annotated[
-    bool,
-    typer.Option("--timings", help="Show at the end where the time went.", rich_help_panel=_FILES),
+    bool, _flag("--timings", text="Show at the end where the time went.", panel=_FILES)
 ]
 
 Model = Annotated[
@@ -142,10 +143,7 @@ ModelDir = Annotated[
     Path | None,
     _option("--model-dir", "Folder of weights, instead of the cache.", _MODEL, "DIR"),
 ]
-Offline = Annotated[
-    bool,
-    typer.Option("--offline", help="Never use the network.", rich_help_panel=_MODEL),
-]
+Offline = Annotated[bool, _flag("--offline", text="Never use the network.", panel=_MODEL)]
 Impl = Annotated[
     str,
     typer.Option(
@@ -158,9 +156,7 @@ Impl = Annotated[
 ]
 Device = Annotated[
     str | None,
-    _option(
-        "--device", "cpu, cuda, cuda:1, ...; the implementation's by default.", _MODEL, "DEVICE"
-    ),
+    _option("--device", "cpu, cuda, cuda:1, ...; by default as --impl has it.", _MODEL, "DEVICE"),
 ]
 Dtype = Annotated[
     str | None,

@@ -13,6 +13,8 @@ _COLUMNS = (
     Column("%", is_number=True),
     Column("of which"),
 )
+_WIDE = 64
+"""Characters to a line that hold all columns."""
 _ORDER = (
     "starting",
     "imports",
@@ -55,7 +57,8 @@ class Timings:
         rows = [_row(what, each, total) for what, each in spent.items()]
         rows.append(_row("other", Spent(total - known, 1), total))
         rows.append(_row("all", Spent(total, 1), total))
-        terminal.summary(_COLUMNS, rows)
+        n_columns = len(_COLUMNS) - (terminal.width < _WIDE)
+        terminal.summary(_COLUMNS[:n_columns], (row[:n_columns] for row in rows))
 
 
 def _row(what: str, spent: Spent, total: float) -> tuple[str, str, str, str]:
