@@ -12,6 +12,9 @@ from implementations.decoding.search import Candidate, HypothesisSearch
 
 FloatArray = npt.NDArray[np.float32]
 
+_SET = 64
+"""Tokens of a set in which the likeliest are looked for."""
+
 
 class BeamSearch(HypothesisSearch):
     """The `n_group` most likely unfinished hypotheses, and those that ended."""
@@ -29,10 +32,9 @@ class BeamSearch(HypothesisSearch):
         """Whether enough hypotheses have ended."""
         return len(self._finished) >= self._max_finished
 
-    def advance(self, logits: FloatArray, logprobs: FloatArray) -> list[int]:
+    def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int]:
         """Extend every beam by its most likely tokens and keep the best of all."""
-        del logits
-        scores, sources = self._extend(logprobs)
+        scores, sources = self._extend(logits, log_totals)
         kept: list[tuple[int, ...]] = []
         ended: dict[tuple[int, ...], float] = {}
         for tokens in sorted(scores, key=scores.__getitem__, reverse=True):
@@ -60,19 +62,36 @@ class BeamSearch(HypothesisSearch):
         return [Candidate(tokens, score) for tokens, score in finished.items()]
 
     def _extend(
-        self, logprobs: FloatArray
+        self, logits: FloatArray, log_totals: FloatArray
     ) -> tuple[dict[tuple[int, ...], float], dict[tuple[int, ...], int]]:
         """Score each beam's n_beams + 1 likeliest continuations, in the order of the beams.
 
         On the first step all beams are the same, and so are their continuations: equal keys merge.
         """
-        n_best = self._n_beams + 1
         scores: dict[tuple[int, ...], float] = {}
         sources: dict[tuple[int, ...], int] = {}
-        for index, row in enumerate(logprobs):
-            likeliest = np.argpartition(row, -n_best)[-n_best:]
-            for token in likeliest[np.argsort(-row[likeliest], kind="stable")].tolist():
+        for index, (row, log_total) in enumerate(zip(logits, log_totals, strict=True)):
+            for token in _likeliest(row, self._n_beams + 1):
                 tokens = (*self.sampled[index], token)
-                scores[tokens] = float(self._sum_logprobs[index] + row[token])
+                scores[tokens] = float(self._sum_logprobs[index] + (row[token] - log_total))
                 sources[tokens] = index
         return scores, sources
+
+
+def _likeliest(row: FloatArray, n_best: int) -> list[int]:
+    """The tokens with the n_best highest logits, highest first.
+
+    Each is the highest of its set, or one of the others of these few sets: tokens that are
+    n_sets apart make a set, so that all sets' highest are found in one pass over the row.
+    """
+    n_sets = max(n_best, len(row) // _SET)
+    n_whole = len(row) // n_sets * n_sets
+    highest = row[:n_whole].reshape(-1, n_sets).max(axis=0)
+    sets = np.argpartition(highest, -n_best)[-n_best:]
+    members = np.arange(0, n_whole, n_sets)[:, None] + sets
+    among = np.concatenate([members.ravel(), np.arange(n_whole, len(row))])
+    logits = row[among]
+    kept = np.argpartition(logits, -n_best)[-n_best:]
+    kept = kept[np.lexsort((among[kept], -logits[kept]))]
+    likeliest: list[int] = among[kept].tolist()
+    return likeliest

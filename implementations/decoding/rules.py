@@ -1,7 +1,8 @@
-"""Apply `TokenRules` to the logits of one step, and normalise what is left.
+"""Apply `TokenRules` to the logits of one step, and tell what normalises those that are left.
 
 The rules are those of whisper/decoding.py (SuppressBlank, SuppressTokens, ApplyTimestampRules) in
-one pass: exponentials are taken once and serve both the timestamp rule and the log-softmax.
+one pass: exponentials are taken once and serve both the timestamp rule and the log-softmax. Rows
+are taken one by one, since one fits the processor's cache and several do not.
 """
 
 from collections.abc import Sequence
@@ -23,9 +24,10 @@ class RuleBook:
         self._first = np.array(rules.suppressed_first, dtype=np.int64)
 
     def apply(self, logits: FloatArray, sampled: Sequence[Sequence[int]]) -> FloatArray:
-        """Mask logits in place and return their log-softmax, both [n_rows, n_vocab].
+        """Mask logits [n_rows, n_vocab] in place; return what they exceed their log-softmax by.
 
-        `sampled` holds what each row has sampled so far, prompt left out.
+        That is the logarithm of the sum of each row's exponentials, [n_rows]. `sampled` holds what
+        each row has sampled so far, prompt left out.
         """
         logits[:, self._always] = -np.inf
         is_first = not sampled[0]
@@ -36,7 +38,8 @@ class RuleBook:
                 self._pair_timestamps(row, tokens)
             if is_first:
                 self._begin_with_timestamp(logits)
-        return self._normalise(logits)
+        exponentials = np.empty(logits.shape[1], np.float32)
+        return np.array([self._log_total(row, exponentials) for row in logits], np.float32)
 
     def _pair_timestamps(self, row: FloatArray, tokens: Sequence[int]) -> None:
         """Timestamps come in pairs, except before the end, and never go back."""
@@ -60,20 +63,20 @@ class RuleBook:
         if self.rules.max_initial_timestamp is not None:
             logits[:, begin + self.rules.max_initial_timestamp + 1 :] = -np.inf
 
-    def _normalise(self, logits: FloatArray) -> FloatArray:
-        """Log-softmax; text is dropped first where timestamps together outweigh any text token."""
+    def _log_total(self, row: FloatArray, exponentials: FloatArray) -> np.float32:
+        """Of a row; text is dropped first where timestamps together outweigh any text token."""
         begin = self.rules.timestamp_begin
-        peak = logits.max(axis=-1, keepdims=True)
-        exponentials = np.exp(logits - peak)
-        totals = exponentials.sum(axis=-1, keepdims=True)
+        peak = row.max()
+        np.subtract(row, peak, out=exponentials)
+        np.exp(exponentials, out=exponentials)
+        total = exponentials.sum()
         if self.rules.with_timestamps:
-            timestamp_mass = exponentials[:, begin:].sum(axis=-1)
-            text_mass = exponentials[:, :begin].max(axis=-1)
-            for index in np.flatnonzero(timestamp_mass > text_mass):
-                logits[index, :begin] = -np.inf
-                totals[index] = timestamp_mass[index]
-        result: FloatArray = logits - (peak + np.log(totals))
-        return result
+            timestamp_mass = exponentials[begin:].sum()
+            if timestamp_mass > exponentials[:begin].max():
+                row[:begin] = -np.inf
+                total = timestamp_mass
+        log_total: np.float32 = peak + np.log(total)
+        return log_total
 
 
 def probability_of(logits: FloatArray, token: int) -> float:

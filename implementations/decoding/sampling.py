@@ -30,11 +30,11 @@ class SamplingSearch(HypothesisSearch):
         """Whether every hypothesis has ended."""
         return bool(self._is_finished.all())
 
-    def advance(self, logits: FloatArray, logprobs: FloatArray) -> list[int] | None:
-        """Choose a token per hypothesis: logits and logprobs [n_group, n_vocab]."""
+    def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int] | None:
+        """Choose a token per hypothesis: logits [n_group, n_vocab], log_totals [n_group]."""
         chosen = self._choose(logits)
         chosen[self._is_finished] = self._eot
-        gained = logprobs[np.arange(len(chosen)), chosen]
+        gained = logits[np.arange(len(chosen)), chosen] - log_totals
         self._sum_logprobs[~self._is_finished] += gained[~self._is_finished]
         self._is_finished |= chosen == self._eot
         for tokens, token in zip(self.sampled, chosen.tolist(), strict=True):
@@ -57,8 +57,14 @@ class SamplingSearch(HypothesisSearch):
     def _choose(self, logits: FloatArray) -> IntArray:
         if self._temperature == 0:
             return logits.argmax(axis=-1)
-        scaled = (logits / np.float32(self._temperature)).astype(np.float64)
-        weights = np.exp(scaled - scaled.max(axis=-1, keepdims=True)).cumsum(axis=-1)
-        thresholds = self._random.random(len(logits)) * weights[:, -1]
-        rows = zip(weights, thresholds, strict=True)
-        return np.array([np.searchsorted(row, at, side="right") for row, at in rows])
+        draws = self._random.random(len(logits))
+        rows = zip(logits, draws, self._is_finished, strict=True)
+        return np.array([self._eot if done else self._draw(row, at) for row, at, done in rows])
+
+    def _draw(self, row: FloatArray, at: float) -> int:
+        """The token whose share of the tempered softmax a number from 0 to 1 falls into."""
+        allowed = np.flatnonzero(row > -np.inf)
+        scaled = (row[allowed] / np.float32(self._temperature)).astype(np.float64)
+        shares = np.exp(scaled - scaled.max()).cumsum()
+        index = np.searchsorted(shares, at * shares[-1], side="right")
+        return int(allowed[min(index, len(allowed) - 1)])

@@ -30,8 +30,8 @@ class HypothesisSearch(ABC):
         """Whether another step can change nothing."""
 
     @abstractmethod
-    def advance(self, logits: FloatArray, logprobs: FloatArray) -> list[int] | None:
-        """Take a step: masked logits and their log-softmax, both [n_group, n_vocab].
+    def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int] | None:
+        """Take a step: masked logits [n_group, n_vocab] and what `RuleBook.apply` says of them.
 
         Returns which hypothesis each new one continues, or None where all continue themselves.
         """

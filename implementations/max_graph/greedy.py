@@ -27,10 +27,10 @@ def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -
     at_sot, at_last = session.prefill(prompt, (request.sot_index, len(prompt) - 1))
     fed = time.perf_counter()
     silence = math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
-    logprobs = RuleBook(rules).apply(at_last[None], [[]])[0]
+    (log_total,) = RuleBook(rules).apply(at_last[None], [[]])
     first = int(at_last.argmax())
     sampled = [first]
-    sum_logprob = np.array([logprobs[first]], np.float32)
+    sum_logprob = np.array([at_last[first] - log_total], np.float32)
     state = np.zeros(N_STATE_FIELDS, np.int32)
     limit = min(request.max_new_tokens, request.n_text_ctx - len(prompt) + 1)
     state[[_TOKEN, _OFFSET, _N_SAMPLED, _LIMIT]] = first, len(prompt), 1, limit

@@ -13,7 +13,7 @@ N_DRAWS = 20_000
 def draw(temperature: float, seed: int, n_group: int = N_DRAWS) -> list[int]:
     search = SamplingSearch(Search(temperature=temperature, n_group=n_group, seed=(seed,)), EOT)
     logits = np.tile(LOGITS, (n_group, 1))
-    search.advance(logits, logits)
+    search.advance(logits, np.zeros(n_group, np.float32))
     return [tokens[0] for tokens in search.sampled]
 
 
@@ -34,12 +34,12 @@ def test_same_seed_same_tokens() -> None:
 def test_ended_hypotheses_neither_grow_nor_gain() -> None:
     search = SamplingSearch(Search(temperature=0.0, n_group=2), EOT)
     first = np.array([[0, 0, 5, 0], [0, 0, 0, 5]], np.float32)
-    search.advance(first, np.log([[0.1, 0.1, 0.7, 0.1], [0.1, 0.1, 0.1, 0.7]]).astype("f4"))
+    search.advance(first, np.array([6.0, 7.0], np.float32))
     assert not search.is_complete
     second = np.array([[0, 0, 0, 5], [5, 0, 0, 0]], np.float32)
-    search.advance(second, np.log(np.full((2, 4), 0.25)).astype("f4"))
+    search.advance(second, np.array([8.0, 9.0], np.float32))
     assert search.is_complete
     going, ended = search.candidates()
     assert (going.tokens, ended.tokens) == ((2,), ())
-    np.testing.assert_allclose(going.sum_logprob, np.log(0.7) + np.log(0.25), rtol=1e-6)
-    np.testing.assert_allclose(ended.sum_logprob, np.log(0.7), rtol=1e-6)
+    np.testing.assert_allclose(going.sum_logprob, (5 - 6) + (5 - 8), rtol=1e-6)
+    np.testing.assert_allclose(ended.sum_logprob, 5 - 7, rtol=1e-6)
