@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import platformdirs
@@ -63,14 +64,17 @@ def hash_file(path: Path) -> str:
 def record_sha256(path: Path, sha256: str) -> None:
     """Keep a file's sha256, in one step; where that cannot be, it is computed again next time."""
     target = _record_path(path)
-    try:
+    with suppress(OSError):
+        record = json.dumps(_state(path) | {"sha256": sha256})
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=target.parent)
-        with os.fdopen(handle, "w") as file:
-            json.dump(_state(path) | {"sha256": sha256}, file)
-        Path(temporary).replace(target)
-    except OSError:
-        return
+        handle, name = tempfile.mkstemp(dir=target.parent)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(record)
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _state(path: Path) -> dict[str, object]:

@@ -6,6 +6,7 @@ terminal. No program is run. Rate, channels and damage in the samples are left a
 deals with those.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ Warn = Callable[[str], None]
 
 # One FLAC block: reading stops at damage, and what was read of the same piece is lost with it.
 _SOUNDFILE_FRAMES: Final = 4096
+_OGG_PAGE: Final = b"OggS"
+_OGG_HEADER_BYTES: Final = 27
+_MOST_OGG_BYTES: Final = 65307  # of a page: its header, 255 sizes of pieces, and those
 
 
 class AudioError(MaxWhisperError):
@@ -57,6 +61,8 @@ def decode(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
     file.seek(0)
     if not head:
         raise AudioError(f"{name} is empty (0 bytes): check that it was saved or copied fully.")
+    if head == _OGG_PAGE and not _ends_as_ogg(file):
+        warn(f"{name} may be cut off: the page that ends an Ogg file is not there.")
     is_mpeg = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
     # soundfile takes the extension .raw as an order to ask for a sample rate.
     if not is_mpeg and Path(name).suffix.lower() != ".raw":
@@ -69,6 +75,21 @@ def decode(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
     from maxwhisper_cli.transcription.audio_container import decode_container
 
     return decode_container(file, name, warn)
+
+
+def _ends_as_ogg(file: IO[bytes]) -> bool:
+    """Whether the last page is whole and marked as the end of its stream (RFC 3533, section 6)."""
+    n_bytes = file.seek(0, os.SEEK_END)
+    file.seek(max(0, n_bytes - _MOST_OGG_BYTES))
+    page = file.read()
+    file.seek(0)
+    page = page[max(0, page.rfind(_OGG_PAGE)) :]
+    if len(page) < _OGG_HEADER_BYTES:
+        return False
+    is_last, n_pieces = page[5] & 0x4, page[_OGG_HEADER_BYTES - 1]
+    sizes = page[_OGG_HEADER_BYTES : _OGG_HEADER_BYTES + n_pieces]
+    is_whole = len(page) >= _OGG_HEADER_BYTES + n_pieces + sum(sizes)
+    return bool(is_last) and is_whole
 
 
 def _from_soundfile(sound: soundfile.SoundFile, name: str, warn: Warn) -> DecodedStream:

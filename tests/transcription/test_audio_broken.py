@@ -156,7 +156,7 @@ def cut(path: Path, share: float = 0.5) -> Path:
     return path
 
 
-@pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "mp3", "mkv"])
+@pytest.mark.parametrize("extension", ["wav", "aiff", "flac", "mp3", "mkv", "ogg"])
 def test_cut_off(tmp_path: Path, extension: str) -> None:
     path = tmp_path / f"a.{extension}"
     rng = np.random.default_rng(0)
@@ -170,6 +170,17 @@ def test_cut_off(tmp_path: Path, extension: str) -> None:
     assert 0.3 * len(full) < len(samples) < 0.6 * len(full)
     assert len(warnings) == 1
     assert re.search("cut off|could be read up to", warnings[0])
+
+
+def test_cut_off_between_two_pages(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.ogg", rng.standard_normal(8 * RATE) * 0.1, RATE)
+    data = (tmp_path / "a.ogg").read_bytes()
+    (tmp_path / "a.ogg").write_bytes(data[: data.rfind(b"OggS")])
+    samples, warnings = heard(tmp_path / "a.ogg")
+    assert len(samples) > RATE
+    assert len(warnings) == 1
+    assert "may be cut off" in warnings[0]
 
 
 def test_cut_off_before_its_index(tmp_path: Path) -> None:

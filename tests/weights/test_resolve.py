@@ -164,6 +164,19 @@ class TestCacheFolders:
         os.utime(path, ns=(1, 1))
         assert sha256_of(path) == hashlib.sha256(b"two").hexdigest()
 
+    def test_a_full_disk_leaves_nothing_behind(
+        self, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(handle: int, mode: str) -> object:
+            os.close(handle)
+            return Path("/dev/full").open(mode)  # takes all that is written, until it is flushed
+
+        (tmp_path / "file").write_bytes(b"one")
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fdopen", fail)
+            assert sha256_of(tmp_path / "file") == hashlib.sha256(b"one").hexdigest()
+        assert list((cache / "checked").iterdir()) == []
+
 
 class TestPackages:
     def test_one_package(self, tiny_en: Checkpoint) -> None:
