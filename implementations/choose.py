@@ -4,7 +4,9 @@ Ready is what is installed, has its device, and has been compiled where it needs
 compiled unasked. `cpu` is always ready where it is installed.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from implementations import nvidia, registry
 from implementations.base import AUTO, LoadOptions
@@ -13,6 +15,7 @@ from weights.checkpoint import Checkpoint
 
 _FASTEST_FIRST = (("full-max", "cuda"), ("cuda", "cuda"), ("full-max", "cpu"), ("cpu", "cpu"))
 _EXACT = "float32"
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,30 +27,48 @@ class Choice:
     hint: str | None
     """How to make a faster one ready, in a line for the user; None where there is none."""
 
+    @property
+    def place(self) -> str:
+        """The implementation with its device, `cuda on cuda:1`."""
+        return _place(self.name, self.options)
 
-def choose(checkpoint: Checkpoint, options: LoadOptions) -> Choice:
+
+def choose(
+    checkpoint: Checkpoint, options: LoadOptions, refused: Mapping[str, str] = _NOTHING
+) -> Choice:
     """The fastest implementation that is ready for this model, device and dtype.
+
+    Args:
+        checkpoint: The model.
+        options: Where and how; a device or dtype that is named is kept to.
+        refused: Why one that seemed ready could not be loaded after all, by `Choice.place`.
 
     Raises:
         ImplementationUnavailableError: none is; the message says what to do.
     """
     hint: str | None = None
-    reasons: list[str] = []
+    reasons: dict[str, str] = {}
     for name, kind in _FASTEST_FIRST:
         if options.device and options.device.partition(":")[0] != kind:
             continue
         placed = replace(options, device=options.device or kind)
-        reason = _out_of_reach_because(name, placed)
+        reason = refused.get(_place(name, placed)) or _out_of_reach_because(name, placed)
         try:
             if reason is None and registry.is_compiled(name, checkpoint, placed):
                 return Choice(name, placed, hint)
         except ImplementationUnavailableError as error:
             reason = str(error)
         if reason is not None:
-            reasons.append(f"{name} cannot ({reason})")
+            reasons[reason] = " and ".join(filter(None, (reasons.get(reason), name)))
+        if _place(name, placed) in refused:
+            hint = hint or f"{name} is faster and cannot run: {reason}"
         hint = hint or _how_to_get(name, checkpoint, placed, reason)
-    told = "; ".join(dict.fromkeys([hint] if hint else reasons))
+    told = hint or "; ".join(f"{names}: {reason}" for reason, names in reasons.items())
     raise ImplementationUnavailableError(f"nothing is ready here{_for(options)}: {told}")
+
+
+def _place(name: str, options: LoadOptions) -> str:
+    return f"{name} on {options.device}"
 
 
 def _out_of_reach_because(name: str, options: LoadOptions) -> str | None:

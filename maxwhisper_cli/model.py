@@ -14,12 +14,14 @@ from typing import Self
 from implementations import registry
 from implementations.base import AUTO, CompileProgress, Implementation, LoadOptions
 from implementations.choose import Choice, choose
+from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
 from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
+from weights.checkpoint import Checkpoint
 from weights.resolve import load as load_checkpoint
 
 _DEFAULTS = TranscribeOptions()
@@ -158,23 +160,46 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         checkpoint = load_checkpoint(
             model, model_dir=model_dir, offline=offline, progress=on_download
         )
+    choice = Choice(impl, LoadOptions(device, dtype, n_threads, on_compile), hint=None)
+    if impl == registry.AUTO:
+        implementation, hint = _load_fastest(checkpoint, choice.options, stopwatch)
+    else:
+        implementation, hint = _load_chosen(checkpoint, choice, stopwatch), None
+    return Model(implementation, checkpoint.model_name, hint=hint, stopwatch=stopwatch)
+
+
+def _load_fastest(
+    checkpoint: Checkpoint, options: LoadOptions, stopwatch: Stopwatch
+) -> tuple[Implementation, str | None]:
+    """Load the fastest that is ready; also what would be faster.
+
+    That a driver is too old, for instance, shows only as an implementation is loaded.
+    """
+    refused: dict[str, str] = {}
+    while True:
+        choice = choose(checkpoint, options, refused)
+        try:
+            return _load_chosen(checkpoint, choice, stopwatch), choice.hint
+        except ImplementationUnavailableError as error:
+            refused[choice.place] = str(error)
+
+
+def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -> Implementation:
     told_at: list[float] = []
 
     def tell(words: str) -> None:
         told_at.append(time.perf_counter())
-        if on_compile is not None:
-            on_compile(words)
+        if choice.options.on_compile is not None:
+            choice.options.on_compile(words)
 
-    choice = Choice(impl, LoadOptions(device, dtype, n_threads, tell), hint=None)
-    if impl == registry.AUTO:
-        choice = choose(checkpoint, choice.options)
     with stopwatch.on("imports"):
         implementation_class = registry.implementation_class(choice.name)
     with stopwatch.on("graphs and weights"):
-        implementation = implementation_class.load(checkpoint, choice.options)
+        options = replace(choice.options, on_compile=tell)
+        implementation = implementation_class.load(checkpoint, options)
         if told_at:  # as it began, and again as it had ended
             stopwatch.move("compiling", told_at[-1] - told_at[0], 1)
-    return Model(implementation, checkpoint.model_name, hint=choice.hint, stopwatch=stopwatch)
+    return implementation
 
 
 def _report(

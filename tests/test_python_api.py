@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 import maxwhisper_cli
+from implementations import registry
+from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli import Progress, Segment, TranscribeOptions, Transcript
 from tests.support import loaded
 
@@ -32,6 +34,22 @@ def test_load_transcribe_and_stream_agree(jfk: Path) -> None:
     assert tuple(seen) == tuple(streamed) == transcript.segments
     assert [p.done_seconds for p in progress] == [0.0, 11.0]
     assert progress[-1].total_seconds == transcript.duration_seconds == 11.0
+
+
+def test_auto_goes_on_where_one_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class NotAfterAll:
+        @classmethod
+        def load(cls, *_: object) -> None:
+            raise ImplementationUnavailableError("the driver is too old")
+
+    real = registry.implementation_class
+    classes = {"full-max": NotAfterAll}
+    monkeypatch.setattr(registry, "is_compiled", lambda *_: True)
+    monkeypatch.setattr(registry, "implementation_class", lambda n: classes.get(n) or real(n))
+    with maxwhisper_cli.load("tiny.en", device="cpu", offline=True) as model:
+        assert model.implementation.name == "cpu"
+        assert model.hint is not None
+        assert "the driver is too old" in model.hint
 
 
 def test_a_path_a_file_and_samples_say_the_same(jfk: Path) -> None:
@@ -72,6 +90,6 @@ def test_an_abandoned_stream_frees_the_model(sonnet: Path) -> None:
 
 
 def test_half_precision_gives_the_same_words(jfk: Path) -> None:
-    with maxwhisper_cli.load("tiny.en", dtype="bfloat16", offline=True) as model:
+    with maxwhisper_cli.load("tiny.en", "cpu", dtype="bfloat16", offline=True) as model:
         assert model.implementation.dtype == "bfloat16"
         assert "ask not what your country can do" in model.transcribe(jfk, GREEDY).text

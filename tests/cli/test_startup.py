@@ -61,6 +61,17 @@ def test_version(maxwhisper: RunCommandLine) -> None:
     assert (done.exit_code, done.stdout) == (0, expected)
 
 
+def test_a_copy_that_is_not_installed_says_so(
+    maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", fail)
+    done = maxwhisper("--version")
+    assert (done.exit_code, done.stdout) == (0, "maxwhisper not installed\n")
+
+
 @pytest.mark.parametrize("width", [60, 80])
 def test_the_help_fits_the_terminal(width: int) -> None:
     shown = subprocess.run(

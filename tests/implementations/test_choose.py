@@ -95,6 +95,21 @@ def test_a_dtype_is_never_changed(here: Here) -> None:
         chosen(dtype="int3")
 
 
+def test_one_that_cannot_be_loaded_after_all_is_passed_over(here: Here) -> None:
+    here.has_gpu = True
+    here.compiled = {("cpu", "auto"), ("cuda", "auto")}
+    refused = {"full-max on cuda": "driver too old"}
+    weights, options = checkpoint("tiny.en"), LoadOptions(dtype="auto")
+    choice = choose(weights, options, refused)
+    assert choice.place == "cuda on cuda"
+    assert choice.hint is not None
+    assert "driver too old" in choice.hint
+    choice = choose(weights, options, refused | {choice.place: "driver too old"})
+    assert choice.place == "full-max on cpu"
+    with pytest.raises(ImplementationUnavailableError, match="driver too old"):
+        choose(weights, LoadOptions(device="cuda"), refused | {"cuda on cuda": "driver too old"})
+
+
 def test_what_is_not_installed_is_told_as_a_hint(here: Here) -> None:
     here.missing = {"full-max"}
     name, _, hint = chosen()
