@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from implementations import registry
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.own_warnings import own_warnings
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
@@ -29,7 +30,8 @@ class Loading:
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
     """Load the model, telling what takes time: importing, downloading, compiling."""
     with terminal.activity() as activity, own_warnings(terminal.warning):
-        activity.show(f"loading {loading.model} on {loading.impl}")
+        where = "" if loading.impl == registry.AUTO else f" on {loading.impl}"
+        activity.show(f"loading {loading.model}{where}")
         with loading.stopwatch.on("imports"):
             from maxwhisper_cli.activity import headline
             from maxwhisper_cli.model import load

@@ -70,9 +70,9 @@ def run_sections(arguments: argparse.Namespace, console: Console) -> list[Row]:
         compiled = [name for name in COMPILED if name in names]
         if compiled and set(arguments.only) != {"compile"}:
             # Compiling is a section of its own and must not count in the others.
-            wall_seconds(
-                maxwhisper_command("compile", "--impl", ",".join(compiled), "--model", MODEL)
-            )
+            what = ("compile", "--impl", ",".join(compiled), "--model", MODEL)
+            for dtype in ("float32", "auto"):
+                wall_seconds(maxwhisper_command(*what, "--dtype", dtype))
         for name in arguments.only:
             added = SECTIONS[name](setting)
             console.print(table(added))
