@@ -49,7 +49,7 @@ def choose(
     hint: str | None = None
     reasons: dict[str, str] = {}
     for name, kind in _FASTEST_FIRST:
-        if options.device and options.device.partition(":")[0] != kind:
+        if not _is_of_interest(kind, options):
             continue
         placed = replace(options, device=options.device or kind)
         reason = refused.get(_place(name, placed)) or _out_of_reach_because(name, placed)
@@ -71,6 +71,13 @@ def _place(name: str, options: LoadOptions) -> str:
     return f"{name} on {options.device}"
 
 
+def _is_of_interest(kind: str, options: LoadOptions) -> bool:
+    """Whether a kind of device is the one asked for, or is here where none was."""
+    if options.device is not None:
+        return options.device.partition(":")[0] == kind
+    return kind != "cuda" or nvidia.no_gpu_because() is None
+
+
 def _out_of_reach_because(name: str, options: LoadOptions) -> str | None:
     """Why an implementation cannot run on that device here in that dtype, before it is asked."""
     if options.device != "cpu" and (no_gpu := nvidia.no_gpu_because()) is not None:
@@ -83,11 +90,10 @@ def _out_of_reach_because(name: str, options: LoadOptions) -> str | None:
 def _how_to_get(
     name: str, checkpoint: Checkpoint, options: LoadOptions, reason: str | None
 ) -> str | None:
-    """How to make `full-max` ready, where it is only not installed or not compiled."""
-    if name != "full-max" or (options.device != "cpu" and nvidia.no_gpu_because() is not None):
-        return None
-    if registry.unavailable_because(name) is not None:
-        return f"{name} is faster: {registry.entry(name).install}"
+    """How to make one ready that lacks only its graphs, or `full-max` where it is not installed."""
+    if reason is not None:
+        is_missing = name == "full-max" and reason == registry.unavailable_because(name)
+        return f"{name} is faster: {registry.entry(name).install}" if is_missing else None
     command = f"maxwhisper compile --model {checkpoint.model_name or checkpoint.source}"
     if options.device != "cpu":
         target = f"cuda:{nvidia.architecture(str(options.device))}"
@@ -96,7 +102,7 @@ def _how_to_get(
         command += f" --target {target}"
     if options.dtype not in {None, AUTO}:
         command += f" --dtype {options.dtype}"
-    return None if reason else f"{name} is faster, once compiled: {command}"
+    return f"{name} is faster, once compiled: {command}"
 
 
 def _for(options: LoadOptions) -> str:
