@@ -37,6 +37,7 @@ ALL_GRAPHS = (
     "greedy",
 )
 GPU_GRAPHS = (
+    "log_mel",
     *ENCODER_GRAPHS,
     "audio_keys_values",
     "decoder",
@@ -135,11 +136,13 @@ def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLi
     from implementations.max_graph.gpu.encoder import AudioEncoder
     from implementations.max_graph.gpu.greedy import GreedyLoop
     from implementations.max_graph.gpu.kernel_ops import KERNELS
+    from implementations.max_graph.gpu.spectrogram import LogMel
 
     kernels.load_paths([KERNELS])
     dtype = DType[request.matrices.encoder]
     AudioEncoder(request.dims, dtype).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
+        LogMel(request.dims.n_mels).add_graph(module, kernels)
         decoder = TextDecoder(request.dims, dtype)
         decoder.add_graphs(module, kernels)
         GreedyLoop(decoder).add_graphs(module, kernels)

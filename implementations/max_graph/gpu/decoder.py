@@ -11,6 +11,7 @@ from implementations.max_graph.gpu.attention import HeardAudio, TextPast
 from implementations.max_graph.gpu.blocks import CrossAttentionBlock
 from implementations.max_graph.gpu.kernel_ops import (
     GPU,
+    Finish,
     embed_tokens,
     linear,
     select_rows,
@@ -62,7 +63,7 @@ class TextDecoder:
     def logits(self, x: TensorValue, embedding: TensorValue) -> TensorValue:
         """[n_batch, n_ctx, n_state] -> [n_batch, n_ctx, n_vocab]."""
         no_bias = weight("decoder.no_bias", (self.dims.n_vocab,))
-        return linear(x, embedding, no_bias, self.ln.parameters())
+        return linear(x, embedding, no_bias, self.ln.parameters(), Finish())
 
     def _add_audio_keys_values(self, module: Module, kernels: KernelLibrary) -> None:
         """[n_windows, n_audio_ctx, n_audio_state] -> keys and values of all layers."""
@@ -71,7 +72,7 @@ class TextDecoder:
         with Graph(
             "audio_keys_values", input_types=types, module=module, kernel_library=kernels
         ) as graph:
-            graph.output(self.key_value(graph.inputs[0].tensor).cast(self.dtype))
+            graph.output(self.key_value(graph.inputs[0].tensor))
 
     def _add_decoder(self, module: Module, kernels: KernelLibrary, *, with_scores: bool) -> None:
         """Token graph; with scores it also fills a buffer with chosen heads' cross-attention."""

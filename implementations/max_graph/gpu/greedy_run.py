@@ -1,6 +1,5 @@
 """Run greedy decoding on the device: prepare buffers, repeat the recorded step, read results."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,11 +9,10 @@ from max.dtype import DType
 
 from implementations.decoding.request import DecodedWindow, DecodeRequest, TokenRules
 from implementations.max_graph.gpu.greedy import N_RULES, N_STATE_FIELDS
+from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.session import DecoderModels
 
-_KEYS = itertools.count(1)
-"""Names of recorded steps, unique in the process."""
-BLOCK = 16
+BLOCK = 8
 """Steps between two looks at whether all rows have ended."""
 _TOKEN, _OFFSET, _N_SAMPLED, _PENULTIMATE, _LATEST, _IS_FINISHED, _LIMIT = range(7)
 
@@ -89,24 +87,24 @@ class GreedyRunner:
             Buffer.zeros((N_RULES,), DType.int32, device),
             Buffer.zeros((dims.n_vocab,), DType.uint8, device),
         )
-        self._recorded: list[Buffer] | None = None
-        self._key = next(_KEYS)
+        self._origin = models.upload(np.zeros(n_rows))
+        self._recorded: Recorded | None = None
+        self._rules: TokenRules | None = None
+        """The rules that are on the device."""
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[DecodedWindow]:
         """One request per row, equal but for prompts and limits."""
         models, buffers = self._models, self.buffers
         silence = self._begin(requests)
-        step = models.models["greedy_step"]
-        inputs = buffers.step_inputs()
         while True:
             states = buffers.states.to_numpy()
             if states[:, _IS_FINISHED].all():
                 break
             for _ in range(BLOCK):
                 if self._recorded is not None:
-                    step.replay(self._key, *inputs)
+                    self._recorded.run()
                 else:
-                    step.execute(*inputs)
+                    models.models["greedy_step"].execute(*buffers.step_inputs())
         history = buffers.history.to_numpy()
         sums = buffers.sum_logprobs.to_numpy()
         return [
@@ -117,8 +115,7 @@ class GreedyRunner:
     def capture(self) -> None:
         """Record the step; call after a first decode."""
         step = self._models.models["greedy_step"]
-        # What comes back is the recorded step's own memory, so it is held on to.
-        self._recorded = step.capture(self._key, *self.buffers.step_inputs())
+        self._recorded = Recorded.of(step, *self.buffers.step_inputs())
 
     def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
         models, buffers, n_rows = self._models, self.buffers, self._n_rows
@@ -136,14 +133,12 @@ class GreedyRunner:
             )
         rows = [i * n_new + request.sot_index for i, request in enumerate(requests)]
         rows += [i * n_new + length - 1 for i, length in enumerate(lengths)]
-        rules = requests[0].rules
         self._fill(buffers.states, states)
         self._fill(buffers.sum_logprobs, np.zeros(n_rows, np.float32))
-        self._fill(buffers.rules, rules_array(rules))
-        self._fill(buffers.mask, mask_array(rules, models.dims.n_vocab))
+        self._take_rules(requests[0].rules)
         (silence,) = models.models["greedy_begin"].execute(
             models.upload(tokens),
-            models.upload(np.zeros(n_rows)),
+            self._origin,
             buffers.slots,
             buffers.windows,
             models.upload(rows),
@@ -158,9 +153,15 @@ class GreedyRunner:
         array: np.ndarray = silence.to_numpy()
         return array
 
+    def _take_rules(self, rules: TokenRules) -> None:
+        if rules != self._rules:
+            self._fill(self.buffers.rules, rules_array(rules))
+            self._fill(self.buffers.mask, mask_array(rules, self._models.dims.n_vocab))
+            self._rules = rules
+
     @staticmethod
     def _fill(buffer: Buffer, values: np.ndarray) -> None:
-        buffer.inplace_copy_from(Buffer.from_numpy(values).to(buffer.device))
+        buffer.inplace_copy_from(Buffer.from_numpy(values))
 
 
 def _decoded(

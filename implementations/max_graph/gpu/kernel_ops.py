@@ -4,13 +4,20 @@ Shapes are given and checked here; what an operation computes is written beside 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, Dim, ShapeLike, TensorType, TensorValue, ops
 
+from implementations.log_mel import HOP_LENGTH, N_FFT
+
 KERNELS = Path(__file__).parent / "kernels"
 GPU = DeviceRef.GPU()
+N_PARTS = 32
+"""Parts of the vocabulary that are looked through side by side; as in kernels/choose.mojo."""
+PART = 128
+"""Values of a row that a warp reads at once; as in kernels/rows.mojo."""
 MAX_SPLITS = 16
 """Parts into which the keys of one query are split at most; as in kernels/attention.mojo."""
 
@@ -29,29 +36,82 @@ def patches(x: TensorValue, dtype: DType, *, stride: int, channels_first: bool) 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What is done to a product with a matrix before it is kept."""
+
+    gelu: bool = False
+    residual: TensorValue | None = None
+    """Added last; one with fewer rows is repeated."""
+    dtype: DType = DType.float32
+    """What comes out; always float32 with a float32 matrix."""
+
+
 def linear(
     x: TensorValue,
     weight: TensorValue,
     bias: TensorValue,
-    norm: tuple[TensorValue, TensorValue] | None = None,
-    residual: TensorValue | None = None,
-    *,
-    gelu: bool = False,
+    norm: tuple[TensorValue, TensorValue] | None,
+    finish: Finish,
 ) -> TensorValue:
-    """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], exact sums in float32.
+    """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], layer norm before, sums in float32.
 
-    Layer norm before, with the given weight and bias; GELU and residual after. A residual with
-    fewer rows is repeated.
+    With a matrix in half precision what is multiplied is rounded so too.
     """
-    norm_weight, norm_bias = norm or (bias, bias)
+    residual = bias if finish.residual is None else finish.residual
+    values = [x, weight, bias, residual, *(norm or (bias, bias))]
+    parameters: dict[str, bool | int | str | DType] = {
+        "has_norm": norm is not None,
+        "has_gelu": finish.gelu,
+        "has_residual": finish.residual is not None,
+    }
+    shape = [x.shape[0], x.shape[1], weight.shape[0]]
+    types = [TensorType(finish.dtype, shape, GPU)]
+    if weight.dtype == DType.float32:
+        (result,) = ops.custom("whisper_gpu_linear", GPU, values, types, parameters)
+        return result.tensor
+    room = x.shape if x.dtype == DType.float32 else [1, 1, 1]
+    types.append(TensorType(weight.dtype, room, GPU))
+    parameters["n_parts"] = -(-int(x.shape[2]) // PART)
+    result, _ = ops.custom("whisper_gpu_half_linear", GPU, values, types, parameters)
+    return result.tensor
+
+
+def half_convolution(
+    x: TensorValue,
+    weight: TensorValue,
+    bias: TensorValue,
+    residual: TensorValue | None,
+    *,
+    stride: int,
+) -> TensorValue:
+    """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, n_out], kernel size 3, GELU.
+
+    In half precision; with a residual, which is added last, the result is float32.
+    """
+    n_batch, n_frames, _ = x.shape
     return _tensor(
-        "whisper_gpu_linear",
-        [x, weight, bias, x if residual is None else residual, norm_weight, norm_bias],
-        [x.shape[0], x.shape[1], weight.shape[0]],
-        has_norm=norm is not None,
-        has_gelu=gelu,
+        "whisper_gpu_half_convolution",
+        [x, weight, bias, bias if residual is None else residual],
+        [n_batch, int(n_frames) // stride, weight.shape[0]],
+        x.dtype if residual is None else DType.float32,
+        stride=stride,
         has_residual=residual is not None,
     )
+
+
+def log_mel(
+    samples: TensorValue, filters: TensorValue, window: TensorValue, waves: TensorValue
+) -> TensorValue:
+    """[n_samples], [n_mels, 201] -> log10 of band power, [n_frames, n_mels]."""
+    n_frames = (samples.shape[0] - N_FFT) // HOP_LENGTH + 1
+    values = [samples, filters, window, waves]
+    return _tensor("whisper_gpu_log_mel", values, [n_frames, filters.shape[0]])
+
+
+def turn(mel: TensorValue, dtype: DType) -> TensorValue:
+    """[n_batch, n_mels, n_frames] -> [n_batch, n_frames, n_mels]."""
+    return _tensor("whisper_gpu_turn", [mel], [mel.shape[0], mel.shape[2], mel.shape[1]], dtype)
 
 
 def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> TensorValue:
@@ -78,7 +138,7 @@ def select_rows(x: TensorValue, rows: TensorValue) -> TensorValue:
 def attention(qkv: TensorValue, n_channels: int) -> TensorValue:
     """[n_batch, n_ctx, 3 * n_state] -> [n_batch, n_ctx, n_state]; all see all."""
     shape: list[Dim | int] = [qkv.shape[0], qkv.shape[1], int(qkv.shape[2]) // 3]
-    return _tensor("whisper_gpu_attention", [qkv], shape, channels=n_channels)
+    return _tensor("whisper_gpu_attention", [qkv], shape, qkv.dtype, channels=n_channels)
 
 
 def cached_attention(
@@ -99,7 +159,7 @@ def cached_attention(
         "whisper_gpu_cached_attention",
         GPU,
         [cache, qkv, offsets, slots],
-        [TensorType(DType.float32, [qkv.shape[0], qkv.shape[1], n_state], GPU)],
+        [TensorType(qkv.dtype, [qkv.shape[0], qkv.shape[1], n_state], GPU)],
         {"channels": n_channels, "layer": layer},
     )
     return attended.tensor
@@ -115,7 +175,7 @@ def audio_attention(
         GPU,
         [q, audio, windows],
         [
-            TensorType(DType.float32, q.shape, GPU),
+            TensorType(q.dtype, q.shape, GPU),
             TensorType(DType.float32, [n_parts, MAX_SPLITS * (n_channels + 2)], GPU),
         ],
         {"channels": n_channels, "layer": layer},
@@ -171,7 +231,7 @@ def choose(
         "whisper_gpu_choose",
         GPU,
         [*found, logits, rules, mask],
-        [],
+        [TensorType(DType.uint32, [found[0].shape[0], N_PARTS * 6], GPU)],
         {"is_first": is_first},
     )
 

@@ -1,13 +1,22 @@
 """The leaves of the model on a GPU, named as in torch: linear, convolution, layer norm.
 
-The state that runs through the blocks is float32. Matrices are [n_out, n_in] in the graph's dtype;
-layer norm belongs to the product that follows it.
+The state that runs through the blocks is float32. Matrices are [n_out, n_in] in the graph's dtype,
+and so is what passes between two products of a layer; layer norm belongs to the product that
+follows it.
 """
 
 from max.dtype import DType
 from max.graph import Graph, TensorValue, Weight
 
-from implementations.max_graph.gpu.kernel_ops import GPU, layer_norm, linear, patches
+from implementations.max_graph.gpu.kernel_ops import (
+    GPU,
+    Finish,
+    half_convolution,
+    layer_norm,
+    linear,
+    patches,
+    turn,
+)
 
 
 def weight(name: str, shape: tuple[int, ...], dtype: DType = DType.float32) -> TensorValue:
@@ -37,6 +46,11 @@ class Linear:
     def __init__(self, name: str, n_in: int, n_out: int, dtype: DType) -> None:
         self.name, self.n_in, self.n_out, self.dtype = name, n_in, n_out, dtype
 
+    def parameters(self) -> tuple[TensorValue, TensorValue]:
+        """Matrix [n_out, n_in] and bias [n_out]."""
+        matrix = weight(f"{self.name}.weight", (self.n_out, self.n_in), self.dtype)
+        return matrix, weight(f"{self.name}.bias", (self.n_out,))
+
     def __call__(
         self,
         x: TensorValue,
@@ -45,11 +59,11 @@ class Linear:
         *,
         gelu: bool = False,
     ) -> TensorValue:
-        """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
-        matrix = weight(f"{self.name}.weight", (self.n_out, self.n_in), self.dtype)
-        bias = weight(f"{self.name}.bias", (self.n_out,))
-        parameters = None if norm is None else norm.parameters()
-        return linear(x, matrix, bias, parameters, residual, gelu=gelu)
+        """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], float32 where a residual is added."""
+        norm_parameters = None if norm is None else norm.parameters()
+        dtype = self.dtype if residual is None else DType.float32
+        finish = Finish(gelu, residual, dtype)
+        return linear(x, *self.parameters(), norm_parameters, finish)
 
 
 class Conv1d:
@@ -67,5 +81,8 @@ class Conv1d:
         channels_first: bool = False,
     ) -> TensorValue:
         """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, n_out]."""
+        if self.product.dtype != DType.float32:
+            frames = turn(x, self.product.dtype) if channels_first else x
+            return half_convolution(frames, *self.product.parameters(), residual, stride=stride)
         columns = patches(x, DType.float32, stride=stride, channels_first=channels_first)
         return self.product(columns, residual=residual, gelu=True)

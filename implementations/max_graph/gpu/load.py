@@ -1,8 +1,10 @@
 """Put a checkpoint's weights and the compiled graphs together on a GPU."""
 
 import io
+import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 from max.driver import Accelerator, Buffer, Device, accelerator_api, accelerator_count
@@ -13,9 +15,34 @@ from implementations.base import FloatArray, LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.dtypes import choose_dtype
 from implementations.max_graph.gpu.parameters import canonical_weights, graph_weights
+from implementations.max_graph.gpu.spectrogram import constants
 from implementations.max_graph.load import compile_graphs
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
+
+new_key = itertools.count(1).__next__
+"""A name for a recorded graph, unique in the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A graph recorded with its inputs, and where it leaves what it computes."""
+
+    model: Model
+    key: int
+    inputs: tuple[Buffer, ...]
+    outputs: list[Buffer]
+    """The recorded graph's own memory, so it is held on to."""
+
+    @classmethod
+    def of(cls, model: Model, *inputs: Buffer) -> Self:
+        """Record a graph that has run before."""
+        key = new_key()
+        return cls(model, key, inputs, model.capture(key, *inputs))
+
+    def run(self) -> None:
+        """Run it again on what its inputs hold now."""
+        self.model.replay(self.key, *self.inputs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +54,8 @@ class GpuGraphs:
     dims: ModelDimensions
     dtype: str
     device: Device
+    _one_window: list[Recorded] = field(default_factory=list)
+    """The encoder recorded for a single window, once it has run."""
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights by canonical name, as float32 copies."""
@@ -34,16 +63,37 @@ class GpuGraphs:
 
     def encode(self, mel: FloatArray) -> Buffer:
         """[n_batch, n_mels, 3000] -> [n_batch, n_audio_ctx, n_audio_state] on the GPU."""
-        (features,) = self.models["encoder"].execute(self._upload(mel))
-        return features
+        encoder = self.models["encoder"]
+        if len(mel) > 1 or not self._one_window:
+            uploaded = self.upload(mel)
+            (features,) = encoder.execute(uploaded)
+            if len(mel) == 1:
+                self._one_window.append(Recorded.of(encoder, uploaded))
+            return features
+        recorded = self._one_window[0]
+        recorded.inputs[0].inplace_copy_from(_on_host(mel))
+        recorded.run()
+        (kept,) = recorded.outputs
+        return kept.copy()
 
     def encoder_states(self, mel: FloatArray) -> list[FloatArray]:
         """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
-        states = self.models["encoder_states"].execute(self._upload(mel))
+        states = self.models["encoder_states"].execute(self.upload(mel))
         return [state.to_numpy().copy() for state in states]
 
-    def _upload(self, mel: FloatArray) -> Buffer:
-        return Buffer.from_numpy(np.require(mel, np.float32, ["C", "W"])).to(self.device)
+    def log_mel(self, samples: FloatArray, filters: Buffer) -> FloatArray:
+        """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels]."""
+        (frames,) = self.models["log_mel"].execute(self.upload(samples), filters)
+        array: FloatArray = frames.to_numpy()
+        return array
+
+    def upload(self, array: FloatArray) -> Buffer:
+        """The array on the GPU."""
+        return _on_host(array).to(self.device)
+
+
+def _on_host(array: FloatArray) -> Buffer:
+    return Buffer.from_numpy(np.require(array, np.float32, ["C", "W"]))
 
 
 def load_gpu_graphs(
@@ -62,7 +112,8 @@ def load_gpu_graphs(
     dtype = choose_dtype(options, has_decoder="decoder" in graphs)
     stacks = ("encoder", "decoder")[: 1 + ("decoder" in graphs)]
     arranged = graph_weights(checkpoint, DType[dtype], stacks)
-    models = InferenceSession(devices=[device]).init_all(compiled, weights_registry=arranged)
+    registry = {**arranged, **(constants() if "log_mel" in graphs else {})}
+    models = InferenceSession(devices=[device]).init_all(compiled, weights_registry=registry)
     return GpuGraphs(models, arranged, checkpoint.dims, dtype, device)
 
 

@@ -1,7 +1,4 @@
-"""All of Whisper on a GPU, as an implementation: what `full-max` is with a GPU as its device.
-
-The log-mel spectrogram is still NumPy's, on the CPU.
-"""
+"""All of Whisper on a GPU, as an implementation: what `full-max` is with a GPU as its device."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -46,11 +43,20 @@ class GpuModel(Implementation):
         )
         self._greedy: GreedyRunner | None = None
         """Kept from the first greedy window on, with its step recorded."""
+        self._filters: tuple[FloatArray, Buffer] | None = None
+        """The mel filters last used, here and on the GPU."""
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         """Read the compiled graphs, compiling them where that was never done, and the weights."""
         return cls(load_gpu_graphs(checkpoint, GPU_GRAPHS, options))
+
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
+        """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels]."""
+        with self._lock:
+            if self._filters is None or self._filters[0] is not filters:
+                self._filters = filters, self._graphs.upload(filters)
+            return self._graphs.log_mel(samples, self._filters[1])
 
     def encode(self, mel: FloatArray) -> GpuAudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""

@@ -1,6 +1,9 @@
 """The GPU kernels, registered as operations named whisper_gpu_*."""
+from .alignment import *
 from .attention import *
 from .choose import *
+from .half_linear import *
 from .linear import *
+from .log_mel import *
 from .patches import *
 from .rows import *

@@ -3,20 +3,17 @@
 What a row knows of itself is a line of integers, see `TOKEN` and below; `rules` and `mask` are the
 same for all rows. The host reads results when it likes; a row that has ended changes no more.
 """
-import max.gpu.primitives.warp as warp
 import extensibility
-from extensibility import IO, InputTensor, IOSpec, ManagedTensorSlice, OutputTensor
-from max.gpu import block_idx, lane_id, thread_idx, warp_id
+from extensibility import InputTensor, OutputTensor
+from max.gpu import block_idx, lane_id, thread_idx
 from max.gpu.host import DeviceContext
-from max.gpu.sync import barrier
 from std.math import exp, log
-from std.memory import unsafe_stack_allocation
-from .pointers import F32, Floats, Integers, Memory, memory
+from .candidates import THREADS, load_candidates, no_candidates
+from .launch import early, let_next_start, wait_for_previous
+from .pointers import F32, Floats, Integers, Memory, MutableTensor, memory
 
-comptime MutableTensor = ManagedTensorSlice[IOSpec[True, IO.Input](), static_spec=_]
-comptime THREADS = 1024
-comptime WARPS = THREADS // 32
-comptime LOWEST = Float32(-3e38)
+comptime N_PARTS = 32
+"""Blocks that look through the vocabulary for each row; a warp brings together what they find."""
 
 comptime N_FIELDS = 8
 comptime TOKEN = 0
@@ -42,80 +39,21 @@ comptime NEVER = UInt8(1)
 comptime NOT_FIRST = UInt8(2)
 
 
-@fieldwise_init
-struct Candidates(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """The likeliest of some tokens, and the sum of exponentials of all, relative to it."""
-
-    var top: Float32
-    var token: Int32
-    var total: Float32
-
-    @always_inline
-    def add(mut self, logit: Float32, token: Int32):
-        if logit > self.top:
-            self.total = self.total * exp(self.top - logit) + 1
-            self.top = logit
-            self.token = token
-        else:
-            self.total += exp(logit - self.top)
-
-    @always_inline
-    def join(mut self, top: Float32, token: Int32, total: Float32):
-        """Of equally likely tokens the first is taken."""
-        var higher = max(self.top, top)
-        self.total = self.total * exp(self.top - higher) + total * exp(top - higher)
-        if top > self.top or (top == self.top and token < self.token):
-            self.token = token
-        self.top = higher
-
-    @always_inline
-    def join_warp(mut self):
-        comptime for i in range(5):
-            var top = warp.shuffle_xor(self.top, UInt32(1 << i))
-            var token = warp.shuffle_xor(self.token, UInt32(1 << i))
-            var total = warp.shuffle_xor(self.total, UInt32(1 << i))
-            self.join(top, token, total)
-
-    @always_inline
-    def join_block(mut self):
-        """Afterwards the first warp knows; all threads must come here."""
-        var tops = unsafe_stack_allocation[WARPS, Float32, address_space=.SHARED]()
-        var tokens = unsafe_stack_allocation[WARPS, Int32, address_space=.SHARED]()
-        var totals = unsafe_stack_allocation[WARPS, Float32, address_space=.SHARED]()
-        self.join_warp()
-        if lane_id() == 0:
-            tops[unsafe_offset=Int(warp_id())] = self.top
-            tokens[unsafe_offset=Int(warp_id())] = self.token
-            totals[unsafe_offset=Int(warp_id())] = self.total
-        barrier()
-        if warp_id() == 0:
-            self.top = tops[unsafe_offset=Int(lane_id())]
-            self.token = tokens[unsafe_offset=Int(lane_id())]
-            self.total = totals[unsafe_offset=Int(lane_id())]
-            self.join_warp()
-        barrier()
-
-
-@always_inline
-def no_candidates() -> Candidates:
-    return Candidates(LOWEST, Int32.MAX, Float32(0))
-
-
-def choose_kernel[
+def scan_kernel[
     is_first: Bool
 ](
+    parts: Memory[DType.uint32],
     states: Integers,
-    history: Integers,
-    sum_logprobs: Floats,
     logits: Floats,
     rules: Integers,
     mask: Memory[DType.uint8],
     n_vocab: Int32,
-    n_history: Int32,
     first_logits: Int32,
 ):
-    """A block chooses for a row; `first_logits` is the line of logits of row 0."""
-    var row = Int(block_idx.x)
+    """Blocks: (part of the vocabulary, row). Finds the candidates of its part, text and times."""
+    let_next_start()
+    wait_for_previous()
+    var row = Int(block_idx.y)
     var state = states.unsafe_offset(row * N_FIELDS)
     var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
     var with_timestamps = rules[unsafe_offset=WITH_TIMESTAMPS] != 0
@@ -147,7 +85,8 @@ def choose_kernel[
     var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
     var text = no_candidates()
     var times = no_candidates()
-    for i in range(Int(thread_idx.x), Int(n_vocab), THREADS):
+    var first = Int(block_idx.x) * THREADS + Int(thread_idx.x)
+    for i in range(first, Int(n_vocab), THREADS * N_PARTS):
         var token = Int32(i)
         var forbidden = mask[unsafe_offset=i]
         if forbidden & NEVER != 0 or (is_first and forbidden & NOT_FIRST != 0):
@@ -159,14 +98,43 @@ def choose_kernel[
             times.add(line[unsafe_offset=i], token)
     text.join_block()
     times.join_block()
-    if thread_idx.x != 0 or state[unsafe_offset=IS_FINISHED] != 0:
+    if thread_idx.x == 0:
+        var at = (row * N_PARTS + Int(block_idx.x)) * 2
+        text.store(parts, at)
+        times.store(parts, at + 1)
+
+
+def choose_kernel[
+    is_first: Bool
+](
+    states: Integers,
+    history: Integers,
+    sum_logprobs: Floats,
+    parts: Memory[DType.uint32],
+    rules: Integers,
+    n_history: Int32,
+):
+    """A warp for each row chooses among the candidates of all parts."""
+    let_next_start()
+    wait_for_previous()
+    var row = Int(block_idx.x)
+    var state = states.unsafe_offset(row * N_FIELDS)
+    var at = (row * N_PARTS + Int(lane_id())) * 2
+    var text = load_candidates(parts, at)
+    var times = load_candidates(parts, at + 1)
+    text.join_warp()
+    times.join_warp()
+    if lane_id() != 0 or state[unsafe_offset=IS_FINISHED] != 0:
         return
 
+    var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
+    var n_sampled = state[unsafe_offset=N_SAMPLED]
     var top = max(text.top, times.top)
     var times_total = times.total * exp(times.top - top)
     var total = times_total + text.total * exp(text.top - top)
     var chosen = text.token
     var logit = text.top
+    var with_timestamps = rules[unsafe_offset=WITH_TIMESTAMPS] != 0
     var times_win = with_timestamps and times_total > exp(text.top - top)
     if times_win:
         total = times_total
@@ -176,7 +144,7 @@ def choose_kernel[
     sum_logprobs[unsafe_offset=row] += logit - (top + log(total))
     history[unsafe_offset=row * Int(n_history) + Int(n_sampled)] = chosen
     state[unsafe_offset=N_SAMPLED] = n_sampled + 1
-    state[unsafe_offset=PENULTIMATE] = last
+    state[unsafe_offset=PENULTIMATE] = state[unsafe_offset=TOKEN]
     state[unsafe_offset=TOKEN] = chosen
     comptime if not is_first:
         state[unsafe_offset=OFFSET] += 1
@@ -192,6 +160,7 @@ struct Choose:
     def execute[
         target: StaticString, is_first: Bool
     ](
+        parts: OutputTensor[dtype=DType.uint32, rank=2, ...],
         states: MutableTensor[dtype=DType.int32, rank=2, ...],
         history: MutableTensor[dtype=DType.int32, rank=2, ...],
         sum_logprobs: MutableTensor[dtype=F32, rank=1, ...],
@@ -202,18 +171,28 @@ struct Choose:
     ) raises:
         """The last lines of logits, [1, n_lines, n_vocab], are those of the rows."""
         var n_rows = states.dim_size(0)
-        ctx.enqueue_function[choose_kernel[is_first]](
+        ctx.enqueue_function[scan_kernel[is_first]](
+            memory(parts),
             memory(states),
-            memory(history),
-            memory(sum_logprobs),
             memory(logits),
             memory(rules),
             memory(mask),
             Int32(logits.dim_size(2)),
-            Int32(history.dim_size(1)),
             Int32(logits.dim_size(1) - n_rows),
-            grid_dim=n_rows,
+            grid_dim=(N_PARTS, n_rows),
             block_dim=THREADS,
+            attributes=early(),
+        )
+        ctx.enqueue_function[choose_kernel[is_first]](
+            memory(states),
+            memory(history),
+            memory(sum_logprobs),
+            memory(parts),
+            memory(rules),
+            Int32(history.dim_size(1)),
+            grid_dim=n_rows,
+            block_dim=N_PARTS,
+            attributes=early(),
         )
 
 
@@ -266,6 +245,8 @@ def embed_last_kernel[
     n_state: Int32,
     n_ctx: Int32,
 ):
+    let_next_start()
+    wait_for_previous()
     var row = Int(block_idx.x)
     var token = Int(states[unsafe_offset=row * N_FIELDS + TOKEN])
     var offset = min(states[unsafe_offset=row * N_FIELDS + OFFSET], n_ctx - 1)
@@ -302,4 +283,5 @@ struct EmbedLast:
             Int32(positional.dim_size(0)),
             grid_dim=states.dim_size(0),
             block_dim=128,
+            attributes=early(),
         )

@@ -1,11 +1,13 @@
 """Device memory as kernels see it: plain pointers, read and written several values at a time."""
-from extensibility import ManagedTensorSlice
+from extensibility import IO, IOSpec, ManagedTensorSlice
 from std.memory import Pointer
 
 comptime F32 = DType.float32
 comptime Memory[dtype: DType] = Pointer[Scalar[dtype], MutUntrackedOrigin]
 comptime Floats = Memory[F32]
 comptime Integers = Memory[DType.int32]
+comptime MutableTensor = ManagedTensorSlice[IOSpec[True, IO.Input](), static_spec=_]
+"""A buffer of the graph, written in place."""
 
 
 @always_inline

@@ -5,9 +5,12 @@ from extensibility import InputTensor, OutputTensor
 from max.gpu import block_idx, lane_id, thread_idx
 from max.gpu.host import DeviceContext
 from std.math import ceildiv, sqrt
-from .pointers import F32, Floats, Integers, Memory, memory
+from .launch import early, let_next_start, wait_for_previous
+from .pointers import F32, Floats, Integers, Memory, load, memory
 
 comptime THREADS = 128
+comptime PART = 128
+"""Values of a row that a warp reads at once."""
 
 
 def embed_kernel[
@@ -95,6 +98,8 @@ def layer_norm_kernel(
     into: Floats, x: Floats, weight: Floats, bias: Floats, n_rows: Int32, n_state: Int32
 ):
     """A warp takes a row; epsilon 1e-5 as in torch."""
+    let_next_start()
+    wait_for_previous()
     var row = Int(block_idx.x) * (THREADS // 32) + Int(thread_idx.x) // 32
     if row >= Int(n_rows):
         return
@@ -135,4 +140,72 @@ struct LayerNorm:
             Int32(x.dim_size(2)),
             grid_dim=ceildiv(n_rows, THREADS // 32),
             block_dim=THREADS,
+            attributes=early(),
         )
+
+
+def round_kernel[
+    out_type: DType, has_norm: Bool, n_parts: Int
+](
+    into: Memory[out_type],
+    x: Floats,
+    weight: Floats,
+    bias: Floats,
+    n_rows: Int32,
+    n_state: Int32,
+):
+    """A warp takes a row, keeps it in registers, normalises it and rounds it."""
+    let_next_start()
+    wait_for_previous()
+    var row = Int(block_idx.x) * (THREADS // 32) + Int(thread_idx.x) // 32
+    if row >= Int(n_rows):
+        return
+    var at = row * Int(n_state)
+    var shift = Int(lane_id()) * 4
+    var parts = Array[SIMD[F32, 4], n_parts](fill=SIMD[F32, 4](0))
+    var sums = SIMD[F32, 4](0)
+    comptime for i in range(n_parts):
+        if i * PART + shift < Int(n_state):
+            parts[i] = load[4](x, at + i * PART + shift)
+            sums += parts[i]
+    var mean = Float32(0)
+    var scale = Float32(1)
+    comptime if has_norm:
+        mean = warp.sum(sums.reduce_add()) / Float32(n_state)
+        var squares = SIMD[F32, 4](0)
+        comptime for i in range(n_parts):
+            if i * PART + shift < Int(n_state):
+                squares += (parts[i] - mean) ** 2
+        scale = 1 / sqrt(warp.sum(squares.reduce_add()) / Float32(n_state) + 1e-5)
+    comptime for i in range(n_parts):
+        var k = i * PART + shift
+        if k < Int(n_state):
+            var y = parts[i]
+            comptime if has_norm:
+                y = (y - mean) * scale * load[4](weight, k) + load[4](bias, k)
+            into.unsafe_store[width=4, alignment=8](at + k, y.cast[out_type]())
+
+
+def round_rows[
+    out_type: DType, has_norm: Bool, n_parts: Int
+](
+    into: Memory[out_type],
+    x: Floats,
+    weight: Floats,
+    bias: Floats,
+    n_rows: Int,
+    n_state: Int,
+    ctx: DeviceContext,
+) raises:
+    """Rows of float32 with n_parts * PART values at most, normalised if asked for, rounded."""
+    ctx.enqueue_function[round_kernel[out_type, has_norm, n_parts]](
+        into,
+        x,
+        weight,
+        bias,
+        Int32(n_rows),
+        Int32(n_state),
+        grid_dim=ceildiv(n_rows, THREADS // 32),
+        block_dim=THREADS,
+        attributes=early(),
+    )

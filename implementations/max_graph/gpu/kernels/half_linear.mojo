@@ -1,0 +1,109 @@
+"""The products of a model in half precision: what is multiplied is rounded, sums are float32.
+
+One row is taken by warps, more rows by the tensor cores.
+"""
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.gpu.host import DeviceContext
+from .pointers import F32, Floats, memory
+from .rows import round_rows
+from .tiles import Rows, multiply_rows
+from .vector import multiply_row
+
+
+@extensibility.register("whisper_gpu_half_linear")
+struct HalfLinear:
+    @staticmethod
+    def execute[
+        target: StaticString, has_norm: Bool, has_gelu: Bool, has_residual: Bool, n_parts: Int
+    ](
+        output: OutputTensor[rank=3, ...],
+        rounded: OutputTensor[rank=3, ...],
+        x: InputTensor[rank=3, ...],
+        w: InputTensor[rank=2, ...],
+        bias: InputTensor[dtype=F32, rank=1, ...],
+        residual: InputTensor[dtype=F32, ...],
+        norm_weight: InputTensor[dtype=F32, rank=1, ...],
+        norm_bias: InputTensor[dtype=F32, rank=1, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """`rounded` is room for x in half precision, where it is float32; n_parts is its width."""
+        var n_rows = x.dim_size(0) * x.dim_size(1)
+        var n_in = x.dim_size(2)
+        var n_out = w.dim_size(0)
+        if n_rows == 0:
+            return
+        if n_rows == 1:
+            multiply_row[
+                x.dtype, w.dtype, output.dtype, has_norm, has_gelu, has_residual, n_parts
+            ](
+                memory(output),
+                memory(x),
+                memory(w),
+                memory(bias),
+                memory(residual),
+                memory(norm_weight),
+                memory(norm_bias),
+                n_in,
+                n_out,
+                ctx,
+            )
+            return
+        var rows = rebind[type_of(memory(w))](memory(x))
+        comptime if x.dtype == F32:
+            rows = rebind[type_of(memory(w))](memory(rounded))
+            round_rows[w.dtype, has_norm, n_parts](
+                rows,
+                rebind[Floats](memory(x)),
+                memory(norm_weight),
+                memory(norm_bias),
+                n_rows,
+                n_in,
+                ctx,
+            )
+        multiply_rows[w.dtype, output.dtype, has_gelu, has_residual](
+            memory(output),
+            rows,
+            memory(w),
+            memory(bias),
+            memory(residual),
+            Rows(Int32(n_rows), Int32(n_in), 0, Int32(n_rows * n_in)),
+            n_rows,
+            n_in,
+            n_out,
+            residual.size() // n_out,
+            ctx,
+        )
+
+
+@extensibility.register("whisper_gpu_half_convolution")
+struct HalfConvolution:
+    @staticmethod
+    def execute[
+        target: StaticString, stride: Int, has_residual: Bool
+    ](
+        output: OutputTensor[rank=3, ...],
+        x: InputTensor[rank=3, ...],
+        w: InputTensor[dtype = x.dtype, rank=2, ...],
+        bias: InputTensor[dtype=F32, rank=1, ...],
+        residual: InputTensor[dtype=F32, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """Frames [n_batch, n_frames, n_in], kernel size 3, GELU; frames beyond the ends are zero."""
+        var n_frames = x.dim_size(1)
+        var n_in = x.dim_size(2)
+        var n_out = w.dim_size(0)
+        var n_each = n_frames // stride
+        multiply_rows[x.dtype, output.dtype, True, has_residual](
+            memory(output),
+            memory(x),
+            memory(w),
+            memory(bias),
+            memory(residual),
+            Rows(Int32(n_each), Int32(stride * n_in), Int32(n_in), Int32(n_frames * n_in)),
+            x.dim_size(0) * n_each,
+            3 * n_in,
+            n_out,
+            residual.size() // n_out,
+            ctx,
+        )

@@ -1,0 +1,115 @@
+"""Log-mel frames: a windowed Fourier transform, band power and its logarithm.
+
+The transform sums products with cosines and sines in float64, as the CPU's kernel does: it is exact
+to the last bit of float32, and quiet bands beside loud ones keep their digits.
+"""
+import extensibility
+from extensibility import InputTensor, OutputTensor
+from max.gpu import block_idx, thread_idx
+from max.gpu.host import DeviceContext
+from max.gpu.sync import barrier
+from std.math import ceildiv, log10
+from std.memory import unsafe_stack_allocation
+from .pointers import F32, Floats, Memory, memory
+
+comptime F64 = DType.float64
+comptime N_FFT = 400
+comptime HALF = N_FFT // 2
+comptime HOP = 160
+comptime FRAMES = 8
+"""Frames of a block."""
+comptime THREADS = 256
+comptime QUIETEST = Float32(1e-10)
+
+
+def log_mel_kernel(
+    into: Floats,
+    samples: Floats,
+    filters: Floats,
+    window: Floats,
+    waves: Memory[F64],
+    n_frames: Int32,
+    n_mels: Int32,
+):
+    """A thread computes one wave's power in every frame, then some of the bands.
+
+    The samples are folded about each frame's middle, which halves the sums.
+    """
+    var cosines = unsafe_stack_allocation[N_FFT, Float64, alignment=16, address_space=.SHARED]()
+    var sines = unsafe_stack_allocation[N_FFT, Float64, alignment=16, address_space=.SHARED]()
+    var folded = unsafe_stack_allocation[
+        (HALF + 1) * 2 * FRAMES, Float64, alignment=16, address_space=.SHARED
+    ]()
+    var power = unsafe_stack_allocation[
+        (HALF + 1) * FRAMES, Float32, alignment=16, address_space=.SHARED
+    ]()
+    var thread = Int(thread_idx.x)
+    var first = Int(block_idx.x) * FRAMES
+    for i in range(thread, N_FFT, THREADS):
+        cosines[unsafe_offset=i] = waves[unsafe_offset=i]
+        sines[unsafe_offset=i] = waves[unsafe_offset=N_FFT + i]
+    for i in range(thread, (HALF + 1) * FRAMES, THREADS):
+        var frame = i // (HALF + 1)
+        var n = i % (HALF + 1)
+        var at = min(first + frame, Int(n_frames) - 1) * HOP
+        var left = (samples[unsafe_offset=at + n] * window[unsafe_offset=n]).cast[F64]()
+        var right = Float64(0)
+        if n != 0 and n != HALF:
+            var mirror = N_FFT - n
+            right = (samples[unsafe_offset=at + mirror] * window[unsafe_offset=mirror]).cast[F64]()
+        folded[unsafe_offset=(n * 2) * FRAMES + frame] = left + right
+        folded[unsafe_offset=(n * 2 + 1) * FRAMES + frame] = left - right
+    barrier()
+    if thread <= HALF:
+        var real = SIMD[F64, FRAMES](0)
+        var imaginary = SIMD[F64, FRAMES](0)
+        var phase = 0
+        for n in range(HALF + 1):
+            var even = folded.unsafe_load[width=FRAMES, alignment=16](n * 2 * FRAMES)
+            var odd = folded.unsafe_load[width=FRAMES, alignment=16]((n * 2 + 1) * FRAMES)
+            real = even.fma(SIMD[F64, FRAMES](cosines[unsafe_offset=phase]), real)
+            imaginary = odd.fma(SIMD[F64, FRAMES](sines[unsafe_offset=phase]), imaginary)
+            phase += thread
+            if phase >= N_FFT:
+                phase -= N_FFT
+        power.unsafe_store[width=FRAMES, alignment=16](
+            thread * FRAMES, (real * real + imaginary * imaginary).cast[F32]()
+        )
+    barrier()
+    for i in range(thread, Int(n_mels) * FRAMES, THREADS):
+        var frame = i % FRAMES
+        var band = i // FRAMES
+        var sum = Float32(0)
+        for k in range(HALF + 1):
+            sum = filters[unsafe_offset=band * (HALF + 1) + k].fma(
+                power[unsafe_offset=k * FRAMES + frame], sum
+            )
+        if first + frame < Int(n_frames):
+            into[unsafe_offset=(first + frame) * Int(n_mels) + band] = log10(max(sum, QUIETEST))
+
+
+@extensibility.register("whisper_gpu_log_mel")
+struct LogMelFrames:
+    @staticmethod
+    def execute[
+        target: StaticString
+    ](
+        output: OutputTensor[dtype=F32, rank=2, ...],
+        samples: InputTensor[dtype=F32, rank=1, ...],
+        filters: InputTensor[dtype=F32, rank=2, ...],
+        window: InputTensor[dtype=F32, rank=1, ...],
+        waves: InputTensor[dtype=F64, rank=2, ...],
+        ctx: DeviceContext,
+    ) raises:
+        """Every frame that lies wholly in the samples, [n_frames, n_mels]."""
+        ctx.enqueue_function[log_mel_kernel](
+            memory(output),
+            memory(samples),
+            memory(filters),
+            memory(window),
+            memory(waves),
+            Int32(output.dim_size(0)),
+            Int32(output.dim_size(1)),
+            grid_dim=ceildiv(output.dim_size(0), FRAMES),
+            block_dim=THREADS,
+        )
