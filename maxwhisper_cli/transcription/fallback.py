@@ -57,8 +57,9 @@ def decode_with_fallback(
         request = builder.build(previous_tokens, temperature, (options.seed, seek, index))
         with stopwatch.on("decoder: all else"):
             decoded = implementation.decode(audio_features, request)
-            stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
-            stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
+            if decoded.prompt_seconds:  # measured
+                stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
+                stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
         result = _judge(decoded, temperature, builder)
         if not _needs_fallback(result, options):
             break

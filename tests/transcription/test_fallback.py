@@ -12,6 +12,7 @@ from maxwhisper_cli.transcription.fallback import (
     decode_with_fallback,
 )
 from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.stopwatch import RunningStopwatch, Spent
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 from tests.support.scripted import TINY_EN, ScriptedImplementation, window
@@ -86,3 +87,21 @@ def test_silence(
 ) -> None:
     text = WindowText((1,), 0.0, avg_logprob, 1.0, no_speech_prob)
     assert text.is_silence(replace(OPTIONS, no_speech_threshold=threshold)) is is_silence
+
+
+def test_times_within_the_decoder_are_told_where_they_are_measured() -> None:
+    implementation = ScriptedImplementation(
+        lambda r: replace(
+            window(LOOP if r.search.temperature == 0 else GOOD),
+            prompt_seconds=3.0 * (r.search.temperature == 0),
+            steps_seconds=20.0,
+            n_steps=10,
+        )
+    )
+    features = implementation.encode(np.zeros((1, 80, 3000), np.float32))
+    builder = RequestBuilder.create(TINY_EN, OPTIONS, TOKENIZER)
+    watch = RunningStopwatch()
+    decode_with_fallback(implementation, features, builder, (), 0, watch)
+    assert watch.spent["decoder: prompts"] == Spent(3.0, 1)
+    assert watch.spent["decoder: steps"] == Spent(20.0, 10)
+    assert watch.spent["decoder: all else"].n_times == 2
