@@ -22,6 +22,7 @@ from pathlib import Path
 from implementations.base import HOST
 from implementations.errors import ImplementationFailedError, NotKeptWarning
 from implementations.max_graph.compile import CompileRequest
+from implementations.max_graph.cpu_level import NATIVE
 from weights.cache import cache_root
 
 Notify = Callable[[str], None]
@@ -81,13 +82,14 @@ def is_kept(request: CompileRequest) -> bool:
 
 
 def artifact_key(request: CompileRequest) -> str:
-    """A name for what is compiled: differs wherever request, code, MAX or the CPU's kind do.
+    """A name for what is compiled: differs wherever request, code or MAX do.
 
-    What is for a GPU may be compiled on another machine, so there the CPU's kind is left out.
+    What is for a GPU or for a level of CPUs may be compiled on another machine; what is for this
+    very CPU has its kind in the name.
     """
     code = _code_version("kernels" if request.target == HOST else "gpu")
     parts = [request.to_json(), code, max_version(), platform.machine()]
-    if request.target == HOST:
+    if request.target == HOST and request.cpu_level == NATIVE:
         parts.append(_cpu_kind())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 

@@ -57,10 +57,12 @@ class SelfAttention:
 class CrossAttention:
     """Attention of the text to the audio."""
 
-    def __init__(self, name: str, n_state: int, n_head: int, dtype: DType) -> None:
+    def __init__(
+        self, name: str, n_state: int, n_head: int, dtype: DType, audio_dtype: DType
+    ) -> None:
         self.n_head, self.n_channels = n_head, n_state // n_head
         self.query = Linear(f"{name}.query", n_state, n_state, dtype)
-        self.key_value = Linear(f"{name}.key_value", n_state, 2 * n_state, dtype)
+        self.key_value = Linear(f"{name}.key_value", n_state, 2 * n_state, audio_dtype)
         self.out = Linear(f"{name}.out", n_state, n_state, dtype)
 
     def keys_values(self, audio_features: TensorValue) -> AudioKeysValues:

@@ -43,9 +43,11 @@ class ResidualAttentionBlock:
 class CrossAttentionBlock(ResidualAttentionBlock):
     """A block of the decoder."""
 
-    def __init__(self, name: str, n_state: int, n_head: int, dtype: DType) -> None:
+    def __init__(
+        self, name: str, n_state: int, n_head: int, dtype: DType, audio_dtype: DType
+    ) -> None:
         super().__init__(name, n_state, n_head, dtype)
-        self.cross_attn = CrossAttention(f"{name}.cross_attn", n_state, n_head, dtype)
+        self.cross_attn = CrossAttention(f"{name}.cross_attn", n_state, n_head, dtype, audio_dtype)
         self.cross_attn_ln = LayerNorm(f"{name}.cross_attn_ln", n_state)
 
     def step(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from implementations.base import HOST, LoadOptions
+from implementations.max_graph.cpu_level import NATIVE, compile_target, cpu_level
 from implementations.max_graph.dtypes import MatrixTypes, choose_dtype, matrix_types
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
@@ -58,6 +59,8 @@ class CompileRequest:
     """How matrices are kept, on a GPU also keys and values."""
     target: str = HOST
     """`host`, this machine's CPU, or a GPU by its architecture: `cuda:sm_90a`."""
+    cpu_level: str = NATIVE
+    """Which instructions the host's code may use, as cpu_level.py names them."""
 
     def to_json(self) -> str:
         """The request in words that `from_json` and a cache key understand."""
@@ -81,12 +84,13 @@ def compile_request(
     """
     dtype = choose_dtype(options, has_decoder="decoder" in graphs)
     matrices = matrix_types(checkpoint, dtype, options.target)
-    return CompileRequest(graphs, checkpoint.dims, matrices, options.target)
+    level = cpu_level() if options.target == HOST else NATIVE
+    return CompileRequest(graphs, checkpoint.dims, matrices, options.target, level)
 
 
 def compile_to(request: CompileRequest, path: Path) -> None:
     """Build the graphs as one module, compile it, and write the compiled file."""
-    device = _device(request.target)  # first of all, since it decides what MAX finds
+    device = _device(request)  # first of all, since it decides what MAX finds
     from max.engine import InferenceSession
     from max.graph import KernelLibrary, Module
 
@@ -97,13 +101,15 @@ def compile_to(request: CompileRequest, path: Path) -> None:
     session.compile(module, custom_extensions=kernels.library_paths()).export_mef(path)
 
 
-def _device(target: str) -> "Device":
+def _device(request: CompileRequest) -> "Device":
     """What to compile for; a GPU need not be in this machine."""
     from max import driver
 
-    if target == HOST:
+    if request.target == HOST:
+        if request.cpu_level != NATIVE:
+            driver.set_virtual_cpu_target(compile_target(request.cpu_level))
         return driver.CPU()
-    api, _, architecture = target.partition(":")
+    api, _, architecture = request.target.partition(":")
     driver.set_virtual_device_api(api)
     driver.set_virtual_device_target_arch(architecture)
     driver.set_virtual_device_count(1)
@@ -121,10 +127,11 @@ def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelL
 
     kernels.load_paths([KERNELS])
     matrices = request.matrices
-    AudioEncoder(request.dims, DType[matrices.encoder]).add_graphs(module, kernels)
+    encoder_dtype = DType[matrices.encoder]
+    AudioEncoder(request.dims, encoder_dtype).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
         LogMel(request.dims.n_mels).add_graph(module, kernels)
-        decoder = TextDecoder(request.dims, DType[matrices.decoder])
+        decoder = TextDecoder(request.dims, DType[matrices.decoder], encoder_dtype)
         decoder.add_graphs(module, kernels)
         DecoderSteps(decoder).add_graphs(module, kernels)
 

@@ -25,12 +25,12 @@ from weights.dims import ModelDimensions
 class TextDecoder:
     """Tokens and audio features to logits; names as in whisper/model.py."""
 
-    def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
+    def __init__(self, dims: ModelDimensions, dtype: DType, audio_dtype: DType) -> None:
         self.dims, self.dtype = dims, dtype
         n_state, n_head = dims.n_text_state, dims.n_text_head
         self.n_head, self.n_channels = n_head, n_state // n_head
         self.blocks = [
-            CrossAttentionBlock(f"decoder.blocks.{i}", n_state, n_head, dtype)
+            CrossAttentionBlock(f"decoder.blocks.{i}", n_state, n_head, dtype, audio_dtype)
             for i in range(dims.n_text_layer)
         ]
         self.ln = LayerNorm("decoder.ln", n_state)

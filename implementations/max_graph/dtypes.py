@@ -10,10 +10,15 @@ import numpy as np
 
 from implementations.base import AUTO, HOST, LoadOptions
 from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph.cpu_level import cpu_level
+from implementations.max_graph.layouts import AMX_STEP
 from weights.checkpoint import Array, Checkpoint
+from weights.dims import ModelDimensions
 
 EXACT = "float32"
 """Sums in float32 over the checkpoint's own numbers: what is not asked otherwise."""
+HALF = "bfloat16"
+"""Products of many rows in bfloat16 with sums in float32; few rows as in `EXACT`."""
 GPU_DTYPES = ("float16", "float32", "bfloat16")
 """What matrices and caches may be kept in on a GPU, the default first; sums are in float32."""
 
@@ -23,7 +28,13 @@ class MatrixTypes:
     """The types in which matrices are kept; sums are in float32 whatever they are."""
 
     encoder: str
+    """Also of what the decoder computes once per window, `cross_attn.key_value`."""
     decoder: str
+
+    def of(self, name: str) -> str:
+        """How a matrix is kept, by its name in the graphs."""
+        many_rows = name.startswith("encoder.") or ".cross_attn.key_value." in name
+        return self.encoder if many_rows else self.decoder
 
 
 def choose_dtype(options: LoadOptions, *, has_decoder: bool) -> str:
@@ -44,6 +55,8 @@ def choose_dtype(options: LoadOptions, *, has_decoder: bool) -> str:
         return best
     if options.dtype not in allowed:
         where = "on the CPU" if options.target == HOST else "on a GPU"
+        if options.dtype == HALF and options.target == HOST and has_decoder:
+            where += " without AMX (Intel Xeon, 2023 or later)"
         raise ImplementationUnavailableError(
             f"the MAX graphs do not compute in {options.dtype} {where}; "
             f"drop --dtype or use {' or '.join(allowed)}"
@@ -53,7 +66,9 @@ def choose_dtype(options: LoadOptions, *, has_decoder: bool) -> str:
 
 def _cpu_dtypes(*, has_decoder: bool) -> tuple[str, ...]:
     """What is to be had on a CPU, for the encoder alone or with the decoder."""
-    return (EXACT, "int8") if has_decoder else (EXACT,)
+    if not has_decoder:
+        return (EXACT,)
+    return (EXACT, HALF, "int8") if cpu_level() == "amx" else (EXACT, "int8")
 
 
 def matrix_types(checkpoint: Checkpoint, dtype: str, target: str) -> MatrixTypes:
@@ -61,7 +76,19 @@ def matrix_types(checkpoint: Checkpoint, dtype: str, target: str) -> MatrixTypes
     if target != HOST:
         return MatrixTypes(dtype, dtype)
     exact = exact_type(checkpoint)
-    return MatrixTypes(exact, "int8" if dtype == "int8" else exact)
+    if dtype == EXACT:
+        return MatrixTypes(exact, exact)
+    tiles = cpu_level() == "amx" and _fills_tiles(checkpoint.dims)
+    if dtype == HALF and not tiles:
+        raise ImplementationUnavailableError(
+            f"{HALF} wants attention heads of whole multiples of {AMX_STEP} channels; "
+            f"use --dtype {EXACT} for this model"
+        )
+    return MatrixTypes(HALF if tiles else exact, "int8" if dtype == "int8" else exact)
+
+
+def _fills_tiles(dims: ModelDimensions) -> bool:
+    return dims.n_audio_state // dims.n_audio_head % AMX_STEP == 0
 
 
 def exact_type(checkpoint: Checkpoint) -> str:

@@ -23,7 +23,8 @@ def weight(name: str, shape: tuple[int, ...], dtype: DType = DType.float32) -> T
 
 def panelled_weight(name: str, n_out: int, n_in: int, dtype: DType) -> TensorValue:
     """[n_out, n_in] as panels [n_panels, n_in, PANEL]."""
-    return weight(name, weight_shape(n_out, n_in), dtype)
+    shape = weight_shape(n_out, n_in, in_pairs=dtype == DType.bfloat16)
+    return weight(name, shape, dtype)
 
 
 def matrix(name: str, n_out: int, n_in: int, dtype: DType) -> Matrix:

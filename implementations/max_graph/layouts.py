@@ -10,15 +10,18 @@ PANEL = 32
 N_WAVE_COLUMNS = 208
 """Columns of the tables of waves: 201, rounded up to whole vectors on every CPU."""
 
+AMX_STEP = 32
+"""How much of a product's depth AMX takes at a time; zeros fill up the last of it."""
+
 
 def n_panels(n_columns: int) -> int:
     """How many panels hold that many columns."""
     return -(-n_columns // PANEL)
 
 
-def weight_shape(n_out: int, n_in: int) -> tuple[int, int, int]:
-    """[n_out, n_in] as panels of output columns."""
-    return n_panels(n_out), n_in, PANEL
+def weight_shape(n_out: int, n_in: int, *, in_pairs: bool = False) -> tuple[int, int, int]:
+    """[n_out, n_in] as panels of output columns; in pairs of inputs for AMX, in whole steps."""
+    return n_panels(n_out), -(-n_in // AMX_STEP) * AMX_STEP if in_pairs else n_in, PANEL
 
 
 def key_shape(n_head: int, n_ctx: int, n_channels: int) -> tuple[int, int, int, int]:

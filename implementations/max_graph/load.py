@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from max.driver import CPU, Buffer
+from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 
 from implementations.base import HOST, FloatArray, LoadOptions
@@ -72,13 +73,22 @@ def load_graphs(
     )
     constants = graph_constants(options.n_threads)
     models = InferenceSession(devices=[CPU()]).init_all(
-        compiled, weights_registry=arranged | constants
+        compiled, weights_registry={**arranged, **constants, **_halves(arranged)}
     )
     dims = checkpoint.dims
     loaded = LoadedGraphs(models, arranged | constants, dims, dtype)
     with coarse_timers():
         loaded.encode(np.empty((0, dims.n_mels, 2 * dims.n_audio_ctx), np.float32))
     return loaded
+
+
+def _halves(arranged: Mapping[str, Array]) -> dict[str, Buffer]:
+    """The arrays that hold bfloat16 by its bits, called by its name."""
+    return {
+        name: Buffer.from_numpy(array).view(DType.bfloat16, array.shape)
+        for name, array in arranged.items()
+        if array.dtype == np.uint16
+    }
 
 
 def compile_graphs(checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions) -> bytes:

@@ -5,6 +5,7 @@ them so, since the kernels widen them exactly, or become integers with a scale f
 else is float32. Done once per load, without MAX.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from implementations.log_mel import N_FFT, hann_window
 from implementations.max_graph.dtypes import MatrixTypes, is_matrix
-from implementations.max_graph.layouts import N_WAVE_COLUMNS, PANEL
+from implementations.max_graph.layouts import AMX_STEP, N_WAVE_COLUMNS, PANEL
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 from weights.names import expected_shapes
@@ -26,6 +27,7 @@ _CROSS_ATTENTION = (
 
 
 _QUANTISED_ROWS = 512
+_CACHE_LINE = 64
 
 
 def graph_constants(n_threads: int) -> dict[str, Array]:
@@ -59,7 +61,7 @@ def graph_weights(
     }
     weights: dict[str, Array] = {}
     for name, array in arranged.items():
-        dtype = getattr(matrices, name.partition(".")[0])
+        dtype = matrices.of(name)
         if not is_matrix(name, array):
             weights[name] = np.ascontiguousarray(array, dtype=np.float32)
         elif dtype == "int8":
@@ -68,6 +70,8 @@ def graph_weights(
             weights[f"{name.removesuffix('weight')}scales"] = np.pad(
                 scales, (0, -len(scales) % PANEL)
             )
+        elif dtype == "bfloat16":
+            weights[name] = _paired_halves(_panels(array, np.float32))
         else:
             weights[name] = _panels(array, dtype)
     return weights
@@ -117,6 +121,34 @@ def _panels(array: Array, dtype: npt.DTypeLike) -> Array:
     return np.ascontiguousarray(panels, dtype=dtype)
 
 
+def _paired_halves(panels: Array) -> Array:
+    """[n_panels, n_in, PANEL] -> [n_panels, n_in padded, PANEL] as AMX takes it, in bfloat16.
+
+    Two inputs' numbers lie side by side for each column. numpy has no bfloat16, so these are its
+    16 bits: the upper half of a float32, rounded to the nearest, to even where between two.
+    """
+    bits = panels.view(np.uint32)
+    halves = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+    halves = np.pad(halves, ((0, 0), (0, -halves.shape[1] % AMX_STEP), (0, 0)))
+    pairs = halves.reshape(len(halves), -1, 2, PANEL).transpose(0, 1, 3, 2)
+    return _aligned(pairs).reshape(halves.shape)
+
+
+def _aligned(array: Array) -> Array:
+    """A contiguous copy that begins on a cache line: the rows of a tile are whole lines."""
+    room = np.empty(array.nbytes + _CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % _CACHE_LINE
+    copy: Array = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def _unpaired(halves: Array) -> Array:
+    """The panels of float32 that `_paired_halves` was given, as far as bfloat16 keeps them."""
+    pairs = halves.reshape(len(halves), -1, PANEL, 2).transpose(0, 1, 3, 2)
+    return (pairs.astype(np.uint32) << 16).view(np.float32).reshape(halves.shape)
+
+
 def _quantised(matrix: Array) -> tuple[Array, Array]:
     """[n_out, n_in] -> integers from -127 to 127, and [n_out] what each row's are multiples of.
 
@@ -142,8 +174,11 @@ def canonical_weights(
         if holder not in arranged:
             continue  # of a stack that is not held here
         array = arranged[holder]
+        if array.dtype == np.uint16:
+            array = _unpaired(array)
         if array.ndim == 3:
             array = array.transpose(0, 2, 1).reshape(-1, array.shape[1])
+            array = array[:, : math.prod(shape[1:])]
         part = array[first : first + shape[0]].astype(np.float32)
         scales = arranged.get(f"{holder.removesuffix('weight')}scales")
         if scales is not None and holder.endswith("weight"):

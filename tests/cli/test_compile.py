@@ -73,7 +73,7 @@ def test_each_is_compiled_once(maxwhisper: RunCommandLine, compiler: FakeCompile
     first = maxwhisper("compile", "--model", "tiny.en")
     assert (first.exit_code, first.stdout) == (0, "tiny.en: compiled for hybrid and full-max\n")
     begun, ended = first.stderr.splitlines()[::2], first.stderr.splitlines()[1::2]
-    assert [re.findall(r"compiling (\d) MAX graphs", line) for line in begun] == [["2"], ["6"]]
+    assert [re.findall(r"compiling (\d) MAX graphs", line) for line in begun] == [["2"], ["8"]]
     assert all(line.endswith(f"once; kept in {compiled_folder()}") for line in begun)
     assert all(re.fullmatch(r"compiled in \d+ s", line) for line in ended)
     again = maxwhisper("compile", "--model", "tiny.en")
@@ -187,5 +187,5 @@ def test_a_first_run_transcribes_with_one_warning_where_nothing_can_be_kept(
     assert (done.exit_code, compiler.n_runs) == (0, 1)
     warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warned) == done.stderr.count("cannot be kept") == 1
-    assert ("compiling 6 MAX graphs" in done.stderr) is not bool(quiet)
+    assert ("compiling 8 MAX graphs" in done.stderr) is not bool(quiet)
     assert (Path(os.curdir) / "talk.txt").is_file()

@@ -9,9 +9,11 @@ from max.gpu.host import DeviceContext
 from std.math import ceildiv
 from std.sys import size_of
 from .functions import gelu
-from .row_block import BLOCK, CHUNK, RowBlock, Scratch, Weights, round_up, store_rows, weights_of
+from .amx import close_tiles, open_tiles
+from .products import Weights, computed_in, store_rows, weights_of
+from .row_block import BLOCK, CHUNK, RowBlock, Scratch, round_up, rows_of
 from .threads import allowed, n_workers
-from .tile import F32, PANEL, ROWS, WIDTH, Floats, floats
+from .tile import F32, PANEL, WIDTH, Floats, floats
 
 comptime HIDDEN = 4 * CHUNK
 
@@ -35,7 +37,7 @@ struct Mlp[w_dtype: DType, dtype: DType](
         var n_state = self.narrow.n_out
         var n_hidden = self.widen.n_out
         var n_panels = self.narrow.n_panels()
-        var n_depth = max(n_state, HIDDEN)
+        var n_depth = max(self.widen.depth, HIDDEN)
         comptime Block = RowBlock[Self.dtype]
         var sizes = Block.size(BLOCK, n_state) + Block.size(BLOCK, HIDDEN) + (n_depth + 2) * PANEL
         var scratch = Scratch(
@@ -52,11 +54,11 @@ struct Mlp[w_dtype: DType, dtype: DType](
             var depth = min(HIDDEN, n_hidden - first)
             for column in range(0, depth, PANEL):
                 var p = (first + column) // PANEL
-                self.widen.add(sums, x, n_rows, p, 0, n_state, room)
-                for row in range(round_up(n_rows, ROWS)):
+                self.widen.add(sums, x, n_rows, p, 0, self.widen.depth, room)
+                for row in range(round_up(n_rows, rows_of[Self.dtype])):
                     comptime for j in range(0, PANEL, WIDTH):
                         var wide = sums.unsafe_load[width=WIDTH](row * PANEL + j)
-                        hidden.put[WIDTH](gelu[WIDTH](wide), row, column + j)
+                        hidden.put[WIDTH](gelu[Self.dtype](wide), row, column + j)
             for p in range(n_panels):
                 var to = y.unsafe_offset(p * BLOCK * PANEL)
                 self.narrow.add(to, hidden, n_rows, p, first, depth, room)
@@ -77,8 +79,10 @@ struct Mlp[w_dtype: DType, dtype: DType](
         var n_tasks = n_workers(n_blocks, n_threads)
 
         def task(t: Int) {var self, var n_blocks, var n_tasks}:
+            open_tiles[Self.dtype]()
             for block in range(t, n_blocks, n_tasks):
                 self.rows(block * BLOCK, min(BLOCK, self.n_rows - block * BLOCK))
+            close_tiles[Self.dtype]()
 
         sync_parallelize(task, n_tasks)
 
@@ -103,14 +107,13 @@ struct MlpOperation:
         ctx: DeviceContext,
     ) raises:
         comptime assert widen.dtype == narrow.dtype
-        Mlp[widen.dtype, F32](
+        comptime dtype = computed_in[widen.dtype]
+        Mlp[widen.dtype, dtype](
             floats(output),
             floats(x),
             floats(norm_weight),
             floats(norm_bias),
-            weights_of[F32](widen, widen_scales, widen_bias),
-            rebind[Weights[widen.dtype, F32]](
-                weights_of[F32](narrow, narrow_scales, narrow_bias)
-            ),
+            weights_of(widen, widen_scales, widen_bias),
+            rebind[Weights[widen.dtype, dtype]](weights_of(narrow, narrow_scales, narrow_bias)),
             x.dim_size(0) * x.dim_size(1),
         ).run(allowed(n_threads))

@@ -3,36 +3,38 @@
 Each works block by block, so that what lies between two products stays in the cache.
 """
 import extensibility
-from extensibility import InputTensor, OutputTensor
+from extensibility import InputTensor, ManagedTensorSlice, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
 from std.math import ceildiv, sqrt
 from std.sys import size_of
+from .amx import close_tiles, open_tiles
 from .functions import LOG2_E, larger, power_of_two
-from .keys_values import KeysValues
+from .kept import Kept
+from .products import Weights, computed_in, copy_rows, multiply, span_of, store_rows, weights_of
 from .row_block import (
     BLOCK,
     CHUNK,
-    STRIDE,
+    Numbers,
     RowBlock,
     Scratch,
-    Weights,
-    copy_rows,
-    multiply,
+    depth_of,
     round_up,
-    store_rows,
-    weights_of,
+    rows_of,
+    stride_of,
 )
 from .threads import allowed, n_workers
-from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, floats
+from .tile import F32, PANEL, WIDTH, Floats, Vector, floats
 
 comptime LOWEST = Float32(-3.4e38)
-comptime GROUP = ROWS // 3
+comptime GROUP = 4 if WIDTH == 16 else 2
 """Rows whose weights are computed side by side: one alone waits for its own maximum."""
+comptime SCORES = stride_of[F32]
+"""Floats from a row of scores to the next."""
 
 
 @fieldwise_init
-struct Heads[w_dtype: DType, dtype: DType](
+struct Heads[w_dtype: DType, dtype: DType, kept_dtype: DType](
     Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
 ):
     """Queries (if any), keys and values of rows that are normalised first (if so).
@@ -42,126 +44,200 @@ struct Heads[w_dtype: DType, dtype: DType](
 
     var q: Floats
     """[n_batch * n_ctx, n_state]."""
-    var kv: KeysValues
+    var kept: Kept[Self.kept_dtype]
     var x: Floats
+    var n_in: Int
     var norm_weight: Floats
     var norm_bias: Floats
     var weights: Weights[Self.w_dtype, Self.dtype]
     var n_batch: Int
-    var n_ctx: Int
     var has_norm: Bool
 
     def rows(self, batch: Int, start: Int, n_rows: Int):
         """One block."""
-        var n_in = self.weights.depth
+        var n_state = self.kept.n_head * self.kept.n_channels
+        var n_queries = self.weights.n_out - 2 * n_state
         comptime Block = RowBlock[Self.dtype]
-        var n_block = Block.size(BLOCK, n_in)
-        var scratch = Scratch(
-            (n_block + (n_in + 2) * PANEL) * size_of[Self.dtype]() + 4 * BLOCK * PANEL
-        )
+        var n_block = Block.size(BLOCK, self.n_in)
+        var n_room = (self.weights.depth + 2) * PANEL
+        var scratch = Scratch((n_block + n_room) * size_of[Self.dtype]() + 8 * BLOCK * PANEL)
         var x = Block(scratch.take[Self.dtype](n_block), BLOCK)
-        var room = scratch.take[Self.dtype]((n_in + 2) * PANEL)
+        var room = scratch.take[Self.dtype](n_room)
         var sums = scratch.take[F32](BLOCK * PANEL)
-        var source = self.x.unsafe_offset((batch * self.n_ctx + start) * n_in)
+        var turned = scratch.take[F32](BLOCK * PANEL)
+        var source = self.x.unsafe_offset((batch * self.kept.n_ctx + start) * self.n_in)
         if self.has_norm:
-            x.normalise(source, n_rows, n_in, self.norm_weight, self.norm_bias)
+            x.normalise(source, n_rows, self.n_in, self.norm_weight, self.norm_bias)
         else:
-            x.pack(source, n_in, n_rows, n_in, 1)
+            x.pack(source, self.n_in, n_rows, self.n_in, 1)
+        var q = self.q.unsafe_offset((batch * self.kept.n_ctx + start) * n_state)
         for p in range(self.weights.n_panels()):
-            self.weights.add(sums, x, n_rows, p, 0, n_in, room)
-            self.store(sums, batch, start, n_rows, p * PANEL)
+            var first = p * PANEL
+            var n = min(PANEL, self.weights.n_out - first)
+            self.weights.add(sums, x, n_rows, p, 0, self.weights.depth, room)
+            var n_own = min(n, max(0, n_queries - first))
+            copy_rows(q.unsafe_offset(first), n_state, sums, n_rows, n_own)
+            if n_own < n:
+                self.kept.store(
+                    sums.unsafe_offset(n_own),
+                    batch,
+                    start,
+                    n_rows,
+                    first + n_own - n_queries,
+                    n - n_own,
+                    turned,
+                )
         _ = scratch^
 
     @no_inline
-    def store(self, sums: Floats, batch: Int, start: Int, n_rows: Int, first: Int):
-        """Puts a panel's columns, from number first on, where they belong."""
-        var n_state = self.kv.n_head * self.kv.n_channels
-        var n_queries = self.weights.n_out - 2 * n_state
-        var n_columns = min(PANEL, self.weights.n_out - first)
-        if first + n_columns <= n_queries:
-            var to = self.q.unsafe_offset((batch * self.n_ctx + start) * n_state + first)
-            return copy_rows(to, n_state, sums, n_rows, n_columns)
-        for j in range(n_columns):
-            var column = first + j - n_queries
-            var source = sums.unsafe_offset(j)
-            if column < 0:
-                var to = self.q.unsafe_offset((batch * self.n_ctx + start) * n_state + first + j)
-                for i in range(n_rows):
-                    to.unsafe_store(i * n_state, source.unsafe_load(i * PANEL))
-                continue
-            var head = column % n_state // self.kv.n_channels
-            var channel = column % self.kv.n_channels
-            if column < n_state:
-                self.store_key(source, self.kv.keys_of(batch, head), channel, start, n_rows)
-                continue
-            var stride = self.kv.n_columns()
-            var to = self.kv.values_of(batch, head).unsafe_offset(start * stride + channel)
-            if self.kv.n_channels % PANEL == 0:  # then the whole panel is of one head
-                return copy_rows(to, stride, sums, n_rows, PANEL)
-            for i in range(n_rows):
-                to.unsafe_store(i * stride, source.unsafe_load(i * PANEL))
-
-    @always_inline
-    def store_key(self, source: Floats, keys: Floats, channel: Int, start: Int, n_rows: Int):
-        for i in range(0, n_rows, PANEL):
-            var to = keys.unsafe_offset((start + i) * self.kv.n_channels + channel * PANEL)
-            for j in range(min(PANEL, n_rows - i)):
-                to.unsafe_store(j, source.unsafe_load((i + j) * PANEL))
-
-    @no_inline
     def run(self, n_threads: Int) raises:
-        var n_blocks = ceildiv(self.n_ctx, BLOCK)
+        var n_blocks = ceildiv(self.kept.n_ctx, BLOCK)
         var n_pieces = self.n_batch * n_blocks
         var n_tasks = n_workers(n_pieces, n_threads)
 
         def task(t: Int) {var self, var n_blocks, var n_pieces, var n_tasks}:
+            open_tiles[Self.dtype]()
             for piece in range(t, n_pieces, n_tasks):
                 var start = piece % n_blocks * BLOCK
-                self.rows(piece // n_blocks, start, min(BLOCK, self.n_ctx - start))
+                self.rows(piece // n_blocks, start, min(BLOCK, self.kept.n_ctx - start))
+            close_tiles[Self.dtype]()
 
         sync_parallelize(task, n_tasks)
 
 
 @no_inline
-def weigh(
-    scores: Floats, n_keys: Int, sums: Floats, n_columns: Int, highest: Floats, totals: Floats
+def weigh[
+    dtype: DType
+](
+    into: Numbers[dtype],
+    scores: Floats,
+    n_keys: Int,
+    sums: Floats,
+    n_columns: Int,
+    highest: Floats,
+    totals: Floats,
 ):
-    """Turns ROWS rows of scores [ROWS, STRIDE], in powers of two, into weights of attention.
+    """Turns a tile's rows of scores, in powers of two, into weights of attention.
 
-    The sums so far [ROWS, n_columns], their highest scores and the totals of their weights are
+    The sums so far [rows, n_columns], their highest scores and the totals of their weights are
     brought to the new highest scores. n_keys may be any number; what is behind them counts nothing.
+    In float32 `into` may be `scores`.
     """
     var n_whole = round_up(n_keys, WIDTH)
-    for first in range(0, ROWS, GROUP):
-        var group = scores.unsafe_offset(first * STRIDE)
+    for first in range(0, rows_of[dtype], GROUP):
+        var group = scores.unsafe_offset(first * SCORES)
         var tops = Array[Vector, GROUP](fill=Vector(LOWEST))
         comptime for i in range(GROUP):
             for j in range(n_keys, n_whole):
-                group.unsafe_store(i * STRIDE + j, LOWEST)
+                group.unsafe_store(i * SCORES + j, LOWEST)
         for j in range(0, n_whole, WIDTH):
             comptime for i in range(GROUP):
-                tops[i] = larger[WIDTH](group.unsafe_load[width=WIDTH](i * STRIDE + j), tops[i])
+                tops[i] = larger(group.unsafe_load[width=WIDTH](i * SCORES + j), tops[i])
         var top = Array[Float32, GROUP](fill=0)
         comptime for i in range(GROUP):
-            top[i] = larger[1](tops[i].reduce_max(), highest.unsafe_load(first + i))
+            top[i] = larger(tops[i].reduce_max(), highest.unsafe_load(first + i))
         var total = Array[Vector, GROUP](fill=Vector(0))
+        var to = into.unsafe_offset(first * stride_of[dtype])
         for j in range(0, n_whole, WIDTH):
             comptime for i in range(GROUP):
-                var score = group.unsafe_load[width=WIDTH](i * STRIDE + j)
-                var weights = power_of_two[WIDTH](score - top[i])
+                var score = group.unsafe_load[width=WIDTH](i * SCORES + j)
+                var weights = power_of_two[dtype](score - top[i])
                 total[i] += weights
-                group.unsafe_store(i * STRIDE + j, weights)
+                to.unsafe_store(i * stride_of[dtype] + j, weights.cast[dtype]())
         comptime for i in range(GROUP):
+            for j in range(n_whole, round_up(n_keys, depth_of[dtype])):
+                to.unsafe_store(i * stride_of[dtype] + j, Scalar[dtype](0))
             var row = first + i
             var before = highest.unsafe_load(row)
             if top[i] > before:
-                var factor = power_of_two[1](before - top[i])
+                var factor = power_of_two[F32](before - top[i])
                 highest.unsafe_store(row, top[i])
                 totals.unsafe_store(row, totals.unsafe_load(row) * factor)
                 for j in range(0, n_columns, WIDTH):
                     var at = sums.unsafe_offset(row * n_columns + j)
                     at.unsafe_store(0, at.unsafe_load[width=WIDTH](0) * factor)
             totals.unsafe_store(row, totals.unsafe_load(row) + total[i].reduce_add())
+
+
+@fieldwise_init
+struct HeadRows[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """What attention of a block's rows keeps while it goes over the keys of one head."""
+
+    var q: RowBlock[Self.dtype]
+    var scores: Floats
+    var weights: RowBlock[Self.dtype]
+    """In float32 the scores' own place."""
+    var sums: Floats
+    """[BLOCK, n_columns], to be divided by the totals."""
+    var tops: Floats
+    var totals: Floats
+    var zeros: Floats
+
+    def attend(self, kept: Kept[Self.dtype], batch: Int, head: Int, n_rows: Int):
+        """Goes over all keys, CHUNK at a time; what a tile of rows reads stays in the cache."""
+        var n_columns = kept.n_columns()
+        var keys = kept.keys_of(batch, head)
+        var values = kept.values_of(batch, head)
+        for i in range(round_up(n_rows, rows_of[Self.dtype])):
+            self.tops.unsafe_store(i, LOWEST)
+            self.totals.unsafe_store(i, Float32(0))
+            for j in range(0, n_columns, WIDTH):
+                self.sums.unsafe_store(i * n_columns + j, Vector(0))
+        for first in range(0, kept.n_ctx, CHUNK):
+            var n_keys = min(CHUNK, kept.n_ctx - first)
+            for column in range(0, n_keys, span_of[Self.dtype]):
+                var key = first + column
+                var panel = key // PANEL * PANEL * kept.n_channels + key % PANEL
+                for row in range(0, n_rows, rows_of[Self.dtype]):
+                    multiply[Self.dtype](
+                        self.scores.unsafe_offset(row * SCORES + column),
+                        SCORES,
+                        self.zeros,
+                        0,
+                        self.q.at(row, 0),
+                        BLOCK * stride_of[Self.dtype],
+                        keys.unsafe_offset(panel),
+                        PANEL,
+                        kept.n_channels,
+                    )
+            for row in range(0, n_rows, rows_of[Self.dtype]):
+                weigh[Self.dtype](
+                    self.weights.at(row, 0),
+                    self.scores.unsafe_offset(row * SCORES),
+                    n_keys,
+                    self.sums.unsafe_offset(row * n_columns),
+                    n_columns,
+                    self.tops.unsafe_offset(row),
+                    self.totals.unsafe_offset(row),
+                )
+            comptime pair = min(depth_of[Self.dtype], 2)
+            for column in range(0, n_columns, span_of[Self.dtype]):
+                for row in range(0, n_rows, rows_of[Self.dtype]):
+                    var into = self.sums.unsafe_offset(row * n_columns + column)
+                    multiply[Self.dtype](
+                        into,
+                        n_columns,
+                        into,
+                        n_columns,
+                        self.weights.at(row, 0),
+                        BLOCK * stride_of[Self.dtype],
+                        values.unsafe_offset(first * n_columns + pair * column),
+                        n_columns,
+                        round_up(n_keys, depth_of[Self.dtype]),
+                    )
+
+    def put_means(self, into: RowBlock[Self.dtype], n_rows: Int, n_channels: Int, head: Int):
+        """Writes a head's means of values to its columns of a block."""
+        var n_columns = round_up(n_channels, PANEL)
+        for i in range(round_up(n_rows, rows_of[Self.dtype])):
+            var share = 1 / self.totals.unsafe_load(i)
+            var sums = self.sums.unsafe_offset(i * n_columns)
+            var whole = n_channels if n_channels % WIDTH == 0 else 0
+            for j in range(0, whole, WIDTH):
+                var mean = sums.unsafe_load[width=WIDTH](j) * share
+                into.put[WIDTH](mean, i, head * n_channels + j)
+            for j in range(whole, n_channels):
+                into.put[1](sums.unsafe_load(j) * share, i, head * n_channels + j)
 
 
 @fieldwise_init
@@ -172,132 +248,77 @@ struct AttendOut[w_dtype: DType, dtype: DType](
 
     var into: Floats
     var q: Floats
-    var kv: KeysValues
+    var kept: Kept[Self.dtype]
     var x: Floats
     var weights: Weights[Self.w_dtype, Self.dtype]
     var n_batch: Int
 
-    def attend(
-        self,
-        q: RowBlock[Self.dtype],
-        scores: Floats,
-        sums: Floats,
-        tops: Floats,
-        totals: Floats,
-        zeros: Floats,
-        batch: Int,
-        head: Int,
-        n_rows: Int,
-    ):
-        """Sums of values [n_rows, n_columns] of one head, to be divided by the totals."""
-        var n_columns = self.kv.n_columns()
-        var n_channels = self.kv.n_channels
-        var keys = self.kv.keys_of(batch, head)
-        var values = self.kv.values_of(batch, head)
-        for j in range(SPAN):
-            zeros.unsafe_store(j, Float32(0))
-        for i in range(round_up(n_rows, ROWS)):
-            tops.unsafe_store(i, LOWEST)
-            totals.unsafe_store(i, Float32(0))
-            for j in range(0, n_columns, WIDTH):
-                sums.unsafe_store(i * n_columns + j, Vector(0))
-        for first in range(0, self.kv.n_ctx, CHUNK):
-            var n_keys = min(CHUNK, self.kv.n_ctx - first)
-            for column in range(0, n_keys, SPAN):
-                var key = first + column
-                for row in range(0, n_rows, ROWS):
-                    multiply[F32](
-                        scores.unsafe_offset(row * STRIDE + column),
-                        STRIDE,
-                        zeros,
-                        0,
-                        rebind[Floats](q.at(row, 0)),
-                        q.n_capacity * STRIDE,
-                        keys.unsafe_offset(key // PANEL * PANEL * n_channels + key % PANEL),
-                        PANEL,
-                        n_channels,
-                    )
-            for row in range(0, n_rows, ROWS):
-                weigh(
-                    scores.unsafe_offset(row * STRIDE),
-                    n_keys,
-                    sums.unsafe_offset(row * n_columns),
-                    n_columns,
-                    tops.unsafe_offset(row),
-                    totals.unsafe_offset(row),
-                )
-            for column in range(0, n_columns, SPAN):
-                for row in range(0, n_rows, ROWS):
-                    var into = sums.unsafe_offset(row * n_columns + column)
-                    multiply[F32](
-                        into,
-                        n_columns,
-                        into,
-                        n_columns,
-                        scores.unsafe_offset(row * STRIDE),
-                        BLOCK * STRIDE,
-                        values.unsafe_offset(first * n_columns + column),
-                        n_columns,
-                        n_keys,
-                    )
-
     def rows(self, batch: Int, start: Int, n_rows: Int):
         """One block, all heads."""
-        var n_state = self.weights.depth
-        var n_channels = self.kv.n_channels
-        var n_columns = self.kv.n_columns()
+        var n_channels = self.kept.n_channels
+        var n_state = self.kept.n_head * n_channels
         comptime Block = RowBlock[Self.dtype]
         var n_q = Block.size(BLOCK, n_channels)
+        var n_weights = Block.size(BLOCK, CHUNK)
         var n_out = Block.size(BLOCK, n_state)
-        var n_floats = BLOCK * STRIDE + BLOCK * (n_columns + PANEL + 2) + SPAN
+        var n_room = (self.weights.depth + 2) * PANEL
+        var n_sums = BLOCK * self.kept.n_columns()
         var scratch = Scratch(
-            (n_q + n_out + (n_state + 2) * PANEL) * size_of[Self.dtype]() + 4 * n_floats
+            (n_q + n_weights + n_out + n_room) * size_of[Self.dtype]()
+            + 4 * (BLOCK * (SCORES + 2 + PANEL) + n_sums + PANEL)
         )
-        var q = Block(scratch.take[Self.dtype](n_q), BLOCK)
+        var scores = scratch.take[F32](BLOCK * SCORES)
+        var weights: Numbers[Self.dtype]
+        comptime if Self.dtype == F32:
+            weights = rebind[Numbers[Self.dtype]](scores)
+        else:
+            weights = scratch.take[Self.dtype](n_weights)
+        var head_rows = HeadRows[Self.dtype](
+            Block(scratch.take[Self.dtype](n_q), BLOCK),
+            scores,
+            Block(weights, BLOCK),
+            scratch.take[F32](n_sums),
+            scratch.take[F32](BLOCK),
+            scratch.take[F32](BLOCK),
+            scratch.take[F32](PANEL),
+        )
+        for j in range(PANEL):
+            head_rows.zeros.unsafe_store(j, Float32(0))
         var attended = Block(scratch.take[Self.dtype](n_out), BLOCK)
-        var room = scratch.take[Self.dtype]((n_state + 2) * PANEL)
-        var scores = scratch.take[F32](BLOCK * STRIDE)
-        var sums = scratch.take[F32](BLOCK * n_columns)
-        var tops = scratch.take[F32](BLOCK)
-        var totals = scratch.take[F32](BLOCK)
-        var zeros = scratch.take[F32](SPAN)
+        var at = (batch * self.kept.n_ctx + start) * n_state
+        for head in range(self.kept.n_head):
+            var q = self.q.unsafe_offset(at + head * n_channels)
+            var scale = LOG2_E / sqrt(Float32(n_channels))
+            head_rows.q.pack(q, n_state, n_rows, n_channels, scale)
+            head_rows.attend(self.kept, batch, head, n_rows)
+            head_rows.put_means(attended, n_rows, n_channels, head)
+        var room = scratch.take[Self.dtype](n_room)
         var out = scratch.take[F32](BLOCK * PANEL)
-        var at = (batch * self.kv.n_ctx + start) * n_state
-        for head in range(self.kv.n_head):
-            q.pack(
-                self.q.unsafe_offset(at + head * n_channels),
-                n_state,
-                n_rows,
-                n_channels,
-                LOG2_E / sqrt(Float32(n_channels)),
-            )
-            self.attend(q, scores, sums, tops, totals, zeros, batch, head, n_rows)
-            for i in range(round_up(n_rows, ROWS)):
-                var share = 1 / totals.unsafe_load(i)
-                var mean = sums.unsafe_offset(i * n_columns)
-                var whole = n_channels // WIDTH * WIDTH if n_channels % WIDTH == 0 else 0
-                for j in range(0, whole, WIDTH):
-                    var x = mean.unsafe_load[width=WIDTH](j) * share
-                    attended.put[WIDTH](x, i, head * n_channels + j)
-                for j in range(whole, n_channels):
-                    attended.put[1](mean.unsafe_load(j) * share, i, head * n_channels + j)
         for p in range(self.weights.n_panels()):
-            var n = min(PANEL, n_state - p * PANEL)
-            self.weights.add(out, attended, n_rows, p, 0, n_state, room)
-            var to = self.into.unsafe_offset(at + p * PANEL)
-            store_rows(to, self.x.unsafe_offset(at + p * PANEL), n_state, out, n_rows, n)
+            self.weights.add(out, attended, n_rows, p, 0, self.weights.depth, room)
+            var to = at + p * PANEL
+            store_rows(
+                self.into.unsafe_offset(to),
+                self.x.unsafe_offset(to),
+                n_state,
+                out,
+                n_rows,
+                min(PANEL, n_state - p * PANEL),
+            )
         _ = scratch^
 
     @no_inline
     def run(self, n_threads: Int) raises:
-        var n_blocks = ceildiv(self.kv.n_ctx, BLOCK)
+        var n_blocks = ceildiv(self.kept.n_ctx, BLOCK)
         var n_pieces = self.n_batch * n_blocks
         var n_tasks = n_workers(n_pieces, n_threads)
 
         def task(t: Int) {var self, var n_blocks, var n_pieces, var n_tasks}:
+            open_tiles[Self.dtype]()
             for piece in range(t, n_pieces, n_tasks):
                 var start = piece % n_blocks * BLOCK
-                self.rows(piece // n_blocks, start, min(BLOCK, self.kv.n_ctx - start))
+                self.rows(piece // n_blocks, start, min(BLOCK, self.kept.n_ctx - start))
+            close_tiles[Self.dtype]()
 
         sync_parallelize(task, n_tasks)
 
@@ -309,8 +330,8 @@ struct QueryKeyValue:
         target: StaticString
     ](
         queries: OutputTensor[dtype=F32, rank=3, ...],
-        keys: OutputTensor[dtype=F32, rank=5, ...],
-        values: OutputTensor[dtype=F32, rank=4, ...],
+        keys: OutputTensor[rank=5, ...],
+        values: OutputTensor[rank=4, ...],
         x: InputTensor[dtype=F32, rank=3, ...],
         norm_weight: InputTensor[dtype=F32, rank=1, ...],
         norm_bias: InputTensor[dtype=F32, rank=1, ...],
@@ -320,17 +341,15 @@ struct QueryKeyValue:
         n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        Heads[panels.dtype, F32](
+        Heads[panels.dtype, computed_in[panels.dtype], keys.dtype](
             floats(queries),
-            KeysValues(
-                floats(keys), floats(values), keys.dim_size(1), keys.dim_size(3), values.dim_size(2)
-            ),
+            kept(keys, values, x.dim_size(1)),
             floats(x),
+            x.dim_size(2),
             floats(norm_weight),
             floats(norm_bias),
-            weights_of[F32](panels, scales, bias),
+            weights_of(panels, scales, bias),
             x.dim_size(0),
-            x.dim_size(1),
             True,
         ).run(allowed(n_threads))
 
@@ -341,8 +360,8 @@ struct KeyValue:
     def execute[
         target: StaticString
     ](
-        keys: OutputTensor[dtype=F32, rank=5, ...],
-        values: OutputTensor[dtype=F32, rank=4, ...],
+        keys: OutputTensor[rank=5, ...],
+        values: OutputTensor[rank=4, ...],
         x: InputTensor[dtype=F32, rank=3, ...],
         panels: InputTensor[rank=3, ...],
         scales: InputTensor[dtype=F32, rank=1, ...],
@@ -351,17 +370,15 @@ struct KeyValue:
         ctx: DeviceContext,
     ) raises:
         """Keys and values alone, of rows as they are."""
-        Heads[panels.dtype, F32](
+        Heads[panels.dtype, computed_in[panels.dtype], keys.dtype](
             floats(x),
-            KeysValues(
-                floats(keys), floats(values), keys.dim_size(1), keys.dim_size(3), values.dim_size(2)
-            ),
+            kept(keys, values, x.dim_size(1)),
+            floats(x),
+            x.dim_size(2),
             floats(x),
             floats(x),
-            floats(x),
-            weights_of[F32](panels, scales, bias),
+            weights_of(panels, scales, bias),
             x.dim_size(0),
-            x.dim_size(1),
             False,
         ).run(allowed(n_threads))
 
@@ -374,8 +391,8 @@ struct Attend:
     ](
         output: OutputTensor[dtype=F32, rank=3, ...],
         queries: InputTensor[dtype=F32, rank=3, ...],
-        keys: InputTensor[dtype=F32, rank=5, ...],
-        values: InputTensor[dtype=F32, rank=4, ...],
+        keys: InputTensor[rank=5, ...],
+        values: InputTensor[rank=4, ...],
         x: InputTensor[dtype=F32, rank=3, ...],
         panels: InputTensor[rank=3, ...],
         scales: InputTensor[dtype=F32, rank=1, ...],
@@ -383,13 +400,24 @@ struct Attend:
         n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        AttendOut[panels.dtype, F32](
+        comptime dtype = computed_in[panels.dtype]
+        AttendOut[panels.dtype, dtype](
             floats(output),
             floats(queries),
-            KeysValues(
-                floats(keys), floats(values), keys.dim_size(1), keys.dim_size(3), values.dim_size(2)
-            ),
+            rebind[Kept[dtype]](kept(keys, values, x.dim_size(1))),
             floats(x),
-            weights_of[F32](panels, scales, bias),
+            weights_of(panels, scales, bias),
             x.dim_size(0),
         ).run(allowed(n_threads))
+
+
+@always_inline
+def kept(keys: ManagedTensorSlice, values: ManagedTensorSlice, n_ctx: Int) -> Kept[keys.dtype]:
+    """The two tensors of n_ctx keys and values together."""
+    return Kept[keys.dtype](
+        rebind[Numbers[keys.dtype]](keys.unsafe_ptr()),
+        rebind[Numbers[keys.dtype]](values.unsafe_ptr()),
+        keys.dim_size(1),
+        keys.dim_size(3),
+        n_ctx,
+    )

@@ -10,26 +10,18 @@ from max.gpu.host import DeviceContext
 from std.math import ceildiv
 from std.sys import size_of
 from .functions import gelu
-from .row_block import (
-    BLOCK,
-    Numbers,
-    RowBlock,
-    Scratch,
-    Weights,
-    copy_rows,
-    round_up,
-    store_rows,
-    weights_of,
-)
+from .amx import close_tiles, open_tiles
+from .products import Weights, computed_in, copy_rows, store_rows, weights_of
+from .row_block import BLOCK, Numbers, RowBlock, Scratch, round_up
 from .threads import allowed, n_workers
-from .tile import F32, PANEL, ROWS, WIDTH, Floats, floats
+from .tile import F32, PANEL, WIDTH, Floats, floats
 
 
 @always_inline
-def gelu_rows(sums: Floats, n_rows: Int):
+def gelu_rows[dtype: DType](sums: Floats, n_rows: Int):
     """GELU of sums [n_rows, PANEL], in place."""
     for i in range(0, n_rows * PANEL, WIDTH):
-        sums.unsafe_store(i, gelu[WIDTH](sums.unsafe_load[width=WIDTH](i)))
+        sums.unsafe_store(i, gelu[dtype](sums.unsafe_load[width=WIDTH](i)))
 
 
 @fieldwise_init
@@ -72,7 +64,7 @@ struct Stem[w_dtype: DType, dtype: DType](
         x.pack(frames, self.n_mels, n_frames, 3 * self.n_mels, 1)
         for p in range(self.conv1.n_panels()):
             self.conv1.add(sums, x, n_frames, p, 0, self.conv1.depth, room)
-            gelu_rows(sums, n_frames)
+            gelu_rows[Self.dtype](sums, n_frames)
             var to = into.unsafe_offset(p * PANEL)
             copy_rows(to, n_state, sums, n_frames, min(PANEL, n_state - p * PANEL))
 
@@ -104,7 +96,7 @@ struct Stem[w_dtype: DType, dtype: DType](
         x.pack(frames, 2 * n_state, n_rows, 3 * n_state, 1)
         for p in range(self.conv2.n_panels()):
             self.conv2.add(sums, x, n_rows, p, 0, self.conv2.depth, room)
-            gelu_rows(sums, n_rows)
+            gelu_rows[Self.dtype](sums, n_rows)
             store_rows(
                 self.into.unsafe_offset((batch * self.n_ctx + start) * n_state + p * PANEL),
                 self.positional.unsafe_offset(start * n_state + p * PANEL),
@@ -122,9 +114,11 @@ struct Stem[w_dtype: DType, dtype: DType](
         var n_tasks = n_workers(n_pieces, n_threads)
 
         def task(t: Int) {var self, var n_blocks, var n_pieces, var n_tasks}:
+            open_tiles[Self.dtype]()
             for piece in range(t, n_pieces, n_tasks):
                 var start = piece % n_blocks * BLOCK
                 self.rows(piece // n_blocks, start, min(BLOCK, self.n_ctx - start))
+            close_tiles[Self.dtype]()
 
         sync_parallelize(task, n_tasks)
 
@@ -147,11 +141,12 @@ struct StemOperation:
         n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        Stem[conv1.dtype, F32](
+        comptime dtype = computed_in[conv1.dtype]
+        Stem[conv1.dtype, dtype](
             floats(output),
             floats(mel),
-            weights_of[F32](conv1, conv1_scales, conv1_bias),
-            rebind[Weights[conv1.dtype, F32]](weights_of[F32](conv2, conv2_scales, conv2_bias)),
+            weights_of(conv1, conv1_scales, conv1_bias),
+            rebind[Weights[conv1.dtype, dtype]](weights_of(conv2, conv2_scales, conv2_bias)),
             floats(positional),
             mel.dim_size(0),
             mel.dim_size(1),

@@ -1,0 +1,93 @@
+"""Products of bfloat16 by the tiles of Intel's AMX, summed in float32.
+
+A tile is 16 rows of 64 bytes. The left factor lies row by row; the right one in pairs of rows, each
+column's two numbers side by side, which is how the instruction takes them.
+"""
+from std.memory import Pointer
+from std.sys.intrinsics import llvm_intrinsic
+from .tile import Floats
+
+comptime TILE = 16
+"""Rows of a tile, and its float32 columns."""
+comptime STEP = 32
+"""Numbers of bfloat16 in a tile's row: the depth of one instruction."""
+comptime Halves = Pointer[BFloat16, MutUntrackedOrigin]
+
+
+@always_inline
+def open_tiles[dtype: DType]():
+    """Gives this thread eight tiles where the dtype needs them."""
+    comptime if dtype == DType.bfloat16:
+        configure_tiles()
+
+
+@always_inline
+def close_tiles[dtype: DType]():
+    """Gives the tiles back, so that a switch of threads need not keep them."""
+    comptime if dtype == DType.bfloat16:
+        llvm_intrinsic["llvm.x86.tilerelease", NoneType]()
+
+
+@no_inline
+def configure_tiles():
+    """Without it a tile instruction ends the process."""
+    var palette = SIMD[DType.uint8, 64](0)
+    palette[0] = 1
+    comptime for tile in range(8):
+        palette[16 + 2 * tile] = 4 * TILE
+        palette[48 + tile] = TILE
+    llvm_intrinsic["llvm.x86.ldtilecfg", NoneType](UnsafePointer(to=palette))
+
+
+@always_inline
+def load[tile: Int, dtype: DType](at: Pointer[Scalar[dtype], MutUntrackedOrigin], stride: Int):
+    """`stride` is in bytes, also below."""
+    llvm_intrinsic["llvm.x86.tileloadd64", NoneType](Int8(tile), at, Int64(stride))
+
+
+@always_inline
+def store[tile: Int](at: Floats, stride: Int):
+    llvm_intrinsic["llvm.x86.tilestored64", NoneType](Int8(tile), at, Int64(stride))
+
+
+@always_inline
+def add_product[into: Int, a: Int, b: Int]():
+    llvm_intrinsic["llvm.x86.tdpbf16ps", NoneType](Int8(into), Int8(a), Int8(b))
+
+
+@no_inline
+def multiply_tiles[
+    a_stride: Int, chunk: Int
+](
+    into: Floats,
+    into_stride: Int,
+    start: Floats,
+    start_stride: Int,
+    a: Halves,
+    a_chunk: Int,
+    b: Halves,
+    b_stride: Int,
+    depth: Int,
+):
+    """As `multiply` in row_block.mojo, for 32 rows and 32 columns; depth is a multiple of STEP."""
+    load[0, DType.float32](start, 4 * start_stride)
+    load[1, DType.float32](start.unsafe_offset(TILE), 4 * start_stride)
+    load[2, DType.float32](start.unsafe_offset(TILE * start_stride), 4 * start_stride)
+    load[3, DType.float32](start.unsafe_offset(TILE * start_stride + TILE), 4 * start_stride)
+    var rows = b
+    for first in range(0, depth, chunk):
+        var at = a.unsafe_offset(first // chunk * a_chunk)
+        for k in range(0, min(chunk, depth - first), STEP):
+            load[4, DType.bfloat16](at.unsafe_offset(k), 2 * a_stride)
+            load[5, DType.bfloat16](at.unsafe_offset(TILE * a_stride + k), 2 * a_stride)
+            load[6, DType.bfloat16](rows, 4 * b_stride)
+            load[7, DType.bfloat16](rows.unsafe_offset(2 * TILE), 4 * b_stride)
+            rows = rows.unsafe_offset(STEP * b_stride)
+            add_product[0, 4, 6]()
+            add_product[1, 4, 7]()
+            add_product[2, 5, 6]()
+            add_product[3, 5, 7]()
+    store[0](into, 4 * into_stride)
+    store[1](into.unsafe_offset(TILE), 4 * into_stride)
+    store[2](into.unsafe_offset(TILE * into_stride), 4 * into_stride)
+    store[3](into.unsafe_offset(TILE * into_stride + TILE), 4 * into_stride)
