@@ -106,20 +106,21 @@ class MaxSession(DecoderSession):
         cache = self._open_cache()
         feed = Feed(np.array([tokens]), 0, positions)
         logits = self._models.run("decoder", feed, (*cache.buffers, *self._audio))
-        cache.advance(len(tokens), [0] * cache.n_group)
+        cache.advance(len(tokens))
         return logits
 
     def step(self, tokens: IntArray) -> FloatArray:
         """[n_group] -> [n_group, n_vocab]."""
         cache, models = self._open_cache(), self._models
         models.check(tokens, cache.n_filled + 1)
-        integers = (tokens, [cache.n_filled], cache.sources)
+        origins = cache.settle()
+        integers = (tokens, [cache.n_filled], cache.slots, origins)
         with models.lock:
             (logits,) = models.models["step"].execute(
                 *(np.array(i, np.int32) for i in integers),
                 *(models.table, *cache.buffers, *self._audio),
             )
-        cache.advance(1, range(cache.n_group))
+        cache.advance(1)
         array: FloatArray = logits.to_numpy()
         return array
 

@@ -65,17 +65,17 @@ def step(
     inputs: StepInputs,
     tokens: TensorValue,
     offset: TensorValue,
-    sources: TensorValue,
+    places: Sequence[TensorValue],
     n_vocab: int,
 ) -> TensorValue:
     """[n_group] tokens at position offset[0] -> logits [n_group, n_vocab].
 
-    Row i of every cache first becomes what row sources[i] was.
+    `places` are the slots and origins of `KVCache`.
     """
     (logits,) = ops.inplace_custom(
         "whisper_step",
         CPU,
-        [inputs.table, tokens, offset, sources, *inputs.weights()],
+        [inputs.table, tokens, offset, *places, *inputs.weights()],
         [TensorType(DType.float32, [tokens.shape[0], n_vocab], CPU)],
         inputs.parameters(),
     )

@@ -13,6 +13,7 @@ from max.graph import BufferType, BufferValue, Graph, KernelLibrary, Module, Ten
 from implementations.max_graph.decoder import TextDecoder
 from implementations.max_graph.kernel_ops import CPU
 from implementations.max_graph.layers import weight
+from implementations.max_graph.layouts import n_panels
 from implementations.max_graph.step_ops import (
     N_RULES,
     N_STATE_FIELDS,
@@ -40,16 +41,17 @@ class DecoderSteps:
         self._add_greedy(module, kernels)
 
     def _add_step(self, module: Module, kernels: KernelLibrary) -> None:
-        """Tokens [n_group], offset [1], sources [n_group] -> logits [n_group, n_vocab]."""
-        shapes: list[list[str | int]] = [["n_group"], [1], ["n_group"]]
+        """Tokens [n_group], offset [1], slots and origins -> logits [n_group, n_vocab]."""
+        slots: list[str | int] = ["n_group", n_panels(self.dims.n_text_ctx)]
+        shapes: list[list[str | int]] = [["n_group"], [1], slots, ["n_group"]]
         types = [
             *(TensorType(DType.int32, shape, CPU) for shape in shapes),
             *self._state_types(),
         ]
         with Graph("step", input_types=types, module=module, kernel_library=kernels) as graph:
-            tokens, offset, sources = (graph.inputs[i].tensor for i in range(3))
-            inputs = self._inputs(graph.inputs[3].buffer, graph.inputs[4:])
-            graph.output(step(inputs, tokens, offset, sources, self.dims.n_vocab))
+            tokens, offset, *places = (graph.inputs[i].tensor for i in range(4))
+            inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
+            graph.output(step(inputs, tokens, offset, places, self.dims.n_vocab))
 
     def _add_greedy(self, module: Module, kernels: KernelLibrary) -> None:
         """State, sum of log-probabilities, rules and mask -> tokens [N_BLOCK]."""

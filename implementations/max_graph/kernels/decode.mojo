@@ -6,10 +6,11 @@ from max.gpu.host import DeviceContext
 from std.math import ceildiv
 from std.memory import Pointer
 from .choose import N_FOUND, Hypothesis, Mask
-from .steps import N_ADDRESSES, Addresses, Dense, Steps
+from .dense import Dense
+from .steps import N_ADDRESSES, Addresses, Steps
 from .team import N_COUNTERS, Integers, Member
 from .threads import allowed
-from .tile import F32, Floats, floats
+from .tile import F32, PANEL, Floats, floats
 
 comptime MutableTensor = ManagedTensorSlice[IOSpec[True, IO.Input](), static_spec=_]
 
@@ -102,7 +103,8 @@ struct Step:
         table: MutableTensor[dtype=DType.int64, rank=2, ...],
         tokens: InputTensor[dtype=DType.int32, rank=1, ...],
         offset: InputTensor[dtype=DType.int32, rank=1, ...],
-        sources: InputTensor[dtype=DType.int32, rank=1, ...],
+        slots: InputTensor[dtype=DType.int32, rank=2, ...],
+        origins: InputTensor[dtype=DType.int32, rank=1, ...],
         embedding: InputTensor[rank=3, ...],
         scales: InputTensor[dtype=F32, rank=1, ...],
         positional: InputTensor[dtype=F32, rank=2, ...],
@@ -111,10 +113,11 @@ struct Step:
         n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """One token for each hypothesis, as session.py's `step`: caches are reordered first."""
+        """One token for each hypothesis; see kv_cache.py for slots and origins."""
         comptime w_type = embedding.dtype
         var steps = Steps[w_type, audio_type](
             rebind[Addresses](table.unsafe_ptr()),
+            integers(slots),
             Dense[w_type](
                 rebind[Pointer[Scalar[w_type], MutUntrackedOrigin]](embedding.unsafe_ptr()),
                 floats(scales),
@@ -142,7 +145,7 @@ struct Step:
         var common = rebind[Floats](shared.unsafe_ptr())
         var fed = integers(tokens)
         var n_past = Int(offset[0])
-        var came_from = integers(sources)
+        var held = integers(origins)
         var into = floats(logits)
 
         def task(
@@ -154,13 +157,13 @@ struct Step:
             var common,
             var fed,
             var n_past,
-            var came_from,
+            var held,
             var into,
         }:
             var own = List[Float32](unsafe_uninit_length=steps.n_own())
             var at = steps.scratch(common, rebind[Floats](own.unsafe_ptr()))
             var member = Member(counted, n_tasks, 0, 0)
-            steps.reorder(member, came_from, n_past)
+            steps.settle(member, held, n_past)
             while member.claims(1):
                 for row in range(steps.n_rows):
                     steps.embed(at.x, row, Int(fed.unsafe_load(row)), n_past)
@@ -196,8 +199,10 @@ struct Greedy:
         """As many tokens as `sampled` has room for, unless the text ends before."""
         comptime w_type = embedding.dtype
         var n_vocab = mask.dim_size(0)
+        var slots = List[Int32](length=ceildiv(positional.dim_size(0), PANEL), fill=0)
         var steps = Steps[w_type, audio_type](
             rebind[Addresses](table.unsafe_ptr()),
+            rebind[Integers](slots.unsafe_ptr()),
             Dense[w_type](
                 rebind[Pointer[Scalar[w_type], MutUntrackedOrigin]](embedding.unsafe_ptr()),
                 floats(scales),
@@ -277,5 +282,6 @@ struct Greedy:
             _ = own^
 
         sync_parallelize(task, n_tasks)
+        _ = slots^
         _ = counters^
         _ = shared^

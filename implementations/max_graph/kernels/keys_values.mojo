@@ -42,6 +42,37 @@ struct KeysValues(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
             (batch * self.n_head + head) * self.n_ctx * self.n_columns()
         )
 
+    @always_inline
+    def store(self, batch: Int, head: Int, position: Int, new_key: Floats, new_value: Floats):
+        """Stores a key and a value of one head."""
+        var key = self.keys_of(batch, head).unsafe_offset(
+            position // PANEL * PANEL * self.n_channels + position % PANEL
+        )
+        var value = self.values_of(batch, head).unsafe_offset(position * self.n_columns())
+        for c in range(self.n_channels):
+            key.unsafe_store(c * PANEL, new_key.unsafe_load(c))
+            value.unsafe_store(c, new_value.unsafe_load(c))
+
+    @no_inline
+    def copy_panel(self, batch: Int, source: Int, panel: Int):
+        """Makes one panel of positions what it is of another batch entry."""
+        var n_keys = PANEL * self.n_channels
+        var first = panel * PANEL
+        var n_values = (min(first + PANEL, self.n_ctx) - first) * self.n_columns()
+        for head in range(self.n_head):
+            var at = panel * n_keys
+            move(
+                self.keys_of(batch, head).unsafe_offset(at),
+                self.keys_of(source, head).unsafe_offset(at),
+                n_keys,
+            )
+            at = first * self.n_columns()
+            move(
+                self.values_of(batch, head).unsafe_offset(at),
+                self.values_of(source, head).unsafe_offset(at),
+                n_values,
+            )
+
     @no_inline
     def append(
         self, kv: Floats, stride: Int, n_batch: Int, n_rows: Int, n_past: Int, n_threads: Int
@@ -55,21 +86,12 @@ struct KeysValues(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
         def entry(unit: Int) {var self, var kv, var stride, var n_rows, var n_past}:
             var batch = unit // self.n_head
             var head = unit % self.n_head
-            var keys = self.keys_of(batch, head)
-            var values = self.values_of(batch, head)
             for i in range(n_rows):
-                var position = n_past + i
                 var new_key = kv.unsafe_offset(
                     (batch * n_rows + i) * stride + head * self.n_channels
                 )
                 var new_value = new_key.unsafe_offset(self.n_head * self.n_channels)
-                var key = keys.unsafe_offset(
-                    position // PANEL * PANEL * self.n_channels + position % PANEL
-                )
-                var value = values.unsafe_offset(position * self.n_columns())
-                for c in range(self.n_channels):
-                    key.unsafe_store(c * PANEL, new_key.unsafe_load(c))
-                    value.unsafe_store(c, new_value.unsafe_load(c))
+                self.store(batch, head, n_past + i, new_key, new_value)
 
         if n_rows * n_batch <= SERIAL_ROWS:
             for unit in range(n_batch * self.n_head):

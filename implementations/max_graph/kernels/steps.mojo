@@ -5,15 +5,13 @@ without the system's help; see team.mojo. Prompts take the layer-by-layer operat
 weights of the blocks come through a table of addresses, which `whisper_note_block` fills within the
 same run of the graph.
 """
-from std.math import ceildiv, sqrt
+from std.math import ceildiv
 from std.memory import Pointer
-from std.sys.info import size_of
-from .attention import softmax
 from .choose import N_FOUND, Hypothesis, Mask
-from .few_rows import few_rows
+from .dense import Dense
 from .keys_values import KeysValues
-from .linear import gelu
 from .rows import normalise_rows
+from .step_attention import AudioAttention, TextAttention
 from .team import Integers, Member
 from .tile import F32, PANEL, SPAN, WIDTH, Floats, floats
 
@@ -34,10 +32,6 @@ comptime AUDIO_VALUES = 27
 comptime N_ADDRESSES = 28
 """A block's line of the table: a norm is weight and bias, a dense layer panels, scales and bias."""
 
-comptime PIECE_BYTES = 65536
-"""Bytes of weights that are worth being claimed on their own."""
-
-
 @fieldwise_init
 struct Block(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
     """A block's line of the table."""
@@ -49,63 +43,6 @@ struct Block(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
         return Pointer[Scalar[type], MutUntrackedOrigin](
             unsafe_from_address=Int(self.addresses.unsafe_load(field))
         )
-
-
-@fieldwise_init
-struct Dense[w_type: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """A matrix in panels, with what is to be done to its products."""
-
-    var panels: Pointer[Scalar[Self.w_type], MutUntrackedOrigin]
-    var scales: Floats
-    var bias: Floats
-    var has_bias: Bool
-    var has_gelu: Bool
-    var has_residual: Bool
-    """Whether products are added to what is there."""
-    var n_in: Int
-    var n_out: Int
-
-    @always_inline
-    def n_pieces(self, n_threads: Int) -> Int:
-        var n_panels = ceildiv(self.n_out, PANEL)
-        var n_bytes = n_panels * PANEL * self.n_in * size_of[Scalar[Self.w_type]]()
-        return min(n_panels, max(2 * n_threads, n_bytes // PIECE_BYTES))
-
-    @always_inline
-    def first_panel(self, piece: Int, n_pieces: Int) -> Int:
-        return piece * ceildiv(self.n_out, PANEL) // n_pieces
-
-    @no_inline
-    def rows(self, into: Floats, x: Floats, n_rows: Int, first: Int, last: Int, sums: Floats):
-        """Panels first to last of all rows; `sums` has room for n_rows * SPAN."""
-        for column in range(first * PANEL, min(last * PANEL, self.n_out), SPAN):
-            var panel = column // PANEL * PANEL
-            var b = self.panels.unsafe_offset(panel * self.n_in + column % PANEL)
-            few_rows[Self.w_type](n_rows, sums, SPAN, x, self.n_in, b, PANEL, self.n_in)
-            for row in range(n_rows):
-                for i in range(0, SPAN, WIDTH):
-                    var at = row * self.n_out + column + i
-                    var sum = sums.unsafe_offset(row * SPAN + i)
-                    if column + i + WIDTH <= self.n_out:
-                        self.finish[WIDTH](into.unsafe_offset(at), sum, column + i)
-                    else:
-                        for j in range(self.n_out - column - i):
-                            self.finish[1](
-                                into.unsafe_offset(at + j), sum.unsafe_offset(j), column + i + j
-                            )
-
-    @always_inline
-    def finish[width: Int](self, into: Floats, sums: Floats, column: Int):
-        var y = sums.unsafe_load[width=width](0)
-        comptime if Self.w_type.is_integral():
-            y *= self.scales.unsafe_load[width=width](column)
-        if self.has_bias:
-            y += self.bias.unsafe_load[width=width](column)
-        if self.has_gelu:
-            y = gelu(y)
-        if self.has_residual:
-            y += into.unsafe_load[width=width](0)
-        into.unsafe_store(0, y)
 
 
 @fieldwise_init
@@ -121,7 +58,7 @@ struct Scratch(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
     var normed: Floats
     """[n_rows, n_state]."""
     var sums: Floats
-    """[n_rows, SPAN]."""
+    """[n_rows + 1, SPAN]."""
     var scores: Floats
     """[n_rows, the longer of both contexts in whole panels]."""
 
@@ -133,6 +70,8 @@ struct Steps[w_type: DType, kv_type: DType](
     """The decoder for n_rows hypotheses."""
 
     var blocks: Addresses
+    var slots: Integers
+    """[n_rows, n_panels]: where in the caches each row has its panels of positions."""
     var embedding: Dense[Self.w_type]
     var positional: Floats
     var ln: Floats
@@ -158,7 +97,7 @@ struct Steps[w_type: DType, kv_type: DType](
     @always_inline
     def n_own(self) -> Int:
         """Floats of a member's scratch memory."""
-        return self.n_rows * (self.n_state + SPAN + self.n_padded())
+        return self.n_rows * (self.n_state + SPAN + self.n_padded()) + SPAN
 
     @always_inline
     def n_padded(self) -> Int:
@@ -174,7 +113,7 @@ struct Steps[w_type: DType, kv_type: DType](
             shared.unsafe_offset(5 * n),
             own,
             sums,
-            sums.unsafe_offset(self.n_rows * SPAN),
+            sums.unsafe_offset((self.n_rows + 1) * SPAN),
         )
 
     @always_inline
@@ -196,18 +135,24 @@ struct Steps[w_type: DType, kv_type: DType](
             n_out,
         )
 
-    def reorder(self, mut member: Member, sources: Integers, n_past: Int):
-        """Makes each row's cache what that of sources[row] was."""
+    def settle(self, mut member: Member, origins: Integers, n_past: Int):
+        """Gives each row a panel of its own to append to, where it shared another's."""
         var is_moved = False
         for row in range(self.n_rows):
-            is_moved = is_moved or Int(sources.unsafe_load(row)) != row
+            is_moved = is_moved or origins.unsafe_load(row) != self.slot(row, n_past)
         if not is_moved:
             return
         while member.claims(self.n_layer):
-            var rows = List[Int]()
+            var cache = self.cache(self.block(member.piece))
             for row in range(self.n_rows):
-                rows.append(Int(sources.unsafe_load(row)))
-            self.cache(self.block(member.piece)).reorder(rows, n_past)
+                var origin = origins.unsafe_load(row)
+                if origin != self.slot(row, n_past):
+                    cache.copy_panel(Int(self.slot(row, n_past)), Int(origin), n_past // PANEL)
+
+    @always_inline
+    def slot(self, row: Int, position: Int) -> Int32:
+        """The slot of the caches in which a row has a position's panel."""
+        return self.slots.unsafe_load(row * ceildiv(self.n_text_ctx, PANEL) + position // PANEL)
 
     @always_inline
     def cache(self, block: Block) -> KeysValues:
@@ -246,17 +191,30 @@ struct Steps[w_type: DType, kv_type: DType](
                 at.normed,
                 self.dense(block, QUERY_KEY_VALUE, n, 3 * n, False, False),
             )
+            var text = TextAttention(
+                at.attended, at.wide, self.cache(block), self.slots, n_past, at.scores, at.sums
+            )
             while member.claims(self.n_rows * self.n_head):
-                self.attend_text(
-                    at, block, member.piece // self.n_head, member.piece % self.n_head, n_past
-                )
+                text.run(member.piece // self.n_head, member.piece % self.n_head)
             self.share(member, at, at.x, at.attended, self.dense(block, OUT, n, n, False, True))
             self.norm(at, block, CROSS_LN)
             self.share(
                 member, at, at.wide, at.normed, self.dense(block, CROSS_QUERY, n, n, False, False)
             )
+            var audio = AudioAttention[Self.kv_type](
+                at.attended,
+                at.wide,
+                block.at[Self.kv_type](AUDIO_KEYS),
+                block.at[Self.kv_type](AUDIO_VALUES),
+                self.n_rows,
+                self.n_head,
+                n // self.n_head,
+                self.n_audio_ctx,
+                at.scores,
+                at.sums,
+            )
             while member.claims(self.n_head):
-                self.attend_audio(at, block, member.piece)
+                audio.run(member.piece)
             self.share(
                 member, at, at.x, at.attended, self.dense(block, CROSS_OUT, n, n, False, True)
             )
@@ -283,75 +241,6 @@ struct Steps[w_type: DType, kv_type: DType](
             var first = dense.first_panel(member.piece, n_pieces)
             var last = dense.first_panel(member.piece + 1, n_pieces)
             dense.rows(into, x, self.n_rows, first, last, at.sums)
-
-    @no_inline
-    def attend_text(self, at: Scratch, block: Block, row: Int, head: Int, n_past: Int):
-        """Appends the row's new key and value of a head to its cache, then attends to them all."""
-        var cache = self.cache(block)
-        var n_channels = cache.n_channels
-        var keys = cache.keys_of(row, head)
-        var values = cache.values_of(row, head)
-        var q = at.wide.unsafe_offset(row * 3 * self.n_state + head * n_channels)
-        var new_key = q.unsafe_offset(self.n_state)
-        var new_value = q.unsafe_offset(2 * self.n_state)
-        var key = keys.unsafe_offset(n_past // PANEL * PANEL * n_channels + n_past % PANEL)
-        var value = values.unsafe_offset(n_past * cache.n_columns())
-        for c in range(n_channels):
-            key.unsafe_store(c * PANEL, new_key.unsafe_load(c))
-            value.unsafe_store(c, new_value.unsafe_load(c))
-        var into = at.attended.unsafe_offset(row * self.n_state + head * n_channels)
-        self.attend[F32](at, into, q, 0, 1, keys, values, n_past + 1)
-
-    @no_inline
-    def attend_audio(self, at: Scratch, block: Block, head: Int):
-        """All rows of a head, which share the keys and values of the window."""
-        var n_channels = self.n_state // self.n_head
-        var n_padded = ceildiv(self.n_audio_ctx, PANEL) * PANEL
-        var n_columns = ceildiv(n_channels, PANEL) * PANEL
-        self.attend[Self.kv_type](
-            at,
-            at.attended.unsafe_offset(head * n_channels),
-            at.wide.unsafe_offset(head * n_channels),
-            self.n_state,
-            self.n_rows,
-            block.at[Self.kv_type](AUDIO_KEYS).unsafe_offset(head * n_padded * n_channels),
-            block.at[Self.kv_type](AUDIO_VALUES).unsafe_offset(head * self.n_audio_ctx * n_columns),
-            self.n_audio_ctx,
-        )
-
-    @always_inline
-    def attend[
-        type: DType
-    ](
-        self,
-        at: Scratch,
-        into: Floats,
-        q: Floats,
-        q_stride: Int,
-        n_rows: Int,
-        keys: Pointer[Scalar[type], MutUntrackedOrigin],
-        values: Pointer[Scalar[type], MutUntrackedOrigin],
-        n_keys: Int,
-    ):
-        """Attention of some rows' queries of one head, in the layouts of keys_values.mojo."""
-        var n_channels = self.n_state // self.n_head
-        var n_columns = ceildiv(n_channels, PANEL) * PANEL
-        var stride = ceildiv(n_keys, PANEL) * PANEL
-        for first in range(0, n_keys, SPAN):
-            var panel = keys.unsafe_offset(first // PANEL * PANEL * n_channels + first % PANEL)
-            var scores = at.scores.unsafe_offset(first)
-            few_rows[type](n_rows, scores, stride, q, q_stride, panel, PANEL, n_channels)
-        for column in range(0, n_channels, SPAN):
-            for row in range(n_rows if column == 0 else 0):
-                var scores = at.scores.unsafe_offset(row * stride)
-                var scale = 1 / sqrt(Float32(n_channels))
-                at.normed.unsafe_store(row, softmax(scores, n_keys, n_keys, scale))
-            var b = values.unsafe_offset(column)
-            few_rows[type](n_rows, at.sums, SPAN, at.scores, stride, b, n_columns, n_keys)
-            for row in range(n_rows):
-                for j in range(min(SPAN, n_channels - column)):
-                    var mean = at.sums.unsafe_load(row * SPAN + j) * at.normed.unsafe_load(row)
-                    into.unsafe_store(row * self.n_state + column + j, mean)
 
     def logits(self, mut member: Member, at: Scratch, into: Floats):
         """Logits of all rows, [n_rows, n_vocab]."""

@@ -1,8 +1,10 @@
 """`full-max` with integer matrices in its decoder, against PyTorch with what the integers mean.
 
-So rounding to integers is on both sides, and what is left to differ is summing.
+So rounding to integers is on both sides, and what is left to differ is summing. The encoder is not
+judged here: both sides hear what it made.
 """
 
+import re
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,13 +15,14 @@ import whisper
 from whisper.model import ModelDimensions as WhisperDimensions
 
 from implementations import registry
-from implementations.base import Implementation, LoadOptions
+from implementations.base import AudioFeatures, Implementation, LoadOptions
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from tests.support import loaded
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
-TOLERANCE = 2e-3
+TOLERANCE = 5e-3
+"""Relative error: what the audio's keys and values may lose to bfloat16, where there is AMX."""
 PROMPT = [50257, 50362]
 CONTINUATION = [50363, 843, 523, 616, 5891, 3399, 50563]
 
@@ -43,17 +46,33 @@ def mel(jfk: Path) -> np.ndarray:
         return spectrogram.padded_window(0, spectrogram.n_content_frames)[None]
 
 
-def expected_logits(reference: whisper.Whisper, mel: np.ndarray, tokens: list[int]) -> np.ndarray:
+@pytest.fixture(scope="module")
+def audio_features(int8: Implementation, mel: np.ndarray) -> AudioFeatures:
+    return int8.encode(mel)
+
+
+def expected_logits(
+    reference: whisper.Whisper, audio_features: AudioFeatures, tokens: list[int]
+) -> np.ndarray:
     with torch.inference_mode():
-        return reference(torch.from_numpy(mel), torch.tensor([tokens]))[0].numpy()
+        features = torch.from_numpy(audio_features.numpy())
+        return reference.decoder(torch.tensor([tokens]), features)[0].numpy()
 
 
-def test_only_the_decoder_s_matrices_are_rounded(int8: Implementation) -> None:
+def assert_near(logits: np.ndarray, expected: np.ndarray) -> None:
+    error = np.linalg.norm(logits - expected) / np.linalg.norm(expected)
+    assert error < TOLERANCE
+
+
+def test_matrices_of_steps_are_rounded_to_integers(int8: Implementation) -> None:
     assert int8.dtype == "int8"
     tensors = loaded.checkpoint("tiny.en").tensors
+    once_per_window = re.compile(r"encoder|.*cross_attn[.](key|value)")
     for name, array in int8.weights():
+        if once_per_window.match(name):
+            continue
         exact = tensors[name].astype(np.float32)
-        is_rounded = name.startswith("decoder.") and exact.ndim == 2 and "positional" not in name
+        is_rounded = exact.ndim == 2 and "positional" not in name
         # A row's largest number is 127 of its steps, and rounding is off by half of one.
         half_steps = np.abs(exact).max(axis=-1, keepdims=True) / 254 if is_rounded else 0.0
         assert (np.abs(array - exact) <= half_steps * 1.001).all(), name
@@ -61,25 +80,22 @@ def test_only_the_decoder_s_matrices_are_rounded(int8: Implementation) -> None:
 
 
 def test_logits_are_those_of_the_rounded_weights(
-    int8: Implementation, reference: whisper.Whisper, mel: np.ndarray
+    int8: Implementation, reference: whisper.Whisper, audio_features: AudioFeatures
 ) -> None:
-    expected = expected_logits(reference, mel, PROMPT + CONTINUATION)
-    with int8.start(int8.encode(mel), 1) as session:
-        prefilled = session.prefill(PROMPT, (0, 1))
-        np.testing.assert_allclose(prefilled, expected[:2], rtol=0, atol=TOLERANCE)
+    expected = expected_logits(reference, audio_features, PROMPT + CONTINUATION)
+    with int8.start(audio_features, 1) as session:
+        assert_near(session.prefill(PROMPT, (0, 1)), expected[:2])
         for logits, token in zip(expected[2:], CONTINUATION, strict=True):
-            stepped = session.step(np.array([token]))[0]
-            np.testing.assert_allclose(stepped, logits, rtol=0, atol=TOLERANCE)
+            assert_near(session.step(np.array([token]))[0], logits)
 
 
 def test_hypotheses_go_on_from_where_they_are_told(
-    int8: Implementation, reference: whisper.Whisper, mel: np.ndarray
+    int8: Implementation, reference: whisper.Whisper, audio_features: AudioFeatures
 ) -> None:
-    with int8.start(int8.encode(mel), 3) as session:
+    with int8.start(audio_features, 3) as session:
         session.prefill(PROMPT, (1,))
         session.step(np.array([50363, 843, 616]))
         session.reorder([2, 0, 0])
         logits = session.step(np.array([523, 843, 290]))
     for row, history in zip(logits, ([616, 523], [50363, 843], [50363, 290]), strict=True):
-        expected = expected_logits(reference, mel, PROMPT + history)[-1]
-        np.testing.assert_allclose(row, expected, rtol=0, atol=TOLERANCE)
+        assert_near(row, expected_logits(reference, audio_features, PROMPT + history)[-1])
