@@ -66,5 +66,8 @@ bench-rivals: $(INSTALLED) ## speed, memory and word errors beside other Whisper
 bench-steps: $(INSTALLED) ## time of a decoder step by position, of the encoder by batch
 	$(BIN)/python tests/benchmarks/steps.py $(ARGS)
 
+bench-gpu: $(INSTALLED) ## encoder, step and recordings on an NVIDIA GPU beside openai-whisper
+	$(BIN)/python -m tests.benchmarks.gpu $(ARGS)
+
 clean: ## remove .venv, out and the tools' caches
 	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

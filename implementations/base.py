@@ -123,6 +123,8 @@ class Implementation(ABC):
     """
 
     name: ClassVar[str]
+    mel_frames_at_once: ClassVar[int] = 512
+    """How many frames `log_mel` is best asked for: what fits the cache of a processor."""
 
     dims: ModelDimensions
     device: str
@@ -191,6 +193,16 @@ class Implementation(ABC):
 
     def wait(self) -> None:  # noqa: B027  (most have nothing to wait for)
         """Wait until the device has done all that it was given, so that times can be taken."""
+
+    def decode_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
+    ) -> list[DecodedWindow]:
+        """Decode each window of a batch by its request; the same as `decode` one by one.
+
+        Raises:
+            ImplementationFailedError: there is no room for so many at once.
+        """
+        return [self.decode(audio_features[i], request) for i, request in enumerate(requests)]
 
     def close(self) -> None:  # noqa: B027  (most implementations have nothing to free by hand)
         """Free the device's memory; the instance must not be used afterwards."""

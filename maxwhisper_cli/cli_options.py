@@ -215,9 +215,9 @@ LengthPenalty = Annotated[
         "--length-penalty", "Alpha, 0 to 1; by default likelihood is divided by length.", _SEARCH
     ),
 ]
-Seed = Annotated[
-    int,
-    _option("--seed", "Makes sampling repeatable.", _SEARCH, "N"),
+Seed = Annotated[int, _option("--seed", "Makes sampling repeatable.", _SEARCH, "N")]
+BatchSize = Annotated[
+    int, _option("--batch-size", "Windows decoded together, cut by the clock.", _SEARCH, "N")
 ]
 
 TemperatureIncrement = Annotated[

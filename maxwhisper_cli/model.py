@@ -16,7 +16,8 @@ from implementations.base import AUTO, CompileProgress, Implementation, LoadOpti
 from implementations.choose import Choice, choose
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
-from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun
+from maxwhisper_cli.transcription.batched import start_run
+from maxwhisper_cli.transcription.longform import DecodedPart
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
@@ -73,7 +74,7 @@ class Model:
             self._open(audio, channel) as opened,
             self._mel(opened) as mel,
         ):
-            run = TranscriptionRun(self.implementation, mel, options, self._stopwatch)
+            run = start_run(self.implementation, mel, options, self._stopwatch)
             for part in run.parts():
                 _report(part, on_segment, on_progress)
             return replace(run.transcript, warnings=tuple(opened.warnings))
@@ -88,7 +89,7 @@ class Model:
     ) -> Iterator[Segment]:
         """Yield a recording's segments as they are decoded; as `transcribe` otherwise."""
         with open_audio(audio, channel) as opened, self._mel(opened) as mel:
-            for part in TranscriptionRun(self.implementation, mel, options).parts():
+            for part in start_run(self.implementation, mel, options).parts():
                 _report(part, None, on_progress)
                 yield from part.segments
 
@@ -117,6 +118,7 @@ class Model:
                 self._stopwatch.each("audio", audio),
                 self.implementation.dims.n_mels,
                 transform=self.implementation.log_mel,
+                frames_at_once=self.implementation.mel_frames_at_once,
             )
 
 

@@ -77,6 +77,7 @@ class Transcribe:
     patience: cli.Patience = None
     length_penalty: cli.LengthPenalty = None
     seed: cli.Seed = 0
+    batch_size: cli.BatchSize = 1
     temperature_increment_on_fallback: cli.TemperatureIncrement = 0.2
     compression_ratio_threshold: cli.CompressionRatioThreshold = 2.4
     logprob_threshold: cli.LogprobThreshold = -1.0
@@ -145,6 +146,7 @@ class Transcribe:
             without_timestamps=bool(self.without_timestamps),
             max_initial_timestamp=self.max_initial_timestamp,
             sample_len=self.sample_len,
+            batch_size=self.batch_size,
             clip_timestamps=_numbers(self.clip_timestamps, float, "--clip-timestamps"),
         )
 

@@ -60,13 +60,14 @@ def decode_with_fallback(
             if decoded.prompt_seconds:  # measured
                 stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
                 stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
-        result = _judge(decoded, temperature, builder)
-        if not _needs_fallback(result, options):
+        result = judge(decoded, temperature, builder)
+        if not needs_fallback(result, options):
             break
     return result
 
 
-def _judge(decoded: DecodedWindow, temperature: float, builder: RequestBuilder) -> WindowText:
+def judge(decoded: DecodedWindow, temperature: float, builder: RequestBuilder) -> WindowText:
+    """What a decoding says, and how it is to be judged."""
     return WindowText(
         tokens=decoded.tokens,
         temperature=temperature,
@@ -76,7 +77,8 @@ def _judge(decoded: DecodedWindow, temperature: float, builder: RequestBuilder) 
     )
 
 
-def _needs_fallback(result: WindowText, options: TranscribeOptions) -> bool:
+def needs_fallback(result: WindowText, options: TranscribeOptions) -> bool:
+    """Whether the text looks so wrong that it is to be decoded at a higher temperature."""
     is_unlikely = (
         options.logprob_threshold is not None and result.avg_logprob < options.logprob_threshold
     )

@@ -71,7 +71,6 @@ class TranscriptionRun:
             while seek < clip_end:
                 place = self._place(seek, clip_end)
                 segments, n_frames = self._decode_window(place)
-                self._segments.extend(segments)
                 seek += n_frames
                 yield DecodedPart(tuple(segments), self._progress(min(seek, clip_end)))
 
@@ -91,7 +90,7 @@ class TranscriptionRun:
         mel = self._mel.padded_window(place.seek, place.n_frames)
         window = decode_with_fallback(
             self._implementation,
-            self._encode(mel),
+            self._encode(mel[None]),
             self._builder,
             self._history.prompt(),
             place.seek,
@@ -100,13 +99,18 @@ class TranscriptionRun:
         if window.is_silence(self._options):
             return [], place.n_frames
         pieces, n_frames = split_window(window.tokens, place)
+        return self._take(pieces, window, place.seek), n_frames
+
+    def _take(self, pieces: list[Piece], window: WindowText, seek: int) -> list[Segment]:
+        """The segments of a window's pieces, from now on part of what was said."""
         segments = [
-            self._segment(id_, piece, window, place.seek)
+            self._segment(id_, piece, window, seek)
             for id_, piece in enumerate(pieces, start=len(self._segments))
         ]
         tokens = (token for segment in segments for token in segment.tokens)
         self._history.add(tokens, window.temperature)
-        return segments, n_frames
+        self._segments.extend(segments)
+        return segments
 
     def _segment(self, id_: int, piece: Piece, window: WindowText, seek: int) -> Segment:
         """A segment of a piece; one without length or text keeps its place but says nothing."""
@@ -153,15 +157,15 @@ class TranscriptionRun:
         """Listen to the first 30 s where the language is to be found out and there is a choice."""
         if self._options.language is not None or not self._implementation.dims.is_multilingual:
             return None
-        features = self._encode(self._mel.window(0, N_FRAMES))
+        features = self._encode(self._mel.window(0, N_FRAMES)[None])
         tokenizer = self._tokenizer_for(None)
         with self._stopwatch.on("language"):
             return detect_language(self._implementation, features, tokenizer)
 
     def _encode(self, mel: Float32) -> AudioFeatures:
-        """[n_mels, 3000] -> features of one window."""
+        """[n_batch, n_mels, 3000] -> features of n_batch windows."""
         with self._stopwatch.on("encoder"):
-            features = self._implementation.encode(mel[None])
+            features = self._implementation.encode(mel)
             if self._stopwatch.is_running:
                 self._implementation.wait()
         return features

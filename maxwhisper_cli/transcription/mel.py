@@ -28,7 +28,6 @@ N_FRAMES: Final = 3000
 
 _QUIETEST_LOG10 = -10.0  # NumPy's log10 of it is one rounding step lower
 _MEMORY_BYTES = 256 * 2**20  # 2 h 19 min at 80 bands; what is longer goes to a temporary file
-_SAMPLES_AT_ONCE = 512 * HOP_LENGTH  # the transform's arrays then stay in the processor's cache
 
 Float32 = npt.NDArray[np.float32]
 LogMel = Callable[[Float32, Float32], Float32]
@@ -46,6 +45,7 @@ class MelSpectrogram:
         n_mels: int,
         *,
         transform: LogMel = log_mel_frames,
+        frames_at_once: int = 512,
         progress: Callable[[float], None] | None = None,
     ) -> None:
         """Read all the audio and compute its frames.
@@ -54,11 +54,13 @@ class MelSpectrogram:
             blocks: Mono samples at 16 kHz, in blocks of any length.
             n_mels: Mel bands: 80, or 128 from large-v3 on.
             transform: What computes the frames: (samples, filters) -> log10 of band powers.
+            frames_at_once: How many frames it is given at most.
             progress: Called with the seconds of audio read so far.
         """
         self.n_mels = n_mels
         self._filters = mel_filters(n_mels)
         self._transform = transform
+        self._samples_at_once = frames_at_once * HOP_LENGTH
         self._lock = Lock()
         self._file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115 - closed by close()
         self._n_stored = 0
@@ -92,14 +94,9 @@ class MelSpectrogram:
             `[n_mels, n_frames]`, scaled as the encoder expects it.
         """
         stop = min(start_frame + n_frames, self.n_frames)
-        log_spec = np.full((max(stop - start_frame, 0), self.n_mels), _QUIETEST_LOG10, np.float32)
-        stored = self._read(start_frame, min(stop, self._n_stored))
-        log_spec[: len(stored)] = stored
-        floor = max(np.float32(self._loudest) - np.float32(8.0), np.float32(_QUIETEST_LOG10))
-        np.maximum(log_spec, floor, out=log_spec)
-        log_spec += np.float32(4.0)
-        log_spec /= np.float32(4.0)
-        return np.ascontiguousarray(log_spec.T)
+        log_spec = np.empty((self.n_mels, max(stop - start_frame, 0)), np.float32)
+        self._fill(log_spec, start_frame)
+        return log_spec
 
     def padded_window(self, start_frame: int, n_frames: int = N_FRAMES) -> Float32:
         """Return `n_frames` frames followed by zeros up to a full window.
@@ -109,8 +106,20 @@ class MelSpectrogram:
         Returns:
             `[n_mels, 3000]`.
         """
-        frames = self.window(start_frame, min(n_frames, N_FRAMES))
-        return np.pad(frames, ((0, 0), (0, N_FRAMES - frames.shape[1])))
+        stop = min(start_frame + min(n_frames, N_FRAMES), self.n_frames)
+        padded = np.zeros((self.n_mels, N_FRAMES), np.float32)
+        self._fill(padded[:, : max(stop - start_frame, 0)], start_frame)
+        return padded
+
+    def _fill(self, log_spec: Float32, start_frame: int) -> None:
+        """Write scaled frames from `start_frame` on into `[n_mels, n_frames]`."""
+        floor = max(np.float32(self._loudest) - np.float32(8.0), np.float32(_QUIETEST_LOG10))
+        stop = min(start_frame + log_spec.shape[1], self._n_stored)
+        stored = self._read(start_frame, stop)
+        np.maximum(stored.T, floor, out=log_spec[:, : len(stored)])
+        log_spec[:, len(stored) :] = floor
+        log_spec += np.float32(4.0)
+        log_spec /= np.float32(4.0)
 
     def close(self) -> None:
         """Drop the frames and their temporary file."""
@@ -139,11 +148,18 @@ class MelSpectrogram:
         pending = np.concatenate([pending, np.zeros(2 * N_FFT, np.float32)])
         self._store_frames(_reflect_start(pending) if is_start else pending)
 
-    @staticmethod
-    def _pieces(blocks: Iterable[Float32]) -> Iterator[Float32]:
+    def _pieces(self, blocks: Iterable[Float32]) -> Iterator[Float32]:
+        """The same samples in pieces of the size that is best for the transform."""
+        size = self._samples_at_once
+        waiting: list[Float32] = []
         for block in blocks:
-            for start in range(0, len(block), _SAMPLES_AT_ONCE):
-                yield block[start : start + _SAMPLES_AT_ONCE]
+            waiting.append(block)
+            if sum(map(len, waiting)) >= size:
+                joined = np.concatenate(waiting)
+                n_whole = len(joined) // size * size
+                yield from (joined[start : start + size] for start in range(0, n_whole, size))
+                waiting = [joined[n_whole:]]
+        yield np.concatenate([np.empty(0, np.float32), *waiting])
 
     def _store_frames(self, samples: Float32) -> Float32:
         """Append every frame that lies wholly in `samples`; return the samples still needed."""

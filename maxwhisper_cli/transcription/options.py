@@ -60,6 +60,9 @@ class TranscribeOptions:
     sample_len: int | None = None
     """Most tokens per window; None takes half of the decoder's positions."""
 
+    batch_size: int = 1
+    """Windows decoded together; above 1 the recording is cut every 30 s, whatever is said there,
+    and no window is shown the text before it."""
     clip_timestamps: tuple[float, ...] = (0.0,)
     """start, end, start, end, ... in seconds; a missing last end is the end of the audio."""
 
@@ -72,6 +75,8 @@ class TranscribeOptions:
         self._check_search()
         self._check_patience()
         self._check_clips()
+        if not 1 <= self.batch_size <= 1024:
+            raise OptionsError("batch_size must be from 1 to 1024")
         if self.sample_len is not None and self.sample_len < 1:
             raise OptionsError("sample_len must be at least 1")
         if self.carry_initial_prompt and self.initial_prompt is None:

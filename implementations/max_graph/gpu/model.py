@@ -18,6 +18,7 @@ from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.max_graph.compile import GPU_GRAPHS
 from implementations.max_graph.gpu.greedy_run import GreedyRunner
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
+from implementations.max_graph.gpu.room import check_room
 from implementations.max_graph.gpu.session import (
     DecoderModels,
     GpuAudioFeatures,
@@ -26,11 +27,15 @@ from implementations.max_graph.gpu.session import (
 )
 from weights.checkpoint import Checkpoint
 
+_MOST_RUNNERS = 2
+"""One for single windows or whole batches, and one for the last batch."""
+
 
 class GpuModel(Implementation):
     """Encoder, decoder and the greedy loop on the device; other searches choose on the host."""
 
     name: ClassVar[str] = "full-max"
+    mel_frames_at_once: ClassVar[int] = 16384
 
     def __init__(self, graphs: GpuGraphs) -> None:
         self.dims = graphs.dims
@@ -41,8 +46,8 @@ class GpuModel(Implementation):
         self._decoder = DecoderModels(
             graphs.dims, DType[graphs.dtype], graphs.device, graphs.models, self._lock
         )
-        self._greedy: GreedyRunner | None = None
-        """Kept from the first greedy window on, with its step recorded."""
+        self._runners: dict[int, GreedyRunner] = {}
+        """By their number of rows; kept with their step recorded, the one used last at the end."""
         self._filters: tuple[FloatArray, Buffer] | None = None
         """The mel filters last used, here and on the GPU."""
 
@@ -59,28 +64,51 @@ class GpuModel(Implementation):
             return self._graphs.log_mel(samples, self._filters[1])
 
     def encode(self, mel: FloatArray) -> GpuAudioFeatures:
-        """[n_batch, n_mels, 3000] -> features of n_batch windows."""
+        """[n_batch, n_mels, 3000] -> features of n_batch windows.
+
+        Raises:
+            ImplementationFailedError: there is no room for so many, decoding included.
+        """
+        check_room(self.dims, len(mel), self._graphs.device)
         with self._lock:
             return GpuAudioFeatures(self._graphs.encode(mel))
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window; greedy decoding stays on the device until it ends."""
-        search = request.search
-        if search.temperature > 0 or search.is_beam_search or search.n_group > 1:
+        if not _is_greedy(request):
             return super().decode(audio_features, request)
-        with self._lock:
-            audio = self._decoder.hear(_own(audio_features))
-            if self._greedy is None:
-                self._greedy = self._new_greedy(audio, request)
-            self._greedy.buffers.audio.inplace_copy_from(audio)
-            return self._greedy.decode([request])[0]
+        return self._decode_greedily(_own(audio_features), [request])[0]
 
-    def _new_greedy(self, audio: Buffer, request: DecodeRequest) -> GreedyRunner:
+    def decode_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
+    ) -> list[DecodedWindow]:
+        """Decode each window by its request; greedy ones with the same rules all at once."""
+        have_same_rules = all(request.rules == requests[0].rules for request in requests)
+        if not have_same_rules or not all(_is_greedy(request) for request in requests):
+            return super().decode_batch(audio_features, requests)
+        return self._decode_greedily(_own(audio_features), requests)
+
+    def _decode_greedily(
+        self, audio_features: GpuAudioFeatures, requests: Sequence[DecodeRequest]
+    ) -> list[DecodedWindow]:
+        n_rows = len(requests)
+        with self._lock:
+            audio = self._decoder.hear(audio_features)
+            runner = self._runners.pop(n_rows, None)
+            if runner is None:
+                while len(self._runners) >= _MOST_RUNNERS:
+                    self._runners.pop(next(iter(self._runners)))
+                runner = self._new_runner(audio, requests)
+            self._runners[n_rows] = runner
+            runner.buffers.audio.inplace_copy_from(audio)
+            return runner.decode(requests)
+
+    def _new_runner(self, audio: Buffer, requests: Sequence[DecodeRequest]) -> GreedyRunner:
         """A runner over a copy of the audio, which has run once, as recording its step requires."""
         own = Buffer.zeros(audio.shape, audio.dtype, audio.device)
         own.inplace_copy_from(audio)
-        runner = GreedyRunner(self._decoder, 1, own)
-        runner.decode([request])
+        runner = GreedyRunner(self._decoder, len(requests), own)
+        runner.decode(requests)
         runner.capture()
         return runner
 
@@ -109,6 +137,11 @@ class GpuModel(Implementation):
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
         return align(self._decoder, _own(audio_features), tokens, heads)
+
+
+def _is_greedy(request: DecodeRequest) -> bool:
+    search = request.search
+    return search.temperature == 0 and not search.is_beam_search and search.n_group == 1
 
 
 def _own(audio_features: AudioFeatures) -> GpuAudioFeatures:

@@ -1,0 +1,211 @@
+"""On an NVIDIA GPU: `full-max` in half precision beside openai-whisper's model (`cuda`), in a table.
+
+Encoder and decoder step for the sizes of several models, whole recordings for those whose weights
+are here; the others get random weights, whose times are the same. All in one process, taking turns.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from max.driver import Buffer
+from rich.console import Console
+from rich.table import Table
+
+from implementations import registry
+from implementations.base import Implementation, LoadOptions
+from implementations.max_graph.gpu.greedy_run import GreedyRunner
+from implementations.max_graph.gpu.load import Recorded
+from implementations.max_graph.gpu.model import GpuModel
+from maxwhisper_cli.model import Model
+from maxwhisper_cli.samples import fetch_samples
+from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from tests.benchmarks.rivals_prepare import repeated
+from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
+from weights.errors import MaxWhisperError
+from weights.names import expected_shapes
+from weights.resolve import load
+
+RANDOM = {
+    "turbo": ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 4),
+    "large-v3": ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32),
+}
+BATCHES = (1, 32)
+POSITION = 100
+"""Where in the text the timed step is."""
+GREEDY = TranscribeOptions(language="en", beam_size=None, temperatures=(0.0,))
+BEAMS = TranscribeOptions(language="en", beam_size=5, temperatures=(0.0,))
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One line of the table, in milliseconds."""
+
+    what: str
+    ours: float
+    theirs: float | None
+    note: str = ""
+
+
+def main() -> None:
+    """Measure what was asked for, and print a table for each model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", default="tiny.en,base,turbo,large-v3")
+    parser.add_argument("--runs", type=int, default=5, help="of each whole recording")
+    arguments = parser.parse_args()
+    console = Console(width=110)
+    for name in arguments.models.split(","):
+        try:
+            checkpoint, has_weights = checkpoint_for(name)
+        except MaxWhisperError as error:
+            console.print(f"{name}: {error}")
+            continue
+        ours, theirs = (implementation(kind, checkpoint) for kind in ("full-max", "cuda"))
+        rows = [*encoder_rows(ours, theirs), *step_rows(ours, theirs)]
+        if has_weights:
+            rows += recording_rows(ours, theirs, arguments.runs)
+        console.print(table(name, device_name(), has_weights, rows))
+        ours.close()
+        theirs.close()
+
+
+def checkpoint_for(name: str) -> tuple[Checkpoint, bool]:
+    """A model's weights, or random ones of its sizes; and whether they are its own."""
+    if name not in RANDOM:
+        return load(name, model_dir=None, offline=True, progress=None), True
+    random = np.random.default_rng(0)
+    tensors = {
+        key: (random.standard_normal(shape, np.float32) * 0.02).astype(np.float16)
+        for key, shape in expected_shapes(RANDOM[name]).items()
+    }
+    return Checkpoint(RANDOM[name], tensors, ((0, 0),), None), False
+
+
+def implementation(kind: str, checkpoint: Checkpoint) -> Implementation:
+    options = LoadOptions(device="cuda", dtype="float16", on_compile=print)
+    return registry.implementation_class(kind).load(checkpoint, options)
+
+
+def device_name() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(0))
+
+
+def milliseconds(run: Callable[[], object], wait: Callable[[], None], repeats: int) -> float:
+    """Median over 10 rounds of the time per run, the device's work included."""
+    times = []
+    for _ in range(12):
+        began = time.perf_counter()
+        for _ in range(repeats):
+            run()
+        wait()
+        times.append((time.perf_counter() - began) / repeats)
+    return statistics.median(times[2:]) * 1e3
+
+
+def encoder_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
+    """Mel windows to features, both on the device."""
+    import torch
+
+    assert isinstance(ours, GpuModel)
+    rows = []
+    model = theirs._model  # type: ignore[attr-defined]
+    for n_batch in BATCHES:
+        mel = np.random.default_rng(0).standard_normal((n_batch, ours.dims.n_mels, 3000))
+        mel = mel.astype(np.float32)
+        uploaded = ours._graphs.upload(mel)
+        encoder = ours._graphs.models["encoder"]
+        encoder.execute(uploaded)
+        recorded = Recorded.of(encoder, uploaded)
+        on_torch = torch.from_numpy(mel).cuda().half()
+        with torch.no_grad():
+            rows.append(
+                Timed(
+                    f"encoder, a window, batch {n_batch}",
+                    milliseconds(recorded.run, ours._graphs.device.synchronize, 5) / n_batch,
+                    milliseconds(lambda: model.encoder(on_torch), torch.cuda.synchronize, 2)  # noqa: B023
+                    / n_batch,
+                )
+            )
+    return rows
+
+
+def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
+    """One token more: ours with all rules and the choice of it, theirs up to the logits."""
+    assert isinstance(ours, GpuModel)
+    rows = []
+    dims = ours.dims
+    for n_batch in BATCHES:
+        shape = (n_batch, dims.n_audio_ctx, dims.n_text_layer * 2 * dims.n_text_state)
+        audio = Buffer.zeros(shape, ours._decoder.dtype, ours._graphs.device)
+        runner = GreedyRunner(ours._decoder, n_batch, audio)
+        states = np.zeros((n_batch, 8), np.int32)
+        states[:, 1], states[:, 5] = POSITION, 1
+        runner._fill(runner.buffers.states, states)
+        ours._graphs.models["greedy_step"].execute(*runner.buffers.step_inputs())
+        runner.capture()
+        assert runner._recorded is not None
+        with theirs.start(
+            theirs.encode(np.zeros((1, dims.n_mels, 3000), np.float32)), n_batch
+        ) as s:
+            s.prefill([1] * POSITION, [POSITION - 1])
+            tokens = np.ones(n_batch, np.int64)
+            step = milliseconds(lambda: s.step(tokens), lambda: None, 1)  # noqa: B023
+        ours_step = milliseconds(runner._recorded.run, ours._graphs.device.synchronize, 10)
+        rows.append(Timed(f"decoder step, batch {n_batch}", ours_step, step, "theirs: logits only"))
+    return rows
+
+
+def recording_rows(ours: Implementation, theirs: Implementation, n_runs: int) -> list[Timed]:
+    """160 s window after window, and an hour in batches."""
+    with open_audio(fetch_samples(["sonnet"])["sonnet"]) as audio:
+        clip = repeated(audio.read(), 3)
+    rows = [
+        Timed(
+            f"{len(clip) / SAMPLE_RATE:.0f} s, {words}",
+            *(seconds_of(each, clip, options, n_runs) * 1e3 for each in (ours, theirs)),
+        )
+        for words, options in (("greedy", GREEDY), ("beam 5", BEAMS))
+    ]
+    hour = np.tile(clip, 3600 * SAMPLE_RATE // len(clip) + 1)[: 3600 * SAMPLE_RATE]
+    for n_batch in (32, 120):
+        options = TranscribeOptions(
+            language="en", beam_size=None, temperatures=(0.0,), batch_size=n_batch
+        )
+        took = seconds_of(ours, hour, options, n_runs)
+        rows.append(
+            Timed(f"an hour, batch {n_batch}", took * 1e3, None, f"{3600 / took:,.0f} x real time")
+        )
+    return rows
+
+
+def seconds_of(
+    each: Implementation, samples: np.ndarray, options: TranscribeOptions, n_runs: int
+) -> float:
+    """Median time of a transcription, warm."""
+    times = []
+    for _ in range(n_runs + 1):
+        began = time.perf_counter()
+        Model(each).transcribe(samples, options)
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def table(name: str, device: str, has_weights: bool, rows: list[Timed]) -> Table:
+    weights = "" if has_weights else ", random weights"
+    shown = Table("", "full-max, ms", "cuda, ms", "ratio", "", title=f"{name}{weights}: {device}")
+    for row in rows:
+        theirs = "" if row.theirs is None else f"{row.theirs:.3f}"
+        ratio = "" if row.theirs is None else f"1/{row.theirs / row.ours:.1f}"
+        shown.add_row(row.what, f"{row.ours:.3f}", theirs, ratio, row.note)
+    return shown
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Windows decoded together: where they are cut, what each is shown, which are decoded again."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from implementations.base import AudioFeatures
+from implementations.decoding.request import DecodedWindow, DecodeRequest
+from maxwhisper_cli.transcription.batched import start_run
+from maxwhisper_cli.transcription.mel import MelSpectrogram
+from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+from maxwhisper_cli.transcription.segments import Transcript
+from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from tests.support import loaded
+from tests.support.scripted import BEGIN, Script, ScriptedImplementation, window
+
+TOKENIZER = get_tokenizer(False)
+OPTIONS = TranscribeOptions(temperatures=(0.0, 1.0), batch_size=2)
+
+
+class Batching(ScriptedImplementation):
+    """Keeps how many windows it was given at a time."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__(script)
+        self.sizes: list[int] = []
+
+    def decode_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
+    ) -> list[DecodedWindow]:
+        self.sizes.append(len(requests))
+        assert len(audio_features) == len(requests)
+        return super().decode_batch(audio_features, requests)
+
+
+def say(text: str) -> DecodedWindow:
+    """A segment of 4 s, and one more that the window's edge cuts."""
+    at = BEGIN + 200
+    return window([BEGIN, *TOKENIZER.encode(text), at, at, *TOKENIZER.encode(" And")])
+
+
+def run(script: Script, options: TranscribeOptions = OPTIONS) -> tuple[Transcript, Batching]:
+    implementation = Batching(script)
+    noise = np.random.default_rng(0).normal(0, 0.1, 100 * 16000).astype(np.float32)
+    with MelSpectrogram([noise], 80) as mel:
+        transcription = start_run(implementation, mel, options)
+        for _ in transcription.parts():
+            pass
+        return transcription.transcript, implementation
+
+
+def test_cuts_every_30_seconds_and_shows_no_previous_text() -> None:
+    transcript, implementation = run(lambda _request: say(" So."))
+    assert implementation.sizes == [2, 2]
+    assert [(s.id, s.start, s.end) for s in transcript.segments] == [
+        (0, 0, 4),
+        (1, 4, 30),
+        (2, 30, 34),
+        (3, 34, 60),
+        (4, 60, 64),
+        (5, 64, 90),
+        (6, 90, 94),
+        (7, 94, 100),
+    ]
+    assert transcript.text == " So. And" * 4
+    assert {request.prompt for request in implementation.requests} == {TOKENIZER.sot_sequence}
+
+
+def test_a_window_that_fails_is_decoded_again_alone() -> None:
+    seen: list[float] = []
+
+    def script(request: DecodeRequest) -> DecodedWindow:
+        seen.append(request.search.temperature)
+        failed = len(seen) == 2  # the second window of the first batch
+        return replace(say(" So."), sum_logprob=-100.0) if failed else say(" So.")
+
+    transcript, implementation = run(script)
+    assert seen == [0.0, 0.0, 1.0, 0.0, 0.0]
+    assert implementation.sizes == [2, 2]
+    assert [s.temperature for s in transcript.segments] == [0, 0, 1, 1, 0, 0, 0, 0]
+
+
+def test_silence_is_left_out() -> None:
+    silent = window([BEGIN, 40], avg_logprob=-2.0, no_speech_prob=0.9)
+    transcript, _ = run(lambda _request: silent)
+    assert transcript.segments == ()
+
+
+def test_one_batch_says_what_its_windows_say_alone(sonnet: Path) -> None:
+    model = loaded.model("tiny.en", "cpu")
+    options = TranscribeOptions(
+        beam_size=None, temperatures=(0.0,), clip_timestamps=(0.0, 20.0, 20.0, 35.0)
+    )
+    alone = model.transcribe(loaded.samples_of(sonnet), replace(options, batch_size=1))
+    together = model.transcribe(loaded.samples_of(sonnet), replace(options, batch_size=8))
+    assert together.segments[0].tokens == alone.segments[0].tokens
+
+
+@pytest.mark.parametrize("batch_size", [0, 1025])
+def test_sizes_that_make_no_sense_are_refused(batch_size: int) -> None:
+    with pytest.raises(OptionsError, match="batch_size must be from 1 to 1024"):
+        TranscribeOptions(batch_size=batch_size)
