@@ -1,4 +1,4 @@
-"""On an NVIDIA GPU: `full-max` in half precision beside openai-whisper's model (`cuda`), in a table.
+"""On an NVIDIA GPU: `full-max` in half precision beside openai-whisper's model (`cuda`).
 
 Encoder and decoder step for the sizes of several models, whole recordings for those whose weights
 are here; the others get random weights, whose times are the same. All in one process, taking turns.
@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from max.driver import Buffer
@@ -83,7 +84,7 @@ def checkpoint_for(name: str) -> tuple[Checkpoint, bool]:
         key: (random.standard_normal(shape, np.float32) * 0.02).astype(np.float16)
         for key, shape in expected_shapes(RANDOM[name]).items()
     }
-    return Checkpoint(RANDOM[name], tensors, ((0, 0),), None), False
+    return Checkpoint(RANDOM[name], tensors, ((0, 0),), Path("random")), False
 
 
 def implementation(kind: str, checkpoint: Checkpoint) -> Implementation:
@@ -117,8 +118,8 @@ def encoder_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
     rows = []
     model = theirs._model  # type: ignore[attr-defined]
     for n_batch in BATCHES:
-        mel = np.random.default_rng(0).standard_normal((n_batch, ours.dims.n_mels, 3000))
-        mel = mel.astype(np.float32)
+        shape = (n_batch, ours.dims.n_mels, 3000)
+        mel = np.random.default_rng(0).standard_normal(shape, np.float32)
         uploaded = ours._graphs.upload(mel)
         encoder = ours._graphs.models["encoder"]
         encoder.execute(uploaded)
@@ -151,9 +152,8 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
         ours._graphs.models["greedy_step"].execute(*runner.buffers.step_inputs())
         runner.capture()
         assert runner._recorded is not None
-        with theirs.start(
-            theirs.encode(np.zeros((1, dims.n_mels, 3000), np.float32)), n_batch
-        ) as s:
+        silence = theirs.encode(np.zeros((1, dims.n_mels, 3000), np.float32))
+        with theirs.start(silence, n_batch) as s:
             s.prefill([1] * POSITION, [POSITION - 1])
             tokens = np.ones(n_batch, np.int64)
             step = milliseconds(lambda: s.step(tokens), lambda: None, 1)  # noqa: B023
@@ -169,7 +169,8 @@ def recording_rows(ours: Implementation, theirs: Implementation, n_runs: int) ->
     rows = [
         Timed(
             f"{len(clip) / SAMPLE_RATE:.0f} s, {words}",
-            *(seconds_of(each, clip, options, n_runs) * 1e3 for each in (ours, theirs)),
+            seconds_of(ours, clip, options, n_runs) * 1e3,
+            seconds_of(theirs, clip, options, n_runs) * 1e3,
         )
         for words, options in (("greedy", GREEDY), ("beam 5", BEAMS))
     ]
