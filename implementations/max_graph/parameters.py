@@ -7,6 +7,7 @@ else is float32. Done once per load, without MAX.
 
 import math
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,8 @@ _CROSS_ATTENTION = (
 
 _QUANTISED_ROWS = 512
 _CACHE_LINE = 64
+_N_ARRANGING = 2
+"""Threads that arrange weights: with more, memory is what all wait for, and more of it is held."""
 
 
 def graph_constants(n_threads: int) -> dict[str, Array]:
@@ -59,22 +62,23 @@ def graph_weights(
         for name, array in tensors.items()
         if ".attn." not in name and ".cross_attn." not in name
     }
-    weights: dict[str, Array] = {}
-    for name, array in arranged.items():
-        dtype = matrices.of(name)
-        if not is_matrix(name, array):
-            weights[name] = np.ascontiguousarray(array, dtype=np.float32)
-        elif dtype == "int8":
-            integers, scales = _quantised(array)
-            weights[name] = _panels(integers, dtype)
-            weights[f"{name.removesuffix('weight')}scales"] = np.pad(
-                scales, (0, -len(scales) % PANEL)
-            )
-        elif dtype == "bfloat16":
-            weights[name] = _paired_halves(_panels(array, np.float32))
-        else:
-            weights[name] = _panels(array, dtype)
-    return weights
+    largest_first = sorted(arranged.items(), key=lambda item: -item[1].size)
+    with ThreadPoolExecutor(_N_ARRANGING) as pool:  # numpy computes outside Python's lock
+        dtypes = (matrices.of(name) for name, _ in largest_first)
+        parts = pool.map(_arranged, *zip(*largest_first, strict=True), dtypes)
+        return {name: array for part in parts for name, array in part.items()}
+
+
+def _arranged(name: str, array: Array, dtype: str) -> dict[str, Array]:
+    """One tensor as the kernels read it, its scales beside it where it has become integers."""
+    if not is_matrix(name, array):
+        return {name: np.ascontiguousarray(array, dtype=np.float32)}
+    if dtype == "int8":
+        panels, scales = _quantised(array)
+        return {name: panels, f"{name.removesuffix('weight')}scales": scales}
+    if dtype == "bfloat16":
+        return {name: _paired_halves(_panels(array, np.float32))}
+    return {name: _panels(array, dtype)}
 
 
 def _fused_attention(
@@ -114,11 +118,13 @@ def _panels(array: Array, dtype: npt.DTypeLike) -> Array:
     if array.ndim == 3:
         array = array.transpose(0, 2, 1)  # the patch of a frame: its three columns in time order
     matrix = array.reshape(n_out, -1)
-    padding = -n_out % PANEL
-    if padding:
-        matrix = np.pad(matrix, ((0, padding), (0, 0)))
-    panels = matrix.reshape(-1, PANEL, matrix.shape[1]).transpose(0, 2, 1)
-    return np.ascontiguousarray(panels, dtype=dtype)
+    n_in, n_full, n_left = matrix.shape[1], *divmod(n_out, PANEL)
+    panels = np.zeros((n_full + (n_left > 0), n_in, PANEL), dtype)
+    full = matrix[: n_full * PANEL].reshape(n_full, PANEL, n_in)
+    panels[:n_full] = full.transpose(0, 2, 1)
+    if n_left:
+        panels[n_full, :, :n_left] = matrix[n_full * PANEL :].T
+    return panels
 
 
 def _paired_halves(panels: Array) -> Array:
@@ -150,19 +156,26 @@ def _unpaired(halves: Array) -> Array:
 
 
 def _quantised(matrix: Array) -> tuple[Array, Array]:
-    """[n_out, n_in] -> integers from -127 to 127, and [n_out] what each row's are multiples of.
+    """[n_out, n_in] -> panels of integers from -127 to 127, and what each row's are multiples of.
 
-    A block of rows at a time, so that what is between stays in the cache.
+    A block of rows at a time, in one piece of memory, so that what is between stays in the cache.
     """
-    integers = np.empty(matrix.shape, np.int8)
-    scales = np.empty(len(matrix), np.float32)
-    for start in range(0, len(matrix), _QUANTISED_ROWS):
-        rows = slice(start, start + _QUANTISED_ROWS)
-        block = matrix[rows].astype(np.float32)
-        scales[rows] = np.maximum(block.max(1), -block.min(1)) / 127
-        block *= np.divide(1, scales[rows], where=scales[rows] > 0, out=scales[rows] * 0)[:, None]
-        integers[rows] = np.rint(block, out=block)
-    return integers, scales
+    n_out, n_in = matrix.shape
+    n_panels = -(-n_out // PANEL)
+    panels = np.empty((n_panels, n_in, PANEL), np.int8)
+    scales = np.zeros(n_panels * PANEL, np.float32)
+    room = np.zeros((_QUANTISED_ROWS, n_in), np.float32)
+    for start in range(0, n_out, _QUANTISED_ROWS):
+        rows = matrix[start : start + _QUANTISED_ROWS]
+        block = room[: len(rows) + -len(rows) % PANEL]
+        block[: len(rows)] = rows
+        block[len(rows) :] = 0
+        scale = np.maximum(block.max(1), -block.min(1)) / 127
+        block *= np.divide(1, scale, where=scale > 0, out=np.zeros_like(scale))[:, None]
+        integers = np.rint(block, out=block).reshape(-1, PANEL, n_in)
+        panels[start // PANEL :][: len(integers)] = integers.transpose(0, 2, 1)
+        scales[start : start + len(block)] = scale
+    return panels, scales
 
 
 def canonical_weights(
