@@ -164,7 +164,7 @@ class TranscriptionRun:
 
     def _encode(self, mel: Float32) -> AudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""
-        with self._stopwatch.on("encoder"):
+        with self._stopwatch.on("encoder", len(mel)):
             features = self._implementation.encode(mel)
             if self._stopwatch.is_running:
                 self._implementation.wait()

@@ -17,9 +17,9 @@ class Stopwatch:
 
     is_running = False
 
-    def on(self, what: str) -> AbstractContextManager[None]:
+    def on(self, what: str, n_times: int = 1) -> AbstractContextManager[None]:
         """Count the time until this is left as spent on `what`, but for what is counted inside."""
-        del what
+        del what, n_times
         return nullcontext()
 
     def each(self, what: str, items: Iterable[Item]) -> Iterable[Item]:
@@ -54,11 +54,11 @@ class RunningStopwatch(Stopwatch):
     _since: float = 0.0
 
     @contextmanager
-    def on(self, what: str) -> Iterator[None]:
+    def on(self, what: str, n_times: int = 1) -> Iterator[None]:
         """Let what is counted now rest, and count `what`."""
         self._settle()
         self._open.append(what)
-        self._entry(what).n_times += 1
+        self._entry(what).n_times += n_times
         try:
             yield
         finally:

@@ -270,6 +270,8 @@ def test_timings_add_up_to_the_process(maxwhisper: RunCommandLine, sound: MakeSo
     parts = sum(seconds for what, seconds in times.items() if what != "all")
     assert abs(parts - times["all"]) < 0.001 * len(times)  # each is rounded
     assert re.search(r"encoder .* 4 windows of", done.stderr)
+    together = maxwhisper("transcribe", *files, "-q", "--timings", "--batch-size", "8")
+    assert re.search(r"encoder .* 4 windows of", together.stderr)
     assert times["starting"] > 0
     assert "where the time went" not in maxwhisper("transcribe", *files, "-f", "txt").stderr
 
