@@ -20,10 +20,6 @@ class LayerCache:
 
     keys: BufferValue
     values: BufferValue
-    offset: TensorValue
-    """[1]: positions already filled."""
-    sources: TensorValue
-    """[n_group]: the row from which each hypothesis goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +46,7 @@ class SelfAttention:
     def __call__(self, x: TensorValue, residual: TensorValue, cache: LayerCache) -> TensorValue:
         """[n_batch, n_ctx, n_state] -> the same shape: each position sees those before it."""
         qkv = self.query_key_value(x)
-        attended = cached_attention(qkv, cache.keys, cache.values, cache.offset, cache.sources)
+        attended = cached_attention(qkv, cache.keys, cache.values)
         return self.out(attended, residual)
 
 

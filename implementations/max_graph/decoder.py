@@ -1,7 +1,7 @@
 """The text decoder as graphs: keys and values of the audio, decoding, and alignment.
 
-One graph serves prefill, single steps and beams: how many hypotheses and how many new tokens each
-gets are free. It neither samples nor chooses tokens.
+Decoding starts with a prompt of any length, layer by layer; what follows it is in steps.py. Nothing
+here samples or chooses tokens.
 """
 
 from max.dtype import DType
@@ -67,15 +67,15 @@ class TextDecoder:
             module=module,
             kernel_library=kernels,
         ) as graph:
-            tokens, offset, sources, rows = (graph.inputs[i].tensor for i in range(4))
-            cached, audio = graph.inputs[4 : 4 + 2 * n_layer], graph.inputs[4 + 2 * n_layer :]
+            tokens, rows = (graph.inputs[i].tensor for i in range(2))
+            cached, audio = graph.inputs[2 : 2 + 2 * n_layer], graph.inputs[2 + 2 * n_layer :]
             embedding = self.embedding()
             positional = weight(
                 "decoder.positional_embedding", (self.dims.n_text_ctx, self.dims.n_text_state)
             )
-            x = embed_tokens(tokens, offset, embedding, positional)
+            x = embed_tokens(tokens, embedding, positional)
             for i, block in enumerate(self.blocks):
-                cache = LayerCache(cached[2 * i].buffer, cached[2 * i + 1].buffer, offset, sources)
+                cache = LayerCache(cached[2 * i].buffer, cached[2 * i + 1].buffer)
                 heard = AudioKeysValues(audio[2 * i].tensor, audio[2 * i + 1].tensor)
                 x, query = block.step(x, cache, heard)
                 if with_scores:
@@ -90,8 +90,8 @@ class TextDecoder:
         return matrix("decoder.token_embedding", *sizes, self.dtype)
 
     def _token_types(self) -> list[TensorType]:
-        """Tokens, offset, sources and the rows whose logits are wanted."""
-        shapes: list[list[str | int]] = [["n_group", "n_new"], [1], ["n_group"], ["n_rows"]]
+        """Tokens, and the rows whose logits are wanted."""
+        shapes: list[list[str | int]] = [[1, "n_new"], ["n_rows"]]
         return [TensorType(DType.int32, shape, CPU) for shape in shapes]
 
     def cache_types(self) -> list[BufferType]:

@@ -70,19 +70,17 @@ def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> Tensor
     return _tensor("whisper_layer_norm", [x, weight, bias, n_threads()], x.shape)
 
 
-def embed_tokens(
-    tokens: TensorValue, offset: TensorValue, embedding: Matrix, positional: TensorValue
-) -> TensorValue:
-    """[n_group, n_new] tokens from position offset[0] on -> [n_group, n_new, n_state]."""
+def embed_tokens(tokens: TensorValue, embedding: Matrix, positional: TensorValue) -> TensorValue:
+    """[1, n_new] tokens from the first position on -> [1, n_new, n_state]."""
     return _tensor(
         "whisper_embed_tokens",
-        [tokens, offset, embedding.panels, embedding.scales, positional],
+        [tokens, embedding.panels, embedding.scales, positional],
         [tokens.shape[0], tokens.shape[1], positional.shape[1]],
     )
 
 
 def select_rows(x: TensorValue, rows: TensorValue) -> TensorValue:
-    """[n_group, n_new, n_state], row numbers [n_rows] -> [1, n_rows, n_state]."""
+    """[1, n_new, n_state], row numbers [n_rows] -> [1, n_rows, n_state]."""
     return _tensor("whisper_select_rows", [x, rows], [1, rows.shape[0], x.shape[2]])
 
 
@@ -97,23 +95,13 @@ def attention(q: TensorValue, keys: TensorValue, values: TensorValue) -> TensorV
     )
 
 
-def cached_attention(
-    qkv: TensorValue,
-    keys: BufferValue,
-    values: BufferValue,
-    offset: TensorValue,
-    sources: TensorValue,
-) -> TensorValue:
-    """[n_group, n_new, 3 * n_state] -> [n_group, n_new, n_state], causal, updating the cache.
-
-    Row i of the cache first becomes what row sources[i] was over offset[0] positions; the new
-    keys and values follow them.
-    """
+def cached_attention(qkv: TensorValue, keys: BufferValue, values: BufferValue) -> TensorValue:
+    """[1, n_new, 3 * n_state] -> [1, n_new, n_state], causal; begins the cache's first slot."""
     n_state = int(keys.shape[1]) * int(keys.shape[3])
     (attended,) = ops.inplace_custom(
         "whisper_cached_attention",
         CPU,
-        [keys, values, qkv, offset, sources, n_threads()],
+        [keys, values, qkv, n_threads()],
         [TensorType(DType.float32, [qkv.shape[0], qkv.shape[1], n_state], CPU)],
     )
     return attended.tensor

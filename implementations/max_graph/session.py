@@ -45,18 +45,6 @@ class MaxAudioFeatures(AudioFeatures):
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
-    """A prompt, or a text to align: what the layer-by-layer graphs are given besides caches."""
-
-    tokens: npt.NDArray[np.integer[Any]]
-    """[1, n_new]."""
-    n_past: int
-    """Positions filled before."""
-    rows: Sequence[int]
-    """Which of the n_new tokens to give logits for."""
-
-
-@dataclass(frozen=True, slots=True)
 class DecoderModels:
     """The decoder's compiled graphs with their weights, and the lock under which they run."""
 
@@ -75,13 +63,19 @@ class DecoderModels:
                 audio_features.keys_values = model.execute(audio_features.buffer)
             return audio_features.keys_values
 
-    def run(self, name: str, feed: Feed, caches: Sequence[Buffer]) -> FloatArray:
-        """Logits of `decoder` or `alignment`, [n_rows, n_vocab]."""
-        self.check(feed.tokens, feed.n_past + feed.tokens.shape[1])
-        integers = (feed.tokens, [feed.n_past], [0], feed.rows)
+    def feed(
+        self, name: str, tokens: Sequence[int], rows: Sequence[int], caches: Sequence[Buffer]
+    ) -> FloatArray:
+        """Run `decoder` or `alignment` over a text from its beginning.
+
+        Returns:
+            The logits after the given ones of the tokens, [n_rows, n_vocab].
+        """
+        self.check(np.array(tokens), len(tokens))
         with self.lock:
-            model = self.models[name]
-            (logits,) = model.execute(*(np.array(i, np.int32) for i in integers), *caches)
+            (logits,) = self.models[name].execute(
+                np.array([tokens], np.int32), np.array(rows, np.int32), *caches
+            )
         array: FloatArray = logits.to_numpy()[0]
         return array
 
@@ -104,8 +98,8 @@ class MaxSession(DecoderSession):
     def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
         """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
         cache = self._open_cache()
-        feed = Feed(np.array([tokens]), 0, positions)
-        logits = self._models.run("decoder", feed, (*cache.buffers, *self._audio))
+        caches = (*cache.buffers, *self._audio)
+        logits = self._models.feed("decoder", tokens, positions, caches)
         cache.advance(len(tokens))
         return logits
 
@@ -162,6 +156,5 @@ def align(
         scores,
         Buffer.from_numpy(np.array(heads, np.int32)),
     )
-    feed = Feed(np.array([tokens]), 0, range(len(tokens)))
-    logits = models.run("alignment", feed, caches)
+    logits = models.feed("alignment", tokens, range(len(tokens)), caches)
     return Alignment(cross_attention=scores.to_numpy(), logits=logits)

@@ -3,6 +3,9 @@
 Float32 differs only by the order of summing, which for these models stays below 1e-4; the limits
 leave it ten times that. Half precision keeps 11 bits (float16) or 8 (bfloat16) of each number, and
 what it changes is bounded by the relative error of a whole array, not by its largest difference.
+Integers (int8) are off by up to 1/254 of the largest number of their row; the logits of tiny.en
+come out 3 to 5 % off, and another token is the likeliest at one place in a hundred. Where the
+processor has matrix units, the encoder is in bfloat16 then.
 """
 
 from collections.abc import Mapping

@@ -173,27 +173,19 @@ struct CachedAttention:
         keys: MutableTensor[dtype=F32, rank=5, ...],
         values: MutableTensor[dtype=F32, rank=4, ...],
         qkv: InputTensor[dtype=F32, rank=3, ...],
-        offset: InputTensor[dtype=DType.int32, rank=1, ...],
-        sources: InputTensor[dtype=DType.int32, rank=1, ...],
         n_threads: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """Moves cached rows to where sources says, appends new keys and values, then attends."""
-        var n_batch = qkv.dim_size(0)
+        """Stores a text's keys and values in the cache's first slot, then attends to them."""
         var n_new = qkv.dim_size(1)
-        var n_past = Int(offset[0])
         var kv = KeysValues(
             floats(keys), floats(values), keys.dim_size(1), keys.dim_size(3), values.dim_size(2)
         )
-        var rows = List[Int]()
-        for i in range(n_batch):
-            rows.append(Int(sources[i]))
-        kv.reorder(rows, n_past)
         var n_state = kv.n_head * kv.n_channels
         var q = floats(qkv)
-        kv.append(q.unsafe_offset(n_state), 3 * n_state, n_batch, n_new, n_past, allowed(n_threads))
+        kv.begin(q.unsafe_offset(n_state), 3 * n_state, n_new, allowed(n_threads))
         Attention(
-            floats(output), q, kv, n_batch, n_new, 3 * n_state, n_past + n_new, True
+            floats(output), q, kv, 1, n_new, 3 * n_state, n_new, True
         ).run(allowed(n_threads))
 
 

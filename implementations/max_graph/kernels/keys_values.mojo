@@ -1,4 +1,4 @@
-"""Keys and values as attention reads them: their layout, filling and reordering.
+"""Keys and values as attention reads them: their layout and filling.
 
 Keys lie as [n_batch, n_head, n_panels, n_channels, PANEL], so that one query meets PANEL keys at a
 time without a horizontal sum; values as [n_batch, n_head, n_ctx, n_columns], where n_columns is
@@ -74,65 +74,31 @@ struct KeysValues(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
             )
 
     @no_inline
-    def append(
-        self, kv: Floats, stride: Int, n_batch: Int, n_rows: Int, n_past: Int, n_threads: Int
-    ) raises:
-        """Stores n_rows keys and values of each batch entry behind its first n_past.
+    def begin(self, kv: Floats, stride: Int, n_rows: Int, n_threads: Int) raises:
+        """Stores n_rows keys and values as the first of batch entry 0.
 
         A row of kv holds the keys of all heads, then the values of all heads; rows are `stride`
         floats apart.
         """
 
-        def entry(unit: Int) {var self, var kv, var stride, var n_rows, var n_past}:
-            var batch = unit // self.n_head
-            var head = unit % self.n_head
+        def head_of(head: Int) {var self, var kv, var stride, var n_rows}:
             for i in range(n_rows):
-                var new_key = kv.unsafe_offset(
-                    (batch * n_rows + i) * stride + head * self.n_channels
-                )
+                var new_key = kv.unsafe_offset(i * stride + head * self.n_channels)
                 var new_value = new_key.unsafe_offset(self.n_head * self.n_channels)
-                self.store(batch, head, n_past + i, new_key, new_value)
+                self.store(0, head, i, new_key, new_value)
 
-        if n_rows * n_batch <= SERIAL_ROWS:
-            for unit in range(n_batch * self.n_head):
-                entry(unit)
+        if n_rows <= SERIAL_ROWS:
+            for head in range(self.n_head):
+                head_of(head)
             return
-        var n_units = n_batch * self.n_head
-        var n_tasks = n_workers(n_units, n_threads)
+        var n_head = self.n_head
+        var n_tasks = n_workers(n_head, n_threads)
 
-        def task(t: Int) {var entry, var n_units, var n_tasks}:
-            for unit in range(t, n_units, n_tasks):
-                entry(unit)
+        def task(t: Int) {var head_of, var n_head, var n_tasks}:
+            for head in range(t, n_head, n_tasks):
+                head_of(head)
 
         sync_parallelize(task, n_tasks)
-
-    @no_inline
-    def reorder(self, sources: List[Int], n_past: Int):
-        """Makes batch entry i what entry sources[i] was, as far as n_past positions go.
-
-        Entries that stay are not touched; the others are copied aside first, since one may be
-        another's source.
-        """
-        var n_keys = ceildiv(n_past, PANEL) * PANEL * self.n_channels
-        var n_values = n_past * self.n_columns()
-        var n_moved = 0
-        for i in range(len(sources)):
-            n_moved += Int(sources[i] != i)
-        var aside = List[Float32](unsafe_uninit_length=n_moved * (n_keys + n_values))
-        for head in range(self.n_head):
-            comptime for is_return in range(2):
-                var copy = rebind[Floats](aside.unsafe_ptr())
-                for i in range(len(sources)):
-                    if sources[i] == i:
-                        continue
-                    comptime if is_return == 0:
-                        move(copy, self.keys_of(sources[i], head), n_keys)
-                        move(copy.unsafe_offset(n_keys), self.values_of(sources[i], head), n_values)
-                    else:
-                        move(self.keys_of(i, head), copy, n_keys)
-                        move(self.values_of(i, head), copy.unsafe_offset(n_keys), n_values)
-                    copy = copy.unsafe_offset(n_keys + n_values)
-        _ = aside^
 
 
 @always_inline

@@ -108,22 +108,20 @@ struct EmbedTokens:
     ](
         output: OutputTensor[dtype=F32, rank=3, ...],
         tokens: InputTensor[dtype=DType.int32, rank=2, ...],
-        offset: InputTensor[dtype=DType.int32, rank=1, ...],
         embedding: InputTensor[rank=3, ...],
         scales: InputTensor[dtype=F32, rank=1, ...],
         positional: InputTensor[dtype=F32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
         """Reads each token's column of the panelled embedding and adds its position's vector."""
-        var n_new = tokens.dim_size(1)
         var n_state = output.dim_size(2)
         var into = floats(output)
         var panels = embedding.unsafe_ptr()
         var positions = positional.unsafe_ptr()
-        for row in range(output.dim_size(0) * n_new):
-            var token = Int(tokens[row // n_new, row % n_new])
+        for row in range(tokens.dim_size(1)):
+            var token = Int(tokens[0, row])
             var column = panels.unsafe_offset(token // PANEL * PANEL * n_state + token % PANEL)
-            var position = positions.unsafe_offset((Int(offset[0]) + row % n_new) * n_state)
+            var position = positions.unsafe_offset(row * n_state)
             var scale = Float32(1)
             comptime if embedding.dtype.is_integral():
                 scale = scales[token]

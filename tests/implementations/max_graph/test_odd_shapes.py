@@ -195,3 +195,18 @@ def test_the_number_of_threads_changes_nothing(
 
     other = FullMaxImplementation.load(checkpoint, LoadOptions(n_threads=n_threads))
     np.testing.assert_array_equal(other.encode(mel).numpy(), full_max.encode(mel).numpy())
+    for n_group in (1, 7):
+        np.testing.assert_array_equal(
+            stepped_logits(other, mel, n_group), stepped_logits(full_max, mel, n_group)
+        )
+
+
+def stepped_logits(full_max: Implementation, mel: np.ndarray, n_group: int) -> np.ndarray:
+    """Of some steps, all hypotheses changing places between them."""
+    with full_max.start(full_max.encode(mel[:1]), n_group) as session:
+        session.prefill(TOKENS[:40], (39,))
+        logits = []
+        for token in TOKENS[40:48]:
+            logits.append(session.step(np.arange(token, token + n_group) % DIMS.n_vocab).copy())
+            session.reorder([(i * 3) % n_group for i in range(n_group)])
+    return np.stack(logits)
