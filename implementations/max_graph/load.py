@@ -65,7 +65,7 @@ def load_graphs(
     """
     compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, options)))
     has_decoder = "decoder" in graphs
-    dtype = choose_dtype(options, has_decoder=has_decoder)
+    dtype = choose_dtype(options, checkpoint.dims, has_decoder=has_decoder)
     arranged = graph_weights(
         checkpoint,
         matrix_types(checkpoint, dtype, HOST),

@@ -109,7 +109,7 @@ def load_gpu_graphs(
     target = f"cuda:{device.architecture_name}"
     options = replace(options, target=target)
     compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, options)))
-    dtype = choose_dtype(options, has_decoder="decoder" in graphs)
+    dtype = choose_dtype(options, checkpoint.dims, has_decoder="decoder" in graphs)
     stacks = ("encoder", "decoder")[: 1 + ("decoder" in graphs)]
     arranged = graph_weights(checkpoint, DType[dtype], stacks)
     registry = {**arranged, **(constants() if "log_mel" in graphs else {})}

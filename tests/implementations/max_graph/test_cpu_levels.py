@@ -1,6 +1,6 @@
 """Levels of processors: which one is chosen, and that the encoder computes the same on each."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -114,12 +114,22 @@ def expected(checkpoint: Checkpoint, mel: np.ndarray) -> np.ndarray:
 
 def test_bfloat16_is_for_amx(processor: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
     options = LoadOptions(dtype="bfloat16")
-    assert choose_dtype(options, has_decoder=True) == "bfloat16"
+    assert choose_dtype(options, DIMS, has_decoder=True) == "bfloat16"
     assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("bfloat16", "int8")
     processor.setenv(FORCED, "avx512")
     with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*float32 or int8"):
-        choose_dtype(options, has_decoder=True)
+        choose_dtype(options, DIMS, has_decoder=True)
     assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("float32", "int8")
+
+
+def test_auto_is_bfloat16_where_it_can_be(processor: pytest.MonkeyPatch) -> None:
+    options = LoadOptions(dtype="auto")
+    assert choose_dtype(options, DIMS, has_decoder=True) == "bfloat16"
+    assert choose_dtype(options, DIMS, has_decoder=False) == "float32"
+    odd_heads = replace(DIMS, n_audio_head=DIMS.n_audio_head * 4)
+    assert choose_dtype(options, odd_heads, has_decoder=True) == "float32"
+    processor.setenv(FORCED, "avx512")
+    assert choose_dtype(options, DIMS, has_decoder=True) == "float32"
 
 
 @pytest.mark.max
