@@ -1,6 +1,7 @@
 """Models loaded once per test run: ours, and openai-whisper's own with the same weights."""
 
 import dataclasses
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ def samples_of(path: Path) -> np.ndarray:
 @cache
 def whisper_result(name: str, path: Path, beam_size: int | None) -> dict[str, Any]:
     """What openai-whisper's own `transcribe` says of a recording at temperature 0."""
-    return whisper.transcribe(
-        whisper_model(name), samples_of(path), temperature=0.0, beam_size=beam_size, fp16=False
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Performing inference on CPU when CUDA is available")
+        return whisper.transcribe(
+            whisper_model(name), samples_of(path), temperature=0.0, beam_size=beam_size, fp16=False
+        )
