@@ -56,9 +56,7 @@ def add_product[into: Int, a: Int, b: Int]():
 
 
 @no_inline
-def multiply_tiles[
-    a_stride: Int, chunk: Int
-](
+def multiply_tiles(
     into: Floats,
     into_stride: Int,
     start: Floats,
@@ -69,24 +67,27 @@ def multiply_tiles[
     b_stride: Int,
     depth: Int,
 ):
-    """As `multiply` in row_block.mojo, for 32 rows and 32 columns; depth is a multiple of STEP."""
+    """As `multiply_rows` in products.mojo, for 32 rows and 32 columns; depth is a multiple of STEP.
+
+    Each STEP columns of a are a chunk, [rows, STEP].
+    """
     load[0, DType.float32](start, 4 * start_stride)
     load[1, DType.float32](start.unsafe_offset(TILE), 4 * start_stride)
     load[2, DType.float32](start.unsafe_offset(TILE * start_stride), 4 * start_stride)
     load[3, DType.float32](start.unsafe_offset(TILE * start_stride + TILE), 4 * start_stride)
-    var rows = b
-    for first in range(0, depth, chunk):
-        var at = a.unsafe_offset(first // chunk * a_chunk)
-        for k in range(0, min(chunk, depth - first), STEP):
-            load[4, DType.bfloat16](at.unsafe_offset(k), 2 * a_stride)
-            load[5, DType.bfloat16](at.unsafe_offset(TILE * a_stride + k), 2 * a_stride)
-            load[6, DType.bfloat16](rows, 4 * b_stride)
-            load[7, DType.bfloat16](rows.unsafe_offset(2 * TILE), 4 * b_stride)
-            rows = rows.unsafe_offset(STEP * b_stride)
-            add_product[0, 4, 6]()
-            add_product[1, 4, 7]()
-            add_product[2, 5, 6]()
-            add_product[3, 5, 7]()
+    var left = a
+    var right = b
+    for _ in range(0, depth, STEP):
+        load[4, DType.bfloat16](left, 2 * STEP)
+        load[5, DType.bfloat16](left.unsafe_offset(TILE * STEP), 2 * STEP)
+        load[6, DType.bfloat16](right, 4 * b_stride)
+        load[7, DType.bfloat16](right.unsafe_offset(2 * TILE), 4 * b_stride)
+        add_product[0, 4, 6]()
+        add_product[1, 4, 7]()
+        add_product[2, 5, 6]()
+        add_product[3, 5, 7]()
+        left = left.unsafe_offset(a_chunk)
+        right = right.unsafe_offset(STEP * b_stride)
     store[0](into, 4 * into_stride)
     store[1](into.unsafe_offset(TILE), 4 * into_stride)
     store[2](into.unsafe_offset(TILE * into_stride), 4 * into_stride)

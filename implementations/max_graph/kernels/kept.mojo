@@ -6,7 +6,7 @@ In float32 they lie as in keys_values.mojo. In bfloat16, for AMX, keys lie in pa
 """
 from std.memory import Pointer
 from .products import copy_rows
-from .row_block import BLOCK, Numbers, depth_of, round_up
+from .row_block import Numbers, depth_of, round_up
 from .tile import F32, PANEL, WIDTH, Floats
 
 comptime Pairs = Pointer[UInt32, MutUntrackedOrigin]
@@ -47,7 +47,7 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
     ):
         """Stores n columns of sums [n_rows, PANEL], those of all keys and values from `column` on.
 
-        start is the position of the first row, a multiple of BLOCK; `room` is for a panel of sums.
+        start is the position of the first row, a multiple of PANEL; `room` is for as many sums.
         """
         var n_state = self.n_head * self.n_channels
         comptime if Self.dtype == DType.bfloat16:

@@ -4,23 +4,21 @@ A block's wide state never leaves the cache: it is made HIDDEN columns at a time
 """
 from extensibility import InputTensor, OutputTensor
 import extensibility
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from std.math import ceildiv
 from std.sys import size_of
 from .functions import gelu
-from .amx import close_tiles, open_tiles
 from .products import Weights, computed_in, store_rows, weights_of
-from .row_block import BLOCK, CHUNK, RowBlock, Scratch, round_up, rows_of
-from .threads import allowed, n_workers
+from .row_block import RowBlock, Scratch, round_up, rows_of
+from .shares import BlockWork, share
+from .threads import allowed
 from .tile import F32, PANEL, WIDTH, Floats, floats
 
-comptime HIDDEN = 4 * CHUNK
+comptime HIDDEN = 512
 
 
 @fieldwise_init
 struct Mlp[w_dtype: DType, dtype: DType](
-    Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
+    BlockWork, Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
 ):
     """Computes out = x + narrow(gelu(widen(layer_norm(x))))."""
 
@@ -32,22 +30,22 @@ struct Mlp[w_dtype: DType, dtype: DType](
     var narrow: Weights[Self.w_dtype, Self.dtype]
     var n_rows: Int
 
-    def rows(self, start: Int, n_rows: Int):
+    def rows(self, batch: Int, start: Int, n_rows: Int, n_block: Int):
         """One block."""
         var n_state = self.narrow.n_out
         var n_hidden = self.widen.n_out
         var n_panels = self.narrow.n_panels()
         var n_depth = max(self.widen.depth, HIDDEN)
         comptime Block = RowBlock[Self.dtype]
-        var sizes = Block.size(BLOCK, n_state) + Block.size(BLOCK, HIDDEN) + (n_depth + 2) * PANEL
+        var sizes = Block.size(n_block, n_state) + Block.size(n_block, HIDDEN) + (n_depth + 2) * PANEL
         var scratch = Scratch(
-            sizes * size_of[Self.dtype]() + 4 * BLOCK * PANEL * (n_panels + 1)
+            sizes * size_of[Self.dtype]() + 4 * n_block * PANEL * (n_panels + 1)
         )
-        var x = Block(scratch.take[Self.dtype](Block.size(BLOCK, n_state)), BLOCK)
-        var hidden = Block(scratch.take[Self.dtype](Block.size(BLOCK, HIDDEN)), BLOCK)
+        var x = Block(scratch.take[Self.dtype](Block.size(n_block, n_state)), n_block)
+        var hidden = Block(scratch.take[Self.dtype](Block.size(n_block, HIDDEN)), n_block)
         var room = scratch.take[Self.dtype]((n_depth + 2) * PANEL)
-        var sums = scratch.take[F32](BLOCK * PANEL)
-        var y = scratch.take[F32](BLOCK * PANEL * n_panels)
+        var sums = scratch.take[F32](n_block * PANEL)
+        var y = scratch.take[F32](n_block * PANEL * n_panels)
         var source = self.x.unsafe_offset(start * n_state)
         x.normalise(source, n_rows, n_state, self.norm_weight, self.norm_bias)
         for first in range(0, n_hidden, HIDDEN):
@@ -60,32 +58,22 @@ struct Mlp[w_dtype: DType, dtype: DType](
                         var wide = sums.unsafe_load[width=WIDTH](row * PANEL + j)
                         hidden.put[WIDTH](gelu[Self.dtype](wide), row, column + j)
             for p in range(n_panels):
-                var to = y.unsafe_offset(p * BLOCK * PANEL)
+                var to = y.unsafe_offset(p * n_block * PANEL)
                 self.narrow.add(to, hidden, n_rows, p, first, depth, room)
         for p in range(n_panels):
             store_rows(
                 self.into.unsafe_offset(start * n_state + p * PANEL),
                 source.unsafe_offset(p * PANEL),
                 n_state,
-                y.unsafe_offset(p * BLOCK * PANEL),
+                y.unsafe_offset(p * n_block * PANEL),
                 n_rows,
                 min(PANEL, n_state - p * PANEL),
             )
         _ = scratch^
 
-    @no_inline
+    @always_inline
     def run(self, n_threads: Int) raises:
-        var n_blocks = ceildiv(self.n_rows, BLOCK)
-        var n_tasks = n_workers(n_blocks, n_threads)
-
-        def task(t: Int) {var self, var n_blocks, var n_tasks}:
-            open_tiles[Self.dtype]()
-            for block in range(t, n_blocks, n_tasks):
-                self.rows(block * BLOCK, min(BLOCK, self.n_rows - block * BLOCK))
-            close_tiles[Self.dtype]()
-
-        sync_parallelize(task, n_tasks)
-
+        share[Self.dtype](self, 1, self.n_rows, self.narrow.n_out, n_threads)
 
 @extensibility.register("whisper_mlp")
 struct MlpOperation:

@@ -6,7 +6,7 @@ finished, in the cache. It splits no work and knows no layer.
 from extensibility import ManagedTensorSlice
 from std.math import ceildiv
 from .amx import Halves, multiply_tiles
-from .row_block import CHUNK, Numbers, RowBlock, rows_of, stride_of
+from .row_block import Numbers, RowBlock, chunk_of, rows_of, stride_of
 from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, floats
 
 comptime span_of[dtype: DType] = PANEL if dtype == DType.bfloat16 else SPAN
@@ -37,9 +37,10 @@ def multiply_rows(
         sums[2 * i] = start.unsafe_load[width=WIDTH](i * start_stride)
         sums[2 * i + 1] = start.unsafe_load[width=WIDTH](i * start_stride + WIDTH)
     var row = b
-    for first in range(0, depth, CHUNK):
-        var chunk = a.unsafe_offset(first // CHUNK * a_chunk)
-        for k in range(min(CHUNK, depth - first)):
+    comptime n = chunk_of[F32]
+    for first in range(0, depth, n):
+        var chunk = a.unsafe_offset(first // n * a_chunk)
+        for k in range(min(n, depth - first)):
             var low = row.unsafe_load[width=WIDTH](0)
             var high = row.unsafe_load[width=WIDTH](WIDTH)
             row = row.unsafe_offset(b_stride)
@@ -68,7 +69,7 @@ def multiply[
 ):
     """As `multiply_rows`, for rows_of[dtype] rows and span_of[dtype] columns."""
     comptime if dtype == DType.bfloat16:
-        multiply_tiles[stride_of[DType.bfloat16], CHUNK](
+        multiply_tiles(
             into,
             into_stride,
             start,

@@ -1,7 +1,8 @@
 """Blocks of rows: what a core holds of a layer's input while panels of weights pass by.
 
-A block lies in chunks of CHUNK columns, each [n_capacity, stride], so that the rows of a tile are a
-fixed distance apart. Its numbers are float32, or bfloat16 for AMX. It multiplies nothing.
+A block lies in chunks of columns, each [n_capacity, stride], so that the rows of a tile are a fixed
+distance apart. Its numbers are float32, or bfloat16 for AMX: there a chunk is as wide as a tile,
+which so is one piece of memory. It multiplies nothing.
 """
 from std.math import ceildiv, sqrt
 from std.memory import Pointer
@@ -9,15 +10,15 @@ from std.sys import size_of
 from .amx import STEP, TILE
 from .tile import F32, ROWS, WIDTH, Floats, Vector
 
-comptime CHUNK = 128
-"""Columns of a chunk; also the keys that attention takes at a time."""
 comptime BLOCK = 96
-"""Rows of a block: whole tiles and whole panels of keys on every CPU."""
+"""Rows of a block are a multiple of this: whole tiles and whole panels of keys on every CPU."""
 comptime LINE = 64
 """Bytes of a cache line."""
 comptime Numbers[dtype: DType] = Pointer[Scalar[dtype], MutUntrackedOrigin]
-comptime stride_of[dtype: DType] = CHUNK + LINE // size_of[dtype]()
-"""Numbers from a row to the next: an odd number of lines, since even ones crowd a few cache sets."""
+comptime chunk_of[dtype: DType] = STEP if dtype == DType.bfloat16 else 128
+"""Columns of a chunk."""
+comptime stride_of[dtype: DType] = STEP if dtype == DType.bfloat16 else chunk_of[F32] + 16
+"""Numbers from a row to the next: one line, or nine, since even numbers crowd a few cache sets."""
 comptime rows_of[dtype: DType] = 2 * TILE if dtype == DType.bfloat16 else ROWS
 """Rows of a tile."""
 comptime depth_of[dtype: DType] = STEP if dtype == DType.bfloat16 else 1
@@ -59,12 +60,13 @@ struct RowBlock[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
     @staticmethod
     def size(n_capacity: Int, n_columns: Int) -> Int:
         """Numbers that a block of so many columns takes."""
-        return n_capacity * ceildiv(n_columns, CHUNK) * stride_of[Self.dtype]
+        return n_capacity * ceildiv(n_columns, chunk_of[Self.dtype]) * stride_of[Self.dtype]
 
     @always_inline
     def at(self, row: Int, column: Int) -> Numbers[Self.dtype]:
+        comptime n = chunk_of[Self.dtype]
         return self.data.unsafe_offset(
-            (column // CHUNK * self.n_capacity + row) * stride_of[Self.dtype] + column % CHUNK
+            (column // n * self.n_capacity + row) * stride_of[Self.dtype] + column % n
         )
 
     @always_inline

@@ -4,38 +4,41 @@ Each works block by block, so that what lies between two products stays in the c
 """
 import extensibility
 from extensibility import InputTensor, ManagedTensorSlice, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from std.math import ceildiv, sqrt
+from std.math import sqrt
 from std.sys import size_of
-from .amx import close_tiles, open_tiles
 from .functions import LOG2_E, larger, power_of_two
 from .kept import Kept
 from .products import Weights, computed_in, copy_rows, multiply, span_of, store_rows, weights_of
 from .row_block import (
     BLOCK,
-    CHUNK,
     Numbers,
     RowBlock,
     Scratch,
+    chunk_of,
     depth_of,
     round_up,
     rows_of,
     stride_of,
 )
-from .threads import allowed, n_workers
+from .shares import BlockWork, share
+from .threads import allowed
 from .tile import F32, PANEL, WIDTH, Floats, Vector, floats
 
 comptime LOWEST = Float32(-3.4e38)
 comptime GROUP = 4 if WIDTH == 16 else 2
 """Rows whose weights are computed side by side: one alone waits for its own maximum."""
+comptime KEYS = chunk_of[F32]
+"""Keys that attention takes at a time."""
 comptime SCORES = stride_of[F32]
 """Floats from a row of scores to the next."""
+comptime together_of[dtype: DType] = rows_of[dtype] if dtype == DType.bfloat16 else BLOCK
+"""Rows that meet some keys together: where their scores, or the keys, stay in the cache."""
 
 
 @fieldwise_init
 struct Heads[w_dtype: DType, dtype: DType, kept_dtype: DType](
-    Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
+    BlockWork, Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
 ):
     """Queries (if any), keys and values of rows that are normalised first (if so).
 
@@ -53,18 +56,18 @@ struct Heads[w_dtype: DType, dtype: DType, kept_dtype: DType](
     var n_batch: Int
     var has_norm: Bool
 
-    def rows(self, batch: Int, start: Int, n_rows: Int):
+    def rows(self, batch: Int, start: Int, n_rows: Int, n_block: Int):
         """One block."""
         var n_state = self.kept.n_head * self.kept.n_channels
         var n_queries = self.weights.n_out - 2 * n_state
         comptime Block = RowBlock[Self.dtype]
-        var n_block = Block.size(BLOCK, self.n_in)
+        var n_factors = Block.size(n_block, self.n_in)
         var n_room = (self.weights.depth + 2) * PANEL
-        var scratch = Scratch((n_block + n_room) * size_of[Self.dtype]() + 8 * BLOCK * PANEL)
-        var x = Block(scratch.take[Self.dtype](n_block), BLOCK)
+        var scratch = Scratch((n_factors + n_room) * size_of[Self.dtype]() + 8 * n_block * PANEL)
+        var x = Block(scratch.take[Self.dtype](n_factors), n_block)
         var room = scratch.take[Self.dtype](n_room)
-        var sums = scratch.take[F32](BLOCK * PANEL)
-        var turned = scratch.take[F32](BLOCK * PANEL)
+        var sums = scratch.take[F32](n_block * PANEL)
+        var turned = scratch.take[F32](n_block * PANEL)
         var source = self.x.unsafe_offset((batch * self.kept.n_ctx + start) * self.n_in)
         if self.has_norm:
             x.normalise(source, n_rows, self.n_in, self.norm_weight, self.norm_bias)
@@ -89,27 +92,16 @@ struct Heads[w_dtype: DType, dtype: DType, kept_dtype: DType](
                 )
         _ = scratch^
 
-    @no_inline
+    @always_inline
     def run(self, n_threads: Int) raises:
-        var n_blocks = ceildiv(self.kept.n_ctx, BLOCK)
-        var n_pieces = self.n_batch * n_blocks
-        var n_tasks = n_workers(n_pieces, n_threads)
-
-        def task(t: Int) {var self, var n_blocks, var n_pieces, var n_tasks}:
-            open_tiles[Self.dtype]()
-            for piece in range(t, n_pieces, n_tasks):
-                var start = piece % n_blocks * BLOCK
-                self.rows(piece // n_blocks, start, min(BLOCK, self.kept.n_ctx - start))
-            close_tiles[Self.dtype]()
-
-        sync_parallelize(task, n_tasks)
-
+        share[Self.dtype](self, self.n_batch, self.kept.n_ctx, self.n_in, n_threads)
 
 @no_inline
 def weigh[
     dtype: DType
 ](
-    into: Numbers[dtype],
+    into: RowBlock[dtype],
+    first_row: Int,
     scores: Floats,
     n_keys: Int,
     sums: Floats,
@@ -137,16 +129,15 @@ def weigh[
         comptime for i in range(GROUP):
             top[i] = larger(tops[i].reduce_max(), highest.unsafe_load(first + i))
         var total = Array[Vector, GROUP](fill=Vector(0))
-        var to = into.unsafe_offset(first * stride_of[dtype])
         for j in range(0, n_whole, WIDTH):
             comptime for i in range(GROUP):
                 var score = group.unsafe_load[width=WIDTH](i * SCORES + j)
                 var weights = power_of_two[dtype](score - top[i])
                 total[i] += weights
-                to.unsafe_store(i * stride_of[dtype] + j, weights.cast[dtype]())
+                into.put[WIDTH](weights, first_row + first + i, j)
         comptime for i in range(GROUP):
             for j in range(n_whole, round_up(n_keys, depth_of[dtype])):
-                to.unsafe_store(i * stride_of[dtype] + j, Scalar[dtype](0))
+                into.put[1](Float32(0), first_row + first + i, j)
             var row = first + i
             var before = highest.unsafe_load(row)
             if top[i] > before:
@@ -168,13 +159,13 @@ struct HeadRows[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
     var weights: RowBlock[Self.dtype]
     """In float32 the scores' own place."""
     var sums: Floats
-    """[BLOCK, n_columns], to be divided by the totals."""
+    """[n_rows, n_columns], to be divided by the totals."""
     var tops: Floats
     var totals: Floats
     var zeros: Floats
 
     def attend(self, kept: Kept[Self.dtype], batch: Int, head: Int, n_rows: Int):
-        """Goes over all keys, CHUNK at a time; what a tile of rows reads stays in the cache."""
+        """Goes over all keys, KEYS at a time."""
         var n_columns = kept.n_columns()
         var keys = kept.keys_of(batch, head)
         var values = kept.values_of(batch, head)
@@ -183,48 +174,66 @@ struct HeadRows[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
             self.totals.unsafe_store(i, Float32(0))
             for j in range(0, n_columns, WIDTH):
                 self.sums.unsafe_store(i * n_columns + j, Vector(0))
-        for first in range(0, kept.n_ctx, CHUNK):
-            var n_keys = min(CHUNK, kept.n_ctx - first)
-            for column in range(0, n_keys, span_of[Self.dtype]):
-                var key = first + column
-                var panel = key // PANEL * PANEL * kept.n_channels + key % PANEL
-                for row in range(0, n_rows, rows_of[Self.dtype]):
-                    multiply[Self.dtype](
-                        self.scores.unsafe_offset(row * SCORES + column),
-                        SCORES,
-                        self.zeros,
-                        0,
-                        self.q.at(row, 0),
-                        BLOCK * stride_of[Self.dtype],
-                        keys.unsafe_offset(panel),
-                        PANEL,
-                        kept.n_channels,
-                    )
-            for row in range(0, n_rows, rows_of[Self.dtype]):
-                weigh[Self.dtype](
-                    self.weights.at(row, 0),
-                    self.scores.unsafe_offset(row * SCORES),
-                    n_keys,
-                    self.sums.unsafe_offset(row * n_columns),
-                    n_columns,
-                    self.tops.unsafe_offset(row),
-                    self.totals.unsafe_offset(row),
+        for first in range(0, kept.n_ctx, KEYS):
+            var n_keys = min(KEYS, kept.n_ctx - first)
+            for row in range(0, n_rows, together_of[Self.dtype]):
+                var last = min(n_rows, row + together_of[Self.dtype])
+                self.meet(kept, keys, values, first, n_keys, row, last)
+
+    @always_inline
+    def meet(
+        self,
+        kept: Kept[Self.dtype],
+        keys: Numbers[Self.dtype],
+        values: Numbers[Self.dtype],
+        first: Int,
+        n_keys: Int,
+        start: Int,
+        stop: Int,
+    ):
+        """Rows start to stop and n_keys keys, those from number first on."""
+        var n_columns = kept.n_columns()
+        for column in range(0, n_keys, span_of[Self.dtype]):
+            var key = first + column
+            var panel = key // PANEL * PANEL * kept.n_channels + key % PANEL
+            for row in range(start, stop, rows_of[Self.dtype]):
+                multiply[Self.dtype](
+                    self.scores.unsafe_offset((row - start) * SCORES + column),
+                    SCORES,
+                    self.zeros,
+                    0,
+                    self.q.at(row, 0),
+                    self.q.n_capacity * stride_of[Self.dtype],
+                    keys.unsafe_offset(panel),
+                    PANEL,
+                    kept.n_channels,
                 )
-            comptime pair = min(depth_of[Self.dtype], 2)
-            for column in range(0, n_columns, span_of[Self.dtype]):
-                for row in range(0, n_rows, rows_of[Self.dtype]):
-                    var into = self.sums.unsafe_offset(row * n_columns + column)
-                    multiply[Self.dtype](
-                        into,
-                        n_columns,
-                        into,
-                        n_columns,
-                        self.weights.at(row, 0),
-                        BLOCK * stride_of[Self.dtype],
-                        values.unsafe_offset(first * n_columns + pair * column),
-                        n_columns,
-                        round_up(n_keys, depth_of[Self.dtype]),
-                    )
+        for row in range(start, stop, rows_of[Self.dtype]):
+            weigh[Self.dtype](
+                self.weights,
+                row - start,
+                self.scores.unsafe_offset((row - start) * SCORES),
+                n_keys,
+                self.sums.unsafe_offset(row * n_columns),
+                n_columns,
+                self.tops.unsafe_offset(row),
+                self.totals.unsafe_offset(row),
+            )
+        comptime pair = min(depth_of[Self.dtype], 2)
+        for column in range(0, n_columns, span_of[Self.dtype]):
+            for row in range(start, stop, rows_of[Self.dtype]):
+                var into = self.sums.unsafe_offset(row * n_columns + column)
+                multiply[Self.dtype](
+                    into,
+                    n_columns,
+                    into,
+                    n_columns,
+                    self.weights.at(row - start, 0),
+                    self.weights.n_capacity * stride_of[Self.dtype],
+                    values.unsafe_offset(first * n_columns + pair * column),
+                    n_columns,
+                    round_up(n_keys, depth_of[Self.dtype]),
+                )
 
     def put_means(self, into: RowBlock[Self.dtype], n_rows: Int, n_channels: Int, head: Int):
         """Writes a head's means of values to its columns of a block."""
@@ -242,7 +251,7 @@ struct HeadRows[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
 
 @fieldwise_init
 struct AttendOut[w_dtype: DType, dtype: DType](
-    Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
+    BlockWork, Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
 ):
     """Computes out = x + weights * attention(q, keys, values) + bias."""
 
@@ -253,38 +262,39 @@ struct AttendOut[w_dtype: DType, dtype: DType](
     var weights: Weights[Self.w_dtype, Self.dtype]
     var n_batch: Int
 
-    def rows(self, batch: Int, start: Int, n_rows: Int):
+    def rows(self, batch: Int, start: Int, n_rows: Int, n_block: Int):
         """One block, all heads."""
         var n_channels = self.kept.n_channels
         var n_state = self.kept.n_head * n_channels
         comptime Block = RowBlock[Self.dtype]
-        var n_q = Block.size(BLOCK, n_channels)
-        var n_weights = Block.size(BLOCK, CHUNK)
-        var n_out = Block.size(BLOCK, n_state)
+        var n_q = Block.size(n_block, n_channels)
+        comptime n_together = together_of[Self.dtype]
+        var n_weights = Block.size(n_together, KEYS)
+        var n_out = Block.size(n_block, n_state)
         var n_room = (self.weights.depth + 2) * PANEL
-        var n_sums = BLOCK * self.kept.n_columns()
+        var n_sums = n_block * self.kept.n_columns()
         var scratch = Scratch(
             (n_q + n_weights + n_out + n_room) * size_of[Self.dtype]()
-            + 4 * (BLOCK * (SCORES + 2 + PANEL) + n_sums + PANEL)
+            + 4 * (n_together * SCORES + n_block * (2 + PANEL) + n_sums + PANEL)
         )
-        var scores = scratch.take[F32](BLOCK * SCORES)
+        var scores = scratch.take[F32](n_together * SCORES)
         var weights: Numbers[Self.dtype]
         comptime if Self.dtype == F32:
             weights = rebind[Numbers[Self.dtype]](scores)
         else:
             weights = scratch.take[Self.dtype](n_weights)
         var head_rows = HeadRows[Self.dtype](
-            Block(scratch.take[Self.dtype](n_q), BLOCK),
+            Block(scratch.take[Self.dtype](n_q), n_block),
             scores,
-            Block(weights, BLOCK),
+            Block(weights, n_together),
             scratch.take[F32](n_sums),
-            scratch.take[F32](BLOCK),
-            scratch.take[F32](BLOCK),
+            scratch.take[F32](n_block),
+            scratch.take[F32](n_block),
             scratch.take[F32](PANEL),
         )
         for j in range(PANEL):
             head_rows.zeros.unsafe_store(j, Float32(0))
-        var attended = Block(scratch.take[Self.dtype](n_out), BLOCK)
+        var attended = Block(scratch.take[Self.dtype](n_out), n_block)
         var at = (batch * self.kept.n_ctx + start) * n_state
         for head in range(self.kept.n_head):
             var q = self.q.unsafe_offset(at + head * n_channels)
@@ -293,7 +303,7 @@ struct AttendOut[w_dtype: DType, dtype: DType](
             head_rows.attend(self.kept, batch, head, n_rows)
             head_rows.put_means(attended, n_rows, n_channels, head)
         var room = scratch.take[Self.dtype](n_room)
-        var out = scratch.take[F32](BLOCK * PANEL)
+        var out = scratch.take[F32](n_block * PANEL)
         for p in range(self.weights.n_panels()):
             self.weights.add(out, attended, n_rows, p, 0, self.weights.depth, room)
             var to = at + p * PANEL
@@ -307,21 +317,9 @@ struct AttendOut[w_dtype: DType, dtype: DType](
             )
         _ = scratch^
 
-    @no_inline
+    @always_inline
     def run(self, n_threads: Int) raises:
-        var n_blocks = ceildiv(self.kept.n_ctx, BLOCK)
-        var n_pieces = self.n_batch * n_blocks
-        var n_tasks = n_workers(n_pieces, n_threads)
-
-        def task(t: Int) {var self, var n_blocks, var n_pieces, var n_tasks}:
-            open_tiles[Self.dtype]()
-            for piece in range(t, n_pieces, n_tasks):
-                var start = piece % n_blocks * BLOCK
-                self.rows(piece // n_blocks, start, min(BLOCK, self.kept.n_ctx - start))
-            close_tiles[Self.dtype]()
-
-        sync_parallelize(task, n_tasks)
-
+        share[Self.dtype](self, self.n_batch, self.kept.n_ctx, self.weights.n_out, n_threads)
 
 @extensibility.register("whisper_query_key_value")
 struct QueryKeyValue:

@@ -5,15 +5,13 @@ memory. Frames that two blocks need are computed by both.
 """
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from std.math import ceildiv
 from std.sys import size_of
 from .functions import gelu
-from .amx import close_tiles, open_tiles
 from .products import Weights, computed_in, copy_rows, store_rows, weights_of
 from .row_block import BLOCK, Numbers, RowBlock, Scratch, round_up
-from .threads import allowed, n_workers
+from .shares import BlockWork, share
+from .threads import allowed
 from .tile import F32, PANEL, WIDTH, Floats, floats
 
 
@@ -26,7 +24,7 @@ def gelu_rows[dtype: DType](sums: Floats, n_rows: Int):
 
 @fieldwise_init
 struct Stem[w_dtype: DType, dtype: DType](
-    Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
+    BlockWork, Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
 ):
     """Computes out = gelu(conv2(gelu(conv1(mel)))) + positional, conv2 with a stride of 2."""
 
@@ -68,21 +66,21 @@ struct Stem[w_dtype: DType, dtype: DType](
             var to = into.unsafe_offset(p * PANEL)
             copy_rows(to, n_state, sums, n_frames, min(PANEL, n_state - p * PANEL))
 
-    def rows(self, batch: Int, start: Int, n_rows: Int):
+    def rows(self, batch: Int, start: Int, n_rows: Int, n_block: Int):
         """One block."""
         var n_state = self.conv2.n_out
         var n_frames = 2 * n_rows + 1
         var n_depth = max(self.conv1.depth, self.conv2.depth)
         var n_capacity = round_up(n_frames, BLOCK)
         comptime Block = RowBlock[Self.dtype]
-        var n_block = max(
-            Block.size(n_capacity, self.conv1.depth), Block.size(BLOCK, self.conv2.depth)
+        var n_factors = max(
+            Block.size(n_capacity, self.conv1.depth), Block.size(n_block, self.conv2.depth)
         )
         var scratch = Scratch(
-            (n_block + (n_depth + 2) * PANEL) * size_of[Self.dtype]()
+            (n_factors + (n_depth + 2) * PANEL) * size_of[Self.dtype]()
             + 4 * (n_capacity * PANEL + (n_frames + 2) * self.n_mels + n_frames * n_state)
         )
-        var factors = scratch.take[Self.dtype](n_block)
+        var factors = scratch.take[Self.dtype](n_factors)
         var room = scratch.take[Self.dtype]((n_depth + 2) * PANEL)
         var sums = scratch.take[F32](n_capacity * PANEL)
         var turned = scratch.take[F32]((n_frames + 2) * self.n_mels)
@@ -92,7 +90,7 @@ struct Stem[w_dtype: DType, dtype: DType](
         if start == 0:  # frames outside the window are zeros, not what the bias makes of zeros
             for j in range(n_state):
                 frames.unsafe_store(j, Float32(0))
-        var x = Block(factors, BLOCK)
+        var x = Block(factors, n_block)
         x.pack(frames, 2 * n_state, n_rows, 3 * n_state, 1)
         for p in range(self.conv2.n_panels()):
             self.conv2.add(sums, x, n_rows, p, 0, self.conv2.depth, room)
@@ -107,21 +105,9 @@ struct Stem[w_dtype: DType, dtype: DType](
             )
         _ = scratch^
 
-    @no_inline
+    @always_inline
     def run(self, n_threads: Int) raises:
-        var n_blocks = ceildiv(self.n_ctx, BLOCK)
-        var n_pieces = self.n_batch * n_blocks
-        var n_tasks = n_workers(n_pieces, n_threads)
-
-        def task(t: Int) {var self, var n_blocks, var n_pieces, var n_tasks}:
-            open_tiles[Self.dtype]()
-            for piece in range(t, n_pieces, n_tasks):
-                var start = piece % n_blocks * BLOCK
-                self.rows(piece // n_blocks, start, min(BLOCK, self.n_ctx - start))
-            close_tiles[Self.dtype]()
-
-        sync_parallelize(task, n_tasks)
-
+        share[Self.dtype](self, self.n_batch, self.n_ctx, 3 * self.conv2.n_out, n_threads)
 
 @extensibility.register("whisper_stem")
 struct StemOperation:
