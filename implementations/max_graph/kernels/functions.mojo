@@ -35,7 +35,12 @@ def power_of_two[dtype: DType](x: SIMD[F32, _]) -> type_of(x):
     comptime if dtype == DType.bfloat16:
         y = evaluate[4](
             rest,
-            [Float32(0.999928073), Float32(0.693260986), Float32(0.242611131), Float32(0.0551716694)],
+            [
+                Float32(0.999928073),
+                Float32(0.693260986),
+                Float32(0.242611131),
+                Float32(0.0551716694),
+            ],
         )
     else:
         y = evaluate[6](

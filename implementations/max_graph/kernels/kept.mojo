@@ -4,12 +4,10 @@ In float32 they lie as in keys_values.mojo. In bfloat16, for AMX, keys lie in pa
 [n_head, n_panels, n_channels / 2, PANEL, 2], and values in pairs of positions,
 [n_head, n_padded / 2, n_columns, 2]; positions are padded with zeros to a whole AMX step.
 """
-from std.memory import Pointer
+from extensibility import ManagedTensorSlice
 from .products import copy_rows
 from .row_block import Numbers, depth_of, round_up
 from .tile import F32, PANEL, WIDTH, Floats
-
-comptime Pairs = Pointer[UInt32, MutUntrackedOrigin]
 
 
 @fieldwise_init
@@ -131,3 +129,15 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
                 if i + 1 < n_rows:
                     odd = sums.unsafe_load[width=WIDTH]((i + 1) * PANEL + j)
                 to.unsafe_store(2 * j, even.interleave(odd).cast[Self.dtype]())
+
+
+@always_inline
+def kept(keys: ManagedTensorSlice, values: ManagedTensorSlice, n_ctx: Int) -> Kept[keys.dtype]:
+    """The two tensors of n_ctx keys and values together."""
+    return Kept[keys.dtype](
+        rebind[Numbers[keys.dtype]](keys.unsafe_ptr()),
+        rebind[Numbers[keys.dtype]](values.unsafe_ptr()),
+        keys.dim_size(1),
+        keys.dim_size(3),
+        n_ctx,
+    )

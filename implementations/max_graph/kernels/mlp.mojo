@@ -37,7 +37,8 @@ struct Mlp[w_dtype: DType, dtype: DType](
         var n_panels = self.narrow.n_panels()
         var n_depth = max(self.widen.depth, HIDDEN)
         comptime Block = RowBlock[Self.dtype]
-        var sizes = Block.size(n_block, n_state) + Block.size(n_block, HIDDEN) + (n_depth + 2) * PANEL
+        var n_factors = Block.size(n_block, n_state) + Block.size(n_block, HIDDEN)
+        var sizes = n_factors + (n_depth + 2) * PANEL
         var scratch = Scratch(
             sizes * size_of[Self.dtype]() + 4 * n_block * PANEL * (n_panels + 1)
         )

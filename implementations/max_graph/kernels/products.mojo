@@ -176,7 +176,7 @@ struct Weights[w_dtype: DType, dtype: DType](
 def store_rows(
     into: Floats, residual: Floats, stride: Int, sums: Floats, n_rows: Int, n_columns: Int
 ):
-    """Stores sums [n_rows, PANEL], n_columns of them, plus the residual's; rows are stride apart."""
+    """Stores n_columns of sums [n_rows, PANEL] plus the residual's; rows are `stride` apart."""
     for row in range(n_rows):
         var to = into.unsafe_offset(row * stride)
         var x = residual.unsafe_offset(row * stride)
