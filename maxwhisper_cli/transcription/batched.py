@@ -1,12 +1,12 @@
-"""Several windows at a time: the recording is cut every 30 s, whatever is said there.
+"""Several windows at a time: the recording is cut into stretches that go on side by side.
 
-Faster where an implementation decodes many windows at once, and for that less exact: no window is
-shown the text before it, and a word may be cut in two. Source of the idea: faster-whisper's batched
-pipeline, which cuts where nobody speaks; here nothing looks for speech.
+Each stretch is transcribed window after window, led by its timestamps as always; only where two
+stretches meet may a word be cut in two. No window is shown the text before it. Faster where an
+implementation decodes many windows at once.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,29 +21,56 @@ from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun
 from maxwhisper_cli.transcription.mel import N_FRAMES, MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
-from maxwhisper_cli.transcription.timestamps import WindowPlace, split_lone_window
+from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_window
+
+_SHORTEST = 4 * N_FRAMES
+"""Mel frames of a stretch at least: where stretches meet, text suffers."""
+
+
+@dataclass(slots=True)
+class _Stretch:
+    """A part of the recording, and what was found in it so far."""
+
+    seek: int
+    end: int
+    found: list[tuple[list[Piece], WindowText, int]] = field(default_factory=list)
+    """Of each window: its pieces, its text, where it began."""
 
 
 class BatchedRun(TranscriptionRun):
-    """As `TranscriptionRun`, with `batch_size` windows decoded together."""
+    """As `TranscriptionRun`, with a window of each of up to `batch_size` stretches at a time."""
 
     def parts(self) -> Iterator[DecodedPart]:
-        """Decode batch after batch; a first part without segments tells length and language."""
+        """Parts without segments tell how far it is; the segments come at the end, in order."""
         yield DecodedPart((), self._progress(0))
-        prompt = self._history.prompt()
-        places = [
-            self._place(seek, clip_end)
-            for clip_start, clip_end in self._clips()
-            for seek in range(clip_start, clip_end, N_FRAMES)
-        ]
-        for first in range(0, len(places), self._options.batch_size):
-            batch = places[first : first + self._options.batch_size]
-            for place, window in zip(batch, self._decode(batch, prompt), strict=True):
-                segments = []
+        prompt, stretches = self._history.prompt(), self._stretches()
+        n_done = 0
+        while active := [stretch for stretch in stretches if stretch.seek < stretch.end]:
+            places = [self._place(stretch.seek, stretch.end) for stretch in active]
+            windows = self._decode(places, prompt)
+            for stretch, place, window in zip(active, places, windows, strict=True):
+                n_frames = place.n_frames
                 if not window.is_silence(self._options):
-                    pieces = split_lone_window(window.tokens, place)
-                    segments = self._take(pieces, window, place.seek)
-                yield DecodedPart(tuple(segments), self._progress(place.seek + place.n_frames))
+                    pieces, n_frames = split_window(window.tokens, place)
+                    stretch.found.append((pieces, window, place.seek))
+                stretch.seek += n_frames
+                n_done += n_frames
+            yield DecodedPart((), self._progress(n_done))
+        for stretch in stretches:
+            segments = [s for found in stretch.found for s in self._take(*found)]
+            yield DecodedPart(tuple(segments), self._progress(n_done))
+
+    def _stretches(self) -> list[_Stretch]:
+        """Every clip cut into stretches of about the same length, `batch_size` in all or fewer."""
+        clips = self._clips()
+        total = sum(end - start for start, end in clips)
+        length = max(_SHORTEST, -(-total // self._options.batch_size))
+        return [
+            _Stretch(start + i * (end - start) // n, start + (i + 1) * (end - start) // n)
+            for start, end in clips
+            for n in (max(1, (end - start) // length),)
+            for i in range(n)
+        ]
 
     def _decode(self, places: Sequence[WindowPlace], prompt: Sequence[int]) -> list[WindowText]:
         """All windows at the first temperature, and those that fail at the others, one by one."""

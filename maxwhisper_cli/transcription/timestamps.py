@@ -77,20 +77,6 @@ def split_window(tokens: tuple[int, ...], place: WindowPlace) -> tuple[list[Piec
     return pieces, advance or place.n_frames
 
 
-def split_lone_window(tokens: tuple[int, ...], place: WindowPlace) -> list[Piece]:
-    """Cut the tokens of a window after which the next follows at once, wherever speech ends.
-
-    So what comes after the last pair of timestamps is a piece as well, up to the window's end.
-    """
-    pieces, n_frames = split_window(tokens, place)
-    n_taken = sum(len(piece.tokens) for piece in pieces)
-    rest = tokens[n_taken:]
-    if n_frames < place.n_frames and len(rest) > 1:
-        start = place.start_seconds + place.offset_seconds(rest[0])
-        pieces.append(Piece(start, place.start_seconds + place.seconds, rest))
-    return pieces
-
-
 def _piece(tokens: tuple[int, ...], place: WindowPlace) -> Piece:
     return Piece(
         start=place.start_seconds + place.offset_seconds(tokens[0]),

@@ -37,14 +37,14 @@ class Batching(ScriptedImplementation):
 
 
 def say(text: str) -> DecodedWindow:
-    """A segment of 4 s, and one more that the window's edge cuts."""
-    at = BEGIN + 200
-    return window([BEGIN, *TOKENIZER.encode(text), at, at, *TOKENIZER.encode(" And")])
+    """A segment of 20 s, which leads to the next window."""
+    at = BEGIN + 1000
+    return window([BEGIN, *TOKENIZER.encode(text), at, at])
 
 
 def run(script: Script, options: TranscribeOptions = OPTIONS) -> tuple[Transcript, Batching]:
     implementation = Batching(script)
-    noise = np.random.default_rng(0).normal(0, 0.1, 100 * 16000).astype(np.float32)
+    noise = np.random.default_rng(0).normal(0, 0.1, 250 * 16000).astype(np.float32)
     with MelSpectrogram([noise], 80) as mel:
         transcription = start_run(implementation, mel, options)
         for _ in transcription.parts():
@@ -52,21 +52,20 @@ def run(script: Script, options: TranscribeOptions = OPTIONS) -> tuple[Transcrip
         return transcription.transcript, implementation
 
 
-def test_cuts_every_30_seconds_and_shows_no_previous_text() -> None:
+def test_stretches_go_on_side_by_side_and_show_no_previous_text() -> None:
     transcript, implementation = run(lambda _request: say(" So."))
-    assert implementation.sizes == [2, 2]
-    assert [(s.id, s.start, s.end) for s in transcript.segments] == [
-        (0, 0, 4),
-        (1, 4, 30),
-        (2, 30, 34),
-        (3, 34, 60),
-        (4, 60, 64),
-        (5, 64, 90),
-        (6, 90, 94),
-        (7, 94, 100),
-    ]
-    assert transcript.text == " So. And" * 4
+    # 250 s are two stretches of 125 s: six windows that lead 20 s on, and one that is the rest.
+    assert implementation.sizes == [2] * 7
+    starts = [s.start for s in transcript.segments]
+    assert starts == [*range(0, 125, 20), *range(125, 250, 20)]
+    assert [s.id for s in transcript.segments] == list(range(14))
+    assert transcript.text == " So." * 14
     assert {request.prompt for request in implementation.requests} == {TOKENIZER.sot_sequence}
+
+
+def test_no_stretch_is_shorter_than_two_minutes() -> None:
+    _, implementation = run(lambda _request: say(" So."), replace(OPTIONS, batch_size=64))
+    assert max(implementation.sizes) == 2
 
 
 def test_a_window_that_fails_is_decoded_again_alone() -> None:
@@ -74,13 +73,12 @@ def test_a_window_that_fails_is_decoded_again_alone() -> None:
 
     def script(request: DecodeRequest) -> DecodedWindow:
         seen.append(request.search.temperature)
-        failed = len(seen) == 2  # the second window of the first batch
+        failed = len(seen) == 2  # the second stretch's first window
         return replace(say(" So."), sum_logprob=-100.0) if failed else say(" So.")
 
-    transcript, implementation = run(script)
-    assert seen == [0.0, 0.0, 1.0, 0.0, 0.0]
-    assert implementation.sizes == [2, 2]
-    assert [s.temperature for s in transcript.segments] == [0, 0, 1, 1, 0, 0, 0, 0]
+    transcript, _ = run(script)
+    assert seen == [0.0, 0.0, 1.0, *[0.0] * 12]
+    assert [s.temperature for s in transcript.segments] == [*[0] * 7, 1, *[0] * 6]
 
 
 def test_silence_is_left_out() -> None:
@@ -89,14 +87,14 @@ def test_silence_is_left_out() -> None:
     assert transcript.segments == ()
 
 
-def test_one_batch_says_what_its_windows_say_alone(sonnet: Path) -> None:
+def test_one_stretch_says_what_is_said_one_by_one(sonnet: Path) -> None:
     model = loaded.model("tiny.en", "cpu")
     options = TranscribeOptions(
-        beam_size=None, temperatures=(0.0,), clip_timestamps=(0.0, 20.0, 20.0, 35.0)
+        beam_size=None, temperatures=(0.0,), condition_on_previous_text=False
     )
-    alone = model.transcribe(loaded.samples_of(sonnet), replace(options, batch_size=1))
+    alone = model.transcribe(loaded.samples_of(sonnet), options)
     together = model.transcribe(loaded.samples_of(sonnet), replace(options, batch_size=8))
-    assert together.segments[0].tokens == alone.segments[0].tokens
+    assert together == alone
 
 
 @pytest.mark.parametrize("batch_size", [0, 1025])

@@ -2,12 +2,7 @@
 
 import pytest
 
-from maxwhisper_cli.transcription.timestamps import (
-    Piece,
-    WindowPlace,
-    split_lone_window,
-    split_window,
-)
+from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_window
 from tests.support.scripted import BEGIN
 
 SEEK = 3000
@@ -64,19 +59,3 @@ def test_split(
 def test_pieces_keep_their_own_tokens() -> None:
     pieces, _ = split([at(0), A, at(2), at(2), B, C, at(5), at(5)])
     assert [p.tokens for p in pieces] == [(at(0), A, at(2)), (at(2), B, C, at(5))]
-
-
-@pytest.mark.parametrize(
-    ("tokens", "spans"),
-    [
-        pytest.param([at(0), A, at(2), at(2), B, C], [(30, 32), (32, 60)], id="cut-by-the-edge"),
-        pytest.param([at(0), A, at(2), at(2)], [(30, 32)], id="nothing-after-the-last-pair"),
-        pytest.param([at(0), A, at(2), at(2), B, at(7)], [(30, 32), (32, 37)], id="closed"),
-        pytest.param([at(0), A, B], [(30, 60)], id="no-pair"),
-    ],
-)
-def test_a_lone_window_keeps_what_its_edge_cuts(
-    tokens: list[int], spans: list[tuple[float, float]]
-) -> None:
-    pieces = split_lone_window(tuple(tokens), WindowPlace(SEEK, 3000, BEGIN, 1500))
-    assert [(piece.start, piece.end) for piece in pieces] == spans

@@ -112,6 +112,11 @@ class GreedyRunner:
             for i, r in enumerate(requests)
         ]
 
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the step is recorded."""
+        return self._recorded is not None
+
     def capture(self) -> None:
         """Record the step; call after a first decode."""
         step = self._models.models["greedy_step"]

@@ -28,7 +28,7 @@ from implementations.max_graph.gpu.session import (
 from weights.checkpoint import Checkpoint
 
 _MOST_RUNNERS = 2
-"""One for single windows or whole batches, and one for the last batch."""
+"""One for whole batches, and one for what is left of them."""
 
 
 class GpuModel(Implementation):
@@ -47,7 +47,7 @@ class GpuModel(Implementation):
             graphs.dims, DType[graphs.dtype], graphs.device, graphs.models, self._lock
         )
         self._runners: dict[int, GreedyRunner] = {}
-        """By their number of rows; kept with their step recorded, the one used last at the end."""
+        """By their number of rows, the one used last at the end; a second use records the step."""
         self._filters: tuple[FloatArray, Buffer] | None = None
         """The mel filters last used, here and on the GPU."""
 
@@ -98,23 +98,13 @@ class GpuModel(Implementation):
             if runner is None:
                 while len(self._runners) >= _MOST_RUNNERS:
                     self._runners.pop(next(iter(self._runners)))
-                runner = self._new_runner(audio, requests)
+                room = Buffer.zeros(audio.shape, audio.dtype, audio.device)
+                runner = GreedyRunner(self._decoder, n_rows, room)
+            elif not runner.is_recorded:
+                runner.capture()  # a step is recorded after it has run
             self._runners[n_rows] = runner
             runner.buffers.audio.inplace_copy_from(audio)
             return runner.decode(requests)
-
-    def _new_runner(self, audio: Buffer, requests: Sequence[DecodeRequest]) -> GreedyRunner:
-        """A runner over a copy of the audio, which has run once, as recording its step requires."""
-        own = Buffer.zeros(audio.shape, audio.dtype, audio.device)
-        own.inplace_copy_from(audio)
-        runner = GreedyRunner(self._decoder, len(requests), own)
-        runner.decode(requests)
-        runner.capture()
-        return runner
-
-    def wait(self) -> None:
-        """Wait for the GPU."""
-        self._graphs.device.synchronize()
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights, out of the layouts that the kernels read."""
