@@ -44,7 +44,8 @@ def test_the_compiler_ends_with_a_process_that_is_killed(tmp_path: Path) -> None
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from implementations.max_graph import artifacts
 from implementations.max_graph.compile import CompileRequest
 code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('half'); time.sleep(60)"
