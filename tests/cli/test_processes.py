@@ -166,8 +166,9 @@ def test_no_color_is_respected(tmp_path: Path, jfk: Path) -> None:
 
 def test_ctrl_c_stops_cleanly_and_keeps_what_is_finished(jfk: Path, tmp_path: Path) -> None:
     endless = """
-import itertools, time, maxwhisper_cli.model
+import itertools, signal, time, maxwhisper_cli.model
 from maxwhisper_cli.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from tests.cli.conftest import SPOKEN, FakeModels, says
 fakes = FakeModels()
 speaking, n_windows = says(SPOKEN, fakes.dims), itertools.count()
