@@ -33,7 +33,7 @@ SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
     "compile": compile_rows,
 }
 COMPILED = ("hybrid", "full-max")
-TABLE_WIDTH = 110
+TABLE_WIDTH = 136
 """Its lines are whole in a pipe, whose width is taken for 80."""
 
 

@@ -16,11 +16,10 @@ from tests.benchmarks.processes import python
 OURS = "full-max:auto"
 WHISPER = "openai-whisper"
 FASTER_WHISPER = "faster-whisper int8"
-N_TIMES = 3
-CLIPS = {"sonnet": "160 s", "jfk": "jfk"}
+CLIPS = {"long": "160 s", "jfk": "jfk"}
 TIME_BARS = (
-    ("sonnet", FASTER_WHISPER, 0.5),
-    ("sonnet", WHISPER, 0.3),
+    ("long", FASTER_WHISPER, 0.5),
+    ("long", WHISPER, 0.3),
     ("jfk", FASTER_WHISPER, 0.5),
     ("jfk", WHISPER, None),
 )
@@ -47,7 +46,7 @@ def fast_rows(setting: Setting) -> list[Row]:
         contenders.insert(1, FASTER_WHISPER)
     folder = Path(setting.folder) / "fast"
     folder.mkdir()
-    python("rivals_prepare.py", str(folder), "--times", str(N_TIMES))
+    python("rivals_prepare.py", str(folder), "--long")
     runs: dict[str, list[Measured]] = {name: [] for name in contenders}
     for number in range(setting.n_runs):
         for name, done in runs.items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from maxwhisper_cli.samples import fetch_samples
 from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
-from tests.benchmarks.rivals_prepare import repeated
+from tests.benchmarks.rivals_prepare import joined
 from tests.support.checkpoints import write_openai
 from weights.resolve import load
 
@@ -32,7 +32,7 @@ def main() -> None:
     (folder / "jfk.wav").symlink_to(samples["jfk"])
     with open_audio(samples["sonnet"]) as audio:
         sonnet = audio.read()
-    clip = repeated(sonnet, N_TIMES)
+    clip = joined([sonnet] * N_TIMES)
     end = None if arguments.seconds is None else int(arguments.seconds * SAMPLE_RATE)
     np.save(folder / "samples.npy", clip[:end])
 

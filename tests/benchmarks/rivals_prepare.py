@@ -5,6 +5,7 @@ written from, or are, the same weights: those of the installed package.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,22 @@ from weights.resolve import load
 
 MODEL = "tiny.en"
 GAP_SAMPLES = SAMPLE_RATE // 2
+LONG = ["two-channels", "sonnet", "two-channels"]
+"""160 s in which no contender falls into repeating itself: then all do the same work."""
 
 
-def repeated(samples: Samples, n_times: int) -> Samples:
-    """The samples so often, with half a second of silence between."""
-    with_gap = np.concatenate([samples, np.zeros(GAP_SAMPLES, np.float32)])
-    return np.tile(with_gap, n_times)[:-GAP_SAMPLES]
+def joined(recordings: Sequence[Samples]) -> Samples:
+    """Recordings one after the other, with half a second of silence between."""
+    gap = np.zeros(GAP_SAMPLES, np.float32)
+    parts = [part for samples in recordings for part in (gap, samples)]
+    return np.concatenate(parts[1:])
 
 
 def main() -> None:
     """Write everything into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--times", type=int, default=1, help="say the sonnet so often")
+    parser.add_argument("--long", action="store_true", help="160 s instead of the sonnet")
     arguments = parser.parse_args()
     folder = arguments.folder
     checkpoint = load(MODEL, offline=True)
@@ -38,12 +42,16 @@ def main() -> None:
     write_ggml(folder / "weights.ggml", checkpoint)
     source = checkpoint.source
     (folder / "ctranslate2").symlink_to(source if source.is_dir() else source.parent)
-    for name, path in fetch_samples(["jfk", "sonnet"]).items():
-        n_times = arguments.times if name == "sonnet" else 1
-        with open_audio(path) as audio:
-            np.save(folder / f"{name}.npy", repeated(audio.read(), n_times))
-        words = path.with_suffix(".txt").read_text(encoding="utf-8")
-        (folder / f"{name}.txt").write_text("\n".join([words] * n_times), encoding="utf-8")
+    paths = fetch_samples(["jfk", "sonnet", "two-channels"])
+    clips = {"jfk": ["jfk"], **({"long": LONG} if arguments.long else {"sonnet": ["sonnet"]})}
+    for clip, names in clips.items():
+        recordings, words = [], []
+        for name in names:
+            with open_audio(paths[name]) as audio:
+                recordings.append(audio.read())
+            words.append(paths[name].with_suffix(".txt").read_text(encoding="utf-8"))
+        np.save(folder / f"{clip}.npy", joined(recordings))
+        (folder / f"{clip}.txt").write_text("\n".join(words), encoding="utf-8")
 
 
 if __name__ == "__main__":
