@@ -25,7 +25,7 @@ from maxwhisper_cli.model import Model
 from maxwhisper_cli.samples import fetch_samples
 from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from tests.benchmarks.rivals_prepare import repeated
+from tests.benchmarks.rivals_prepare import joined
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 from weights.errors import MaxWhisperError
@@ -165,7 +165,7 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
 def recording_rows(ours: Implementation, theirs: Implementation, n_runs: int) -> list[Timed]:
     """160 s window after window, and an hour in batches."""
     with open_audio(fetch_samples(["sonnet"])["sonnet"]) as audio:
-        clip = repeated(audio.read(), 3)
+        clip = joined([audio.read()] * 3)
     rows = [
         Timed(
             f"{len(clip) / SAMPLE_RATE:.0f} s, {words}",
