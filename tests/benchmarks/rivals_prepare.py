@@ -20,7 +20,7 @@ from weights.resolve import load
 MODEL = "tiny.en"
 GAP_SAMPLES = SAMPLE_RATE // 2
 LONG = ["two-channels", "sonnet", "two-channels"]
-"""160 s in which no contender falls into repeating itself: then all do the same work."""
+"""160 s in which neither openai-whisper nor `full-max` repeats itself, as on three sonnets."""
 
 
 def joined(recordings: Sequence[Samples]) -> Samples:
@@ -42,8 +42,8 @@ def main() -> None:
     write_ggml(folder / "weights.ggml", checkpoint)
     source = checkpoint.source
     (folder / "ctranslate2").symlink_to(source if source.is_dir() else source.parent)
-    paths = fetch_samples(["jfk", "sonnet", "two-channels"])
     clips = {"jfk": ["jfk"], **({"long": LONG} if arguments.long else {"sonnet": ["sonnet"]})}
+    paths = fetch_samples(sorted({name for names in clips.values() for name in names}))
     for clip, names in clips.items():
         recordings, words = [], []
         for name in names:
