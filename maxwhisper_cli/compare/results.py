@@ -137,11 +137,6 @@ class Comparison:
         """The implementations that did the work."""
         return tuple(row for row in self.rows if row.status == "ok")
 
-    @property
-    def has_failures(self) -> bool:
-        """Whether one that could run here did not do the work."""
-        return any(row.status == "failed" for row in self.rows)
-
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
     """Write it as JSON.
