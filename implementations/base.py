@@ -23,6 +23,8 @@ from weights.dims import ModelDimensions
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+Heads = Sequence[tuple[int, int]]
+"""Attention heads of the decoder as (layer, head)."""
 
 AUTO = "auto"
 """The dtype that is the fastest of those that keep an implementation's accuracy."""
@@ -167,12 +169,9 @@ class Implementation(ABC):
 
     @abstractmethod
     def align(
-        self,
-        audio_features: AudioFeatures,
-        tokens: Sequence[int],
-        heads: Sequence[tuple[int, int]],
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
-        """Cross-attention of (layer, head) pairs over a whole token sequence, for word times."""
+        """Cross-attention of the given heads over a whole token sequence, for word times."""
 
     @abstractmethod
     def weights(self) -> Iterator[tuple[str, FloatArray]]:

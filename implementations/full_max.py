@@ -14,6 +14,7 @@ from implementations.base import (
     Alignment,
     AudioFeatures,
     FloatArray,
+    Heads,
     Implementation,
     LoadOptions,
 )
@@ -21,7 +22,13 @@ from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.max_graph.compile import ALL_GRAPHS, GPU_GRAPHS
 from implementations.max_graph.greedy import decode_greedily
 from implementations.max_graph.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
-from implementations.max_graph.session import DecoderModels, MaxAudioFeatures, MaxSession, align
+from implementations.max_graph.session import (
+    DecoderModels,
+    MaxAudioFeatures,
+    MaxSession,
+    align,
+    own_features,
+)
 from implementations.max_graph.step_ops import N_ADDRESSES
 from weights.checkpoint import Checkpoint
 
@@ -82,7 +89,7 @@ class FullMaxImplementation(Implementation):
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> MaxSession:
         """Open a session; several may be open at a time."""
-        return MaxSession(self._decoder, _own(audio_features), n_group)
+        return MaxSession(self._decoder, own_features(audio_features), n_group)
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window; of greedy decoding only blocks of tokens come back here."""
@@ -94,15 +101,7 @@ class FullMaxImplementation(Implementation):
             return decode_greedily(session, request, began)
 
     def align(
-        self,
-        audio_features: AudioFeatures,
-        tokens: Sequence[int],
-        heads: Sequence[tuple[int, int]],
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
-        return align(self._decoder, _own(audio_features), tokens, heads)
-
-
-def _own(audio_features: AudioFeatures) -> MaxAudioFeatures:
-    assert isinstance(audio_features, MaxAudioFeatures), "features of another implementation"
-    return audio_features
+        return align(self._decoder, own_features(audio_features), tokens, heads)

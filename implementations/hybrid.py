@@ -12,6 +12,7 @@ from implementations.base import (
     AudioFeatures,
     DecoderSession,
     FloatArray,
+    Heads,
     Implementation,
     LoadOptions,
 )
@@ -86,10 +87,7 @@ class HybridImplementation(Implementation):
         return self._decoder.start(audio_features, n_group)
 
     def align(
-        self,
-        audio_features: AudioFeatures,
-        tokens: Sequence[int],
-        heads: Sequence[tuple[int, int]],
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
         return self._decoder.align(audio_features, tokens, heads)

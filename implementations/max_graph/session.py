@@ -16,6 +16,7 @@ from implementations.base import (
     AudioFeatures,
     DecoderSession,
     FloatArray,
+    Heads,
     IntArray,
 )
 from implementations.max_graph.kv_cache import KVCache
@@ -28,7 +29,7 @@ class MaxAudioFeatures(AudioFeatures):
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
         self.keys_values: list[Buffer] | None = None
-        """Cross-attention's keys and values, once a session has asked for them (a batch of one)."""
+        """What cross-attention reads of them, once a session has asked for it."""
 
     def __len__(self) -> int:
         return int(self.buffer.shape[0])
@@ -36,12 +37,19 @@ class MaxAudioFeatures(AudioFeatures):
     def __getitem__(self, index: int) -> Self:
         if len(self) == 1 and index in {0, -1}:
             return self  # with the keys and values it may have
-        return type(self)(Buffer.from_numpy(self.buffer.to_numpy()[index : index + 1].copy()))
+        first = index % len(self)
+        return type(self)(self.buffer[first : first + 1, :, :].contiguous())
 
     def numpy(self) -> FloatArray:
         """A float32 copy on the host."""
         array: FloatArray = self.buffer.to_numpy().copy()
         return array
+
+
+def own_features(audio_features: AudioFeatures) -> MaxAudioFeatures:
+    """The features of an implementation on MAX."""
+    assert isinstance(audio_features, MaxAudioFeatures), "features of another implementation"
+    return audio_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +153,7 @@ def align(
     models: DecoderModels,
     audio_features: MaxAudioFeatures,
     tokens: Sequence[int],
-    heads: Sequence[tuple[int, int]],
+    heads: Heads,
 ) -> Alignment:
     """Cross-attention scores of the chosen heads, and logits, over a whole token sequence."""
     shape = (len(heads), len(tokens), models.dims.n_audio_ctx)

@@ -11,6 +11,7 @@ from implementations.base import (
     Alignment,
     AudioFeatures,
     FloatArray,
+    Heads,
     Implementation,
     LoadOptions,
 )
@@ -92,10 +93,7 @@ class TorchImplementation(Implementation):
         return TorchSession(self._model, own_tensor(audio_features), n_group, self._lock)
 
     def align(
-        self,
-        audio_features: AudioFeatures,
-        tokens: Sequence[int],
-        heads: Sequence[tuple[int, int]],
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
         with self._lock:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from whisper.model import Whisper
 
-from implementations.base import AudioFeatures, DecoderSession, FloatArray, IntArray
+from implementations.base import AudioFeatures, DecoderSession, FloatArray, Heads, IntArray
 
 
 class TorchAudioFeatures(AudioFeatures):
@@ -105,7 +105,7 @@ def cross_attention(
     model: Whisper,
     audio_features: torch.Tensor,
     tokens: Sequence[int],
-    heads: Sequence[tuple[int, int]],
+    heads: Heads,
 ) -> tuple[FloatArray, FloatArray]:
     """Scores before softmax of the chosen heads, and logits, over a whole token sequence.
 

@@ -10,6 +10,7 @@ from implementations.base import (
     AudioFeatures,
     DecoderSession,
     FloatArray,
+    Heads,
     Implementation,
     LoadOptions,
 )
@@ -77,10 +78,7 @@ class TimedImplementation(Implementation):
         return self._timed.trace_encoder(mel)
 
     def align(
-        self,
-        audio_features: AudioFeatures,
-        tokens: Sequence[int],
-        heads: Sequence[tuple[int, int]],
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         """Align, untimed."""
         return self._timed.align(audio_features, tokens, heads)

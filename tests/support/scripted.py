@@ -10,6 +10,7 @@ from implementations.base import (
     AudioFeatures,
     DecoderSession,
     FloatArray,
+    Heads,
     Implementation,
     LoadOptions,
 )
@@ -84,9 +85,6 @@ class ScriptedImplementation(Implementation):
         raise NotImplementedError
 
     def align(
-        self,
-        audio_features: AudioFeatures,
-        tokens: Sequence[int],
-        heads: Sequence[tuple[int, int]],
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         raise NotImplementedError

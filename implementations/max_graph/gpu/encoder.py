@@ -1,19 +1,20 @@
 """The audio encoder as a graph for a GPU, exact in float32."""
 
 from max.dtype import DType
-from max.graph import Graph, KernelLibrary, Module, TensorType, TensorValue
+from max.graph import TensorValue
 
+from implementations.max_graph.encoder_graphs import EncoderGraphs
 from implementations.max_graph.gpu.blocks import ResidualAttentionBlock
 from implementations.max_graph.gpu.kernel_ops import GPU
 from implementations.max_graph.gpu.layers import Conv1d, LayerNorm, weight
 from weights.dims import ModelDimensions
 
 
-class AudioEncoder:
+class AudioEncoder(EncoderGraphs):
     """Log-mel windows to audio features; names as in whisper/model.py."""
 
     def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
-        self.dims = dims
+        super().__init__(dims, GPU)
         n_state = dims.n_audio_state
         self.conv1 = Conv1d("encoder.conv1", dims.n_mels, n_state, dtype)
         self.conv2 = Conv1d("encoder.conv2", n_state, n_state, dtype)
@@ -36,18 +37,3 @@ class AudioEncoder:
         for block in self.blocks:
             states.append(block(states[-1]))
         return states
-
-    def input_types(self) -> list[TensorType]:
-        """Mel windows [n_batch, n_mels, 2 * n_audio_ctx]."""
-        n_mels, n_frames = self.dims.n_mels, 2 * self.dims.n_audio_ctx
-        return [TensorType(DType.float32, ["n_batch", n_mels, n_frames], GPU)]
-
-    def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
-        """Put `encoder` and, for finding errors, `encoder_states` into a module."""
-        types = self.input_types()
-        with Graph("encoder", input_types=types, module=module, kernel_library=kernels) as graph:
-            graph.output(self(graph.inputs[0].tensor))
-        with Graph(
-            "encoder_states", input_types=types, module=module, kernel_library=kernels
-        ) as graph:
-            graph.output(*self.states(graph.inputs[0].tensor))

@@ -11,6 +11,7 @@ from implementations.base import (
     Alignment,
     AudioFeatures,
     FloatArray,
+    Heads,
     Implementation,
     LoadOptions,
 )
@@ -21,10 +22,10 @@ from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
 from implementations.max_graph.gpu.room import check_room
 from implementations.max_graph.gpu.session import (
     DecoderModels,
-    GpuAudioFeatures,
     GpuSession,
     align,
 )
+from implementations.max_graph.session import MaxAudioFeatures, own_features
 from weights.checkpoint import Checkpoint
 
 _MOST_RUNNERS = 2
@@ -63,7 +64,7 @@ class GpuModel(Implementation):
                 self._filters = filters, self._graphs.upload(filters)
             return self._graphs.log_mel(samples, self._filters[1])
 
-    def encode(self, mel: FloatArray) -> GpuAudioFeatures:
+    def encode(self, mel: FloatArray) -> MaxAudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows.
 
         Raises:
@@ -71,13 +72,13 @@ class GpuModel(Implementation):
         """
         check_room(self.dims, len(mel), self._graphs.device)
         with self._lock:
-            return GpuAudioFeatures(self._graphs.encode(mel))
+            return MaxAudioFeatures(self._graphs.encode(mel))
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window; greedy decoding stays on the device until it ends."""
         if not _is_greedy(request):
             return super().decode(audio_features, request)
-        return self._decode_greedily(_own(audio_features), [request])[0]
+        return self._decode_greedily(own_features(audio_features), [request])[0]
 
     def decode_batch(
         self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
@@ -86,10 +87,10 @@ class GpuModel(Implementation):
         have_same_rules = all(request.rules == requests[0].rules for request in requests)
         if not have_same_rules or not all(_is_greedy(request) for request in requests):
             return super().decode_batch(audio_features, requests)
-        return self._decode_greedily(_own(audio_features), requests)
+        return self._decode_greedily(own_features(audio_features), requests)
 
     def _decode_greedily(
-        self, audio_features: GpuAudioFeatures, requests: Sequence[DecodeRequest]
+        self, audio_features: MaxAudioFeatures, requests: Sequence[DecodeRequest]
     ) -> list[DecodedWindow]:
         n_rows = len(requests)
         with self._lock:
@@ -117,23 +118,15 @@ class GpuModel(Implementation):
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> GpuSession:
         """Open a session; several may be open at a time."""
-        return GpuSession(self._decoder, _own(audio_features), n_group)
+        return GpuSession(self._decoder, own_features(audio_features), n_group)
 
     def align(
-        self,
-        audio_features: AudioFeatures,
-        tokens: Sequence[int],
-        heads: Sequence[tuple[int, int]],
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
-        return align(self._decoder, _own(audio_features), tokens, heads)
+        return align(self._decoder, own_features(audio_features), tokens, heads)
 
 
 def _is_greedy(request: DecodeRequest) -> bool:
     search = request.search
     return search.temperature == 0 and not search.is_beam_search and search.n_group == 1
-
-
-def _own(audio_features: AudioFeatures) -> GpuAudioFeatures:
-    assert isinstance(audio_features, GpuAudioFeatures), "features of another implementation"
-    return audio_features

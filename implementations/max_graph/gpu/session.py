@@ -1,9 +1,9 @@
-"""Features and decoder sessions on a GPU; it compiles nothing and holds no weights."""
+"""Decoder sessions on a GPU; it compiles nothing and holds no weights."""
 
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,31 +11,9 @@ from max.driver import Buffer, Device
 from max.dtype import DType
 from max.engine import Model
 
-from implementations.base import Alignment, AudioFeatures, DecoderSession, FloatArray, IntArray
+from implementations.base import Alignment, DecoderSession, FloatArray, Heads, IntArray
+from implementations.max_graph.session import MaxAudioFeatures
 from weights.dims import ModelDimensions
-
-
-class GpuAudioFeatures(AudioFeatures):
-    """Encoder output on the GPU, [n_batch, n_audio_ctx, n_audio_state] float32."""
-
-    def __init__(self, buffer: Buffer) -> None:
-        self.buffer = buffer
-        self.keys_values: Buffer | None = None
-        """Cross-attention's keys and values of all layers, once a session has asked for them."""
-
-    def __len__(self) -> int:
-        return int(self.buffer.shape[0])
-
-    def __getitem__(self, index: int) -> Self:
-        if len(self) == 1 and index in {0, -1}:
-            return self  # with the keys and values it may have
-        first = index % len(self)
-        return type(self)(self.buffer[first : first + 1, :, :].contiguous())
-
-    def numpy(self) -> FloatArray:
-        """A float32 copy on the host."""
-        array: FloatArray = self.buffer.to_numpy().copy()
-        return array
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +30,14 @@ class DecoderModels:
         """Integers on the device."""
         return Buffer.from_numpy(np.ascontiguousarray(values, np.int32)).to(self.device)
 
-    def hear(self, audio_features: GpuAudioFeatures) -> Buffer:
+    def hear(self, audio_features: MaxAudioFeatures) -> Buffer:
         """Cross-attention's keys and values, computed once per window."""
         with self.lock:
             if audio_features.keys_values is None:
-                (audio_features.keys_values,) = self.models["audio_keys_values"].execute(
-                    audio_features.buffer
-                )
-            return audio_features.keys_values
+                model = self.models["audio_keys_values"]
+                audio_features.keys_values = model.execute(audio_features.buffer)
+            (keys_values,) = audio_features.keys_values
+            return keys_values
 
     def new_cache(self, n_slots: int) -> Buffer:
         """Room for the keys and values of n_slots hypotheses."""
@@ -76,7 +54,7 @@ class GpuSession(DecoderSession):
     """
 
     def __init__(
-        self, models: DecoderModels, audio_features: GpuAudioFeatures, n_group: int
+        self, models: DecoderModels, audio_features: MaxAudioFeatures, n_group: int
     ) -> None:
         self._models = models
         self._audio = models.hear(audio_features)
@@ -122,9 +100,9 @@ class GpuSession(DecoderSession):
 
 def align(
     models: DecoderModels,
-    audio_features: GpuAudioFeatures,
+    audio_features: MaxAudioFeatures,
     tokens: Sequence[int],
-    heads: Sequence[tuple[int, int]],
+    heads: Heads,
 ) -> Alignment:
     """Cross-attention scores of the chosen heads, and logits, over a whole token sequence."""
     n_tokens = len(tokens)
