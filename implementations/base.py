@@ -29,6 +29,9 @@ Heads = Sequence[tuple[int, int]]
 AUTO = "auto"
 """The dtype that is the fastest of those that keep an implementation's accuracy."""
 
+EXACT = "float32"
+"""The dtype that every implementation has: sums in float32 over the checkpoint's own numbers."""
+
 HOST = "host"
 """The compile target that is this machine's CPU."""
 

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from implementations import nvidia, registry
-from implementations.base import AUTO, LoadOptions
+from implementations.base import AUTO, EXACT, LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from weights.checkpoint import Checkpoint
 
 _FASTEST_FIRST = (("full-max", "cuda"), ("cuda", "cuda"), ("full-max", "cpu"), ("cpu", "cpu"))
-_EXACT = "float32"
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -82,8 +81,8 @@ def _out_of_reach_because(name: str, options: LoadOptions) -> str | None:
     """Why an implementation cannot run on that device here in that dtype, before it is asked."""
     if options.device != "cpu" and (no_gpu := nvidia.no_gpu_because()) is not None:
         return no_gpu
-    if name == "cpu" and options.dtype not in {None, AUTO, _EXACT}:
-        return f"it computes in {_EXACT}"  # others that it has are slower and less exact
+    if name == "cpu" and options.dtype not in {None, AUTO, EXACT}:
+        return f"it computes in {EXACT}"  # others that it has are slower and less exact
     return registry.unavailable_because(name)
 
 

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import torch
 
+from implementations.base import EXACT
 from implementations.errors import ImplementationUnavailableError
 from implementations.torch_model.implementation import TorchImplementation
 
@@ -12,7 +13,7 @@ class CpuImplementation(TorchImplementation):
     """The reference: what the other implementations are compared with."""
 
     name: ClassVar[str] = "cpu"
-    default_dtype: ClassVar[str] = "float32"
+    default_dtype: ClassVar[str] = EXACT
 
     @classmethod
     def choose_device(cls, device: str | None) -> torch.device:

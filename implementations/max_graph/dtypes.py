@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from implementations.base import AUTO, HOST, LoadOptions
+from implementations.base import AUTO, EXACT, HOST, LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.cpu_level import cpu_level
 from implementations.max_graph.layouts import AMX_STEP
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
-EXACT = "float32"
-"""Sums in float32 over the checkpoint's own numbers: what is not asked otherwise."""
 HALF = "bfloat16"
 """Products of many rows in bfloat16 with sums in float32; few rows as in `EXACT`."""
 GPU_DTYPES = ("float16", "float32", "bfloat16")
