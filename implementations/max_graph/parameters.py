@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from implementations.log_mel import N_FFT, hann_window
 from implementations.max_graph.dtypes import MatrixTypes, is_matrix
-from implementations.max_graph.layouts import AMX_STEP, N_WAVE_COLUMNS, PANEL
+from implementations.max_graph.layouts import N_WAVE_COLUMNS, PANEL, weight_shape
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 from weights.names import expected_shapes
@@ -26,8 +26,8 @@ _CROSS_ATTENTION = (
     ("out", ("out",)),
 )
 
-
 _QUANTISED_ROWS = 512
+_HALVED_ROWS = 128
 _CACHE_LINE = 64
 _N_ARRANGING = 2
 """Threads that arrange weights: with more, memory is what all wait for, and more of it is held."""
@@ -56,35 +56,36 @@ def graph_weights(
     tensors = {
         name: a for name, a in checkpoint.tensors.items() if name.partition(".")[0] in stacks
     }
-    arranged = dict(_fused_attention(tensors, checkpoint))
-    arranged |= {
-        name: array
+    together = dict(_fused_attention(tensors, checkpoint))
+    together |= {
+        name: [array]
         for name, array in tensors.items()
         if ".attn." not in name and ".cross_attn." not in name
     }
-    largest_first = sorted(arranged.items(), key=lambda item: -item[1].size)
+    largest_first = sorted(together.items(), key=lambda item: -sum(a.size for a in item[1]))
     with ThreadPoolExecutor(_N_ARRANGING) as pool:  # numpy computes outside Python's lock
         dtypes = (matrices.of(name) for name, _ in largest_first)
-        parts = pool.map(_arranged, *zip(*largest_first, strict=True), dtypes)
-        return {name: array for part in parts for name, array in part.items()}
+        arranged = pool.map(_arranged, *zip(*largest_first, strict=True), dtypes)
+        return {name: array for each in arranged for name, array in each.items()}
 
 
-def _arranged(name: str, array: Array, dtype: str) -> dict[str, Array]:
-    """One tensor as the kernels read it, its scales beside it where it has become integers."""
+def _arranged(name: str, parts: list[Array], dtype: str) -> dict[str, Array]:
+    """Tensors stacked into one as the kernels read it, and the scales of one of integers."""
+    array = np.concatenate(parts) if len(parts) > 1 else parts[0]
     if not is_matrix(name, array):
         return {name: np.ascontiguousarray(array, dtype=np.float32)}
     if dtype == "int8":
         panels, scales = _quantised(array)
         return {name: panels, f"{name.removesuffix('weight')}scales": scales}
     if dtype == "bfloat16":
-        return {name: _paired_halves(_panels(array, np.float32))}
-    return {name: _panels(array, dtype)}
+        return {name: _paired_halves(_matrix(array))}
+    return {name: _panels(_matrix(array), dtype)}
 
 
 def _fused_attention(
     tensors: Mapping[str, Array], checkpoint: Checkpoint
-) -> Iterator[tuple[str, Array]]:
-    """The projections of every attention, those that are computed together as one."""
+) -> Iterator[tuple[str, list[Array]]]:
+    """The projections of every attention, those that are computed together side by side."""
     dims = checkpoint.dims
     stacks = (
         ("encoder", dims.n_audio_layer, (("attn", _SELF_ATTENTION),)),
@@ -101,8 +102,8 @@ def _fused_attention(
                 for fused, parts in fusions:
                     weights = [tensors[f"{prefix}.{part}.weight"] for part in parts]
                     biases = [_bias(tensors, f"{prefix}.{part}", len(weights[0])) for part in parts]
-                    yield f"{prefix}.{fused}.weight", np.concatenate(weights)
-                    yield f"{prefix}.{fused}.bias", np.concatenate(biases)
+                    yield f"{prefix}.{fused}.weight", weights
+                    yield f"{prefix}.{fused}.bias", biases
 
 
 def _bias(tensors: Mapping[str, Array], name: str, n_out: int) -> Array:
@@ -112,13 +113,17 @@ def _bias(tensors: Mapping[str, Array], name: str, n_out: int) -> Array:
     return tensors[f"{name}.bias"].astype(np.float32)
 
 
-def _panels(array: Array, dtype: npt.DTypeLike) -> Array:
-    """[n_out, n_in] or a convolution's [n_out, n_in, 3] -> [n_panels, n_in (* 3), PANEL]."""
-    n_out = len(array)
+def _matrix(array: Array) -> Array:
+    """[n_out, n_in], or a convolution's [n_out, n_in, 3] -> [n_out, n_in (* 3)]."""
     if array.ndim == 3:
         array = array.transpose(0, 2, 1)  # the patch of a frame: its three columns in time order
-    matrix = array.reshape(n_out, -1)
-    n_in, n_full, n_left = matrix.shape[1], *divmod(n_out, PANEL)
+    return array.reshape(len(array), -1)
+
+
+def _panels(matrix: Array, dtype: npt.DTypeLike) -> Array:
+    """[n_out, n_in] -> [n_panels, n_in, PANEL]."""
+    n_out, n_in = matrix.shape
+    n_full, n_left = divmod(n_out, PANEL)
     panels = np.zeros((n_full + (n_left > 0), n_in, PANEL), dtype)
     full = matrix[: n_full * PANEL].reshape(n_full, PANEL, n_in)
     panels[:n_full] = full.transpose(0, 2, 1)
@@ -127,26 +132,37 @@ def _panels(array: Array, dtype: npt.DTypeLike) -> Array:
     return panels
 
 
-def _paired_halves(panels: Array) -> Array:
-    """[n_panels, n_in, PANEL] -> [n_panels, n_in padded, PANEL] as AMX takes it, in bfloat16.
+def _paired_halves(matrix: Array) -> Array:
+    """[n_out, n_in] -> [n_panels, n_in padded, PANEL] as AMX takes it, in bfloat16.
 
     Two inputs' numbers lie side by side for each column. numpy has no bfloat16, so these are its
-    16 bits: the upper half of a float32, rounded to the nearest, to even where between two.
+    16 bits: the upper half of a float32, rounded to the nearest, to even where between two. A block
+    of rows at a time, as `_quantised` does it.
     """
-    bits = panels.view(np.uint32)
-    halves = ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
-    halves = np.pad(halves, ((0, 0), (0, -halves.shape[1] % AMX_STEP), (0, 0)))
-    pairs = halves.reshape(len(halves), -1, 2, PANEL).transpose(0, 1, 3, 2)
-    return _aligned(pairs).reshape(halves.shape)
+    n_out, n_in = matrix.shape
+    shape = n_panels, n_padded, _ = weight_shape(n_out, n_in, in_pairs=True)
+    panels = _on_cache_line(shape, np.uint16)
+    pairs = panels.view(np.uint32).reshape(n_panels, n_padded // 2, PANEL)
+    room = np.zeros((_HALVED_ROWS, n_padded), np.float32)
+    for start in range(0, n_out, _HALVED_ROWS):
+        rows = matrix[start : start + _HALVED_ROWS]
+        block = room[: len(rows) + -len(rows) % PANEL]
+        block[: len(rows), :n_in] = rows
+        block[len(rows) :] = 0
+        bits = block.view(np.uint32)
+        halves = (bits + (0x7FFF + (bits >> 16 & 1)) >> 16).astype(np.uint16)
+        of_rows = halves.view(np.uint32).reshape(-1, PANEL, n_padded // 2)
+        pairs[start // PANEL :][: len(of_rows)] = of_rows.transpose(0, 2, 1)
+    return panels
 
 
-def _aligned(array: Array) -> Array:
-    """A contiguous copy that begins on a cache line: the rows of a tile are whole lines."""
-    room = np.empty(array.nbytes + _CACHE_LINE, np.uint8)
+def _on_cache_line(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Room that begins on a cache line: the rows of a tile are whole lines."""
+    n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(n_bytes + _CACHE_LINE, np.uint8)
     start = -room.ctypes.data % _CACHE_LINE
-    copy: Array = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
+    array: Array = room[start : start + n_bytes].view(dtype).reshape(shape)
+    return array
 
 
 def _unpaired(halves: Array) -> Array:

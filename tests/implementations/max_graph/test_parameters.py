@@ -1,5 +1,6 @@
 """How a checkpoint's tensors are laid out for the graphs; numpy alone."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,38 @@ def test_matrices_become_panels_and_stay_in_half_precision(checkpoint: Checkpoin
     assert (panels.shape, panels.dtype.name) == ((1621, 16, PANEL), "float16")
     np.testing.assert_array_equal(matrix_of(panels, 51864), checkpoint.tensors[name])
     assert not panels[-1, :, 51864 % PANEL :].any()
+
+
+def test_matrices_for_amx_are_bfloat16_with_two_inputs_side_by_side(
+    checkpoint: Checkpoint,
+) -> None:
+    name = "encoder.conv1.weight"  # 16 rows of 3 * 80 numbers: both are filled up
+    pairs = graph_weights(checkpoint, MatrixTypes("bfloat16", "float16"))[name]
+    assert (pairs.shape, pairs.dtype.name) == ((1, 256, PANEL), "uint16")
+    assert pairs.ctypes.data % 64 == 0
+    kernel = checkpoint.tensors[name].transpose(0, 2, 1).reshape(16, 240).astype(np.float32)
+    of_column = pairs.reshape(128, PANEL, 2).transpose(1, 0, 2).reshape(PANEL, 256)
+    kept = (of_column.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(kept[:16, :240], np.vectorize(nearest_bfloat16)(kernel))
+    assert not kept[16:].any()
+    assert not kept[:, 240:].any()
+
+
+def nearest_bfloat16(number: float) -> float:
+    """The nearest number of 8 significant bits; of two as near, the even one."""
+    mantissa, exponent = math.frexp(number)
+    return math.ldexp(round(mantissa * 2**8), exponent - 8)
+
+
+def test_more_rows_than_are_rounded_at_once(checkpoint: Checkpoint) -> None:
+    name = "decoder.token_embedding.weight"
+    tensor = np.random.default_rng(0).normal(size=(301, 16)).astype(np.float16)
+    checkpoint = replace(checkpoint, tensors={name: tensor})
+    pairs = graph_weights(checkpoint, MatrixTypes("bfloat16", "bfloat16"))[name]
+    of_column = pairs.reshape(10, 16, PANEL, 2).transpose(0, 2, 1, 3).reshape(320, 32)
+    kept = (of_column.astype(np.uint32) << 16).view(np.float32)
+    np.testing.assert_array_equal(kept[:301, :16], np.vectorize(nearest_bfloat16)(tensor))
+    assert not kept[301:].any()
 
 
 def test_a_convolution_reads_its_three_frames_in_time_order(checkpoint: Checkpoint) -> None:
