@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.conftest import RunCommandLine
 
-HEAVY = {"torch", "max", "whisper", "numpy", "av", "soundfile"}
+HEAVY = {"torch", "max", "whisper", "numpy", "av", "soundfile", "pydantic"}
 
 
 def modules_after(*arguments: str) -> set[str]:
