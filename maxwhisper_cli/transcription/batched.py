@@ -13,6 +13,7 @@ import numpy as np
 from implementations.base import Implementation
 from maxwhisper_cli.transcription.fallback import (
     WindowText,
+    count_times,
     decode_with_fallback,
     judge,
     needs_fallback,
@@ -81,6 +82,8 @@ class BatchedRun(TranscriptionRun):
         requests = [builder.build(prompt, first, (options.seed, p.seek, 0)) for p in places]
         with self._stopwatch.on("decoder: all else"):
             decoded = self._implementation.decode_batch(features, requests)
+            for window in decoded:
+                count_times(window, self._stopwatch)
         windows = [judge(window, first, builder) for window in decoded]
         hotter = replace(builder, options=replace(options, temperatures=others or (first,)))
         for i, place in enumerate(places):

@@ -57,13 +57,18 @@ def decode_with_fallback(
         request = builder.build(previous_tokens, temperature, (options.seed, seek, index))
         with stopwatch.on("decoder: all else"):
             decoded = implementation.decode(audio_features, request)
-            if decoded.prompt_seconds:  # measured
-                stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
-                stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
+            count_times(decoded, stopwatch)
         result = judge(decoded, temperature, builder)
         if not needs_fallback(result, options):
             break
     return result
+
+
+def count_times(decoded: DecodedWindow, stopwatch: Stopwatch) -> None:
+    """Tell prompt and steps from all else of the decoding that is being counted."""
+    if decoded.prompt_seconds:  # measured
+        stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
+        stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
 
 
 def judge(decoded: DecodedWindow, temperature: float, builder: RequestBuilder) -> WindowText:

@@ -13,6 +13,7 @@ from maxwhisper_cli.transcription.batched import start_run
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript
+from maxwhisper_cli.transcription.stopwatch import STOPPED, RunningStopwatch, Spent, Stopwatch
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support import loaded
 from tests.support.scripted import BEGIN, Script, ScriptedImplementation, window
@@ -42,11 +43,13 @@ def say(text: str) -> DecodedWindow:
     return window([BEGIN, *TOKENIZER.encode(text), at, at])
 
 
-def run(script: Script, options: TranscribeOptions = OPTIONS) -> tuple[Transcript, Batching]:
+def run(
+    script: Script, options: TranscribeOptions = OPTIONS, stopwatch: Stopwatch = STOPPED
+) -> tuple[Transcript, Batching]:
     implementation = Batching(script)
     noise = np.random.default_rng(0).normal(0, 0.1, 250 * 16000).astype(np.float32)
     with MelSpectrogram([noise], 80) as mel:
-        transcription = start_run(implementation, mel, options)
+        transcription = start_run(implementation, mel, options, stopwatch)
         for _ in transcription.parts():
             pass
         return transcription.transcript, implementation
@@ -85,6 +88,15 @@ def test_silence_is_left_out() -> None:
     silent = window([BEGIN, 40], avg_logprob=-2.0, no_speech_prob=0.9)
     transcript, _ = run(lambda _request: silent)
     assert transcript.segments == ()
+
+
+def test_times_within_the_decoder_are_added_up_over_the_windows() -> None:
+    watch = RunningStopwatch()
+    timed = replace(say(" So."), prompt_seconds=3.0, steps_seconds=20.0, n_steps=10)
+    run(lambda _request: timed, stopwatch=watch)
+    assert watch.spent["decoder: prompts"] == Spent(3.0 * 14, 14)
+    assert watch.spent["decoder: steps"] == Spent(20.0 * 14, 10 * 14)
+    assert watch.spent["decoder: all else"].n_times == 7
 
 
 def test_one_stretch_says_what_is_said_one_by_one(sonnet: Path) -> None:

@@ -1,7 +1,8 @@
 """Run greedy decoding on the device: prepare buffers, repeat the recorded step, read results."""
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from max.driver import Buffer
@@ -93,9 +94,11 @@ class GreedyRunner:
         """The rules that are on the device."""
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[DecodedWindow]:
-        """One request per row, equal but for prompts and limits."""
+        """One request per row, equal but for prompts and limits; each has its share of the time."""
         models, buffers = self._models, self.buffers
+        began = time.perf_counter()
         silence = self._begin(requests)
+        fed = time.perf_counter()
         while True:
             states = buffers.states.to_numpy()
             if states[:, _IS_FINISHED].all():
@@ -107,9 +110,15 @@ class GreedyRunner:
                     models.models["greedy_step"].execute(*buffers.step_inputs())
         history = buffers.history.to_numpy()
         sums = buffers.sum_logprobs.to_numpy()
-        return [
+        decoded = [
             _decoded(history[i, : states[i, _N_SAMPLED]], float(sums[i]), float(silence[i]), r)
             for i, r in enumerate(requests)
+        ]
+        prompt_seconds = (fed - began) / self._n_rows
+        steps_seconds = (time.perf_counter() - fed) / self._n_rows
+        return [
+            replace(window, prompt_seconds=prompt_seconds, steps_seconds=steps_seconds)
+            for window in decoded
         ]
 
     @property

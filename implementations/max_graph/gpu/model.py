@@ -107,6 +107,10 @@ class GpuModel(Implementation):
             runner.buffers.audio.inplace_copy_from(audio)
             return runner.decode(requests)
 
+    def wait(self) -> None:
+        """Wait until the device has done all that it was given."""
+        self._graphs.device.synchronize()
+
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights, out of the layouts that the kernels read."""
         return self._graphs.weights()
