@@ -45,6 +45,11 @@ def choose(
     Raises:
         ImplementationUnavailableError: none is; the message says what to do.
     """
+    kind_asked = (options.device or "cpu").partition(":")[0]
+    if kind_asked not in registry.DEVICE_KINDS:
+        raise ImplementationUnavailableError(
+            f"there is no device called {options.device}; use cpu, cuda or cuda:N"
+        )
     hint: str | None = None
     reasons: dict[str, str] = {}
     for name, kind in _FASTEST_FIRST:

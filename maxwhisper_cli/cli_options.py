@@ -4,6 +4,7 @@ Names are those of openai-whisper's command line where it has the option. Defaul
 options mean together are the commands' part.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,7 @@ from implementations import registry
 from maxwhisper_cli.upstream_style import (
     SWITCH_METAVAR,
     Switch,
+    optional_count,
     optional_float,
     optional_int,
     optional_text,
@@ -33,8 +35,10 @@ def _known_implementation(name: str) -> str:
     return name
 
 
-def _int_option(name: str, text: str, panel: str) -> object:
-    return typer.Option(name, parser=optional_int, metavar="N", help=text, rich_help_panel=panel)
+def _int_option(
+    name: str, text: str, panel: str, parser: Callable[[object], int | None] = optional_int
+) -> object:
+    return typer.Option(name, parser=parser, metavar="N", help=text, rich_help_panel=panel)
 
 
 def _float_option(name: str, text: str, panel: str) -> object:
@@ -49,10 +53,6 @@ def _text_option(name: str, text: str, panel: str, metavar: str = "TEXT") -> obj
 
 def _option(name: str, text: str, panel: str, metavar: str | None = None) -> object:
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
-
-
-def _flag(*names: str, text: str, panel: str) -> object:
-    return typer.Option(*names, help=text, rich_help_panel=panel)
 
 
 def _switch(name: str, text: str, panel: str) -> object:
@@ -123,11 +123,11 @@ Verbose = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    _flag("--quiet", "-q", text="Print nothing but warnings and errors.", panel=_FILES),
+    typer.Option(
+        "--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_FILES
+    ),
 ]
-Timings = Annotated[
-    bool, _flag("--timings", text="Show at the end where the time went.", panel=_FILES)
-]
+Timings = Annotated[bool, _option("--timings", "Show at the end where the time went.", _FILES)]
 
 Model = Annotated[
     str,
@@ -143,7 +143,7 @@ ModelDir = Annotated[
     Path | None,
     _option("--model-dir", "Folder of weights, instead of the cache.", _MODEL, "DIR"),
 ]
-Offline = Annotated[bool, _flag("--offline", text="Never use the network.", panel=_MODEL)]
+Offline = Annotated[bool, _option("--offline", "Never use the network.", _MODEL)]
 Impl = Annotated[
     str,
     typer.Option(
@@ -175,7 +175,7 @@ Fp16 = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    _int_option("--threads", "CPU threads; 0 leaves it to the library.", _MODEL),
+    _int_option("--threads", "CPU threads; 0 leaves it to the library.", _MODEL, optional_count),
 ]
 
 Task = Annotated[

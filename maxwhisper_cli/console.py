@@ -39,7 +39,8 @@ class Terminal:
     """
 
     def __init__(self, *, is_quiet: bool = False) -> None:
-        self._is_quiet = is_quiet
+        self.is_quiet = is_quiet
+        """Whether only warnings and errors are wanted."""
         self._out = _console(stderr=False)
         self._err = _console(stderr=True)
         if self._out.is_terminal and self._err.is_terminal:
@@ -79,7 +80,7 @@ class Terminal:
 
     def note(self, message: str) -> None:
         """Say on stderr how things go, unless told to be quiet."""
-        if not self._is_quiet:
+        if not self.is_quiet:
             self._line(Text(message, style="dim"))
 
     def warning(self, message: str) -> None:
@@ -106,7 +107,7 @@ class Terminal:
     @property
     def draws_live(self) -> bool:
         """Whether stderr shows what is drawn anew again and again."""
-        return self._err.is_terminal and not self._is_quiet
+        return self._err.is_terminal and not self.is_quiet
 
     def styled_line(self, text: Text) -> None:
         """Print a line as a result, as long as it is, with its colours on a terminal."""
@@ -129,7 +130,7 @@ class Terminal:
         from maxwhisper_cli.activity import Activity
 
         is_seen = self._out.is_terminal or is_wanted_when_piped
-        if self._is_quiet or not self._err.is_terminal or not is_seen:
+        if self.is_quiet or not self._err.is_terminal or not is_seen:
             return nullcontext(Activity())
         from maxwhisper_cli.live_activity import LiveActivity
 

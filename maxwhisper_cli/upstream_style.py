@@ -82,6 +82,14 @@ def optional_int(given: object) -> int | None:
         raise typer.BadParameter(f"{text!r} is neither a whole number nor None") from None
 
 
+def optional_count(given: object) -> int | None:
+    """A whole number from 0 on, or None where that is written."""
+    number = optional_int(given)
+    if number is not None and number < 0:
+        raise typer.BadParameter(f"'{number}' is below 0")
+    return number
+
+
 def optional_float(given: object) -> float | None:
     """A finite number, or None where that is written; a default passes through as well."""
     text = str(given)

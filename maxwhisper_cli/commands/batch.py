@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maxwhisper_cli.activity import Activity, Pace, clock
+from maxwhisper_cli.activity import Activity, Pace, clock, headline
 from maxwhisper_cli.commands.loading import Loading, load_model
 from maxwhisper_cli.console import Column, Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -115,7 +115,7 @@ def transcribe_files(
             if outcome.error is not None and len(sinks) > 1:
                 display.terminal.error(str(outcome.error))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if len(outcomes) > 1:
+    if len(outcomes) > 1 and not display.terminal.is_quiet:
         display.terminal.summary(_COLUMNS, map(_row, outcomes))
     if errors:
         only = errors[0] if len(outcomes) == 1 else None
@@ -152,6 +152,9 @@ class _Work:
             )
             for warning in transcript.warnings:
                 terminal.warning(warning)
+            if outcome.heard_seconds == 0 < transcript.duration_seconds:
+                ends = clock(transcript.duration_seconds)
+                terminal.warning(f"{name} ends at {ends}, before the clips that were asked for")
             with self.loading.stopwatch.on("writing"):
                 self._deliver(transcript, sink)
         except MaxWhisperError as error:
@@ -226,7 +229,8 @@ def _said_of(outcome: Outcome, ran_on: "Implementation", sink: Outputs | Writer)
 def _row(outcome: Outcome) -> tuple[str, ...]:
     name, took = outcome.name, f"{outcome.wall_seconds:.1f} s"
     if outcome.transcript is None:
-        return name, "", took, "", "", f"failed: {outcome.error}"
+        said = headline(str(outcome.error))
+        return name, "", took, "", "", f"failed: {said.partition(f'{name} ')[2] or said}"
     language = _language_name(outcome.transcript.language)
     return name, clock(outcome.heard_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
 

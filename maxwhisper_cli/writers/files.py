@@ -109,7 +109,10 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _output_name(source: str, name: str) -> str:
     path = Path("stdin" if source == STDIN else source)
-    fields = {"stem": path.stem, "name": path.name, "parent": path.absolute().parent.name}
+    parent = path.absolute().parent
+    if parent.name == "..":
+        parent = parent.resolve()
+    fields = {"stem": path.stem, "name": path.name, "parent": parent.name}
     try:
         filled = re.sub(r"\{(\w*)\}", lambda match: fields[match[1]], name)
     except KeyError as error:

@@ -247,6 +247,7 @@ def test_channel(parsed: Any, given: str, channel: object) -> None:
         ("--channel 0", "--channel is mix"),
         ("--channel both", "--channel is mix"),
         ("--clip_timestamps 3,1", "back in time"),
+        ("--threads -1", "below 0"),
         ("--clip_timestamps soon", "--clip-timestamps takes numbers"),
         ("--suppress_tokens x", "--suppress-tokens takes numbers"),
         ("--temperature_increment_on_fallback 0", "must be above 0"),

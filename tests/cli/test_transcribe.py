@@ -103,6 +103,7 @@ def test_one_failure_does_not_stop_the_others(
     assert done.stderr.endswith("error: 2 of 4 files failed\n")
     table = done.stderr[done.stderr.index("status") :]
     assert [table.count(word) for word in (" ok", "failed:", "English")] == [2, 2, 2]
+    assert "failed: does not exist\n" in table.replace("  ", "").replace(" \n", "\n")
 
 
 def test_several_files_that_succeed_end_in_a_table_and_0(
@@ -198,6 +199,8 @@ def test_quiet_and_verbose_false(maxwhisper: RunCommandLine, sound: MakeSound) -
     quiet = maxwhisper("transcribe", sound(), "-q", "-f", "txt")
     assert (quiet.exit_code, quiet.stdout, quiet.stderr) == (0, "", "")
     assert names(Path()) == ["talk.txt"]
+    several = maxwhisper("transcribe", sound("a.wav"), sound("b.wav"), "-q", "-f", "txt")
+    assert (several.exit_code, several.stdout, several.stderr) == (0, "", "")
     calm = maxwhisper("transcribe", sound(), "--verbose", "False", "-f", "txt")
     assert calm.stdout == ""
     assert "wrote talk.txt" in calm.stderr
@@ -223,6 +226,12 @@ def test_turbo_warns_of_translation(
     assert "warning" not in maxwhisper(*arguments, "transcribe").stderr
     models.dims = replace(turbo_dims, n_text_layer=32)
     assert "warning" not in maxwhisper(*arguments, "translate").stderr
+
+
+def test_clips_beyond_the_end_are_told(maxwhisper: RunCommandLine, sound: MakeSound) -> None:
+    done = maxwhisper("transcribe", sound(seconds=5), "--clip_timestamps", "6,7")
+    assert done.exit_code == 0
+    assert "warning: talk.wav ends at 0:05, before the clips" in done.stderr
 
 
 def test_clips_count_as_the_audio_heard(maxwhisper: RunCommandLine, sound: MakeSound) -> None:

@@ -84,6 +84,11 @@ def test_the_device_asked_for_is_kept_to(here: Here) -> None:
         chosen(device="cuda:1")
 
 
+def test_a_device_that_there_is_not(here: Here) -> None:
+    with pytest.raises(ImplementationUnavailableError, match="no device called gpu; use cpu, cuda"):
+        chosen(device="gpu")
+
+
 def test_a_dtype_is_never_changed(here: Here) -> None:
     here.compiled = {("cpu", "auto"), ("cpu", "int8")}
     assert chosen(dtype="int8")[0] == "full-max"

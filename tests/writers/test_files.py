@@ -35,8 +35,14 @@ def test_an_output_for_each_format() -> None:
     assert outputs.paths == (Path("a.srt"), Path("a.json"))
 
 
-def test_names_are_made_from_a_template() -> None:
+def test_names_are_made_from_a_template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert planned("x/a.wav", name="{parent}-{name}") == ["out/x-a.wav.txt"]
+    (tmp_path / "here" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "below")
+    assert planned("a.wav", "../b.wav", name="{parent}-{stem}") == [
+        "out/below-a.txt",
+        "out/here-b.txt",
+    ]
     assert planned("x/{name}.wav", name="{stem}!") == ["out/{name}!.txt"]
     assert planned("a.wav", "b.wav", name="{stem}{stem}") == ["out/aa.txt", "out/bb.txt"]
 
