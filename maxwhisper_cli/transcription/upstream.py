@@ -1,13 +1,15 @@
-"""What is read from the installed openai-whisper without importing it: filters and tokenizer.
+"""What is read from the installed openai-whisper without importing it: filters and modules.
 
 Importing the `whisper` package imports torch, which takes seconds and which `full-max` never does.
-So its files are found by location: the mel filter bank, a data file, and `tokenizer.py`, which
-needs only tiktoken. Nothing here is interpreted; `mel`, `tokenizer` and `languages` do that.
+So its files are found by location: the mel filter bank, a data file, and modules such as
+`tokenizer.py`, which needs only tiktoken. Nothing here is interpreted; `mel`, `tokenizer` and
+`languages` do that.
 """
 
 import importlib.util
 import sys
 from binascii import a2b_base64
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import RLock
@@ -18,7 +20,6 @@ import numpy.typing as npt
 
 from weights.errors import MaxWhisperError
 
-_TOKENIZER_NAME = "maxwhisper_cli._whisper_tokenizer"
 _LOADING = RLock()
 
 
@@ -71,21 +72,39 @@ def _quicken(tokenizer: ModuleType) -> None:
 
 
 def tokenizer_module() -> ModuleType:
-    """Return openai-whisper's tokenizer module, loaded once under a private name."""
+    """Return openai-whisper's tokenizer module."""
+    return whisper_module("tokenizer", _quicken)
+
+
+def whisper_module(name: str, prepare: Callable[[ModuleType], None] | None = None) -> ModuleType:
+    """Return a module or package of openai-whisper's, loaded once under a private name.
+
+    Args:
+        name: What it is called within openai-whisper; it imports nothing else from there.
+        prepare: Does something to it when it has been loaded.
+
+    Raises:
+        MaxWhisperError: openai-whisper is not installed.
+    """
+    private_name = f"maxwhisper_cli._whisper_{name}"
     with _LOADING:
-        if _TOKENIZER_NAME in sys.modules:
-            return sys.modules[_TOKENIZER_NAME]
-        path = whisper_package_folder() / "tokenizer.py"
-        spec = importlib.util.spec_from_file_location(_TOKENIZER_NAME, path)
+        if private_name in sys.modules:
+            return sys.modules[private_name]
+        folder = whisper_package_folder()
+        path = folder / f"{name}.py"
+        if not path.is_file():
+            path = folder / name / "__init__.py"
+        spec = importlib.util.spec_from_file_location(private_name, path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        # Its dataclass looks its own module up while the class is made.
-        sys.modules[_TOKENIZER_NAME] = module
+        # Its dataclasses and its submodules look the module up while it is made.
+        sys.modules[private_name] = module
         try:
             spec.loader.exec_module(module)
-            _quicken(module)
+            if prepare is not None:
+                prepare(module)
         except BaseException:
-            del sys.modules[_TOKENIZER_NAME]
+            del sys.modules[private_name]
             raise
         return module
