@@ -37,10 +37,11 @@ def percent(rate: ErrorRate | None) -> str:
 
 
 def seconds_with_range(figures: Figures) -> str:
-    """`1.23 (1.20-1.31)`."""
-    return (
-        f"{figures.warm_seconds:.2f} ({figures.fastest_seconds:.2f}-{figures.slowest_seconds:.2f})"
-    )
+    """`1.23 (1.20-1.31)`, or `1.23` of a single run."""
+    median = f"{figures.warm_seconds:.2f}"
+    if figures.fastest_seconds == figures.slowest_seconds:
+        return median
+    return f"{median} ({figures.fastest_seconds:.2f}-{figures.slowest_seconds:.2f})"
 
 
 def likeness(figures: Figures) -> str:

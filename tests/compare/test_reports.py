@@ -83,6 +83,12 @@ def test_the_table_fits(comparison: Comparison, width: int) -> None:
     assert "2.00 (1.00-4.00)" in lines[1]
 
 
+def test_a_single_run_has_no_range(talk: str) -> None:
+    row = done("cpu", measured(talk, run_seconds=(2.0,)))
+    lines = lines_of(compared(row, recordings=(Recording(talk, None),)), None)
+    assert "  2.00  " in lines[1]
+
+
 def test_a_wider_table_has_more_columns(comparison: Comparison) -> None:
     narrow, wide = lines_of(comparison, 80)[0], lines_of(comparison, None)[0]
     assert "WER %" in narrow
