@@ -19,6 +19,7 @@ Formats are decoded in `audio_decode`; what is heard is for the model to say.
 """
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -174,15 +175,17 @@ def _open_source(source: str | Path | IO[bytes], resources: ExitStack) -> tuple[
     if file.seekable():
         file.seek(0)
         return name, file
-    copy = resources.enter_context(TemporaryFile())  # noqa: SIM115 - entered here
-    copyfileobj(file, copy, 2**20)
+    with TemporaryFile() as buffered:
+        copyfileobj(file, buffered, 2**20)
+        buffered.flush()
+        copy = resources.enter_context(io.FileIO(os.dup(buffered.fileno())))
     copy.seek(0)
     return name, copy
 
 
 def _open_path(path: Path) -> IO[bytes]:
     try:
-        return path.open("rb")
+        return path.open("rb", buffering=0)
     except FileNotFoundError as error:
         raise AudioError(f"{path} does not exist: check its name and folder.") from error
     except IsADirectoryError as error:

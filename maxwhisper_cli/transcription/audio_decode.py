@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import IO, Final
 
@@ -67,7 +68,7 @@ def decode(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
     # soundfile takes the extension .raw as an order to ask for a sample rate.
     if not is_mpeg and Path(name).suffix.lower() != ".raw":
         try:
-            sound = soundfile.SoundFile(file)
+            sound = soundfile.SoundFile(_for_libsndfile(file), closefd=False)
         except soundfile.LibsndfileError:
             file.seek(0)
         else:
@@ -75,6 +76,11 @@ def decode(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
     from maxwhisper_cli.transcription.audio_container import decode_container
 
     return decode_container(file, name, warn)
+
+
+def _for_libsndfile(file: IO[bytes]) -> IO[bytes] | int:
+    """An unbuffered file's descriptor: a Ctrl-C in a call back into Python would be lost."""
+    return file.fileno() if isinstance(file, FileIO) else file
 
 
 def _ends_as_ogg(file: IO[bytes]) -> bool:

@@ -144,6 +144,15 @@ def test_file_object_stays_open(jfk: Path) -> None:
     np.testing.assert_array_equal(heard(io.BytesIO(jfk.read_bytes())), heard(jfk))
 
 
+def test_ctrl_c_cannot_be_lost_in_a_call_from_libsndfile(jfk: Path) -> None:
+    class Uncalled(io.FileIO):
+        def readinto(self, buffer: object, /) -> int:
+            raise AssertionError("called from C, where what Python raises is dropped")
+
+    with Uncalled(jfk) as file, open_audio(file) as audio:
+        assert len(audio.read()) == len(heard(jfk))
+
+
 def test_text_file_object(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("words")
     with (tmp_path / "a.txt").open() as file, pytest.raises(AudioError, match="binary mode"):
