@@ -6,7 +6,7 @@ import torch
 
 from implementations.errors import ImplementationUnavailableError
 from implementations.torch_model.implementation import TorchImplementation
-from implementations.torch_model.load import find_gpu
+from implementations.torch_tensors import find_gpu
 
 
 class CudaImplementation(TorchImplementation):

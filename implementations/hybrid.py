@@ -1,4 +1,4 @@
-"""`hybrid`: the encoder as a MAX graph, the decoder openai-whisper's PyTorch model."""
+"""`hybrid`: the encoder as a MAX graph, the decoder in PyTorch."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,9 +18,14 @@ from implementations.base import (
 )
 from implementations.max_graph.compile import ENCODER_GRAPHS
 from implementations.max_graph.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
-from implementations.torch_model.implementation import TorchImplementation, own_tensor
-from implementations.torch_model.load import DTYPES, build_model, find_gpu
-from implementations.torch_model.session import LeanTorchSession, TorchAudioFeatures
+from implementations.torch_decoder.decoder import TextDecoder
+from implementations.torch_decoder.load import PREFIX, load_decoder
+from implementations.torch_decoder.session import (
+    DecoderAudioFeatures,
+    TorchDecoderSession,
+    align,
+)
+from implementations.torch_tensors import DTYPES, find_gpu, float32_array
 from weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -32,17 +37,19 @@ class HybridImplementation(Implementation):
 
     name: ClassVar[str] = "hybrid"
 
-    def __init__(self, graphs: "LoadedGraphs | GpuGraphs", decoder: "TorchDecoder") -> None:
+    def __init__(self, graphs: "LoadedGraphs | GpuGraphs", decoder: TextDecoder) -> None:
+        weight = decoder.token_embedding.weight
         self.dims = decoder.dims
-        self.device = decoder.device
-        self.dtype = decoder.dtype
+        self.device = str(weight.device)
+        self.dtype = graphs.dtype
         self._graphs = graphs
         self._decoder = decoder
+        self._decoder_dtype = weight.dtype
         self._lock = threading.Lock()
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
-        """Compile or read the encoder; keep of PyTorch's model only the decoder."""
+        """Compile or read the encoder; build the decoder."""
         graphs: LoadedGraphs | GpuGraphs
         if is_cuda(options.device):
             from implementations.max_graph.gpu.load import load_gpu_graphs
@@ -54,8 +61,7 @@ class HybridImplementation(Implementation):
             device, dtype = torch.device("cpu"), torch.float32
         if options.n_threads:
             torch.set_num_threads(options.n_threads)
-        model = build_model(checkpoint, device, dtype, with_encoder=False)
-        return cls(graphs, TorchDecoder(model, checkpoint, device))
+        return cls(graphs, load_decoder(checkpoint, device, dtype))
 
     @classmethod
     def compile(cls, checkpoint: Checkpoint, options: LoadOptions) -> None:
@@ -67,15 +73,16 @@ class HybridImplementation(Implementation):
         with self._lock:
             buffer = self._graphs.encode(mel)
             buffer.device.synchronize()  # PyTorch works on a stream of its own
-            features = from_dlpack(buffer).to(DTYPES[self.dtype])
+            features = from_dlpack(buffer).to(self._decoder_dtype)
             if features.is_cuda:
                 torch.cuda.current_stream(features.device).synchronize()  # buffer may go now
-        return TorchAudioFeatures(features)
+        return DecoderAudioFeatures(features)
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The encoder's as MAX holds them, the decoder's as PyTorch does."""
         yield from self._graphs.weights()
-        yield from self._decoder.weights()
+        for name, tensor in self._decoder.state_dict().items():
+            yield PREFIX + name, float32_array(tensor)
 
     def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
         """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
@@ -83,19 +90,11 @@ class HybridImplementation(Implementation):
             return self._graphs.encoder_states(mel)
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
-        """Open a session; waits while another thread has one open."""
-        return self._decoder.start(audio_features, n_group)
+        """Open a session; several may be open at a time."""
+        return TorchDecoderSession(self._decoder, audio_features, n_group)
 
     def align(
         self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
-        return self._decoder.align(audio_features, tokens, heads)
-
-
-class TorchDecoder(TorchImplementation):
-    """Openai-whisper's model without its encoder."""
-
-    def start(self, audio_features: AudioFeatures, n_group: int) -> LeanTorchSession:
-        """Open a session; waits while another thread has one open."""
-        return LeanTorchSession(self._model, own_tensor(audio_features), n_group, self._lock)
+        return align(self._decoder, audio_features, tokens, heads)

@@ -78,7 +78,7 @@ ENTRIES: tuple[Entry, ...] = (
         decoder="PyTorch",
         device_kinds=("cpu", "cuda"),
         target="implementations.hybrid:HybridImplementation",
-        packages=("max", "torch", "whisper"),
+        packages=("max", "torch"),
         install="pip install 'maxwhisper[max]'",
     ),
     Entry(

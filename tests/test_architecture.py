@@ -17,7 +17,7 @@ import weights
 PACKAGES = (maxwhisper_cli, implementations, weights)
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package.__name__).rglob("*.py"))
-MODEL_FOLDERS = ("torch_model", "max_graph")
+MODEL_FOLDERS = ("torch_model", "torch_decoder", "max_graph")
 FRAMEWORKS = {"torch", "whisper", "max", "numpy"}
 DRAWERS = {"utils.py", "helpers.py", "common.py", "misc.py"}
 UNWANTED_TEXT = re.compile(r"/(?:work|root|tmp)/|pypi[.]org|pythonhosted[.]org|npmjs[.]com")

@@ -16,7 +16,8 @@ from implementations.base import (
     LoadOptions,
 )
 from implementations.torch_model.load import build_model, choose_dtype
-from implementations.torch_model.session import TorchAudioFeatures, TorchSession, cross_attention
+from implementations.torch_model.session import TorchSession, cross_attention
+from implementations.torch_tensors import TorchAudioFeatures, float32_array
 from weights.checkpoint import Checkpoint
 
 
@@ -67,7 +68,7 @@ class TorchImplementation(Implementation):
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The model's parameters."""
         for name, tensor in self._model.state_dict().items():
-            yield name, tensor.float().cpu().numpy().copy()
+            yield name, float32_array(tensor)
 
     @torch.inference_mode()
     def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:

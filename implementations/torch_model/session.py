@@ -6,31 +6,12 @@ the lock that says so, held from opening to closing.
 
 import threading
 from collections.abc import Sequence
-from typing import Self
 
 import numpy as np
 import torch
 from whisper.model import Whisper
 
-from implementations.base import AudioFeatures, DecoderSession, FloatArray, Heads, IntArray
-
-
-class TorchAudioFeatures(AudioFeatures):
-    """Encoder output as a tensor [n_batch, n_audio_ctx, n_audio_state]."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-
-    def __len__(self) -> int:
-        return len(self.tensor)
-
-    def __getitem__(self, index: int) -> Self:
-        return type(self)(self.tensor[index : index + 1])
-
-    def numpy(self) -> FloatArray:
-        """A float32 copy on the host."""
-        array: FloatArray = self.tensor.float().cpu().numpy().copy()
-        return array
+from implementations.base import DecoderSession, FloatArray, Heads, IntArray
 
 
 class TorchSession(DecoderSession):
@@ -81,23 +62,6 @@ class TorchSession(DecoderSession):
             tokens, self._audio_features, kv_cache=self._kv_cache
         )
         return logits
-
-
-class LeanTorchSession(TorchSession):
-    """Takes logits only where they are asked for, where upstream takes all of a prompt's."""
-
-    def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
-        """[n_prompt] -> [n_positions, n_vocab]; saves a prompt of 227 tokens 47 MB and a third."""
-
-        def keep(_module: object, _inputs: object, states: torch.Tensor) -> torch.Tensor:
-            return states[:1, list(positions)]
-
-        hook = self._model.decoder.ln.register_forward_hook(keep)
-        prompt = torch.tensor([list(tokens)]).repeat(self._n_group, 1)
-        try:
-            return self._logits(prompt)[0].cpu().numpy()
-        finally:
-            hook.remove()
 
 
 @torch.inference_mode()

@@ -1,0 +1,1 @@
+"""Whisper's text decoder in PyTorch, for `hybrid`; openai-whisper itself is never imported."""

@@ -1,0 +1,65 @@
+"""What all that runs on PyTorch shares: devices, dtypes, and tensors of arrays and of features.
+
+It holds no model and imports no openai-whisper.
+"""
+
+from typing import Self
+
+import numpy as np
+import torch
+
+from implementations.base import AudioFeatures, FloatArray
+from implementations.errors import ImplementationUnavailableError
+from weights.checkpoint import Array
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class TorchAudioFeatures(AudioFeatures):
+    """Encoder output as a tensor [n_batch, n_audio_ctx, n_audio_state]."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    def __getitem__(self, index: int) -> Self:
+        return type(self)(self.tensor[index : index + 1])
+
+    def numpy(self) -> FloatArray:
+        """A float32 copy on the host."""
+        return float32_array(self.tensor)
+
+
+def float32_array(tensor: torch.Tensor) -> FloatArray:
+    """A copy on the host."""
+    array: FloatArray = tensor.float().cpu().numpy().copy()
+    return array
+
+
+def as_tensor(array: Array, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """A copy of a checkpoint's array, which may be mapped from a file, on a device."""
+    if dtype == torch.float32 and device.type == "cpu":  # at once, without a copy in between
+        return torch.from_numpy(array.astype(np.float32))
+    return torch.from_numpy(np.array(array, copy=True)).to(device, dtype)
+
+
+def find_gpu(name: str) -> torch.device:
+    """The GPU of that name, `cuda` or `cuda:N`.
+
+    Raises:
+        ImplementationUnavailableError: PyTorch finds no GPU, or not that one.
+    """
+    if not torch.cuda.is_available():
+        raise ImplementationUnavailableError(
+            f"torch {torch.__version__} finds no usable NVIDIA GPU; see nvidia-smi"
+        )
+    index = name.partition(":")[2] or "0"
+    if not index.isdigit() or int(index) >= torch.cuda.device_count():
+        raise ImplementationUnavailableError(
+            f"there is no GPU {name}; this machine has {torch.cuda.device_count()}"
+        )
+    # cuDNN's attention would plan anew, for 50 ms, for each length that the text comes to have.
+    torch.backends.cuda.enable_cudnn_sdp(enabled=False)
+    return torch.device("cuda", int(index))
