@@ -115,8 +115,8 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _short(path: Path) -> str:
-    """A file's name; of a compiled one, as much as tells it apart."""
-    return f"{path.stem[:8]}...{path.suffix}" if path.suffix == ".mef" else path.name
+    """A file's name; of a compiled one, as much as a shell needs to find it."""
+    return f"{path.stem[:8]}*" if path.suffix == ".mef" else path.name
 
 
 def _size(n_bytes: int) -> str:
