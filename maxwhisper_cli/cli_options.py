@@ -70,7 +70,7 @@ def _of_words(name: str, *, is_switch: bool = False) -> object:
 Files = Annotated[
     list[str],
     typer.Argument(
-        metavar="FILES", help="Recordings or videos; - is standard input.", rich_help_panel=_FILES
+        metavar="FILES...", help="Recordings or videos; - is stdin.", rich_help_panel=_FILES
     ),
 ]
 

@@ -66,7 +66,9 @@ Model = Annotated[
 ]
 Runs = Annotated[
     int,
-    typer.Option("--runs", min=1, help="Timed runs, after a warm-up.", rich_help_panel=_HOW),
+    typer.Option(
+        "--runs", min=1, metavar="N", help="Timed runs, after a warm-up.", rich_help_panel=_HOW
+    ),
 ]
 Device = Annotated[
     str | None,

@@ -20,7 +20,9 @@ HistoryDir = Annotated[
 
 def history(
     history_dir: HistoryDir = None,
-    last: Annotated[int, typer.Option("--last", min=1, help="Most comparisons of each kind.")] = 20,
+    last: Annotated[
+        int, typer.Option("--last", min=1, metavar="N", help="Most comparisons of each kind.")
+    ] = 20,
 ) -> None:
     """Show how each implementation's time and accuracy moved over kept comparisons.
 

@@ -26,7 +26,7 @@ class ParityError(MaxWhisperError):
     """An implementation is further from `cpu` than its dtype allows."""
 
 
-Files = Annotated[list[str], typer.Argument(metavar="FILES", help="Recordings to compare on.")]
+Files = Annotated[list[str], typer.Argument(metavar="FILES...", help="Recordings to compare on.")]
 Impls = Annotated[
     str | None,
     typer.Option(
