@@ -120,7 +120,7 @@ def _named(name: str) -> NamedModel:
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     raise ModelNotFoundError(
         f"{name}: neither a model nor an existing file or folder; {meant}"
-        f"Models: {', '.join(NAMED_MODELS)}"
+        f"the models are {', '.join(NAMED_MODELS)}"
     )
 
 

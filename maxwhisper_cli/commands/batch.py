@@ -79,6 +79,8 @@ def require_sources(sources: list[str]) -> None:
         raise MaxWhisperError("- is standard input: pipe a recording into it")
     if any(source == STDIN or Path(source).exists() for source in sources):
         return
+    if "://" in sources[0]:
+        raise MaxWhisperError(f"{sources[0]} is an address: fetch it first, and name the file")
     if len(sources) == 1:
         raise MaxWhisperError(f"{sources[0]} does not exist: check its name and folder")
     raise MaxWhisperError(f"none of the {len(sources)} files exists: check their names and folder")

@@ -106,6 +106,12 @@ def test_one_failure_does_not_stop_the_others(
     assert "failed: does not exist\n" in table.replace("  ", "").replace(" \n", "\n")
 
 
+def test_an_address_is_told_from_a_file(maxwhisper: RunCommandLine) -> None:
+    done = maxwhisper("transcribe", "https://example.org/a.mp3")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "a.mp3 is an address: fetch it first" in done.stderr
+
+
 def test_several_files_that_succeed_end_in_a_table_and_0(
     maxwhisper: RunCommandLine, sound: MakeSound
 ) -> None:

@@ -66,7 +66,9 @@ def in_parts(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 class TestNames:
     def test_unknown_lists_near_ones(self) -> None:
-        with pytest.raises(ModelNotFoundError, match=r"did you mean .*large-v3\b.*Models: tiny.en"):
+        with pytest.raises(
+            ModelNotFoundError, match=r"did you mean .*large-v3\b.*the models are tiny.en"
+        ):
             resolve.load("large-v4")
 
     def test_absent_path(self, tmp_path: Path) -> None:
