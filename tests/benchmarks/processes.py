@@ -48,4 +48,7 @@ def wall_seconds(command: Sequence[str], changes: Mapping[str, str] | None = Non
 
 
 def _environment(changes: Mapping[str, str]) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+    """This process's, changed; Python keeps what it compiles, as installed programs find it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
