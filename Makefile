@@ -8,7 +8,7 @@ VENV := .venv/made-with-$(notdir $(PYTHON))
 INSTALLED := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types layers check format bench bench-bars bench-rivals bench-steps clean
+.PHONY: help install demo test test-all lint types layers check format bench bench-bars bench-rivals bench-steps bench-gpu clean
 
 help: ## list these targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-12s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
