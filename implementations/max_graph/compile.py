@@ -142,12 +142,15 @@ def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLi
     from implementations.max_graph.gpu.decoder import TextDecoder
     from implementations.max_graph.gpu.encoder import AudioEncoder
     from implementations.max_graph.gpu.greedy import GreedyLoop
+    from implementations.max_graph.gpu.half_encoder import COLUMNS, HalfEncoder
     from implementations.max_graph.gpu.kernel_ops import KERNELS
     from implementations.max_graph.gpu.spectrogram import LogMel
 
     kernels.load_paths([KERNELS])
     dtype = DType[request.matrices.encoder]
-    AudioEncoder(request.dims, dtype).add_graphs(module, kernels)
+    is_half = dtype != DType.float32 and request.dims.n_audio_state % COLUMNS == 0
+    encoder = HalfEncoder if is_half else AudioEncoder
+    encoder(request.dims, dtype).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
         LogMel(request.dims.n_mels).add_graph(module, kernels)
         decoder = TextDecoder(request.dims, dtype)

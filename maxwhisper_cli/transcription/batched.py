@@ -8,8 +8,6 @@ implementation decodes many windows at once.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from implementations.base import Implementation
 from maxwhisper_cli.transcription.fallback import (
     WindowText,
@@ -75,7 +73,7 @@ class BatchedRun(TranscriptionRun):
 
     def _decode(self, places: Sequence[WindowPlace], prompt: Sequence[int]) -> list[WindowText]:
         """All windows at the first temperature, and those that fail at the others, one by one."""
-        mel = np.stack([self._mel.padded_window(place.seek, place.n_frames) for place in places])
+        mel = self._mel.padded_windows([(place.seek, place.n_frames) for place in places])
         options, builder = self._options, self._builder
         features = self._encode(mel)
         first, others = options.temperatures[0], options.temperatures[1:]

@@ -10,7 +10,7 @@ Each frame covers 25 ms of samples around its time and comes every 10 ms (Hann w
 Fourier transform), reflected at the start as `torch.stft(center=True)` does.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import Final, Self
@@ -106,9 +106,14 @@ class MelSpectrogram:
         Returns:
             `[n_mels, 3000]`.
         """
-        stop = min(start_frame + min(n_frames, N_FRAMES), self.n_frames)
-        padded = np.zeros((self.n_mels, N_FRAMES), np.float32)
-        self._fill(padded[:, : max(stop - start_frame, 0)], start_frame)
+        return self.padded_windows([(start_frame, n_frames)])[0]
+
+    def padded_windows(self, places: Sequence[tuple[int, int]]) -> Float32:
+        """As `padded_window`, for several (start_frame, n_frames): `[n_batch, n_mels, 3000]`."""
+        padded = np.zeros((len(places), self.n_mels, N_FRAMES), np.float32)
+        for window, (start_frame, n_frames) in zip(padded, places, strict=True):
+            stop = min(start_frame + min(n_frames, N_FRAMES), self.n_frames)
+            self._fill(window[:, : max(stop - start_frame, 0)], start_frame)
         return padded
 
     def _fill(self, log_spec: Float32, start_frame: int) -> None:
@@ -132,11 +137,12 @@ class MelSpectrogram:
         self.close()
 
     def _build(self, blocks: Iterable[Float32], progress: Callable[[float], None] | None) -> None:
-        pending = np.empty(0, np.float32)
+        held = np.empty(self._samples_at_once + 2 * N_FFT, np.float32)
+        pending = held[:0]
         is_start = True
         for piece in self._pieces(blocks):
             self._n_samples += len(piece)
-            pending = np.concatenate([pending, piece])
+            pending = _behind(held, pending, piece)
             if is_start and len(pending) > N_FFT // 2:
                 pending = _reflect_start(pending)
                 is_start = False
@@ -155,7 +161,7 @@ class MelSpectrogram:
         for block in blocks:
             waiting.append(block)
             if sum(map(len, waiting)) >= size:
-                joined = np.concatenate(waiting)
+                joined = np.concatenate(waiting) if len(waiting) > 1 else block
                 n_whole = len(joined) // size * size
                 yield from (joined[start : start + size] for start in range(0, n_whole, size))
                 waiting = [joined[n_whole:]]
@@ -177,6 +183,14 @@ class MelSpectrogram:
             self._file.seek(start * self.n_mels * 4)
             data = self._file.read(n_values * 4)
         return np.frombuffer(data, np.float32).reshape(-1, self.n_mels)
+
+
+def _behind(held: Float32, pending: Float32, piece: Float32) -> Float32:
+    """The pending samples and the piece, in `held`, whose memory need not be fetched anew."""
+    n_pending = len(pending)
+    held[:n_pending] = pending
+    held[n_pending : n_pending + len(piece)] = piece
+    return held[: n_pending + len(piece)]
 
 
 def _reflect_start(samples: Float32) -> Float32:

@@ -187,3 +187,14 @@ def test_a_failing_source_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(OSError, match="the disk is gone"):
         MelSpectrogram(failing(), 80)  # type: ignore[arg-type]
     assert closed == [True]
+
+
+def test_windows_together_are_those_alone() -> None:
+    samples = noise(40 * mel_module.SAMPLE_RATE)
+    places = [(0, N_FRAMES), (1500, 700), (3900, N_FRAMES)]
+    with MelSpectrogram([samples], 80) as mel:
+        together = mel.padded_windows(places)
+        for window, place in zip(together, places, strict=True):
+            np.testing.assert_array_equal(window, mel.padded_window(*place))
+        np.testing.assert_array_equal(together[1][:, :700], mel.window(1500, 700))
+        assert not together[1][:, 700:].any()

@@ -77,29 +77,6 @@ def linear(
     return result.tensor
 
 
-def half_convolution(
-    x: TensorValue,
-    weight: TensorValue,
-    bias: TensorValue,
-    residual: TensorValue | None,
-    *,
-    stride: int,
-) -> TensorValue:
-    """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, n_out], kernel size 3, GELU.
-
-    In half precision; with a residual, which is added last, the result is float32.
-    """
-    n_batch, n_frames, _ = x.shape
-    return _tensor(
-        "whisper_gpu_half_convolution",
-        [x, weight, bias, bias if residual is None else residual],
-        [n_batch, int(n_frames) // stride, weight.shape[0]],
-        x.dtype if residual is None else DType.float32,
-        stride=stride,
-        has_residual=residual is not None,
-    )
-
-
 def log_mel(
     samples: TensorValue, filters: TensorValue, window: TensorValue, waves: TensorValue
 ) -> TensorValue:

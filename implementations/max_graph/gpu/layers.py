@@ -11,11 +11,9 @@ from max.graph import Graph, TensorValue, Weight
 from implementations.max_graph.gpu.kernel_ops import (
     GPU,
     Finish,
-    half_convolution,
     layer_norm,
     linear,
     patches,
-    turn,
 )
 
 
@@ -81,8 +79,5 @@ class Conv1d:
         channels_first: bool = False,
     ) -> TensorValue:
         """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, n_out]."""
-        if self.product.dtype != DType.float32:
-            frames = turn(x, self.product.dtype) if channels_first else x
-            return half_convolution(frames, *self.product.parameters(), residual, stride=stride)
         columns = patches(x, DType.float32, stride=stride, channels_first=channels_first)
         return self.product(columns, residual=residual, gelu=True)

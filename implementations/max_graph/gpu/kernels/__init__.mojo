@@ -2,6 +2,7 @@
 from .alignment import *
 from .attention import *
 from .choose import *
+from .encoder import *
 from .half_linear import *
 from .linear import *
 from .log_mel import *

@@ -1,4 +1,4 @@
-"""The products of a model in half precision: what is multiplied is rounded, sums are float32.
+"""The decoder's products in half precision: what is multiplied is rounded, sums are float32.
 
 One row is taken by warps, more rows by the tensor cores.
 """
@@ -7,7 +7,7 @@ from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
 from .pointers import F32, Floats, memory
 from .rows import round_rows
-from .tiles import Rows, multiply_rows
+from .tiles import multiply_rows
 from .vector import multiply_row
 
 
@@ -67,7 +67,6 @@ struct HalfLinear:
             memory(w),
             memory(bias),
             memory(residual),
-            Rows(Int32(n_rows), Int32(n_in), 0, Int32(n_rows * n_in)),
             n_rows,
             n_in,
             n_out,
@@ -75,35 +74,3 @@ struct HalfLinear:
             ctx,
         )
 
-
-@extensibility.register("whisper_gpu_half_convolution")
-struct HalfConvolution:
-    @staticmethod
-    def execute[
-        target: StaticString, stride: Int, has_residual: Bool
-    ](
-        output: OutputTensor[rank=3, ...],
-        x: InputTensor[rank=3, ...],
-        w: InputTensor[dtype = x.dtype, rank=2, ...],
-        bias: InputTensor[dtype=F32, rank=1, ...],
-        residual: InputTensor[dtype=F32, ...],
-        ctx: DeviceContext,
-    ) raises:
-        """Frames [n_batch, n_frames, n_in], kernel size 3, GELU; frames beyond the ends are zero."""
-        var n_frames = x.dim_size(1)
-        var n_in = x.dim_size(2)
-        var n_out = w.dim_size(0)
-        var n_each = n_frames // stride
-        multiply_rows[x.dtype, output.dtype, True, has_residual](
-            memory(output),
-            memory(x),
-            memory(w),
-            memory(bias),
-            memory(residual),
-            Rows(Int32(n_each), Int32(stride * n_in), Int32(n_in), Int32(n_frames * n_in)),
-            x.dim_size(0) * n_each,
-            3 * n_in,
-            n_out,
-            residual.size() // n_out,
-            ctx,
-        )

@@ -1,6 +1,6 @@
 """What a convolution of kernel size 3 multiplies: each frame beside its two neighbours.
 
-In half precision it finds them where they lie, and only a spectrogram must be turned.
+In half precision the product finds them where they lie, and only a spectrogram must be turned.
 """
 import extensibility
 from extensibility import InputTensor, OutputTensor

@@ -118,6 +118,28 @@ def layer_norm_kernel(
         ] + bias[unsafe_offset=i]
 
 
+def layer_norm(
+    into: Floats,
+    x: Floats,
+    weight: Floats,
+    bias: Floats,
+    n_rows: Int,
+    n_state: Int,
+    ctx: DeviceContext,
+) raises:
+    ctx.enqueue_function[layer_norm_kernel](
+        into,
+        x,
+        weight,
+        bias,
+        Int32(n_rows),
+        Int32(n_state),
+        grid_dim=ceildiv(n_rows, THREADS // 32),
+        block_dim=THREADS,
+        attributes=early(),
+    )
+
+
 @extensibility.register("whisper_gpu_layer_norm")
 struct LayerNorm:
     @staticmethod
@@ -130,17 +152,14 @@ struct LayerNorm:
         bias: InputTensor[dtype=F32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        var n_rows = x.dim_size(0) * x.dim_size(1)
-        ctx.enqueue_function[layer_norm_kernel](
+        layer_norm(
             memory(output),
             memory(x),
             memory(weight),
             memory(bias),
-            Int32(n_rows),
-            Int32(x.dim_size(2)),
-            grid_dim=ceildiv(n_rows, THREADS // 32),
-            block_dim=THREADS,
-            attributes=early(),
+            x.dim_size(0) * x.dim_size(1),
+            x.dim_size(2),
+            ctx,
         )
 
 

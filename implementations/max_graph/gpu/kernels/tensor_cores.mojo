@@ -55,15 +55,13 @@ def one_over(x: Float32) -> Float32:
 
 @always_inline
 def quick_gelu(x: Float32) -> Float32:
-    """GELU to 1e-6: the error function by formula 7.1.26 of Abramowitz and Stegun."""
-    var z = abs(x) * Float32(0.7071067811865476)
-    var t = one_over(z.fma(Float32(0.3275911), Float32(1)))
-    var sum = t.fma(Float32(1.061405429), Float32(-1.453152027))
-    sum = sum.fma(t, Float32(1.421413741))
-    sum = sum.fma(t, Float32(-0.284496736))
-    sum = sum.fma(t, Float32(0.254829592)) * t
-    var tail = sum * power_of_two(z * z * Float32(-1.4426950408889634))
-    return Float32(0.5) * (x + abs(x) * (1 - tail))
+    """GELU to 4e-6: the normal distribution's log odds, to the base 2, as an odd polynomial."""
+    var z = x * x
+    var odds = z.fma(Float32(-3.2289997e-06), Float32(8.823832e-05))
+    odds = odds.fma(z, Float32(3.6027365e-04))
+    odds = odds.fma(z, Float32(-1.0522669e-01))
+    odds = odds.fma(z, Float32(-2.3020454e00))
+    return x * one_over(1 + power_of_two(x * odds))
 
 
 @always_inline

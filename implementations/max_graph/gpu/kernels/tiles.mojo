@@ -1,7 +1,6 @@
 """Products of many rows with a matrix [n_out, n_in] in half precision, on the tensor cores.
 
-A block computes a tile of the result; what it multiplies streams through shared memory. The rows
-may overlap: those of a convolution are frames with their neighbours, where they lie.
+A block computes a tile of the result; what it multiplies streams through shared memory.
 """
 from max.gpu import MAX_THREADS_PER_BLOCK_METADATA, block_idx, grid_dim, thread_idx
 from max.gpu.compute.mma import (
@@ -39,18 +38,6 @@ comptime ENOUGH_TILES = 120
 """Blocks that keep the largest GPUs busy; with fewer, smaller tiles are better."""
 
 
-@fieldwise_init
-struct Rows(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """Where the rows to multiply lie: row i of a batch begins at i * stride - shift, zero outside."""
-
-    var n_each: Int32
-    """Rows in each batch."""
-    var stride: Int32
-    var shift: Int32
-    var size: Int32
-    """Values in each batch."""
-
-
 @__llvm_metadata(
     MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(GROUP * groups)),
     `nvvm.minctasm`=SIMDLength(1 if groups > 2 else 2),
@@ -69,10 +56,6 @@ def tiles_kernel[
     w: Memory[dtype],
     bias: Floats,
     residual: Floats,
-    n_each: Int32,
-    stride: Int32,
-    shift: Int32,
-    size: Int32,
     n_rows: Int32,
     n_in: Int32,
     n_out: Int32,
@@ -98,7 +81,6 @@ def tiles_kernel[
     var line = thread // CHUNK
     var to = chunk_at(line, thread % CHUNK)
     var sources = Array[Int32, rows // at_once](fill=0)
-    var starts = Array[Int32, rows // at_once](fill=0)
     var factors = Array[Int32, columns // at_once](fill=0)
     var fetched_tile = Int32(block_idx.x)
     var fetched_k = Int32(0)
@@ -119,23 +101,18 @@ def tiles_kernel[
         if fetched_tile < n_tiles:
             if fetched_k == 0:
                 var top = fetched_tile // n_across * Int32(rows)
-                var batch = top // n_each
                 var left = fetched_tile % n_across * Int32(columns)
                 comptime for i in range(rows // at_once):
                     var row = min(top + line + Int32(i * at_once), n_rows - 1)
-                    var own_batch = batch + Int32(row >= (batch + 1) * n_each)
-                    starts[i] = (row - own_batch * n_each) * stride - shift + shift_in
-                    sources[i] = own_batch * size + starts[i]
+                    sources[i] = row * n_in + shift_in
                 comptime for i in range(columns // at_once):
                     var column = min(left + line + Int32(i * at_once), n_out - 1)
                     factors[i] = column * n_in + shift_in
             var stage = shared.unsafe_offset(Int(fetched_stage * Int32(stage_size)))
             var is_in = fetched_k + shift_in < n_in
             comptime for i in range(rows // at_once):
-                var start = starts[i] + fetched_k
-                var is_there = is_in and start >= 0 and start < size
                 var at = sources[i] + fetched_k
-                fetch_chunk(stage, to + Int32(i * at_once * ROW), x, at, is_there)
+                fetch_chunk(stage, to + Int32(i * at_once * ROW), x, at, is_in)
             comptime for i in range(columns // at_once):
                 var at = factors[i] + fetched_k
                 fetch_chunk(stage, to + Int32((rows + i * at_once) * ROW), w, at, is_in)
@@ -239,17 +216,13 @@ def multiply_rows[
     w: Memory[dtype],
     bias: Floats,
     residual: Floats,
-    rows: Rows,
     n_rows: Int,
     n_in: Int,
     n_out: Int,
     n_residual_rows: Int,
     ctx: DeviceContext,
 ) raises:
-    """Compute act(x w^T + bias) + residual.
-
-    n_in is a multiple of 8; a batch has 256 rows or more, or is the only one.
-    """
+    """Compute act(x w^T + bias) + residual; n_in is a multiple of 8."""
 
     @__parameter
     def run[groups: Int, columns: Int, stages: Int]() raises:
@@ -264,10 +237,6 @@ def multiply_rows[
             w,
             bias,
             residual,
-            rows.n_each,
-            rows.stride,
-            rows.shift,
-            rows.size,
             Int32(n_rows),
             Int32(n_in),
             Int32(n_out),
