@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from implementations.decoding.loop import decode_window
 from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.decoding.rules import RuleBook
+from implementations.decoding.search import HypothesisSearch
 from implementations.log_mel import log_mel_frames
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
@@ -100,6 +102,17 @@ class DecoderSession(ABC):
     @abstractmethod
     def step(self, tokens: IntArray) -> FloatArray:
         """Feed one token to each hypothesis: [n_group] -> logits [n_group, n_vocab]."""
+
+    def advance(self, search: HypothesisSearch, book: RuleBook) -> list[int] | None:
+        """Feed each hypothesis its latest token and let the search take its next.
+
+        A session that applies rules and ranks tokens on its own device overrides this.
+
+        Returns:
+            What `HypothesisSearch.advance` says.
+        """
+        logits = self.step(np.array([tokens[-1] for tokens in search.sampled]))
+        return search.advance(logits, book.apply(logits, search.sampled))
 
     @abstractmethod
     def reorder(self, source_indices: Sequence[int]) -> None:

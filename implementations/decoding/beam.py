@@ -34,7 +34,12 @@ class BeamSearch(HypothesisSearch):
 
     def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int]:
         """Extend every beam by its most likely tokens and keep the best of all."""
-        scores, sources = self._extend(logits, log_totals)
+        tokens = np.array([_likeliest(row, self._n_beams + 1) for row in logits])
+        return self.extend(tokens, np.take_along_axis(logits, tokens, 1) - log_totals[:, None])
+
+    def extend(self, likeliest: npt.NDArray[np.int64], logprobs: FloatArray) -> list[int]:
+        """As `advance`, of each beam's n_beams + 1 likeliest tokens, [n_group, n_beams + 1]."""
+        scores, sources = self._continuations(likeliest, logprobs)
         kept: list[tuple[int, ...]] = []
         ended: dict[tuple[int, ...], float] = {}
         for tokens in sorted(scores, key=scores.__getitem__, reverse=True):
@@ -61,20 +66,21 @@ class BeamSearch(HypothesisSearch):
             finished[tuple(self.sampled[index])] = float(self._sum_logprobs[index])
         return [Candidate(tokens, score) for tokens, score in finished.items()]
 
-    def _extend(
-        self, logits: FloatArray, log_totals: FloatArray
+    def _continuations(
+        self, likeliest: npt.NDArray[np.int64], logprobs: FloatArray
     ) -> tuple[dict[tuple[int, ...], float], dict[tuple[int, ...], int]]:
-        """Score each beam's n_beams + 1 likeliest continuations, in the order of the beams.
+        """Score each beam's continuations, in the order of the beams.
 
         On the first step all beams are the same, and so are their continuations: equal keys merge.
         """
         scores: dict[tuple[int, ...], float] = {}
         sources: dict[tuple[int, ...], int] = {}
-        for index, (row, log_total) in enumerate(zip(logits, log_totals, strict=True)):
-            for token in _likeliest(row, self._n_beams + 1):
-                tokens = (*self.sampled[index], token)
-                scores[tokens] = float(self._sum_logprobs[index] + (row[token] - log_total))
-                sources[tokens] = index
+        totals = self._sum_logprobs[:, None] + logprobs
+        rows = zip(likeliest.tolist(), totals.tolist(), strict=True)
+        for index, (tokens, row_totals) in enumerate(rows):
+            for token, total in zip(tokens, row_totals, strict=True):
+                text = (*self.sampled[index], token)
+                scores[text], sources[text] = total, index
         return scores, sources
 
 

@@ -36,8 +36,8 @@ def decode_window(session: DecoderSession, request: DecodeRequest, began: float)
     )
     logits = np.repeat(at_last[None], request.search.n_group, axis=0)
     n_steps, steps_seconds = 0, 0.0
+    source_indices = search.advance(logits, book.apply(logits, search.sampled))
     while True:
-        source_indices = search.advance(logits, book.apply(logits, search.sampled))
         n_sampled = len(search.sampled[0])
         is_full = len(request.prompt) + n_sampled > request.n_text_ctx
         if search.is_complete or is_full or n_sampled >= request.max_new_tokens:
@@ -45,7 +45,7 @@ def decode_window(session: DecoderSession, request: DecodeRequest, began: float)
         if source_indices is not None:
             session.reorder(source_indices)
         before_step = time.perf_counter()
-        logits = session.step(np.array([tokens[-1] for tokens in search.sampled]))
+        source_indices = session.advance(search, book)
         steps_seconds += time.perf_counter() - before_step
         n_steps += 1
     winner = best(search.candidates(), request.search.length_penalty)

@@ -68,7 +68,7 @@ class DecodedWindow:
     prompt_seconds: float = field(default=0.0, compare=False)
     """Until the prompt was fed, preparing the audio for the decoder included; 0: not measured."""
     steps_seconds: float = field(default=0.0, compare=False)
-    """In all steps, with choosing tokens where the device does it; 0: not measured."""
+    """In all steps, choosing tokens included; 0: not measured."""
 
     @property
     def avg_logprob(self) -> float:

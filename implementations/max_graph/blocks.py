@@ -3,12 +3,7 @@
 from max.dtype import DType
 from max.graph import TensorValue
 
-from implementations.max_graph.attention import (
-    AudioKeysValues,
-    CrossAttention,
-    LayerCache,
-    SelfAttention,
-)
+from implementations.max_graph.attention import CrossAttention, SelfAttention
 from implementations.max_graph.encoder_ops import mlp
 from implementations.max_graph.layers import LayerNorm, Linear
 
@@ -19,10 +14,6 @@ class Mlp:
     def __init__(self, name: str, n_state: int, dtype: DType) -> None:
         self.widen = Linear(f"{name}.0", n_state, 4 * n_state, dtype)
         self.narrow = Linear(f"{name}.2", 4 * n_state, n_state, dtype)
-
-    def __call__(self, x: TensorValue, residual: TensorValue) -> TensorValue:
-        """[n_batch, n_ctx, n_state] -> [n_batch, n_ctx, n_state]."""
-        return self.narrow(self.widen(x, gelu=True), residual)
 
 
 class ResidualAttentionBlock:
@@ -49,15 +40,6 @@ class CrossAttentionBlock(ResidualAttentionBlock):
         super().__init__(name, n_state, n_head, dtype)
         self.cross_attn = CrossAttention(f"{name}.cross_attn", n_state, n_head, dtype, audio_dtype)
         self.cross_attn_ln = LayerNorm(f"{name}.cross_attn_ln", n_state)
-
-    def step(
-        self, x: TensorValue, cache: LayerCache, audio: AudioKeysValues
-    ) -> tuple[TensorValue, TensorValue]:
-        """[n_group, n_new, n_state] -> the same shape, and the cross-attention's queries."""
-        x = self.attn(self.attn_ln(x), x, cache)
-        query = self.cross_attn.query(self.cross_attn_ln(x))
-        x = self.cross_attn(query, x, audio)
-        return self.mlp(self.mlp_ln(x), x), query
 
     def parts(self) -> list[TensorValue]:
         """All weights that a step reads, in the order of `whisper_note_block`."""

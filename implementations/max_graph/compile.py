@@ -33,8 +33,8 @@ ALL_GRAPHS = (
     *ENCODER_GRAPHS,
     "audio_keys_values",
     "decoder",
-    "alignment",
     "step",
+    "likeliest",
     "greedy",
 )
 GPU_GRAPHS = (
@@ -131,7 +131,7 @@ def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelL
     AudioEncoder(request.dims, encoder_dtype).add_graphs(module, kernels)
     if request.graphs != ENCODER_GRAPHS:
         LogMel(request.dims.n_mels).add_graph(module, kernels)
-        decoder = TextDecoder(request.dims, DType[matrices.decoder], encoder_dtype)
+        decoder = TextDecoder(request.dims, matrices)
         decoder.add_graphs(module, kernels)
         DecoderSteps(decoder).add_graphs(module, kernels)
 

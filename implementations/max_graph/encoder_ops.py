@@ -6,7 +6,7 @@ source.
 """
 
 from max.dtype import DType
-from max.graph import TensorType, TensorValue, ops
+from max.graph import Dim, TensorType, TensorValue, ops
 
 from implementations.max_graph.kernel_ops import CPU, n_threads
 from implementations.max_graph.layouts import AMX_STEP, key_shape, value_shape
@@ -29,11 +29,7 @@ def query_key_value(
     x: TensorValue, norm: Parts, linear: Parts, n_head: int
 ) -> tuple[TensorValue, TensorValue, TensorValue]:
     """[n_batch, n_ctx, n_state] -> queries of the same shape, keys and values, after layer norm."""
-    kept = DType.bfloat16 if linear[0].dtype == DType.bfloat16 else DType.float32
-    types = [
-        x.type,
-        *_keys_values(x, int(x.shape[2]), n_head, kept),
-    ]
+    types = [x.type, *_keys_values(x, linear[0].dtype, int(x.shape[2]), n_head)]
     values = [x, *norm, *linear, n_threads()]
     queries, keys, own_values = _run("whisper_query_key_value", values, *types)
     return queries, keys, own_values
@@ -41,7 +37,7 @@ def query_key_value(
 
 def key_value(x: TensorValue, linear: Parts, n_head: int) -> tuple[TensorValue, TensorValue]:
     """[n_batch, n_ctx, n_in] -> keys and values as attention reads them."""
-    types = _keys_values(x, int(linear[2].shape[0]) // 2, n_head, DType.float32)
+    types = _keys_values(x, linear[0].dtype, int(linear[2].shape[0]) // 2, n_head)
     keys, values = _run("whisper_key_value", [x, *linear, n_threads()], *types)
     return keys, values
 
@@ -60,17 +56,26 @@ def mlp(x: TensorValue, norm: Parts, widen: Parts, narrow: Parts) -> TensorValue
     return y
 
 
-def _keys_values(
-    x: TensorValue, n_state: int, n_head: int, dtype: DType
+def kept_type(dtype: DType) -> DType:
+    """What keys and values are kept in where the matrix that they come from is in a dtype."""
+    return DType.bfloat16 if dtype == DType.bfloat16 else DType.float32
+
+
+def keys_values_types(
+    n_batch: Dim | int, n_head: int, n_ctx: int, n_channels: int, dtype: DType
 ) -> tuple[TensorType, TensorType]:
-    """The types of keys and values of every row of x."""
-    n_ctx, n_channels = int(x.shape[1]), n_state // n_head
+    """The types of keys and values of n_ctx positions."""
     n_values = n_ctx if dtype == DType.float32 else -(-n_ctx // AMX_STEP) * AMX_STEP
     keys, values = key_shape(n_head, n_ctx, n_channels), value_shape(n_head, n_values, n_channels)
-    return (
-        TensorType(dtype, [x.shape[0], *keys], CPU),
-        TensorType(dtype, [x.shape[0], *values], CPU),
-    )
+    return TensorType(dtype, [n_batch, *keys], CPU), TensorType(dtype, [n_batch, *values], CPU)
+
+
+def _keys_values(
+    x: TensorValue, dtype: DType, n_state: int, n_head: int
+) -> tuple[TensorType, TensorType]:
+    """The types of keys and values of every row of x, from a matrix in dtype."""
+    sizes = (n_head, int(x.shape[1]), n_state // n_head)
+    return keys_values_types(x.shape[0], *sizes, kept_type(dtype))
 
 
 def _run(name: str, values: Parts, *types: TensorType) -> Parts:

@@ -9,13 +9,20 @@ import time
 import numpy as np
 from max.driver import Buffer
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest, TokenRules
+from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.decoding.rules import RuleBook, probability_of
+from implementations.max_graph.rule_inputs import (
+    IS_FINISHED,
+    LATEST,
+    LIMIT,
+    N_SAMPLED,
+    OFFSET,
+    TOKEN,
+    rule_mask,
+    rule_numbers,
+)
 from implementations.max_graph.session import MaxSession
 from implementations.max_graph.step_ops import N_STATE_FIELDS
-
-_TOKEN, _OFFSET, _N_SAMPLED, _PENULTIMATE, _LATEST, _IS_FINISHED, _LIMIT = range(7)
-"""Of the state that kernels/choose.mojo keeps."""
 
 
 def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -> DecodedWindow:
@@ -33,14 +40,14 @@ def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -
     sum_logprob = np.array([at_last[first] - log_total], np.float32)
     state = np.zeros(N_STATE_FIELDS, np.int32)
     limit = min(request.max_new_tokens, request.n_text_ctx - len(prompt) + 1)
-    state[[_TOKEN, _OFFSET, _N_SAMPLED, _LIMIT]] = first, len(prompt), 1, limit
-    state[_LATEST] = first if first >= rules.timestamp_begin else -1
-    state[_IS_FINISHED] = first == rules.eot or limit <= 1
-    arrays = (state, sum_logprob, _rules_array(rules), _mask_array(rules, len(at_last)))
+    state[[TOKEN, OFFSET, N_SAMPLED, LIMIT]] = first, len(prompt), 1, limit
+    state[LATEST] = first if first >= rules.timestamp_begin else -1
+    state[IS_FINISHED] = first == rules.eot or limit <= 1
+    arrays = (state, sum_logprob, rule_numbers(rules), rule_mask(rules, len(at_last)))
     buffers = [Buffer.from_numpy(array) for array in arrays]
-    while not state[_IS_FINISHED]:
+    while not state[IS_FINISHED]:
         tokens = session.run_greedy(buffers)
-        sampled += tokens[: state[_N_SAMPLED] - len(sampled)].tolist()
+        sampled += tokens[: state[N_SAMPLED] - len(sampled)].tolist()
     text = sampled[:-1] if sampled[-1] == rules.eot else sampled
     return DecodedWindow(
         tuple(text),
@@ -50,15 +57,3 @@ def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -
         prompt_seconds=fed - began,
         steps_seconds=time.perf_counter() - fed,
     )
-
-
-def _rules_array(rules: TokenRules) -> np.ndarray:
-    """The rules that are numbers; those of the first token are not among them."""
-    return np.array([rules.eot, rules.timestamp_begin, rules.with_timestamps], np.int32)
-
-
-def _mask_array(rules: TokenRules, n_vocab: int) -> np.ndarray:
-    """Which tokens never come."""
-    mask = np.zeros(n_vocab, np.uint8)
-    mask[list(rules.suppressed)] = 1
-    return mask

@@ -11,7 +11,6 @@ from implementations.max_graph.kernel_ops import (
     NO_SCALES,
     Matrix,
     layer_norm,
-    linear,
 )
 from implementations.max_graph.layouts import PANEL, n_panels, weight_shape
 
@@ -35,18 +34,18 @@ def matrix(name: str, n_out: int, n_in: int, dtype: DType) -> Matrix:
     return Matrix(panels, Graph.current.add_weight(NO_SCALES))
 
 
+def two_bytes_matrix(name: str, n_out: int, n_in: int) -> Matrix:
+    """The matrix `name.weight` in integers of 16 bits: high bytes, then low ones, then scales."""
+    n_both = 2 * n_panels(n_out)
+    panels = weight(f"{name}.weight", (n_both, n_in, PANEL), DType.int8)
+    return Matrix(panels, weight(f"{name}.scales", (n_both * PANEL,)))
+
+
 class Linear:
     """A dense layer with bias."""
 
     def __init__(self, name: str, n_in: int, n_out: int, dtype: DType) -> None:
         self.name, self.n_in, self.n_out, self.dtype = name, n_in, n_out, dtype
-
-    def __call__(
-        self, x: TensorValue, residual: TensorValue | None = None, *, gelu: bool = False
-    ) -> TensorValue:
-        """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out]."""
-        factor, bias = self._weights()
-        return linear(x, factor, bias, residual, gelu=gelu)
 
     def parts(self) -> list[TensorValue]:
         """Panels, scales and bias."""

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from implementations.log_mel import N_FFT, hann_window
-from implementations.max_graph.dtypes import MatrixTypes, is_matrix
-from implementations.max_graph.layouts import N_WAVE_COLUMNS, PANEL, weight_shape
+from implementations.max_graph.dtypes import TWO_BYTES, MatrixTypes, is_matrix
+from implementations.max_graph.layouts import N_WAVE_COLUMNS, PANEL, n_panels, weight_shape
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 from weights.names import expected_shapes
@@ -74,8 +74,8 @@ def _arranged(name: str, parts: list[Array], dtype: str) -> dict[str, Array]:
     array = np.concatenate(parts) if len(parts) > 1 else parts[0]
     if not is_matrix(name, array):
         return {name: np.ascontiguousarray(array, dtype=np.float32)}
-    if dtype == "int8":
-        panels, scales = _quantised(array)
+    if dtype in {"int8", TWO_BYTES}:
+        panels, scales = (_quantised if dtype == "int8" else _in_two_bytes)(array)
         return {name: panels, f"{name.removesuffix('weight')}scales": scales}
     if dtype == "bfloat16":
         return {name: _paired_halves(_matrix(array))}
@@ -140,9 +140,9 @@ def _paired_halves(matrix: Array) -> Array:
     of rows at a time, as `_quantised` does it.
     """
     n_out, n_in = matrix.shape
-    shape = n_panels, n_padded, _ = weight_shape(n_out, n_in, in_pairs=True)
+    shape = _, n_padded, _ = weight_shape(n_out, n_in, in_pairs=True)
     panels = _on_cache_line(shape, np.uint16)
-    pairs = panels.view(np.uint32).reshape(n_panels, n_padded // 2, PANEL)
+    pairs = panels.view(np.uint32).reshape(-1, n_padded // 2, PANEL)
     room = np.zeros((_HALVED_ROWS, n_padded), np.float32)
     for start in range(0, n_out, _HALVED_ROWS):
         rows = matrix[start : start + _HALVED_ROWS]
@@ -172,26 +172,45 @@ def _unpaired(halves: Array) -> Array:
 
 
 def _quantised(matrix: Array) -> tuple[Array, Array]:
-    """[n_out, n_in] -> panels of integers from -127 to 127, and what each row's are multiples of.
+    """[n_out, n_in] -> panels of integers from -127 to 127, and the scale of each row."""
+    n_out, n_in = matrix.shape
+    panels = np.empty((n_panels(n_out), n_in, PANEL), np.int8)
+    scales = np.zeros(n_panels(n_out) * PANEL, np.float32)
+    for start, integers, scale in _in_steps(matrix, 127):
+        panels[start // PANEL :][: len(integers)] = integers.transpose(0, 2, 1)
+        scales[start : start + len(scale)] = scale
+    return panels, scales
 
-    A block of rows at a time, in one piece of memory, so that what is between stays in the cache.
+
+def _in_two_bytes(matrix: Array) -> tuple[Array, Array]:
+    """[n_out, n_in] -> panels of high bytes, then of low ones, and the scales of both likewise."""
+    n_out, n_in = matrix.shape
+    panels = np.empty((2, n_panels(n_out), n_in, PANEL), np.int8)
+    scales = np.zeros((2, n_panels(n_out) * PANEL), np.float32)
+    for start, integers, scale in _in_steps(matrix, 127 * 256):
+        both = integers.transpose(0, 2, 1).astype(np.int16)
+        high = (both + 128) >> 8
+        here = slice(start // PANEL, start // PANEL + len(both))
+        panels[0, here], panels[1, here] = high, both - (high << 8)
+        scales[:, start : start + len(scale)] = scale * 256, scale
+    return panels.reshape(-1, n_in, PANEL), scales.reshape(-1)
+
+
+def _in_steps(matrix: Array, n_steps: int) -> Iterator[tuple[int, Array, Array]]:
+    """Rows as whole numbers from -n_steps to n_steps [n, PANEL, n_in], and their scales.
+
+    With the first row of each block. One piece of memory serves all, so that it stays in the cache.
     """
     n_out, n_in = matrix.shape
-    n_panels = -(-n_out // PANEL)
-    panels = np.empty((n_panels, n_in, PANEL), np.int8)
-    scales = np.zeros(n_panels * PANEL, np.float32)
     room = np.zeros((_QUANTISED_ROWS, n_in), np.float32)
     for start in range(0, n_out, _QUANTISED_ROWS):
         rows = matrix[start : start + _QUANTISED_ROWS]
         block = room[: len(rows) + -len(rows) % PANEL]
         block[: len(rows)] = rows
         block[len(rows) :] = 0
-        scale = np.maximum(block.max(1), -block.min(1)) / 127
+        scale = np.maximum(block.max(1), -block.min(1)) / n_steps
         block *= np.divide(1, scale, where=scale > 0, out=np.zeros_like(scale))[:, None]
-        integers = np.rint(block, out=block).reshape(-1, PANEL, n_in)
-        panels[start // PANEL :][: len(integers)] = integers.transpose(0, 2, 1)
-        scales[start : start + len(block)] = scale
-    return panels, scales
+        yield start, np.rint(block, out=block).reshape(-1, PANEL, n_in), scale
 
 
 def canonical_weights(
@@ -203,13 +222,16 @@ def canonical_weights(
         if holder not in arranged:
             continue  # of a stack that is not held here
         array = arranged[holder]
+        scales = arranged.get(f"{holder.removesuffix('weight')}scales")
         if array.dtype == np.uint16:
             array = _unpaired(array)
+        elif scales is not None and len(scales) == 2 * n_panels(shape[0]) * PANEL:
+            high, low = np.split(array.astype(np.int16), 2)
+            array, scales = (high << 8) + low, np.split(scales, 2)[1]
         if array.ndim == 3:
             array = array.transpose(0, 2, 1).reshape(-1, array.shape[1])
             array = array[:, : math.prod(shape[1:])]
         part = array[first : first + shape[0]].astype(np.float32)
-        scales = arranged.get(f"{holder.removesuffix('weight')}scales")
         if scales is not None and holder.endswith("weight"):
             part *= scales[first : first + shape[0], None]
         if len(shape) == 3:

@@ -19,7 +19,11 @@ from implementations.base import (
     Heads,
     IntArray,
 )
+from implementations.decoding.beam import BeamSearch
+from implementations.decoding.rules import RuleBook
+from implementations.decoding.search import HypothesisSearch
 from implementations.max_graph.kv_cache import KVCache
+from implementations.max_graph.rule_inputs import hypothesis_states, rule_mask, rule_numbers
 from weights.dims import ModelDimensions
 
 
@@ -72,20 +76,25 @@ class DecoderModels:
             return audio_features.keys_values
 
     def feed(
-        self, name: str, tokens: Sequence[int], rows: Sequence[int], caches: Sequence[Buffer]
-    ) -> FloatArray:
-        """Run `decoder` or `alignment` over a text from its beginning.
+        self,
+        tokens: Sequence[int],
+        rows: Sequence[int],
+        caches: Sequence[Buffer],
+        heads: Sequence[tuple[int, int]] = (),
+    ) -> tuple[FloatArray, FloatArray]:
+        """Run `decoder` over a text from its beginning.
 
         Returns:
-            The logits after the given ones of the tokens, [n_rows, n_vocab].
+            The logits after the given ones of the tokens, [n_rows, n_vocab], and cross-attention's
+            scores of the given heads, [n_heads, n_tokens, n_audio_ctx].
         """
         self.check(np.array(tokens), len(tokens))
+        scores = Buffer(DType.float32, (len(heads), len(tokens), self.dims.n_audio_ctx), CPU())
+        pairs = np.array(heads, np.int32).reshape(-1, 2)
+        integers = (np.array(tokens, np.int32), np.array(rows, np.int32), pairs)
         with self.lock:
-            (logits,) = self.models[name].execute(
-                np.array([tokens], np.int32), np.array(rows, np.int32), *caches
-            )
-        array: FloatArray = logits.to_numpy()[0]
-        return array
+            (logits,) = self.models["decoder"].execute(scores, *integers, self.table, *caches)
+        return logits.to_numpy(), scores.to_numpy()
 
     def check(self, tokens: npt.NDArray[np.integer[Any]], n_filled: int) -> None:
         """Hold back what a kernel would take for an address outside of its tables."""
@@ -102,12 +111,13 @@ class MaxSession(DecoderSession):
         self._models = models
         self._audio = models.hear(audio_features)
         self._cache: KVCache | None = KVCache(models.dims, n_group)
+        self._rules: tuple[npt.NDArray[Any], ...] | None = None
 
     def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
         """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
         cache = self._open_cache()
         caches = (*cache.buffers, *self._audio)
-        logits = self._models.feed("decoder", tokens, positions, caches)
+        logits, _ = self._models.feed(tokens, positions, caches)
         cache.advance(len(tokens))
         return logits
 
@@ -125,6 +135,27 @@ class MaxSession(DecoderSession):
         cache.advance(1)
         array: FloatArray = logits.to_numpy()
         return array
+
+    def advance(self, search: HypothesisSearch, book: RuleBook) -> list[int] | None:
+        """As everywhere, but that beams' rules and likeliest tokens are the graph's."""
+        if not isinstance(search, BeamSearch):
+            return super().advance(search, book)
+        cache, models, rules = self._open_cache(), self._models, book.rules
+        models.check(np.array([tokens[-1] for tokens in search.sampled]), cache.n_filled + 1)
+        if self._rules is None:
+            self._rules = rule_numbers(rules), rule_mask(rules, models.dims.n_vocab)
+        origins = cache.settle()
+        states = hypothesis_states(search.sampled, cache.n_filled, rules.timestamp_begin)
+        with models.lock:
+            (choice,) = models.models["likeliest"].execute(
+                *(states, *self._rules, cache.slots, origins),
+                *(models.table, *cache.buffers, *self._audio),
+            )
+        cache.advance(1)
+        tokens, logprobs = choice.to_numpy().swapaxes(0, 1)
+        missing = tokens < 0
+        tokens[missing], logprobs[missing] = rules.eot, -np.inf
+        return search.extend(tokens.astype(np.int64), logprobs)
 
     def run_greedy(self, buffers: Sequence[Buffer]) -> npt.NDArray[np.int32]:
         """Some steps of the graph `greedy` over its buffers; the cache's past is in them."""
@@ -156,13 +187,6 @@ def align(
     heads: Heads,
 ) -> Alignment:
     """Cross-attention scores of the chosen heads, and logits, over a whole token sequence."""
-    shape = (len(heads), len(tokens), models.dims.n_audio_ctx)
-    scores = Buffer(DType.float32, shape, CPU())
-    caches = (
-        *KVCache(models.dims, 1).buffers,
-        *models.hear(audio_features),
-        scores,
-        Buffer.from_numpy(np.array(heads, np.int32)),
-    )
-    logits = models.feed("alignment", tokens, range(len(tokens)), caches)
-    return Alignment(cross_attention=scores.to_numpy(), logits=logits)
+    caches = (*KVCache(models.dims, 1).buffers, *models.hear(audio_features))
+    logits, scores = models.feed(tokens, range(len(tokens)), caches, heads)
+    return Alignment(cross_attention=scores, logits=logits)

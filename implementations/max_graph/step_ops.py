@@ -38,6 +38,7 @@ class StepInputs:
     n_head: int
     n_audio_ctx: int
     audio_type: DType
+    layer_type: DType
 
     def parameters(self) -> dict[str, bool | int | str | DType]:
         """What the operation is compiled for."""
@@ -45,6 +46,7 @@ class StepInputs:
             "n_head": self.n_head,
             "n_audio_ctx": self.n_audio_ctx,
             "audio_type": self.audio_type,
+            "layer_type": self.layer_type,
         }
 
     def weights(self) -> list[TensorValue]:
@@ -59,6 +61,23 @@ def note_block(
     """Write where a block's weights, caches and audio lie."""
     operands: list[Value[Any]] = [table, *cache, *values]
     ops.inplace_custom("whisper_note_block", CPU, operands, parameters={"layer": layer})
+
+
+def prompt(
+    inputs: StepInputs, scores: BufferValue, wanted: Sequence[TensorValue], n_vocab: int
+) -> TensorValue:
+    """`wanted`: tokens [n_new], rows [n_rows], heads [n_scores, 2] -> logits [n_rows, n_vocab].
+
+    The text begins the cache's first slot; scores [n_scores, n_new, n_audio_ctx] are filled.
+    """
+    (logits,) = ops.inplace_custom(
+        "whisper_prompt",
+        CPU,
+        [inputs.table, scores, *wanted, *inputs.weights()],
+        [TensorType(DType.float32, [wanted[1].shape[0], n_vocab], CPU)],
+        inputs.parameters(),
+    )
+    return logits.tensor
 
 
 def step(
@@ -80,6 +99,24 @@ def step(
         inputs.parameters(),
     )
     return logits.tensor
+
+
+def likeliest(
+    inputs: StepInputs,
+    state: TensorValue,
+    rules: Sequence[TensorValue],
+    places: Sequence[TensorValue],
+) -> TensorValue:
+    """[n_group, N_STATE_FIELDS] -> [n_group, 2, n_group + 1]: tokens, log-probabilities."""
+    n_group = state.shape[0]
+    (choice,) = ops.inplace_custom(
+        "whisper_likeliest",
+        CPU,
+        [inputs.table, state, *rules, *places, *inputs.weights()],
+        [TensorType(DType.float32, [n_group, 2, n_group + 1], CPU)],
+        inputs.parameters(),
+    )
+    return choice.tensor
 
 
 def greedy(

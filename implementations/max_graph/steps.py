@@ -1,7 +1,7 @@
-"""Decoder steps as graphs: one token for each hypothesis, and greedy decoding by the block.
+"""The decoder's graphs over a text: a prompt, one token for each hypothesis, greedy decoding.
 
-Unlike `decoder`, which takes a prompt of any length layer by layer, these run all layers in one
-operation: a step is short, and handing work to threads layer by layer would take most of it.
+Each runs all layers in one operation: a step is short, and handing work to threads layer by layer
+would take most of it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,9 @@ from implementations.max_graph.step_ops import (
     N_STATE_FIELDS,
     StepInputs,
     greedy,
+    likeliest,
     note_block,
+    prompt,
     step,
     table_type,
 )
@@ -36,9 +38,29 @@ class DecoderSteps:
         self.dims = decoder.dims
 
     def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
-        """Put `step` and `greedy` into a module."""
+        """Put `decoder`, `step`, `likeliest` and `greedy` into a module."""
+        self._add_prompt(module, kernels)
         self._add_step(module, kernels)
+        self._add_likeliest(module, kernels)
         self._add_greedy(module, kernels)
+
+    def _add_prompt(self, module: Module, kernels: KernelLibrary) -> None:
+        """Scores to fill, tokens [n_new], rows and heads wanted -> logits [n_rows, n_vocab].
+
+        Scores are cross-attention's before softmax, [n_scores, n_new, n_audio_ctx], and heads are
+        (layer, head) pairs [n_scores, 2].
+        """
+        shapes: list[list[str | int]] = [["n_new"], ["n_rows"], ["n_scores", 2]]
+        scores: list[str | int] = ["n_scores", "n_new", self.dims.n_audio_ctx]
+        types = [
+            BufferType(DType.float32, scores, CPU),
+            *(TensorType(DType.int32, shape, CPU) for shape in shapes),
+            *self._state_types(),
+        ]
+        with Graph("decoder", input_types=types, module=module, kernel_library=kernels) as graph:
+            wanted = [graph.inputs[i].tensor for i in range(1, 4)]
+            inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
+            graph.output(prompt(inputs, graph.inputs[0].buffer, wanted, self.dims.n_vocab))
 
     def _add_step(self, module: Module, kernels: KernelLibrary) -> None:
         """Tokens [n_group], offset [1], slots and origins -> logits [n_group, n_vocab]."""
@@ -53,13 +75,27 @@ class DecoderSteps:
             inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
             graph.output(step(inputs, tokens, offset, places, self.dims.n_vocab))
 
+    def _add_likeliest(self, module: Module, kernels: KernelLibrary) -> None:
+        """States, rules, mask, slots, origins -> each row's likeliest tokens and what they are."""
+        slots: list[str | int] = ["n_group", n_panels(self.dims.n_text_ctx)]
+        types = [
+            TensorType(DType.int32, ["n_group", N_STATE_FIELDS], CPU),
+            *self._rule_types(),
+            TensorType(DType.int32, slots, CPU),
+            TensorType(DType.int32, ["n_group"], CPU),
+            *self._state_types(),
+        ]
+        with Graph("likeliest", input_types=types, module=module, kernel_library=kernels) as graph:
+            state, *given = (graph.inputs[i].tensor for i in range(5))
+            inputs = self._inputs(graph.inputs[5].buffer, graph.inputs[6:])
+            graph.output(likeliest(inputs, state, given[:2], given[2:]))
+
     def _add_greedy(self, module: Module, kernels: KernelLibrary) -> None:
         """State, sum of log-probabilities, rules and mask -> tokens [N_BLOCK]."""
         types = [
             BufferType(DType.int32, [N_STATE_FIELDS], CPU),
             BufferType(DType.float32, [1], CPU),
-            TensorType(DType.int32, [N_RULES], CPU),
-            TensorType(DType.uint8, [self.dims.n_vocab], CPU),
+            *self._rule_types(),
             *self._state_types(),
         ]
         with Graph("greedy", input_types=types, module=module, kernel_library=kernels) as graph:
@@ -67,6 +103,13 @@ class DecoderSteps:
             rules = [graph.inputs[i].tensor for i in (2, 3)]
             inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
             graph.output(greedy(inputs, state, sum_logprob, rules, N_BLOCK))
+
+    def _rule_types(self) -> list[TensorType]:
+        """The rules as numbers, and the mask of the tokens that never come."""
+        return [
+            TensorType(DType.int32, [N_RULES], CPU),
+            TensorType(DType.uint8, [self.dims.n_vocab], CPU),
+        ]
 
     def _state_types(self) -> list[TensorType | BufferType]:
         """The table, the caches, and the window's keys and values."""
@@ -93,5 +136,6 @@ class DecoderSteps:
             ln=decoder.ln.parts(),
             n_head=decoder.n_head,
             n_audio_ctx=self.dims.n_audio_ctx,
-            audio_type=DType.float32,
+            audio_type=decoder.audio_type,
+            layer_type=decoder.layer_type,
         )

@@ -15,9 +15,9 @@ from tests.cli.conftest import RunCommandLine
 from tests.support.fake_compiler import FakeCompiler
 from tests.support.scripted import TINY_EN
 
-FULL_MAX = CompileRequest(ALL_GRAPHS, TINY_EN, MatrixTypes("float16", "int8"))
+FULL_MAX = CompileRequest(ALL_GRAPHS, TINY_EN, MatrixTypes("float16", "int8", "int16"))
 HYBRID = CompileRequest(
-    ENCODER_GRAPHS, replace(TINY_EN, n_audio_layer=32), MatrixTypes("float32", "float32")
+    ENCODER_GRAPHS, replace(TINY_EN, n_audio_layer=32), MatrixTypes("float32", "float32", "float32")
 )
 
 

@@ -31,7 +31,7 @@ class FakeFullMax:
     @classmethod
     def compile(cls, dims: ModelDimensions, options: LoadOptions) -> None:
         dtype = "float16" if options.dtype == "auto" else str(options.dtype)
-        matrices = MatrixTypes(dtype, dtype)
+        matrices = MatrixTypes(dtype, dtype, dtype)
         compiled_graphs(
             CompileRequest(cls.graphs, dims, matrices, options.target), options.on_compile
         )

@@ -1,16 +1,14 @@
-"""The likeliest token under the rules, and what follows from it, for greedy decoding.
+"""What one line of text knows of itself, and which tokens may come next under the rules.
 
 The rules are those of implementations/decoding/rules.py, as ranges of tokens that may come and a
-mask of those that never do; no logits of a step are read twice.
+mask of those that never do. Which of them are the likeliest is told by likeliest.mojo.
 """
-from std.math import exp, iota, log
+from std.math import exp
 from std.memory import Pointer
 from .team import Integers
 from .tile import F32, WIDTH, Floats, Vector
 
 comptime LOWEST = Float32(-3e38)
-comptime N_FOUND = 6
-"""Floats that a piece of a step's logits leaves behind: two times the fields of `Candidates`."""
 
 comptime EOT = 0
 comptime TIMESTAMP_BEGIN = 1
@@ -33,29 +31,45 @@ comptime Mask = Pointer[UInt8, MutUntrackedOrigin]
 
 
 @fieldwise_init
-struct Candidates(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """The likeliest of some tokens, and the sum of exponentials of all, relative to it."""
+struct Mass(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """The highest logit of some tokens, and the sum of exponentials of all, relative to it."""
 
     var top: Float32
-    var token: Float32
-    """As a float, which is exact for every vocabulary; -1 where there is none."""
     var total: Float32
 
     def join(mut self, other: Self):
-        """Adds tokens that come later in the vocabulary; of equal ones the first is kept."""
+        """Adds other tokens."""
         var higher = max(self.top, other.top)
         self.total = self.total * exp(self.top - higher) + other.total * exp(other.top - higher)
-        if other.top > self.top:
-            self.token = other.token
         self.top = higher
 
 
-comptime NONE = Candidates(LOWEST, -1, 0)
+comptime NONE = Mass(LOWEST, 0)
+
+
+@fieldwise_init
+struct Allowed(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """Which tokens may come next, but for those that never do: two ranges."""
+
+    var text_start: Int
+    var text_stop: Int
+    var times_start: Int
+    var times_stop: Int
+
+    @no_inline
+    def scan(self, found: Floats, logits: Floats, mask: Mask, start: Int, stop: Int):
+        """Leaves in `found` what tokens start to stop weigh: text, then timestamps."""
+        var text = mass(logits, mask, max(start, self.text_start), min(stop, self.text_stop))
+        var times = mass(logits, mask, max(start, self.times_start), min(stop, self.times_stop))
+        found.unsafe_store(0, text.top)
+        found.unsafe_store(1, text.total)
+        found.unsafe_store(2, times.top)
+        found.unsafe_store(3, times.total)
 
 
 @fieldwise_init
 struct Hypothesis(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """What one line of text knows of itself, and which tokens may come next."""
+    """One line of text."""
 
     var token: Int
     var n_past: Int
@@ -93,59 +107,28 @@ struct Hypothesis(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
         state.unsafe_store(LATEST_TIMESTAMP, Int32(self.latest))
         state.unsafe_store(IS_FINISHED, Int32(self.is_finished))
 
-    @no_inline
-    def scan(self, found: Floats, logits: Floats, mask: Mask, start: Int, stop: Int):
-        """Leaves in `found` what tokens start to stop offer: text, then timestamps."""
-        var text_start = 0
-        var text_stop = self.begin
-        var times_start = self.begin
-        var times_stop = stop
+    def allowed(self, n_vocab: Int) -> Allowed:
+        """What may come next."""
+        var ranges = Allowed(0, self.begin, self.begin, n_vocab)
         if self.with_timestamps:
             var after_one = self.token >= self.begin
             var after_two = after_one and (self.n_sampled < 2 or self.penultimate >= self.begin)
             if after_two:
-                times_stop = 0
+                ranges.times_stop = 0
             elif after_one:
-                text_start = self.eot
+                ranges.text_start = self.eot
             if self.latest >= 0:
                 # A closing timestamp may come again as the next opening one.
                 var may_repeat = after_one and not after_two
-                times_start = self.latest if may_repeat else self.latest + 1
-        var text = candidates(logits, mask, max(start, text_start), min(stop, text_stop))
-        var times = candidates(logits, mask, max(start, times_start), min(stop, times_stop))
-        found.unsafe_store(0, text.top)
-        found.unsafe_store(1, text.token)
-        found.unsafe_store(2, text.total)
-        found.unsafe_store(3, times.top)
-        found.unsafe_store(4, times.token)
-        found.unsafe_store(5, times.total)
+                ranges.times_start = self.latest if may_repeat else self.latest + 1
+        return ranges
 
-    @no_inline
-    def advance(mut self, found: Floats, n_pieces: Int):
-        """Takes the likeliest token of all pieces.
-
-        Timestamps go before text where together they are likelier than any one text token.
-        """
-        var text = NONE
-        var times = NONE
-        for piece in range(n_pieces):
-            var at = found.unsafe_offset(piece * N_FOUND)
-            text.join(Candidates(at.unsafe_load(0), at.unsafe_load(1), at.unsafe_load(2)))
-            times.join(Candidates(at.unsafe_load(3), at.unsafe_load(4), at.unsafe_load(5)))
-        var chosen = text
-        var all = text
-        all.join(times)
-        var top = all.top
-        var times_total = times.total * exp(times.top - top)
-        if self.with_timestamps and times_total > exp(text.top - top):
-            chosen = times
-            all = times
-        elif times.top > text.top:
-            chosen = times
-        self.sum_logprob += chosen.top - (all.top + log(all.total))
+    def advance(mut self, token: Int, logprob: Float32):
+        """Takes a token."""
+        self.sum_logprob += logprob
         self.penultimate = self.token
         # Where nothing may come, or nothing is a number, the text ends.
-        self.token = Int(chosen.token) if chosen.token >= 0 else self.eot
+        self.token = token if token >= 0 else self.eot
         self.n_past += 1
         self.n_sampled += 1
         if self.token >= self.begin:
@@ -153,8 +136,28 @@ struct Hypothesis(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
         self.is_finished = self.token == self.eot or self.n_sampled >= self.limit
 
 
+@fieldwise_init
+struct Lines(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """What is known of the rows as lines of text, and room to judge their logits in."""
+
+    var state: Integers
+    """[n_rows, N_FIELDS], as `Hypothesis` reads it."""
+    var rules: Integers
+    var mask: Mask
+    var logits: Floats
+    """[n_rows, n_vocab]."""
+    var found: Floats
+    """[n_pieces, n_rows, N_FOUND]."""
+    var largest_scale: Float32
+    """Of the embedding's rows."""
+
+    @always_inline
+    def hypothesis(self, row: Int) -> Hypothesis:
+        return Hypothesis.read(self.state.unsafe_offset(row * N_FIELDS), self.rules, 0)
+
+
 @no_inline
-def candidates(logits: Floats, mask: Mask, start: Int, stop: Int) -> Candidates:
+def mass(logits: Floats, mask: Mask, start: Int, stop: Int) -> Mass:
     """Of tokens start to stop; masked ones are overwritten with LOWEST."""
     if start >= stop:
         return NONE
@@ -178,11 +181,4 @@ def candidates(logits: Floats, mask: Mask, start: Int, stop: Int) -> Candidates:
     var total = totals.reduce_add()
     for i in range(whole, stop):
         total += exp(logits.unsafe_load(i) - top)
-    var token = start
-    while token + WIDTH <= whole:
-        if logits.unsafe_load[width=WIDTH](token).eq(top).reduce_or():
-            break
-        token += WIDTH
-    while token < stop - 1 and logits.unsafe_load(token) != top:
-        token += 1
-    return Candidates(top, Float32(token), total)
+    return Mass(top, total)

@@ -2,9 +2,9 @@
 
 Where many rows are worth a tile that fills all registers, see tile.mojo.
 """
-from std.memory import Pointer
+from std.memory import Pointer, bitcast
 from std.sys.info import size_of
-from std.sys.intrinsics import PrefetchOptions, prefetch
+from .fetch import fetch
 from .tile import F32, PANEL, SPAN, WIDTH, Floats, Vector
 
 comptime MOST_ROWS = 6
@@ -38,9 +38,7 @@ def rows_by_span[
         comptime for u in range(unroll):
             var line = b.unsafe_offset((k + u) * b_stride)
             comptime if u * PANEL * size_of[Scalar[b_type]]() % 64 == 0:
-                prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](
-                    line.unsafe_offset(AHEAD // size_of[Scalar[b_type]]())
-                )
+                fetch(line.unsafe_offset(AHEAD // size_of[Scalar[b_type]]()))
             var low = line.unsafe_load[width=WIDTH](0).cast[F32]()
             var high = line.unsafe_load[width=WIDTH](WIDTH).cast[F32]()
             comptime for i in range(rows):
@@ -64,6 +62,45 @@ def rows_by_span[
             into.unsafe_store(i * into_stride + half * WIDTH, total)
 
 
+@no_inline
+def rows_by_pairs[
+    rows: Int
+](
+    into: Floats,
+    into_stride: Int,
+    a: Floats,
+    a_stride: Int,
+    b: Pointer[UInt32, MutUntrackedOrigin],
+    b_stride: Int,
+    depth: Int,
+):
+    """As `rows_by_span`, of pairs of bfloat16: a column's next two numbers lie side by side.
+
+    Widened, the first of a pair is its lower half moved up, the second what the upper half is.
+    """
+    comptime unroll = 2 if 4 * rows <= N_SUMS else 1
+    var sums = Array[Vector, 2 * rows * unroll](fill=Vector(0))
+    for pair in range(depth // 2):
+        var line = b.unsafe_offset(pair * b_stride)
+        comptime for half in range(2):
+            fetch(line.unsafe_offset(half * WIDTH + AHEAD // 4))
+            var both = line.unsafe_load[width=WIDTH](half * WIDTH)
+            var first = bitcast[F32, WIDTH](both << 16)
+            var second = bitcast[F32, WIDTH](both & 0xFFFF0000)
+            comptime for i in range(rows):
+                comptime at = 2 * i + half
+                var x = a.unsafe_offset(i * a_stride + 2 * pair)
+                sums[at] = Vector(x.unsafe_load(0)).fma(first, sums[at])
+                comptime other = at + 2 * rows * (unroll - 1)
+                sums[other] = Vector(x.unsafe_load(1)).fma(second, sums[other])
+    comptime for i in range(rows):
+        comptime for half in range(2):
+            var total = sums[2 * i + half]
+            comptime if unroll > 1:
+                total += sums[2 * i + half + 2 * rows * (unroll - 1)]
+            into.unsafe_store(i * into_stride + half * WIDTH, total)
+
+
 @always_inline
 def few_rows[
     b_type: DType
@@ -77,16 +114,14 @@ def few_rows[
     b_stride: Int,
     depth: Int,
 ):
-    """As `rows_by_span`, for any number of rows."""
+    """As `rows_by_span`, for any number of rows; bfloat16 lies in pairs, of an even depth."""
     for row in range(0, n_rows, MOST_ROWS):
         comptime for rows in range(1, MOST_ROWS + 1):
             if min(MOST_ROWS, n_rows - row) == rows:
-                rows_by_span[rows, b_type](
-                    into.unsafe_offset(row * into_stride),
-                    into_stride,
-                    a.unsafe_offset(row * a_stride),
-                    a_stride,
-                    b,
-                    b_stride,
-                    depth,
-                )
+                var to = into.unsafe_offset(row * into_stride)
+                var x = a.unsafe_offset(row * a_stride)
+                comptime if b_type == DType.bfloat16:
+                    var pairs = b.unsafe_bitcast[UInt32]()
+                    rows_by_pairs[rows](to, into_stride, x, a_stride, pairs, b_stride, depth)
+                else:
+                    rows_by_span[rows, b_type](to, into_stride, x, a_stride, b, b_stride, depth)

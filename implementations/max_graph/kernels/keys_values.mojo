@@ -4,17 +4,8 @@ Keys lie as [n_batch, n_head, n_panels, n_channels, PANEL], so that one query me
 time without a horizontal sum; values as [n_batch, n_head, n_ctx, n_columns], where n_columns is
 n_channels rounded up to whole panels. It computes no attention.
 """
-import extensibility
-from extensibility import InputTensor, OutputTensor
-from max.algorithm import sync_parallelize
-from max.gpu.host import DeviceContext
 from std.math import ceildiv
-from .threads import allowed, n_workers
-from .tile import F32, PANEL, WIDTH, Floats, floats
-
-comptime SERIAL_ROWS = 64
-"""Up to this many new rows are stored by one thread."""
-
+from .tile import PANEL, WIDTH, Floats
 
 @fieldwise_init
 struct KeysValues(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
@@ -72,33 +63,6 @@ struct KeysValues(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
                 self.values_of(source, head).unsafe_offset(at),
                 n_values,
             )
-
-    @no_inline
-    def begin(self, kv: Floats, stride: Int, n_rows: Int, n_threads: Int) raises:
-        """Stores n_rows keys and values as the first of batch entry 0.
-
-        A row of kv holds the keys of all heads, then the values of all heads; rows are `stride`
-        floats apart.
-        """
-
-        def head_of(head: Int) {var self, var kv, var stride, var n_rows}:
-            for i in range(n_rows):
-                var new_key = kv.unsafe_offset(i * stride + head * self.n_channels)
-                var new_value = new_key.unsafe_offset(self.n_head * self.n_channels)
-                self.store(0, head, i, new_key, new_value)
-
-        if n_rows <= SERIAL_ROWS:
-            for head in range(self.n_head):
-                head_of(head)
-            return
-        var n_head = self.n_head
-        var n_tasks = n_workers(n_head, n_threads)
-
-        def task(t: Int) {var head_of, var n_head, var n_tasks}:
-            for head in range(t, n_head, n_tasks):
-                head_of(head)
-
-        sync_parallelize(task, n_tasks)
 
 
 @always_inline

@@ -6,7 +6,8 @@ finished, in the cache. It splits no work and knows no layer.
 from extensibility import ManagedTensorSlice
 from std.math import ceildiv
 from .amx import Halves, multiply_tiles
-from .row_block import Numbers, RowBlock, chunk_of, rows_of, stride_of
+from .fetch import fetch_part
+from .row_block import Numbers, RowBlock, chunk_of, pair_of, rows_of, stride_of
 from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, floats
 
 comptime span_of[dtype: DType] = PANEL if dtype == DType.bfloat16 else SPAN
@@ -107,6 +108,8 @@ def weights_of(
         floats(bias),
         bias.dim_size(0),
         panels.dim_size(1),
+        True,
+        1,
     )
 
 
@@ -122,10 +125,21 @@ struct Weights[w_dtype: DType, dtype: DType](
     var bias: Floats
     var n_out: Int
     var depth: Int
+    var has_bias: Bool
+    var ahead: Int
+    """How many panels further lies the one that is likely to be next."""
 
     @always_inline
     def n_panels(self) -> Int:
         return ceildiv(self.n_out, PANEL)
+
+    @always_inline
+    def widened(self, source: Numbers[Self.w_dtype], k: Int, column: Int, panel: Int) -> Vector:
+        """Neighbouring columns of a panel at depth k, from source on."""
+        var w = source.unsafe_load[width=WIDTH](k * PANEL + column).cast[F32]()
+        comptime if Self.w_dtype.is_integral():
+            w *= self.scales.unsafe_load[width=WIDTH](panel * PANEL + column)
+        return w
 
     def add(
         self,
@@ -144,19 +158,27 @@ struct Weights[w_dtype: DType, dtype: DType](
         var bias = room.unsafe_bitcast[Float32]()
         for j in range(PANEL):
             var column = panel * PANEL + j
-            bias.unsafe_store(j, self.bias.unsafe_load(column) if column < self.n_out else 0)
+            var is_there = self.has_bias and column < self.n_out
+            bias.unsafe_store(j, self.bias.unsafe_load(column) if is_there else 0)
         var source = self.panels.unsafe_offset((panel * self.depth + first) * PANEL)
         var b: Numbers[Self.dtype]
         comptime if Self.w_dtype == Self.dtype:
             b = rebind[Numbers[Self.dtype]](source)
         else:
             b = room.unsafe_offset(2 * PANEL)
-            for i in range(0, depth * PANEL, WIDTH):
-                var w = source.unsafe_load[width=WIDTH](i).cast[F32]()
-                comptime if Self.w_dtype.is_integral():
-                    w *= self.scales.unsafe_load[width=WIDTH](panel * PANEL + i % PANEL)
-                b.unsafe_store(i, w.cast[Self.dtype]())
-        for row in range(0, n_rows, rows_of[Self.dtype]):
+            for k in range(0, depth, pair_of[Self.dtype]):
+                for j in range(0, PANEL, WIDTH):
+                    var low = self.widened(source, k, j, panel)
+                    comptime if pair_of[Self.dtype] == 2:
+                        var high = self.widened(source, k + 1, j, panel)
+                        b.unsafe_store(k * PANEL + 2 * j, low.interleave(high).cast[Self.dtype]())
+                    else:
+                        b.unsafe_store(k * PANEL + j, low.cast[Self.dtype]())
+        var after = source.unsafe_offset(self.ahead * self.depth * PANEL)
+        var n_tiles = ceildiv(n_rows, rows_of[Self.dtype])
+        for i in range(n_tiles):
+            fetch_part(after, depth * PANEL, i, n_tiles)
+            var row = i * rows_of[Self.dtype]
             for column in range(0, PANEL, span_of[Self.dtype]):
                 var into = sums.unsafe_offset(row * PANEL + column)
                 multiply[Self.dtype](

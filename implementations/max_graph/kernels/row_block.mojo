@@ -23,6 +23,8 @@ comptime rows_of[dtype: DType] = 2 * TILE if dtype == DType.bfloat16 else ROWS
 """Rows of a tile."""
 comptime depth_of[dtype: DType] = STEP if dtype == DType.bfloat16 else 1
 """The depth of a product is a multiple of this; zeros fill it up."""
+comptime pair_of[dtype: DType] = 2 if dtype == DType.bfloat16 else 1
+"""Rows of a right factor whose numbers lie side by side, column by column."""
 
 
 @always_inline

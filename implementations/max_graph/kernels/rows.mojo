@@ -1,12 +1,11 @@
-"""What works row by row: layer norm, token embedding, choosing rows, and padding frames."""
+"""Layer norm, row by row."""
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.algorithm import sync_parallelize
 from max.gpu.host import DeviceContext
-from std.math import ceildiv, sqrt
-from std.memory import Pointer
+from std.math import sqrt
 from .threads import allowed, n_workers
-from .tile import F32, PANEL, WIDTH, Floats, Vector, floats
+from .tile import F32, WIDTH, Floats, Vector, floats
 
 comptime SERIAL_ROWS = 32
 
@@ -98,52 +97,3 @@ struct LayerNorm:
             x.dim_size(2),
             allowed(n_threads),
         )
-
-
-@extensibility.register("whisper_embed_tokens")
-struct EmbedTokens:
-    @staticmethod
-    def execute[
-        target: StaticString
-    ](
-        output: OutputTensor[dtype=F32, rank=3, ...],
-        tokens: InputTensor[dtype=DType.int32, rank=2, ...],
-        embedding: InputTensor[rank=3, ...],
-        scales: InputTensor[dtype=F32, rank=1, ...],
-        positional: InputTensor[dtype=F32, rank=2, ...],
-        ctx: DeviceContext,
-    ) raises:
-        """Reads each token's column of the panelled embedding and adds its position's vector."""
-        var n_state = output.dim_size(2)
-        var into = floats(output)
-        var panels = embedding.unsafe_ptr()
-        var positions = positional.unsafe_ptr()
-        for row in range(tokens.dim_size(1)):
-            var token = Int(tokens[0, row])
-            var column = panels.unsafe_offset(token // PANEL * PANEL * n_state + token % PANEL)
-            var position = positions.unsafe_offset(row * n_state)
-            var scale = Float32(1)
-            comptime if embedding.dtype.is_integral():
-                scale = scales[token]
-            for j in range(n_state):
-                var x = column.unsafe_load(j * PANEL).cast[F32]() * scale
-                into.unsafe_store(row * n_state + j, x + position.unsafe_load(j))
-
-
-@extensibility.register("whisper_select_rows")
-struct SelectRows:
-    @staticmethod
-    def execute[
-        target: StaticString
-    ](
-        output: OutputTensor[dtype=F32, rank=3, ...],
-        x: InputTensor[dtype=F32, rank=3, ...],
-        rows: InputTensor[dtype=DType.int32, rank=1, ...],
-        ctx: DeviceContext,
-    ) raises:
-        var n_state = x.dim_size(2)
-        var into = floats(output)
-        var source = x.unsafe_ptr()
-        for i in range(rows.dim_size(0)):
-            for j in range(n_state):
-                into.unsafe_store(i * n_state + j, source.unsafe_load(Int(rows[i]) * n_state + j))

@@ -1,12 +1,13 @@
 """Attention of a decoder step's new queries: to the text so far, and to the audio.
 
-Both work on one head at a time, in the layouts of keys_values.mojo.
+Both work on one head at a time, in the layouts of keys_values.mojo and kept.mojo.
 """
 from std.math import ceildiv, sqrt
-from std.memory import Pointer
 from .attention import softmax
 from .few_rows import few_rows
+from .kept import Kept
 from .keys_values import KeysValues
+from .row_block import depth_of, pair_of, round_up
 from .team import Integers
 from .tile import F32, PANEL, SPAN, WIDTH, Floats, Vector
 
@@ -88,42 +89,45 @@ struct AudioAttention[type: DType](
     """[n_rows, n_state]."""
     var queries: Floats
     """[n_rows, n_state]."""
-    var keys: Pointer[Scalar[Self.type], MutUntrackedOrigin]
-    var values: Pointer[Scalar[Self.type], MutUntrackedOrigin]
+    var kept: Kept[Self.type]
     var n_rows: Int
-    var n_head: Int
-    var n_channels: Int
-    var n_keys: Int
     var scores: Floats
     """Room for [n_rows, n_keys in whole panels]."""
     var sums: Floats
     """Room for [n_rows + 1, SPAN]."""
 
+    @always_inline
+    def products(self, head: Int, stride: Int):
+        """Fills the scores, `stride` floats a row: queries times keys, not scaled."""
+        var n_channels = self.kept.n_channels
+        var n_state = self.kept.n_head * n_channels
+        var keys = self.kept.keys_of(0, head)
+        var queries = self.queries.unsafe_offset(head * n_channels)
+        for first in range(0, self.kept.n_ctx, SPAN):
+            var panel = first // PANEL * PANEL * n_channels
+            var b = keys.unsafe_offset(panel + first % PANEL * pair_of[Self.type])
+            var to = self.scores.unsafe_offset(first)
+            few_rows[Self.type](self.n_rows, to, stride, queries, n_state, b, PANEL, n_channels)
+
     @no_inline
     def run(self, head: Int):
-        var n_channels = self.n_channels
-        var n_state = self.n_head * n_channels
-        var stride = ceildiv(self.n_keys, PANEL) * PANEL
-        var n_columns = ceildiv(n_channels, PANEL) * PANEL
-        var keys = self.keys.unsafe_offset(head * stride * n_channels)
-        var values = self.values.unsafe_offset(head * self.n_keys * n_columns)
-        var queries = self.queries.unsafe_offset(head * n_channels)
-        for first in range(0, self.n_keys, SPAN):
-            var panel = keys.unsafe_offset(first // PANEL * PANEL * n_channels + first % PANEL)
-            var to = self.scores.unsafe_offset(first)
-            few_rows[Self.type](
-                self.n_rows, to, stride, queries, n_state, panel, PANEL, n_channels
-            )
+        var n_keys = self.kept.n_ctx
+        var n_channels = self.kept.n_channels
+        var n_state = self.kept.n_head * n_channels
+        var stride = round_up(n_keys, PANEL)
+        var n_columns = self.kept.n_columns()
+        self.products(head, stride)
         var scale = 1 / sqrt(Float32(n_channels))
         for row in range(self.n_rows):
             var scores = self.scores.unsafe_offset(row * stride)
-            var share = softmax(scores, self.n_keys, self.n_keys, scale)
+            var share = softmax(scores, n_keys, stride, scale)
             for j in range(0, stride, WIDTH):
                 scores.unsafe_store(j, scores.unsafe_load[width=WIDTH](j) * share)
+        var depth = round_up(n_keys, depth_of[Self.type])
         for column in range(0, n_channels, SPAN):
-            var b = values.unsafe_offset(column)
+            var b = self.kept.values_of(0, head).unsafe_offset(column * pair_of[Self.type])
             few_rows[Self.type](
-                self.n_rows, self.sums, SPAN, self.scores, stride, b, n_columns, self.n_keys
+                self.n_rows, self.sums, SPAN, self.scores, stride, b, n_columns, depth
             )
             for row in range(self.n_rows):
                 var to = self.into.unsafe_offset(row * n_state + head * n_channels + column)

@@ -15,9 +15,6 @@ comptime SPAN = 2 * WIDTH
 comptime ROWS = 6 if WIDTH == 8 else 12
 """Rows of a full tile: as many as the registers hold (16 registers with AVX2, 32 elsewhere)."""
 
-comptime SERIAL_PRODUCTS = 200_000
-"""Below this many multiplications a second thread costs more than it brings."""
-
 comptime Vector = SIMD[F32, WIDTH]
 comptime Floats = Pointer[Float32, MutUntrackedOrigin]
 

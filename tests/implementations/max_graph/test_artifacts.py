@@ -17,7 +17,7 @@ from implementations.max_graph.dtypes import MatrixTypes
 from tests.support.checkpoints import SMALL_DIMS
 from tests.support.fake_compiler import FakeCompiler
 
-REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16"))
+REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16", "float16"))
 
 
 def test_compiles_once_and_says_so(compiler: FakeCompiler) -> None:
@@ -78,7 +78,7 @@ def test_a_file_from_elsewhere_is_not_taken(compiler: FakeCompiler) -> None:
 
 
 def another_dtype(_patch: pytest.MonkeyPatch) -> CompileRequest:
-    return replace(REQUEST, matrices=MatrixTypes("float16", "int8"))
+    return replace(REQUEST, matrices=MatrixTypes("float16", "int8", "int16"))
 
 
 def another_size(_patch: pytest.MonkeyPatch) -> CompileRequest:

@@ -13,7 +13,7 @@ from implementations.max_graph.dtypes import MatrixTypes
 from tests.support.checkpoints import SMALL_DIMS
 from tests.support.fake_compiler import FakeCompiler
 
-REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16"))
+REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16", "float16"))
 KILLED = """
 import subprocess, sys
 program = '''

@@ -115,11 +115,11 @@ def expected(checkpoint: Checkpoint, mel: np.ndarray) -> np.ndarray:
 def test_bfloat16_is_for_amx(processor: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
     options = LoadOptions(dtype="bfloat16")
     assert choose_dtype(options, DIMS, has_decoder=True) == "bfloat16"
-    assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("bfloat16", "int8")
+    assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("bfloat16", "int8", "int16")
     processor.setenv(FORCED, "avx512")
     with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*float32 or int8"):
         choose_dtype(options, DIMS, has_decoder=True)
-    assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("float32", "int8")
+    assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("float32", "int8", "int16")
 
 
 def test_auto_is_bfloat16_where_it_can_be(processor: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_an_unknown_dtype_is_refused_before_compiling(name: str) -> None:
 
 def test_a_request_survives_the_way_to_the_compiler() -> None:
     request = CompileRequest(
-        GPU_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16"), "cuda:sm_90a"
+        GPU_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16", "float16"), "cuda:sm_90a"
     )
     assert CompileRequest.from_json(request.to_json()) == request
 

@@ -13,7 +13,7 @@ from implementations.max_graph.parameters import graph_weights
 from tests.support.checkpoints import SMALL_DIMS, random_tensors
 from weights.checkpoint import Checkpoint
 
-HALF, FULL = MatrixTypes("float16", "float16"), MatrixTypes("float32", "float32")
+HALF, FULL = MatrixTypes(*3 * ["float16"]), MatrixTypes(*3 * ["float32"])
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_matrices_for_amx_are_bfloat16_with_two_inputs_side_by_side(
     checkpoint: Checkpoint,
 ) -> None:
     name = "encoder.conv1.weight"  # 16 rows of 3 * 80 numbers: both are filled up
-    pairs = graph_weights(checkpoint, MatrixTypes("bfloat16", "float16"))[name]
+    pairs = graph_weights(checkpoint, MatrixTypes("bfloat16", "float16", "float16"))[name]
     assert (pairs.shape, pairs.dtype.name) == ((1, 256, PANEL), "uint16")
     assert pairs.ctypes.data % 64 == 0
     kernel = checkpoint.tensors[name].transpose(0, 2, 1).reshape(16, 240).astype(np.float32)
@@ -60,11 +60,27 @@ def test_more_rows_than_are_rounded_at_once(checkpoint: Checkpoint) -> None:
     name = "decoder.token_embedding.weight"
     tensor = np.random.default_rng(0).normal(size=(301, 16)).astype(np.float16)
     checkpoint = replace(checkpoint, tensors={name: tensor})
-    pairs = graph_weights(checkpoint, MatrixTypes("bfloat16", "bfloat16"))[name]
+    pairs = graph_weights(checkpoint, MatrixTypes(*3 * ["bfloat16"]))[name]
     of_column = pairs.reshape(10, 16, PANEL, 2).transpose(0, 2, 1, 3).reshape(320, 32)
     kept = (of_column.astype(np.uint32) << 16).view(np.float32)
     np.testing.assert_array_equal(kept[:301, :16], np.vectorize(nearest_bfloat16)(tensor))
     assert not kept[301:].any()
+
+
+def test_an_embedding_in_two_bytes_is_a_coarse_one_and_what_it_lacks(
+    checkpoint: Checkpoint,
+) -> None:
+    name = "decoder.token_embedding.weight"
+    checkpoint.tensors[name][7] = 0
+    weights = graph_weights(checkpoint, MatrixTypes("float16", "float16", "int16"))
+    high, low = np.split(weights[name].astype(np.float64), 2)
+    scales, fine = np.split(weights["decoder.token_embedding.scales"], 2)
+    exact = checkpoint.tensors[name].astype(np.float32)
+    largest = np.abs(exact).max(axis=1, keepdims=True)
+    coarse = matrix_of(high, 51864) * scales[:51864, None]
+    assert (np.abs(coarse - exact) <= largest / 252).all()
+    whole = coarse + matrix_of(low, 51864) * fine[:51864, None]
+    assert (np.abs(whole - exact) <= largest / 64000).all()
 
 
 def test_a_convolution_reads_its_three_frames_in_time_order(checkpoint: Checkpoint) -> None:
