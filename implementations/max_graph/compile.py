@@ -45,6 +45,7 @@ GPU_GRAPHS = (
     "alignment",
     "greedy_begin",
     "greedy_step",
+    "beam_step",
 )
 
 
@@ -139,6 +140,7 @@ def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelL
 def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:
     from max.dtype import DType
 
+    from implementations.max_graph.gpu.beams import BeamStep
     from implementations.max_graph.gpu.decoder import TextDecoder
     from implementations.max_graph.gpu.encoder import AudioEncoder
     from implementations.max_graph.gpu.greedy import GreedyLoop
@@ -156,6 +158,7 @@ def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLi
         decoder = TextDecoder(request.dims, dtype)
         decoder.add_graphs(module, kernels)
         GreedyLoop(decoder).add_graphs(module, kernels)
+        BeamStep(decoder).add_graph(module, kernels)
 
 
 def _end_with(parent: int, path: Path) -> None:

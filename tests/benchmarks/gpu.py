@@ -18,7 +18,7 @@ from rich.table import Table
 
 from implementations import registry
 from implementations.base import Implementation, LoadOptions
-from implementations.max_graph.gpu.greedy_run import GreedyRunner
+from implementations.max_graph.gpu.greedy_run import GreedyRunner, fill
 from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.model import GpuModel
 from maxwhisper_cli.model import Model
@@ -148,7 +148,7 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
         runner = GreedyRunner(ours._decoder, n_batch, audio)
         states = np.zeros((n_batch, 8), np.int32)
         states[:, 1], states[:, 5] = POSITION, 1
-        runner._fill(runner.buffers.states, states)
+        fill(runner.buffers.states, states)
         ours._graphs.models["greedy_step"].execute(*runner.buffers.step_inputs())
         runner.capture()
         assert runner._recorded is not None

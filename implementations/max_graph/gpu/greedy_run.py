@@ -69,6 +69,11 @@ def mask_array(rules: TokenRules, n_vocab: int) -> np.ndarray:
     return mask
 
 
+def fill(buffer: Buffer, values: np.ndarray) -> None:
+    """Send values to where they belong on the device."""
+    buffer.inplace_copy_from(Buffer.from_numpy(values))
+
+
 class GreedyRunner:
     """Decodes batches of windows that share their rules, row by row the same as alone."""
 
@@ -147,8 +152,8 @@ class GreedyRunner:
             )
         rows = [i * n_new + request.sot_index for i, request in enumerate(requests)]
         rows += [i * n_new + length - 1 for i, length in enumerate(lengths)]
-        self._fill(buffers.states, states)
-        self._fill(buffers.sum_logprobs, np.zeros(n_rows, np.float32))
+        fill(buffers.states, states)
+        fill(buffers.sum_logprobs, np.zeros(n_rows, np.float32))
         self._take_rules(requests[0].rules)
         (silence,) = models.models["greedy_begin"].execute(
             models.upload(tokens),
@@ -169,13 +174,9 @@ class GreedyRunner:
 
     def _take_rules(self, rules: TokenRules) -> None:
         if rules != self._rules:
-            self._fill(self.buffers.rules, rules_array(rules))
-            self._fill(self.buffers.mask, mask_array(rules, self._models.dims.n_vocab))
+            fill(self.buffers.rules, rules_array(rules))
+            fill(self.buffers.mask, mask_array(rules, self._models.dims.n_vocab))
             self._rules = rules
-
-    @staticmethod
-    def _fill(buffer: Buffer, values: np.ndarray) -> None:
-        buffer.inplace_copy_from(Buffer.from_numpy(values))
 
 
 def _decoded(

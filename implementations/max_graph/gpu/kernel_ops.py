@@ -16,6 +16,10 @@ KERNELS = Path(__file__).parent / "kernels"
 GPU = DeviceRef.GPU()
 N_PARTS = 32
 """Parts of the vocabulary that are looked through side by side; as in kernels/choose.mojo."""
+MOST = 8
+"""Likeliest tokens that are found for each beam; as in kernels/likeliest.mojo."""
+N_LISTS = 256
+"""Lists that they come from; as in kernels/likeliest.mojo."""
 PART = 128
 """Values of a row that a warp reads at once; as in kernels/rows.mojo."""
 MAX_SPLITS = 16
@@ -211,6 +215,26 @@ def choose(
         [TensorType(DType.uint32, [found[0].shape[0], N_PARTS * 6], GPU)],
         {"is_first": is_first},
     )
+
+
+def likeliest(
+    states: BufferValue, logits: TensorValue, rules: TensorValue, mask: TensorValue
+) -> TensorValue:
+    """Of logits [1, n_rows, n_vocab]: token and log-probability of the likeliest next tokens.
+
+    [n_rows, MOST, 2], highest first; what the rules forbid comes last, with minus infinity.
+    """
+    n_rows = states.shape[0]
+    found, _ = ops.inplace_custom(
+        "whisper_gpu_likeliest",
+        GPU,
+        [states, logits, rules, mask],
+        [
+            TensorType(DType.float32, [n_rows, MOST, 2], GPU),
+            TensorType(DType.uint32, [n_rows, N_LISTS * 3 * 2 * (MOST + 1)], GPU),
+        ],
+    )
+    return found.tensor
 
 
 def no_speech_probability(logits: TensorValue, rules: TensorValue, n_rows: Dim) -> TensorValue:

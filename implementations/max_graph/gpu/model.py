@@ -1,6 +1,7 @@
 """All of Whisper on a GPU, as an implementation: what `full-max` is with a GPU as its device."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
@@ -15,9 +16,12 @@ from implementations.base import (
     Implementation,
     LoadOptions,
 )
+from implementations.decoding.loop import decode_window
 from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.max_graph.compile import GPU_GRAPHS
+from implementations.max_graph.gpu.beam_session import BeamRoom, BeamSession
 from implementations.max_graph.gpu.greedy_run import GreedyRunner
+from implementations.max_graph.gpu.kernel_ops import MOST
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
 from implementations.max_graph.gpu.room import check_room
 from implementations.max_graph.gpu.session import (
@@ -33,7 +37,10 @@ _MOST_RUNNERS = 2
 
 
 class GpuModel(Implementation):
-    """Encoder, decoder and the greedy loop on the device; other searches choose on the host."""
+    """Encoder, decoder and greedy loop on the device; of beams the host sees the likeliest tokens.
+
+    Sampling chooses on the host, from the generator that all implementations share.
+    """
 
     name: ClassVar[str] = "full-max"
     mel_frames_at_once: ClassVar[int] = 16384
@@ -49,6 +56,8 @@ class GpuModel(Implementation):
         )
         self._runners: dict[int, GreedyRunner] = {}
         """By their number of rows, the one used last at the end; a second use records the step."""
+        self._beams: BeamRoom | None = None
+        """Of the last beam search."""
         self._filters: tuple[FloatArray, Buffer] | None = None
         """The mel filters last used, here and on the GPU."""
 
@@ -76,6 +85,8 @@ class GpuModel(Implementation):
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window; greedy decoding stays on the device until it ends."""
+        if request.search.is_beam_search and request.search.n_group < MOST:
+            return self._search_beams(own_features(audio_features), request)
         if not _is_greedy(request):
             return super().decode(audio_features, request)
         return self._decode_greedily(own_features(audio_features), [request])[0]
@@ -106,6 +117,19 @@ class GpuModel(Implementation):
             self._runners[n_rows] = runner
             runner.buffers.audio.inplace_copy_from(audio)
             return runner.decode(requests)
+
+    def _search_beams(
+        self, audio_features: MaxAudioFeatures, request: DecodeRequest
+    ) -> DecodedWindow:
+        """The generic loop, with steps that were recorded once."""
+        began = time.perf_counter()
+        n_group = request.search.n_group
+        with self._lock:
+            if self._beams is None or self._beams.n_group != n_group:
+                audio = self._decoder.hear(audio_features)
+                self._beams = BeamRoom(self._decoder, n_group, audio)
+            with BeamSession(self._decoder, audio_features, self._beams) as session:
+                return decode_window(session, request, began)
 
     def wait(self) -> None:
         """Wait until the device has done all that it was given."""

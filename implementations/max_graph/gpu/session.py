@@ -54,11 +54,15 @@ class GpuSession(DecoderSession):
     """
 
     def __init__(
-        self, models: DecoderModels, audio_features: MaxAudioFeatures, n_group: int
+        self,
+        models: DecoderModels,
+        audio_features: MaxAudioFeatures,
+        n_group: int,
+        cache: Buffer | None = None,
     ) -> None:
         self._models = models
         self._audio = models.hear(audio_features)
-        self._cache: Buffer | None = models.new_cache(n_group)
+        self._cache: Buffer | None = models.new_cache(n_group) if cache is None else cache
         self._slots = np.zeros((n_group, models.dims.n_text_ctx), np.int32)
         self._n_filled = 0
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from implementations import registry
-from implementations.base import LoadOptions
+from implementations.base import Implementation, LoadOptions
+from implementations.decoding.request import DecodeRequest, Search, TokenRules
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest
 from implementations.max_graph.dtypes import MatrixTypes
 from maxwhisper_cli.model import Model
+from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
 from tests.support.checkpoints import SMALL_DIMS, random_tensors
@@ -81,6 +83,35 @@ def test_weights_and_alignment(on_gpu: Model) -> None:
     theirs = cpu.align(cpu.encode(mel), tokens, heads)
     np.testing.assert_allclose(ours.cross_attention, theirs.cross_attention, rtol=0, atol=2e-3)
     np.testing.assert_allclose(ours.logits, theirs.logits, rtol=0, atol=2e-3)
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(("n_group", "with_timestamps"), [(2, True), (5, True), (5, False)])
+def test_beams_are_those_of_the_generic_loop(
+    dtype: str, n_group: int, with_timestamps: bool, sonnet: Path
+) -> None:
+    model = load("full-max", loaded.checkpoint("tiny.en"), device="cuda", dtype=dtype)
+    on_device = model.implementation
+    rules = TokenRules(
+        eot=50256,
+        timestamp_begin=50363,
+        no_speech=50361,
+        suppressed=(1, 2, 7, 50257, 50358, 50359, 50360, 50361, 50362),
+        suppressed_first=(220, 50256),
+        with_timestamps=with_timestamps,
+        max_initial_timestamp=50,
+    )
+    prompt = (50257,) if with_timestamps else (50257, 50362)
+    search = Search(n_group=n_group, is_beam_search=True, patience=1.5)
+    request = DecodeRequest(prompt, 0, 448, 224, rules, search)
+    with MelSpectrogram([loaded.samples_of(sonnet)], 80) as mel:
+        for start in (0, 1500, 3000):
+            features = on_device.encode(mel.padded_window(start)[None])
+            decoded = on_device.decode(features, request)
+            assert decoded.tokens == Implementation.decode(on_device, features, request).tokens
+            assert len(decoded.tokens) > 20
 
 
 @pytest.mark.skipif(HAS_GPU, reason="there is a GPU")

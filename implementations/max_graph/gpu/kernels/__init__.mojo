@@ -4,6 +4,7 @@ from .attention import *
 from .choose import *
 from .encoder import *
 from .half_linear import *
+from .likeliest import *
 from .linear import *
 from .log_mel import *
 from .patches import *

@@ -1,7 +1,7 @@
 """The likeliest token under the rules, and what follows from it, for greedy decoding on the device.
 
-What a row knows of itself is a line of integers, see `TOKEN` and below; `rules` and `mask` are the
-same for all rows. The host reads results when it likes; a row that has ended changes no more.
+What a row knows of itself is a line of integers, see rules.mojo; `rules` and `mask` are the same
+for all rows. The host reads results when it likes; a row that has ended changes no more.
 """
 import extensibility
 from extensibility import InputTensor, OutputTensor
@@ -11,33 +11,26 @@ from std.math import exp, log
 from .candidates import THREADS, load_candidates, no_candidates
 from .launch import early, let_next_start, wait_for_previous
 from .pointers import F32, Floats, Integers, Memory, MutableTensor, memory
+from .rules import (
+    EOT,
+    IS_FINISHED,
+    LATEST_TIMESTAMP,
+    LIMIT,
+    N_FIELDS,
+    N_SAMPLED,
+    NEVER,
+    NO_SPEECH,
+    NOT_FIRST,
+    OFFSET,
+    PENULTIMATE,
+    TIMESTAMP_BEGIN,
+    TOKEN,
+    WITH_TIMESTAMPS,
+    allowed_tokens,
+)
 
 comptime N_PARTS = 32
 """Blocks that look through the vocabulary for each row; a warp brings together what they find."""
-
-comptime N_FIELDS = 8
-comptime TOKEN = 0
-"""Token to feed next, the last one chosen."""
-comptime OFFSET = 1
-"""Its position."""
-comptime N_SAMPLED = 2
-comptime PENULTIMATE = 3
-comptime LATEST_TIMESTAMP = 4
-comptime IS_FINISHED = 5
-comptime LIMIT = 6
-"""How many tokens may be chosen."""
-
-comptime EOT = 0
-comptime TIMESTAMP_BEGIN = 1
-comptime WITH_TIMESTAMPS = 2
-comptime MAX_INITIAL = 3
-"""Steps of 20 ms, or -1."""
-comptime NO_SPEECH = 4
-"""Token, or -1."""
-
-comptime NEVER = UInt8(1)
-comptime NOT_FIRST = UInt8(2)
-
 
 def scan_kernel[
     is_first: Bool
@@ -56,32 +49,7 @@ def scan_kernel[
     var row = Int(block_idx.y)
     var state = states.unsafe_offset(row * N_FIELDS)
     var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
-    var with_timestamps = rules[unsafe_offset=WITH_TIMESTAMPS] != 0
-    var last = state[unsafe_offset=TOKEN]
-    var penultimate = state[unsafe_offset=PENULTIMATE]
-    var n_sampled = state[unsafe_offset=N_SAMPLED]
-    var latest = state[unsafe_offset=LATEST_TIMESTAMP]
-
-    var text_start = Int32(0)
-    var text_stop = min(begin, n_vocab)
-    var times_start = begin
-    var times_stop = n_vocab
-    if with_timestamps:
-        comptime if is_first:
-            text_stop = 0
-            if rules[unsafe_offset=MAX_INITIAL] >= 0:
-                times_stop = min(n_vocab, begin + rules[unsafe_offset=MAX_INITIAL] + 1)
-        else:
-            var after_one = last >= begin
-            var after_two = after_one and (n_sampled < 2 or penultimate >= begin)
-            if after_two:
-                times_stop = 0
-            elif after_one:
-                text_start = rules[unsafe_offset=EOT]
-            if latest >= 0:
-                # A closing timestamp may come again as the next opening one.
-                times_start = latest if after_one and not after_two else latest + 1
-
+    var allowed = allowed_tokens[is_first](state, rules, n_vocab)
     var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
     var text = no_candidates()
     var times = no_candidates()
@@ -92,9 +60,9 @@ def scan_kernel[
         if forbidden & NEVER != 0 or (is_first and forbidden & NOT_FIRST != 0):
             continue
         if token < begin:
-            if token >= text_start and token < text_stop:
+            if token >= allowed.text_start and token < allowed.text_stop:
                 text.add(line[unsafe_offset=i], token)
-        elif token >= times_start and token < times_stop:
+        elif token >= allowed.times_start and token < allowed.times_stop:
             times.add(line[unsafe_offset=i], token)
     text.join_block()
     times.join_block()

@@ -1,0 +1,99 @@
+"""Beam search on the device but for the choice among a handful of tokens for each beam.
+
+Logits stay on the device; what goes back and forth in a step are the beams' states, where their
+pasts lie, and their likeliest next tokens.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from max.driver import Buffer
+from max.dtype import DType
+
+from implementations.decoding.beam import BeamSearch
+from implementations.decoding.request import TokenRules
+from implementations.decoding.rules import RuleBook
+from implementations.decoding.search import HypothesisSearch
+from implementations.max_graph.gpu.greedy import N_RULES, N_STATE_FIELDS
+from implementations.max_graph.gpu.greedy_run import fill, mask_array, rules_array
+from implementations.max_graph.gpu.load import Recorded
+from implementations.max_graph.gpu.session import DecoderModels, GpuSession
+from implementations.max_graph.session import MaxAudioFeatures
+
+
+class BeamRoom:
+    """What a recorded step works on, for one session at a time."""
+
+    def __init__(self, models: DecoderModels, n_group: int, audio: Buffer) -> None:
+        dims, device = models.dims, models.device
+        self._models = models
+        self.n_group = n_group
+        self.slots = Buffer.zeros((n_group, dims.n_text_ctx), DType.int32, device)
+        self.windows = Buffer.zeros((n_group,), DType.int32, device)
+        self.cache = models.new_cache(n_group)
+        self.audio = Buffer.zeros(audio.shape, audio.dtype, device)
+        self.states = Buffer.zeros((n_group, N_STATE_FIELDS), DType.int32, device)
+        self.rules = Buffer.zeros((N_RULES,), DType.int32, device)
+        self.mask = Buffer.zeros((dims.n_vocab,), DType.uint8, device)
+        self._recorded: Recorded | None = None
+        self._rules: TokenRules | None = None
+        """The rules that are on the device."""
+
+    def take_rules(self, rules: TokenRules) -> None:
+        """Send the rules there, unless they are."""
+        if rules != self._rules:
+            fill(self.rules, rules_array(rules))
+            fill(self.mask, mask_array(rules, self._models.dims.n_vocab))
+            self._rules = rules
+
+    def step(self) -> np.ndarray:
+        """Token and log-probability of each beam's likeliest next tokens, [n_group, MOST, 2]."""
+        if self._recorded is None:
+            step = self._models.models["beam_step"]
+            inputs = (
+                self.slots,
+                self.windows,
+                self.cache,
+                self.audio,
+                self.states,
+                self.rules,
+                self.mask,
+            )
+            (found,) = step.execute(*inputs)
+            self._recorded = Recorded.of(step, *inputs)
+        else:
+            self._recorded.run()
+            (found,) = self._recorded.outputs
+        array: np.ndarray = found.to_numpy()
+        return array
+
+
+class BeamSession(GpuSession):
+    """A session whose steps find the likeliest tokens themselves."""
+
+    def __init__(
+        self, models: DecoderModels, audio_features: MaxAudioFeatures, room: BeamRoom
+    ) -> None:
+        super().__init__(models, audio_features, room.n_group, room.cache)
+        self._room = room
+        room.audio.inplace_copy_from(self._audio)
+
+    def advance(self, search: HypothesisSearch, book: RuleBook) -> list[int] | None:
+        """Feed each beam its latest token and let the search choose among the likeliest next."""
+        assert isinstance(search, BeamSearch), "the session serves beams"
+        room, n_group = self._room, self._room.n_group
+        room.take_rules(book.rules)
+        states = [self._state(tokens, book.rules) for tokens in search.sampled]
+        fill(room.states, np.array(states, np.int32))
+        fill(room.slots, self._slots)
+        found = room.step()[:, : n_group + 1]
+        self._slots[:, self._n_filled] = np.arange(n_group)
+        self._n_filled += 1
+        return search.extend(found[:, :, 0].astype(np.int64), found[:, :, 1])
+
+    def _state(self, tokens: Sequence[int], rules: TokenRules) -> list[int]:
+        """As kernels/rules.mojo reads it."""
+        begin = rules.timestamp_begin
+        latest = next((token for token in reversed(tokens) if token >= begin), -1)
+        penultimate = tokens[-2] if len(tokens) > 1 else 0
+        return [tokens[-1], self._n_filled, len(tokens), penultimate, latest, 0, 0, 0]
