@@ -1,7 +1,8 @@
 """`make bench-bars`: every number that has a bar, from one run, with pass or miss.
 
 Contenders are processes of their own and take turns, and a ratio is one of medians; its range over
-single rounds is told beside it. Sections are independent: `--only steps` runs one.
+single rounds is told beside it. Sections are independent: `--only steps` runs one. That of larger
+models, `sizes`, is run only where it is named.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from tests.benchmarks.bars import Row, Setting, table
 from tests.benchmarks.command_bars import compile_rows, start_rows
 from tests.benchmarks.fast_bars import fast_rows
 from tests.benchmarks.processes import maxwhisper_command, python, wall_seconds
+from tests.benchmarks.size_bars import size_rows
 from tests.benchmarks.step_bars import step_rows
 from tests.benchmarks.transcribe_bars import transcribe_rows
 
@@ -31,7 +33,9 @@ SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
     "transcribe": transcribe_rows,
     "fast": fast_rows,
     "compile": compile_rows,
+    "sizes": size_rows,
 }
+USUAL = [name for name in SECTIONS if name != "sizes"]
 COMPILED = ("hybrid", "full-max")
 TABLE_WIDTH = 136
 """Its lines are whole in a pipe, whose width is taken for 80."""
@@ -39,7 +43,7 @@ TABLE_WIDTH = 136
 
 def arguments_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS))
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=USUAL)
     parser.add_argument(
         "--runs", type=int, default=3, help="runs of each contender (default 3); compile has one"
     )
