@@ -148,7 +148,10 @@ class Implementation(ABC):
     device: str
     """Where it runs, as shown to users: `cpu`, `cuda:0`."""
     dtype: str
-    """What it computes in: `float32`, `float16`, ...; never `auto`."""
+    """What it computes in: `float32`, `float16`, ...; never `auto`.
+
+    Of `hybrid` on a CPU, `bfloat16` is the encoder's: PyTorch decodes in float32.
+    """
 
     @classmethod
     @abstractmethod

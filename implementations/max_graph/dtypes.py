@@ -71,7 +71,7 @@ def choose_dtype(options: LoadOptions, dims: ModelDimensions, *, has_decoder: bo
         return best
     if options.dtype not in allowed:
         where = "on the CPU" if options.target == HOST else "on a GPU"
-        if options.dtype == HALF and options.target == HOST and has_decoder:
+        if options.dtype == HALF and options.target == HOST:
             where += " without AMX (Intel Xeon, 2023 or later)"
         raise ImplementationUnavailableError(
             f"the MAX graphs do not compute in {options.dtype} {where}; "
@@ -82,9 +82,8 @@ def choose_dtype(options: LoadOptions, dims: ModelDimensions, *, has_decoder: bo
 
 def _cpu_dtypes(*, has_decoder: bool) -> tuple[str, ...]:
     """What is to be had on a CPU, for the encoder alone or with the decoder."""
-    if not has_decoder:
-        return (EXACT,)
-    return (EXACT, HALF, "int8") if cpu_level() == "amx" else (EXACT, "int8")
+    dtypes = (EXACT, HALF) if cpu_level() == "amx" else (EXACT,)
+    return (*dtypes, "int8") if has_decoder else dtypes
 
 
 def matrix_types(checkpoint: Checkpoint, dtype: str, target: str) -> MatrixTypes:

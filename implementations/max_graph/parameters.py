@@ -73,7 +73,8 @@ def _arranged(name: str, parts: list[Array], dtype: str) -> dict[str, Array]:
     """Tensors stacked into one as the kernels read it, and the scales of one of integers."""
     array = np.concatenate(parts) if len(parts) > 1 else parts[0]
     if not is_matrix(name, array):
-        return {name: np.ascontiguousarray(array, dtype=np.float32)}
+        # Never the checkpoint's own: it would hold on to the whole file that is mapped.
+        return {name: np.array(array, dtype=np.float32, order="C")}
     if dtype in {"int8", TWO_BYTES}:
         panels, scales = (_quantised if dtype == "int8" else _in_two_bytes)(array)
         return {name: panels, f"{name.removesuffix('weight')}scales": scales}

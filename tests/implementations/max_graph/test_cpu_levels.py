@@ -117,19 +117,21 @@ def test_bfloat16_is_for_amx(processor: pytest.MonkeyPatch, checkpoint: Checkpoi
     assert choose_dtype(options, DIMS, has_decoder=True) == "bfloat16"
     assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("bfloat16", "int8", "int16")
     processor.setenv(FORCED, "avx512")
-    with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*float32 or int8"):
+    with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*float32 or int8$"):
         choose_dtype(options, DIMS, has_decoder=True)
+    with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*use float32$"):
+        choose_dtype(options, DIMS, has_decoder=False)
     assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("float32", "int8", "int16")
 
 
-def test_auto_is_bfloat16_where_it_can_be(processor: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("has_decoder", [True, False], ids=["full-max", "hybrid"])
+def test_auto_is_bfloat16_where_it_can_be(processor: pytest.MonkeyPatch, has_decoder: bool) -> None:
     options = LoadOptions(dtype="auto")
-    assert choose_dtype(options, DIMS, has_decoder=True) == "bfloat16"
-    assert choose_dtype(options, DIMS, has_decoder=False) == "float32"
+    assert choose_dtype(options, DIMS, has_decoder=has_decoder) == "bfloat16"
     odd_heads = replace(DIMS, n_audio_head=DIMS.n_audio_head * 4)
-    assert choose_dtype(options, odd_heads, has_decoder=True) == "float32"
+    assert choose_dtype(options, odd_heads, has_decoder=has_decoder) == "float32"
     processor.setenv(FORCED, "avx512")
-    assert choose_dtype(options, DIMS, has_decoder=True) == "float32"
+    assert choose_dtype(options, DIMS, has_decoder=has_decoder) == "float32"
 
 
 @pytest.mark.max
@@ -153,16 +155,12 @@ def test_the_encoder_is_the_same_on_each_level(
         cpu_level()
     except ImplementationUnavailableError as error:
         pytest.skip(str(error))
-    if encoder == "bfloat16":  # the encoder alone is offered in float32 only
-        monkeypatch.setattr(
-            "implementations.max_graph.dtypes._cpu_dtypes", lambda **_: ("bfloat16",)
-        )
-        graphs = load_graphs(checkpoint, ENCODER_GRAPHS, LoadOptions(dtype="bfloat16"))
+    graphs = load_graphs(checkpoint, ENCODER_GRAPHS, LoadOptions(dtype=encoder))
+    if encoder == "bfloat16":
         found = graphs.encode(mel).to_numpy()
         error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
         assert 1e-5 < error < HALF_TOLERANCE
     else:
-        graphs = load_graphs(checkpoint, ENCODER_GRAPHS, LoadOptions())
         np.testing.assert_allclose(graphs.encode(mel).to_numpy(), expected, rtol=0, atol=1e-4)
     held = dict(graphs.weights())
     for name in ("encoder.conv1.weight", "encoder.blocks.1.attn.key.weight"):

@@ -108,6 +108,13 @@ def test_the_rest_is_float32(checkpoint: Checkpoint) -> None:
     assert set(others.values()) == {np.dtype(np.float32)}
 
 
+def test_none_of_the_checkpoints_arrays_is_held(checkpoint: Checkpoint) -> None:
+    """Since one of them would keep the file that they are mapped from in memory."""
+    tensors = {name: array.astype(np.float32) for name, array in checkpoint.tensors.items()}
+    weights = graph_weights(replace(checkpoint, tensors=tensors), FULL)
+    assert not any(np.shares_memory(a, b) for a in weights.values() for b in tensors.values())
+
+
 def test_one_full_precision_matrix_makes_all_so(checkpoint: Checkpoint) -> None:
     assert exact_type(checkpoint) == "float16"
     name = "encoder.blocks.1.mlp.0.weight"
