@@ -5,7 +5,6 @@ It holds no model and imports no openai-whisper.
 
 from typing import Self
 
-import numpy as np
 import torch
 
 from implementations.base import AudioFeatures, FloatArray
@@ -40,9 +39,9 @@ def float32_array(tensor: torch.Tensor) -> FloatArray:
 
 def as_tensor(array: Array, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """A copy of a checkpoint's array, which may be mapped from a file, on a device."""
-    if dtype == torch.float32 and device.type == "cpu":  # at once, without a copy in between
-        return torch.from_numpy(array.astype(np.float32))
-    return torch.from_numpy(np.array(array, copy=True)).to(device, dtype)
+    tensor = torch.empty(array.shape)
+    tensor.numpy()[...] = array
+    return tensor.to(device, dtype)
 
 
 def find_gpu(name: str) -> torch.device:
