@@ -42,7 +42,7 @@ class MaxAudioFeatures(AudioFeatures):
         if len(self) == 1 and index in {0, -1}:
             return self  # with the keys and values it may have
         first = index % len(self)
-        return type(self)(self.buffer[first : first + 1, :, :].contiguous())
+        return type(self)(self.buffer[first : first + 1, :, :].copy())
 
     def numpy(self) -> FloatArray:
         """A float32 copy on the host."""
