@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.benchmarks.bars import Row, Setting
 from tests.benchmarks.processes import maxwhisper_command, script_command, wall_seconds
+from tests.benchmarks.rounds import take_turns
 
 IMPL = "full-max"
 GREEDY = f"{IMPL}, greedy"
@@ -37,14 +38,9 @@ def start_rows(setting: Setting) -> list[Row]:
     texts = {path.joinpath(f"{CLIP}.txt").read_text("utf-8").strip() for path in same}
     if len(texts) != 1:
         raise SystemExit(f"start: the texts differ, so times cannot be compared: {sorted(texts)}")
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for number in range(setting.n_runs):
-        for name, command in commands.items():
-            seconds[name].append(wall_seconds(command))
-            setting.console.print(
-                f"start, run {number + 1} of {setting.n_runs}, {name}: {seconds[name][-1]:.2f} s",
-                highlight=False,
-            )
+    seconds = take_turns(
+        setting, "start", commands, lambda name: wall_seconds(commands[name]), "{:.2f} s".format
+    )
     ours, theirs = seconds[IMPL], seconds["whisper"]
     return [
         *(

@@ -12,6 +12,7 @@ from pathlib import Path
 from maxwhisper_cli.compare.accuracy import accuracy
 from tests.benchmarks.bars import Row, Setting
 from tests.benchmarks.processes import python
+from tests.benchmarks.rounds import take_turns
 
 OURS = "full-max:auto"
 WHISPER = "openai-whisper"
@@ -47,15 +48,15 @@ def fast_rows(setting: Setting) -> list[Row]:
     folder = Path(setting.folder) / "fast"
     folder.mkdir()
     python("rivals_prepare.py", str(folder), "--long")
-    runs: dict[str, list[Measured]] = {name: [] for name in contenders}
-    for number in range(setting.n_runs):
-        for name, done in runs.items():
-            done.append(measure(name, folder, setting.n_threads))
-            setting.console.print(
-                f"fast, run {number + 1} of {setting.n_runs}, {name}: {described(done[-1])}",
-                highlight=False,
-            )
-    return compare(runs)
+    return compare(
+        take_turns(
+            setting,
+            "fast",
+            contenders,
+            lambda name: measure(name, folder, setting.n_threads),
+            described,
+        )
+    )
 
 
 def measure(name: str, folder: Path, n_threads: int) -> Measured:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tests.benchmarks.bars import Row, Setting
 from tests.benchmarks.processes import python
+from tests.benchmarks.rounds import take_turns
 
 OURS, WHOLE, AUTOCAST = "full-max:auto", "cpu", "cpu:autocast"
 MODELS = ("base", "large-v3-sized")
@@ -26,18 +27,19 @@ class Measured:
 def size_rows(setting: Setting) -> list[Row]:
     if "full-max" not in setting.available:
         return []
-    rows = []
-    for model in MODELS:
-        runs: dict[str, list[Measured]] = {name: [] for name in (WHOLE, AUTOCAST, OURS)}
-        for number in range(setting.n_runs):
-            for name, done in runs.items():
-                done.append(measure(name, model, setting.n_threads))
-                setting.console.print(
-                    f"sizes, run {number + 1} of {setting.n_runs}, {model}, {name}: {done[-1]}",
-                    highlight=False,
-                )
-        rows += compare(model, runs)
-    return rows
+    return [row for model in MODELS for row in model_rows(setting, model)]
+
+
+def model_rows(setting: Setting, model: str) -> list[Row]:
+    contenders = (WHOLE, AUTOCAST, OURS)
+    runs = take_turns(
+        setting,
+        f"sizes, {model}",
+        contenders,
+        lambda name: measure(name, model, setting.n_threads),
+        str,
+    )
+    return compare(model, runs)
 
 
 def measure(name: str, model: str, n_threads: int) -> Measured:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tests.benchmarks.bars import Row, Setting
 from tests.benchmarks.processes import python
+from tests.benchmarks.rounds import take_turns
 
 POSITIONS = (10, 200, 440)
 N_PASSES = 2
@@ -61,22 +62,18 @@ class Steps:
 def step_rows(setting: Setting) -> list[Row]:
     comparisons = [c for c in COMPARISONS if implementation_of(c.contender) in setting.available]
     names = dict.fromkeys(n for c in comparisons for n in (c.baseline, c.contender))
-    runs: dict[str, list[Steps]] = {name: [] for name in names}
-    for number in range(setting.n_runs):
-        for name, done in runs.items():
-            done.append(measure(name, setting))
-            at = ", ".join(f"{ms:.2f} ms at {n}" for n, ms in done[-1].ms_at.items())
-            setting.console.print(
-                f"steps, run {number + 1} of {setting.n_runs}, {name}: encoder "
-                f"{done[-1].encoder_ms:.0f} ms, a token {at}",
-                highlight=False,
-            )
+    runs = take_turns(setting, "steps", names, lambda name: measure(name, setting), described)
     return [row for comparison in comparisons for row in compare(comparison, runs)]
 
 
 def implementation_of(name: str) -> str:
     """NAME of NAME:DTYPE@avx2."""
     return name.removesuffix(AVX2).partition(":")[0]
+
+
+def described(steps: Steps) -> str:
+    at = ", ".join(f"{ms:.2f} ms at {n}" for n, ms in steps.ms_at.items())
+    return f"encoder {steps.encoder_ms:.0f} ms, a token {at}"
 
 
 def measure(name: str, setting: Setting) -> Steps:

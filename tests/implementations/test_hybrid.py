@@ -1,7 +1,5 @@
 """What only `hybrid` has: a decoder without openai-whisper, no copy of features, two dtypes."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +9,10 @@ from implementations.base import LoadOptions
 from implementations.max_graph.cpu_level import cpu_level
 from implementations.registry import implementation_class
 from tests.support import loaded
+from tests.support.fresh_process import imported_by
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
-PROGRAM = """
-import sys
-from implementations.base import LoadOptions
-from implementations.hybrid import HybridImplementation
-from maxwhisper_cli.model import Model
-from weights.resolve import load
-checkpoint = load("tiny.en", model_dir=None, offline=True, progress=None)
-with Model(HybridImplementation.load(checkpoint, LoadOptions())) as model:
-    print(model.transcribe(sys.argv[1]).text)
-print(*{"whisper", "numba", "torch._dynamo", "torch._inductor"} & sys.modules.keys())
-"""
 MEL = np.random.default_rng(0).standard_normal((1, 80, 3000), np.float32)
 HALF_TOLERANCE = 2e-2
 """Relative: bfloat16 keeps eight bits."""
@@ -32,10 +20,8 @@ HALF_TOLERANCE = 2e-2
 
 def test_transcribes_without_importing_openai_whisper(jfk: Path) -> None:
     """Nor what torch imports for compiling: each takes tens of megabytes."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(jfk)], capture_output=True, text=True, check=True
-    )
-    text, imported = done.stdout.splitlines()
+    unwanted = ("whisper", "numba", "torch._dynamo", "torch._inductor")
+    text, imported = imported_by("hybrid", jfk, *unwanted)
     assert "ask not what your country can do for you" in text
     assert imported == ""
 

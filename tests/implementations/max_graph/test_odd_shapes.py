@@ -15,6 +15,7 @@ from whisper.model import ModelDimensions as WhisperDimensions
 
 from implementations.base import AudioFeatures, Implementation, LoadOptions
 from tests.support.checkpoints import random_tensors
+from tests.support.hypotheses import grown
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 
@@ -101,19 +102,11 @@ def test_hypotheses_go_on_from_where_they_are_told(
     reference: whisper.Whisper,
     mel: np.ndarray,
 ) -> None:
-    generator = np.random.default_rng(2)
-    texts = [TOKENS[:31]] * 5
     with full_max.start(audio_features, 5) as session:
         session.prefill(TOKENS[:31], (30,))
-        for sources in ([0, 1, 2, 3, 4], [1, 0, 3, 4, 2], [0, 0, 0, 4, 4], [4, 3, 2, 1, 0]):
-            session.reorder(sources)
-            new = generator.integers(0, DIMS.n_vocab, 5)
-            texts = [
-                [*texts[source], int(token)] for source, token in zip(sources, new, strict=True)
-            ]
-            for text, logits in zip(texts, session.step(new), strict=True):
-                expected = expected_logits(reference, mel, text)[-1]
-                np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE)
+        for text, logits in grown(session, TOKENS[:31], DIMS.n_vocab):
+            expected = expected_logits(reference, mel, text)[-1]
+            np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE)
 
 
 def test_sessions_do_not_disturb_each_other(

@@ -1,30 +1,15 @@
 """`full-max` stands without PyTorch: a transcription in a fresh process imports none of it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
+from tests.support.fresh_process import imported_by
 
-PROGRAM = """
-import sys
-from implementations.base import LoadOptions
-from implementations.full_max import FullMaxImplementation
-from maxwhisper_cli.model import Model
-from weights.resolve import load
-checkpoint = load("tiny.en", model_dir=None, offline=True, progress=None)
-with Model(FullMaxImplementation.load(checkpoint, LoadOptions())) as model:
-    print(model.transcribe(sys.argv[1]).text)
-print(*{"torch", "whisper", "max.nn"} & sys.modules.keys())
-"""
+pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
 
 def test_transcribes_without_importing_torch(jfk: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(jfk)], capture_output=True, text=True, check=True
-    )
-    text, imported = done.stdout.splitlines()
+    text, imported = imported_by("full-max", jfk, "torch", "whisper", "max.nn")
     assert "ask not what your country can do for you" in text
     assert imported == ""

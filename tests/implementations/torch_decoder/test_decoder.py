@@ -21,6 +21,7 @@ from implementations.torch_decoder.session import (
 from implementations.torch_model.load import build_model
 from implementations.torch_model.session import cross_attention
 from tests.support.checkpoints import SMALL_DIMS, random_tensors
+from tests.support.hypotheses import grown
 from weights.checkpoint import Checkpoint
 
 DIMS = replace(SMALL_DIMS, n_audio_ctx=50, n_vocab=1003, n_text_ctx=70, n_text_layer=3)
@@ -81,18 +82,10 @@ def test_prompt_and_steps_to_the_last_position(
 def test_hypotheses_go_on_from_where_they_are_told(
     decoder: TextDecoder, reference: whisper.Whisper, features: torch.Tensor
 ) -> None:
-    generator = np.random.default_rng(2)
-    texts = [TOKENS[:31]] * 5
     with TorchDecoderSession(decoder, DecoderAudioFeatures(features), 5) as session:
         session.prefill(TOKENS[:31], (30,))
-        for sources in ([0, 1, 2, 3, 4], [1, 0, 3, 4, 2], [0, 0, 0, 4, 4], [4, 3, 2, 1, 0]):
-            session.reorder(sources)
-            new = generator.integers(0, DIMS.n_vocab, 5)
-            texts = [
-                [*texts[source], int(token)] for source, token in zip(sources, new, strict=True)
-            ]
-            for text, logits in zip(texts, session.step(new), strict=True):
-                assert_near(logits, expected_logits(reference, features, text)[-1])
+        for text, logits in grown(session, TOKENS[:31], DIMS.n_vocab):
+            assert_near(logits, expected_logits(reference, features, text)[-1])
 
 
 def test_another_thread_may_have_a_session_meanwhile(

@@ -1,0 +1,30 @@
+"""A transcription in a process of its own, and what that imported."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import sys
+from implementations.base import LoadOptions
+from implementations.registry import implementation_class
+from maxwhisper_cli.model import Model
+from weights.resolve import load
+implementation, recording, *modules = sys.argv[1:]
+checkpoint = load("tiny.en", model_dir=None, offline=True, progress=None)
+with Model(implementation_class(implementation).load(checkpoint, LoadOptions())) as model:
+    print(model.transcribe(recording).text)
+print(*set(modules) & sys.modules.keys())
+"""
+
+
+def imported_by(implementation: str, recording: Path, *modules: str) -> tuple[str, str]:
+    """The text that an implementation finds, and which of the modules it imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, implementation, str(recording), *modules],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    text, imported = done.stdout.splitlines()
+    return text, imported
