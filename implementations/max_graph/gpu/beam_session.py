@@ -4,8 +4,6 @@ Logits stay on the device; what goes back and forth in a step are the beams' sta
 pasts lie, and their likeliest next tokens.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from max.driver import Buffer
 from max.dtype import DType
@@ -18,6 +16,7 @@ from implementations.max_graph.gpu.greedy import N_RULES, N_STATE_FIELDS
 from implementations.max_graph.gpu.greedy_run import fill, mask_array, rules_array
 from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.session import DecoderModels, GpuSession
+from implementations.max_graph.rule_inputs import hypothesis_states
 from implementations.max_graph.session import MaxAudioFeatures
 
 
@@ -83,17 +82,10 @@ class BeamSession(GpuSession):
         assert isinstance(search, BeamSearch), "the session serves beams"
         room, n_group = self._room, self._room.n_group
         room.take_rules(book.rules)
-        states = [self._state(tokens, book.rules) for tokens in search.sampled]
-        fill(room.states, np.array(states, np.int32))
+        begin = book.rules.timestamp_begin
+        fill(room.states, hypothesis_states(search.sampled, self._n_filled, begin))
         fill(room.slots, self._slots)
         found = room.step()[:, : n_group + 1]
         self._slots[:, self._n_filled] = np.arange(n_group)
         self._n_filled += 1
         return search.extend(found[:, :, 0].astype(np.int64), found[:, :, 1])
-
-    def _state(self, tokens: Sequence[int], rules: TokenRules) -> list[int]:
-        """As kernels/rules.mojo reads it."""
-        begin = rules.timestamp_begin
-        latest = next((token for token in reversed(tokens) if token >= begin), -1)
-        penultimate = tokens[-2] if len(tokens) > 1 else 0
-        return [tokens[-1], self._n_filled, len(tokens), penultimate, latest, 0, 0, 0]
