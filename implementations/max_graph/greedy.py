@@ -16,13 +16,13 @@ from implementations.max_graph.rule_inputs import (
     LATEST,
     LIMIT,
     N_SAMPLED,
+    N_STATE_FIELDS,
     OFFSET,
     TOKEN,
     rule_mask,
     rule_numbers,
 )
 from implementations.max_graph.session import MaxSession
-from implementations.max_graph.step_ops import N_STATE_FIELDS
 
 
 def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -> DecodedWindow:

@@ -1,4 +1,7 @@
-"""Rules and hypotheses in the form that the kernels read, as kernels/choose.mojo has it."""
+"""Rules and hypotheses in the form that kernels read.
+
+As kernels/choose.mojo has it for a CPU, and gpu/kernels/rules.mojo for a GPU.
+"""
 
 from collections.abc import Sequence
 
@@ -6,21 +9,34 @@ import numpy as np
 import numpy.typing as npt
 
 from implementations.decoding.request import TokenRules
-from implementations.max_graph.step_ops import N_STATE_FIELDS
 
+N_STATE_FIELDS = 8
+"""Integers that a hypothesis knows of itself."""
 TOKEN, OFFSET, N_SAMPLED, PENULTIMATE, LATEST, IS_FINISHED, LIMIT = range(7)
-"""Of what a hypothesis knows of itself."""
+"""Which of them is what."""
+N_RULES = 5
+"""Integers that are the rules; the last two, for first tokens, are read on a GPU only."""
+_ABSENT = -1
+_NEVER, _NOT_FIRST = 1, 2
 
 
 def rule_numbers(rules: TokenRules) -> npt.NDArray[np.int32]:
-    """The rules that are numbers; those of the first token are not among them."""
-    return np.array([rules.eot, rules.timestamp_begin, rules.with_timestamps], np.int32)
+    """[N_RULES], the rules that are numbers."""
+    numbers = [
+        rules.eot,
+        rules.timestamp_begin,
+        rules.with_timestamps,
+        _ABSENT if rules.max_initial_timestamp is None else rules.max_initial_timestamp,
+        _ABSENT if rules.no_speech is None else rules.no_speech,
+    ]
+    return np.array(numbers, np.int32)
 
 
 def rule_mask(rules: TokenRules, n_vocab: int) -> npt.NDArray[np.uint8]:
-    """Which tokens never come."""
+    """[n_vocab], which tokens never come, and which do not come first."""
     mask = np.zeros(n_vocab, np.uint8)
-    mask[list(rules.suppressed)] = 1
+    mask[list(rules.suppressed)] |= _NEVER
+    mask[list(rules.suppressed_first)] |= _NOT_FIRST
     return mask
 
 

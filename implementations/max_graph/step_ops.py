@@ -15,10 +15,6 @@ from implementations.max_graph.kernel_ops import CPU, Matrix, n_threads
 
 N_ADDRESSES = 28
 """Addresses that a block has in the table; as in kernels/steps.mojo."""
-N_STATE_FIELDS = 8
-"""Integers that a hypothesis knows of itself; as in kernels/choose.mojo."""
-N_RULES = 3
-"""Integers that are the rules; as in kernels/choose.mojo."""
 
 
 def table_type(n_layer: int) -> BufferType:

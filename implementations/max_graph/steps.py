@@ -14,9 +14,8 @@ from implementations.max_graph.decoder import TextDecoder
 from implementations.max_graph.kernel_ops import CPU
 from implementations.max_graph.layers import weight
 from implementations.max_graph.layouts import n_panels
+from implementations.max_graph.rule_inputs import N_RULES, N_STATE_FIELDS
 from implementations.max_graph.step_ops import (
-    N_RULES,
-    N_STATE_FIELDS,
     StepInputs,
     greedy,
     likeliest,

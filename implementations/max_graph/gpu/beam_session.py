@@ -12,11 +12,16 @@ from implementations.decoding.beam import BeamSearch
 from implementations.decoding.request import TokenRules
 from implementations.decoding.rules import RuleBook
 from implementations.decoding.search import HypothesisSearch
-from implementations.max_graph.gpu.greedy import N_RULES, N_STATE_FIELDS
-from implementations.max_graph.gpu.greedy_run import fill, mask_array, rules_array
+from implementations.max_graph.gpu.greedy_run import fill
 from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.session import DecoderModels, GpuSession
-from implementations.max_graph.rule_inputs import hypothesis_states
+from implementations.max_graph.rule_inputs import (
+    N_RULES,
+    N_STATE_FIELDS,
+    hypothesis_states,
+    rule_mask,
+    rule_numbers,
+)
 from implementations.max_graph.session import MaxAudioFeatures
 
 
@@ -41,8 +46,8 @@ class BeamRoom:
     def take_rules(self, rules: TokenRules) -> None:
         """Send the rules there, unless they are."""
         if rules != self._rules:
-            fill(self.rules, rules_array(rules))
-            fill(self.mask, mask_array(rules, self._models.dims.n_vocab))
+            fill(self.rules, rule_numbers(rules))
+            fill(self.mask, rule_mask(rules, self._models.dims.n_vocab))
             self._rules = rules
 
     def step(self) -> np.ndarray:

@@ -9,8 +9,8 @@ from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType
 
 from implementations.max_graph.gpu.attention import HeardAudio, TextPast
 from implementations.max_graph.gpu.decoder import TextDecoder
-from implementations.max_graph.gpu.greedy import N_RULES, N_STATE_FIELDS
 from implementations.max_graph.gpu.kernel_ops import GPU, embed_last, likeliest
+from implementations.max_graph.rule_inputs import N_RULES, N_STATE_FIELDS
 
 
 class BeamStep:

@@ -17,11 +17,7 @@ from implementations.max_graph.gpu.kernel_ops import (
     no_speech_probability,
     select_rows,
 )
-
-N_STATE_FIELDS = 8
-"""Integers that a row knows of itself; as in kernels/choose.mojo."""
-N_RULES = 8
-"""Integers that are the rules; as in kernels/choose.mojo."""
+from implementations.max_graph.rule_inputs import N_RULES, N_STATE_FIELDS
 
 
 class GreedyLoop:

@@ -9,13 +9,22 @@ from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.decoding.request import DecodedWindow, DecodeRequest, TokenRules
-from implementations.max_graph.gpu.greedy import N_RULES, N_STATE_FIELDS
 from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.session import DecoderModels
+from implementations.max_graph.rule_inputs import (
+    IS_FINISHED,
+    LATEST,
+    LIMIT,
+    N_RULES,
+    N_SAMPLED,
+    N_STATE_FIELDS,
+    OFFSET,
+    rule_mask,
+    rule_numbers,
+)
 
 BLOCK = 8
 """Steps between two looks at whether all rows have ended."""
-_TOKEN, _OFFSET, _N_SAMPLED, _PENULTIMATE, _LATEST, _IS_FINISHED, _LIMIT = range(7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +54,6 @@ class LoopBuffers:
             self.rules,
             self.mask,
         )
-
-
-def rules_array(rules: TokenRules) -> np.ndarray:
-    """The rules as kernels/choose.mojo reads them."""
-    numbers = np.zeros(N_RULES, np.int32)
-    absent = -1
-    numbers[:5] = (
-        rules.eot,
-        rules.timestamp_begin,
-        rules.with_timestamps,
-        absent if rules.max_initial_timestamp is None else rules.max_initial_timestamp,
-        absent if rules.no_speech is None else rules.no_speech,
-    )
-    return numbers
-
-
-def mask_array(rules: TokenRules, n_vocab: int) -> np.ndarray:
-    """Which tokens never come, and which do not come first."""
-    mask = np.zeros(n_vocab, np.uint8)
-    mask[list(rules.suppressed)] |= 1
-    mask[list(rules.suppressed_first)] |= 2
-    return mask
 
 
 def fill(buffer: Buffer, values: np.ndarray) -> None:
@@ -106,7 +93,7 @@ class GreedyRunner:
         fed = time.perf_counter()
         while True:
             states = buffers.states.to_numpy()
-            if states[:, _IS_FINISHED].all():
+            if states[:, IS_FINISHED].all():
                 break
             for _ in range(BLOCK):
                 if self._recorded is not None:
@@ -116,7 +103,7 @@ class GreedyRunner:
         history = buffers.history.to_numpy()
         sums = buffers.sum_logprobs.to_numpy()
         decoded = [
-            _decoded(history[i, : states[i, _N_SAMPLED]], float(sums[i]), float(silence[i]), r)
+            _decoded(history[i, : states[i, N_SAMPLED]], float(sums[i]), float(silence[i]), r)
             for i, r in enumerate(requests)
         ]
         prompt_seconds = (fed - began) / self._n_rows
@@ -145,7 +132,7 @@ class GreedyRunner:
         for i, request in enumerate(requests):
             tokens[i, : lengths[i]] = request.prompt
             room = request.n_text_ctx - lengths[i] + 1
-            states[i, [_OFFSET, _LATEST, _LIMIT]] = (
+            states[i, [OFFSET, LATEST, LIMIT]] = (
                 lengths[i],
                 -1,
                 min(request.max_new_tokens, room),
@@ -174,8 +161,8 @@ class GreedyRunner:
 
     def _take_rules(self, rules: TokenRules) -> None:
         if rules != self._rules:
-            fill(self.buffers.rules, rules_array(rules))
-            fill(self.buffers.mask, mask_array(rules, self._models.dims.n_vocab))
+            fill(self.buffers.rules, rule_numbers(rules))
+            fill(self.buffers.mask, rule_mask(rules, self._models.dims.n_vocab))
             self._rules = rules
 
 

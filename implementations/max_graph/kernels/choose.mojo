@@ -27,6 +27,9 @@ comptime LIMIT = 6
 """How many tokens may be sampled in all."""
 comptime N_FIELDS = 8
 
+comptime NEVER = UInt8(1)
+"""Of a mask's bits; the other is the first token's."""
+
 comptime Mask = Pointer[UInt8, MutUntrackedOrigin]
 
 
@@ -164,13 +167,13 @@ def mass(logits: Floats, mask: Mask, start: Int, stop: Int) -> Mass:
     var whole = start + (stop - start) // WIDTH * WIDTH
     var tops = Vector(LOWEST)
     for i in range(start, whole, WIDTH):
-        var forbidden = mask.unsafe_load[width=WIDTH](i).ne(0)
+        var forbidden = (mask.unsafe_load[width=WIDTH](i) & NEVER).ne(0)
         var line = forbidden.select(Vector(LOWEST), logits.unsafe_load[width=WIDTH](i))
         logits.unsafe_store(i, line)
         tops = max(tops, line)
     var top = tops.reduce_max()
     for i in range(whole, stop):
-        if mask.unsafe_load(i) != 0:
+        if mask.unsafe_load(i) & NEVER != 0:
             logits.unsafe_store(i, LOWEST)
         top = max(top, logits.unsafe_load(i))
     if not top > LOWEST:
