@@ -46,7 +46,7 @@ class LoadOptions:
     """How to place a model on a device."""
 
     device: str | None = None
-    """`cpu`, `cuda`, `cuda:1`; None leaves the choice to the implementation."""
+    """`cpu`, `cuda`, `cuda:1`; None is the kind that the implementation always has."""
     dtype: str | None = None
     """`float32`, `float16`, `bfloat16`, `int8`, or `auto`: the fastest that keeps the accuracy.
 

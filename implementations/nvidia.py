@@ -2,6 +2,9 @@
 
 import ctypes
 
+KNOWN_ARCHITECTURES = ("sm_90a",)
+"""What the kernels of the MAX graphs are written for: H100 and H200."""
+
 _COMPUTE_CAPABILITY = (75, 76)
 """The driver's numbers for a GPU's major and minor version."""
 

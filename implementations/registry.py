@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from implementations.errors import ImplementationUnavailableError
-from implementations.nvidia import no_gpu_because
+from implementations.nvidia import KNOWN_ARCHITECTURES, architecture, no_gpu_because
 
 if TYPE_CHECKING:
     from implementations.base import Implementation, LoadOptions
@@ -18,7 +18,7 @@ REFERENCE = "cpu"
 AUTO = "auto"
 """Stands for the fastest implementation that is ready: see `choose`."""
 
-COMPILE_TARGETS = ("host", "cuda:sm_90a")
+COMPILE_TARGETS = ("host", *(f"cuda:{name}" for name in KNOWN_ARCHITECTURES))
 """What graphs may be compiled for ahead of time; H100 and H200 are `cuda:sm_90a`."""
 
 DEVICE_KINDS = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
@@ -33,7 +33,7 @@ class Entry:
     encoder: str
     decoder: str
     device_kinds: tuple[str, ...]
-    """Keys of `DEVICE_KINDS`, the default first."""
+    """Keys of `DEVICE_KINDS`, the one that is always there first."""
     target: str
     """`module:Class`, imported on first use."""
     packages: tuple[str, ...]
@@ -120,6 +120,17 @@ def unavailable_because(name: str) -> str | None:
     if missing:
         return f"{' and '.join(missing)} not installed; {chosen.install}"
     return _no_cuda_because() if name == "cuda" else None
+
+
+def default_device(name: str) -> str:
+    """Where an implementation runs that is given no device: on a GPU, if there is one for it."""
+    chosen = entry(name)
+    runs_on_gpu = (
+        "cuda" in chosen.device_kinds
+        and architecture("cuda") in KNOWN_ARCHITECTURES
+        and ("torch" not in chosen.packages or _no_cuda_because() is None)
+    )
+    return "cuda" if runs_on_gpu else chosen.device_kinds[0]
 
 
 def implementation_class(name: str) -> type["Implementation"]:

@@ -156,7 +156,7 @@ Impl = Annotated[
 ]
 Device = Annotated[
     str | None,
-    _option("--device", "cpu, cuda, cuda:1, ...; by default as --impl has it.", _MODEL, "DEVICE"),
+    _option("--device", "cpu, cuda, cuda:1, ...; else a GPU if --impl can.", _MODEL, "DEVICE"),
 ]
 Dtype = Annotated[
     str | None,

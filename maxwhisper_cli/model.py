@@ -141,7 +141,8 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         model: A name such as `tiny.en`, or the path of a file or folder with weights.
         impl: `cpu`, `cuda`, `hybrid` or `full-max`; `auto` is the fastest of them that is ready
             here, compiled graphs included.
-        device: `cpu`, `cuda`, `cuda:1`; None leaves it to the implementation.
+        device: `cpu`, `cuda`, `cuda:1`; None is a GPU where the implementation runs on the one
+            that is here, else the CPU.
         dtype: `float32`, `int8`, ...; `auto` is the fastest that keeps the accuracy, None the
             implementation's default.
         n_threads: CPU threads; 0 leaves the library's own default.
@@ -166,6 +167,8 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
     if impl == registry.AUTO:
         implementation, hint = _load_fastest(checkpoint, choice.options, stopwatch)
     else:
+        placed = replace(choice.options, device=device or registry.default_device(impl))
+        choice = replace(choice, options=placed)
         implementation, hint = _load_chosen(checkpoint, choice, stopwatch), None
     return Model(implementation, checkpoint.model_name, hint=hint, stopwatch=stopwatch)
 

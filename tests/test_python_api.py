@@ -7,6 +7,7 @@ import pytest
 
 import maxwhisper_cli
 from implementations import registry
+from implementations.base import LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli import Progress, Segment, TranscribeOptions, Transcript
 from tests.support import loaded
@@ -50,6 +51,21 @@ def test_auto_goes_on_where_one_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch
         assert model.implementation.name == "cpu"
         assert model.hint is not None
         assert "the driver is too old" in model.hint
+
+
+def test_without_a_device_it_goes_where_the_implementation_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Elsewhere:
+        @classmethod
+        def load(cls, _: object, options: LoadOptions) -> None:
+            raise ImplementationUnavailableError(f"sent to {options.device}")
+
+    monkeypatch.setattr(registry, "implementation_class", lambda _: Elsewhere)
+    monkeypatch.setattr(registry, "default_device", lambda _: "cuda")
+    for device, sent_to in ((None, "cuda"), ("cuda:1", "cuda:1"), ("cpu", "cpu")):
+        with pytest.raises(ImplementationUnavailableError, match=f"sent to {sent_to}$"):
+            maxwhisper_cli.load("tiny.en", impl="full-max", device=device, offline=True)
 
 
 def test_a_path_a_file_and_samples_say_the_same(jfk: Path) -> None:

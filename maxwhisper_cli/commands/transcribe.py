@@ -175,9 +175,9 @@ class Transcribe:
 
     def _is_for_gpu(self) -> bool:
         """Whether the options lead to a GPU."""
-        if self.device is not None:
-            return self.device.startswith("cuda")
-        return self.impl == "cuda" or (self.impl == registry.AUTO and no_gpu_because() is None)
+        if self.impl == registry.AUTO and self.device is None:
+            return no_gpu_because() is None
+        return (self.device or registry.default_device(self.impl)).startswith("cuda")
 
     def _refuse_word_options(self) -> None:
         """Word timing is not written yet; its options are taken where they ask for nothing."""

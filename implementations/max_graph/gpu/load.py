@@ -17,6 +17,7 @@ from implementations.max_graph.dtypes import choose_dtype
 from implementations.max_graph.gpu.parameters import canonical_weights, graph_weights
 from implementations.max_graph.gpu.spectrogram import constants
 from implementations.max_graph.load import compile_graphs
+from implementations.nvidia import KNOWN_ARCHITECTURES
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
@@ -128,4 +129,10 @@ def _find_gpu(name: str) -> Device:
         )
     if not index.isdigit() or int(index) >= n_found:
         raise ImplementationUnavailableError(f"there is no GPU {name}; MAX finds {n_found} here")
-    return Accelerator(int(index))
+    found = Accelerator(int(index))
+    if found.architecture_name not in KNOWN_ARCHITECTURES:
+        raise ImplementationUnavailableError(
+            f"the MAX graphs are written for H100 and H200, and {name} is another GPU "
+            f"({found.architecture_name}); use --device cpu, or --impl cuda"
+        )
+    return found

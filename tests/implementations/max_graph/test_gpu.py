@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from tests.support.checkpoints import SMALL_DIMS, random_tensors
 from weights.checkpoint import Checkpoint
 
 driver = pytest.importorskip("max.driver", reason="MAX is not installed: maxwhisper[max]")
+
+gpu_load = pytest.importorskip("implementations.max_graph.gpu.load")
 
 HAS_GPU = driver.accelerator_count() > 0 and driver.accelerator_api() == "cuda"
 IMPLEMENTATIONS = ("full-max", "hybrid")
@@ -120,6 +123,15 @@ def test_without_a_gpu_says_so(name: str, device: str) -> None:
     said = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
     with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
         load(name, loaded.checkpoint("tiny.en"), device=device)
+
+
+def test_another_gpu_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = SimpleNamespace(architecture_name="sm_80")
+    monkeypatch.setattr(gpu_load, "accelerator_count", lambda: 1)
+    monkeypatch.setattr(gpu_load, "accelerator_api", lambda: "cuda")
+    monkeypatch.setattr(gpu_load, "Accelerator", lambda _: other)
+    with pytest.raises(ImplementationUnavailableError, match=r"H100 and H200.*sm_80.*--impl cuda"):
+        load(name, loaded.checkpoint("tiny.en"), device="cuda")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,26 @@
+"""Where implementations run that are given no device, on machines made up for it."""
+
+import pytest
+
+from implementations import registry
+
+
+@pytest.mark.parametrize(
+    ("architecture", "torch_lacks", "devices"),
+    [
+        (None, "no GPU", ["cpu", "cuda", "cpu", "cpu"]),
+        ("sm_90a", None, ["cpu", "cuda", "cuda", "cuda"]),
+        ("sm_90a", "built without CUDA", ["cpu", "cuda", "cpu", "cuda"]),
+        ("sm_80", None, ["cpu", "cuda", "cpu", "cpu"]),
+    ],
+)
+def test_default_device(
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: str | None,
+    torch_lacks: str | None,
+    devices: list[str],
+) -> None:
+    monkeypatch.setattr(registry, "architecture", lambda _: architecture)
+    monkeypatch.setattr(registry, "_no_cuda_because", lambda: torch_lacks)
+    assert registry.names() == ("cpu", "cuda", "hybrid", "full-max")
+    assert [registry.default_device(name) for name in registry.names()] == devices
