@@ -50,7 +50,8 @@ class Timed:
     what: str
     ours: float
     theirs: float | None
-    note: str = ""
+    note: str
+    """What it comes to: how fast ours calculates, reads or transcribes."""
 
 
 def main() -> None:
@@ -125,16 +126,29 @@ def encoder_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
         encoder.execute(uploaded)
         recorded = Recorded.of(encoder, uploaded)
         on_torch = torch.from_numpy(mel).cuda().half()
+        ours_window = milliseconds(recorded.run, ours._graphs.device.synchronize, 5) / n_batch
         with torch.no_grad():
-            rows.append(
-                Timed(
-                    f"encoder, a window, batch {n_batch}",
-                    milliseconds(recorded.run, ours._graphs.device.synchronize, 5) / n_batch,
-                    milliseconds(lambda: model.encoder(on_torch), torch.cuda.synchronize, 2)  # noqa: B023
-                    / n_batch,
-                )
-            )
+            batch = milliseconds(lambda: model.encoder(on_torch), torch.cuda.synchronize, 2)  # noqa: B023
+        note = f"{encoder_operations(ours.dims) / ours_window * 1e-9:.0f} TFLOP/s"
+        what = f"encoder, a window, batch {n_batch}"
+        rows.append(Timed(what, ours_window, batch / n_batch, note))
     return rows
+
+
+def encoder_operations(dims: ModelDimensions) -> float:
+    """Multiplications and additions of a window's products."""
+    n_ctx, n_state = dims.n_audio_ctx, dims.n_audio_state
+    stem = 2 * n_ctx * 3 * n_state * (2 * dims.n_mels + n_state)
+    block = 2 * n_ctx * 12 * n_state**2 + 4 * n_ctx**2 * n_state
+    return stem + dims.n_audio_layer * block
+
+
+def step_bytes(dims: ModelDimensions, n_batch: int) -> float:
+    """What a step at `POSITION` reads at least, in half precision."""
+    n_state = dims.n_text_state
+    weights = dims.n_text_layer * 14 * n_state**2 + dims.n_vocab * n_state
+    heard = dims.n_text_layer * 2 * n_state * (dims.n_audio_ctx + POSITION)
+    return 2.0 * (weights + n_batch * heard)
 
 
 def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
@@ -158,22 +172,21 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
             tokens = np.ones(n_batch, np.int64)
             step = milliseconds(lambda: s.step(tokens), lambda: None, 1)  # noqa: B023
         ours_step = milliseconds(runner._recorded.run, ours._graphs.device.synchronize, 10)
-        rows.append(Timed(f"decoder step, batch {n_batch}", ours_step, step, "theirs: logits only"))
+        note = f"{step_bytes(dims, n_batch) / ours_step * 1e-9:.2f} TB/s; theirs: logits only"
+        rows.append(Timed(f"decoder step, batch {n_batch}", ours_step, step, note))
     return rows
 
 
 def recording_rows(ours: Implementation, theirs: Implementation, n_runs: int) -> list[Timed]:
-    """160 s window after window, and an hour in batches."""
+    """160 s window after window, and an hour in batches; `theirs` has no batches."""
     with open_audio(fetch_samples(["sonnet"])["sonnet"]) as audio:
         clip = joined([audio.read()] * 3)
-    rows = [
-        Timed(
-            f"{len(clip) / SAMPLE_RATE:.0f} s, {words}",
-            seconds_of(ours, clip, options, n_runs) * 1e3,
-            seconds_of(theirs, clip, options, n_runs) * 1e3,
-        )
-        for words, options in (("greedy", GREEDY), ("beam 5", BEAMS))
-    ]
+    rows = []
+    seconds = len(clip) / SAMPLE_RATE
+    for words, options in (("greedy", GREEDY), ("beam 5", BEAMS)):
+        took, theirs_took = (seconds_of(each, clip, options, n_runs) for each in (ours, theirs))
+        note = f"{seconds / took:,.0f} x real time"
+        rows.append(Timed(f"{seconds:.0f} s, {words}", took * 1e3, theirs_took * 1e3, note))
     hour = np.tile(clip, 3600 * SAMPLE_RATE // len(clip) + 1)[: 3600 * SAMPLE_RATE]
     for n_batch in (32, 120):
         options = TranscribeOptions(
