@@ -99,10 +99,12 @@ def _how_to_get(
         is_missing = name == "full-max" and reason == registry.unavailable_because(name)
         return f"{name} is faster: {registry.entry(name).install}" if is_missing else None
     command = f"maxwhisper compile --model {checkpoint.model_name or checkpoint.source}"
+    target = "host"
     if options.device != "cpu":
         target = f"cuda:{nvidia.architecture(str(options.device))}"
         if target not in registry.COMPILE_TARGETS:
             return None
+    if target != registry.default_target(name):
         command += f" --target {target}"
     if options.dtype not in {None, AUTO}:
         command += f" --dtype {options.dtype}"

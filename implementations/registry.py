@@ -133,6 +133,11 @@ def default_device(name: str) -> str:
     return "cuda" if runs_on_gpu else chosen.device_kinds[0]
 
 
+def default_target(name: str) -> str:
+    """What an implementation's graphs are compiled for where it runs by default."""
+    return "host" if default_device(name) == "cpu" else f"cuda:{architecture('cuda')}"
+
+
 def implementation_class(name: str) -> type["Implementation"]:
     """Import an implementation.
 

@@ -73,7 +73,7 @@ def choose_dtype(options: LoadOptions, dims: ModelDimensions, *, has_decoder: bo
         where = "on the CPU" if options.target == HOST else "on a GPU"
         if options.dtype == HALF and options.target == HOST:
             where += " without AMX (Intel Xeon, 2023 or later)"
-        elsewhere = "" if options.target == HOST else ", or --device cpu"
+        elsewhere = "" if options.target == HOST else ", or the CPU"
         raise ImplementationUnavailableError(
             f"the MAX graphs do not compute in {options.dtype} {where}; "
             f"drop --dtype or use {' or '.join(allowed)}{elsewhere}"

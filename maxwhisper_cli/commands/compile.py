@@ -28,12 +28,12 @@ Impls = Annotated[
     ),
 ]
 Target = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--target",
         metavar="TARGET",
         help="What to compile for: host, this machine's CPU; cuda:sm_90a, H100 and H200, which "
-        "need not be in this machine.",
+        "need not be in this machine. By default the GPU where there is one, else the CPU.",
     ),
 ]
 
@@ -49,12 +49,12 @@ class Compile:
     model: cli.Model = "turbo"
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
-    target: Target = registry.COMPILE_TARGETS[0]
+    target: Target = None
     dtype: cli.Dtype = "auto"
 
     def run(self) -> None:
         """Compile for each implementation in turn."""
-        if self.target not in registry.COMPILE_TARGETS:
+        if self.target not in {None, *registry.COMPILE_TARGETS}:
             known = " or ".join(registry.COMPILE_TARGETS)
             raise OptionsError(f"--target: {self.target!r} is not known; choose {known}")
         classes = [registry.implementation_class(name) for name in self._names()]
@@ -69,9 +69,10 @@ class Compile:
 
             checkpoint = self._checkpoint(activity)
             warnings.simplefilter("error", NotKeptWarning)
-            options = LoadOptions(dtype=self.dtype, on_compile=on_compile, target=self.target)
             try:
                 for implementation in classes:
+                    target = self.target or registry.default_target(implementation.name)
+                    options = LoadOptions(dtype=self.dtype, on_compile=on_compile, target=target)
                     implementation.compile(checkpoint, options)
             except NotKeptWarning as warning:
                 raise ImplementationFailedError(str(warning)) from warning

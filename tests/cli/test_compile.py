@@ -93,6 +93,25 @@ def test_for_a_gpu_that_need_not_be_here(
     assert sorted(request["matrices"]["decoder"] for request in requests) == ["float16", "float32"]
 
 
+def test_for_where_it_will_run_unless_told(
+    maxwhisper: RunCommandLine, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    targets = {"hybrid": "host", "full-max": "cuda:sm_90a"}
+    monkeypatch.setattr(registry, "default_target", targets.__getitem__)
+    arguments = ("compile", "--model", "tiny.en", "--dtype", "float32")
+    assert maxwhisper(*arguments).exit_code == 0
+    assert made_for() == sorted(targets.values())
+    assert maxwhisper(*arguments, "--target", "host").exit_code == 0
+    assert made_for() == ["cuda:sm_90a", "host", "host"]
+    assert compiler.n_runs == 3
+
+
+def made_for() -> list[str]:
+    """The targets of what is kept."""
+    records = [json.loads(path.read_text()) for path in compiled_folder().glob("*.json")]
+    return sorted(record["request"]["target"] for record in records)
+
+
 def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
     done = maxwhisper("compile", "--impl", "hybrid", "--model", "tiny.en", "--target", "host")
     assert (done.exit_code, done.stdout) == (0, "tiny.en: compiled for hybrid\n")

@@ -32,9 +32,13 @@ class Here:
             choosing.nvidia, "no_gpu_because", lambda: None if self.has_gpu else "no driver"
         )
         monkeypatch.setattr(choosing.nvidia, "architecture", lambda _: "sm_90a")
+        monkeypatch.setattr(choosing.registry, "default_target", self._default_target)
 
     def _unavailable(self, name: str) -> str | None:
         return f"no {name}" if name in self.missing else None
+
+    def _default_target(self, _: str) -> str:
+        return "cuda:sm_90a" if self.has_gpu else "host"
 
     def _is_compiled(self, name: str, _: object, options: LoadOptions) -> bool:
         if name != "full-max":
@@ -66,7 +70,7 @@ def test_the_fastest_that_is_ready(here: Here) -> None:
     name, device, hint = chosen()
     assert (name, device) == ("cuda", "cuda")
     assert hint is not None
-    assert hint.endswith("maxwhisper compile --model tiny.en --target cuda:sm_90a")
+    assert hint.endswith("maxwhisper compile --model tiny.en")
     here.compiled.add(("cuda", "auto"))
     assert chosen() == ("full-max", "cuda", None)
 
@@ -77,7 +81,10 @@ def test_the_device_asked_for_is_kept_to(here: Here) -> None:
     assert chosen(device="cpu") == ("full-max", "cpu", None)
     assert chosen(device="cuda:1") == ("full-max", "cuda:1", None)
     here.compiled = set()
-    assert chosen(device="cpu")[:2] == ("cpu", "cpu")
+    name, device, hint = chosen(device="cpu")
+    assert (name, device) == ("cpu", "cpu")
+    assert hint is not None
+    assert hint.endswith("maxwhisper compile --model tiny.en --target host")
     assert chosen(device="cuda:1")[:2] == ("cuda", "cuda:1")
     here.has_gpu = False
     with pytest.raises(ImplementationUnavailableError, match=r"--device cuda:1.*no driver"):

@@ -24,3 +24,5 @@ def test_default_device(
     monkeypatch.setattr(registry, "_no_cuda_because", lambda: torch_lacks)
     assert registry.names() == ("cpu", "cuda", "hybrid", "full-max")
     assert [registry.default_device(name) for name in registry.names()] == devices
+    targets = [registry.default_target(name) for name in ("hybrid", "full-max")]
+    assert targets == ["host" if at == "cpu" else "cuda:sm_90a" for at in devices[2:]]
