@@ -159,7 +159,7 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
     for n_batch in BATCHES:
         shape = (n_batch, dims.n_audio_ctx, dims.n_text_layer * 2 * dims.n_text_state)
         audio = Buffer.zeros(shape, ours._decoder.dtype, ours._graphs.device)
-        runner = GreedyRunner(ours._decoder, n_batch, audio)
+        runner = GreedyRunner(ours._decoder, audio)
         states = np.zeros((n_batch, 8), np.int32)
         states[:, 1], states[:, 5] = POSITION, 1
         fill(runner.buffers.states, states)

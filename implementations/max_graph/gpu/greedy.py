@@ -1,4 +1,4 @@
-"""Greedy decoding whose loop stays on the device, as two graphs: the prompt, and a step.
+"""Greedy decoding and sampling whose loop stays on the device, as two graphs: prompt and step.
 
 A step takes everything from buffers and leaves everything there, so that a recorded one can be run
 again and again without the host; the host reads the buffers when it likes.
@@ -44,13 +44,13 @@ class GreedyLoop:
             past = TextPast(graph.inputs[5].buffer, offsets, slots)
             audio = HeardAudio(graph.inputs[6].tensor, windows)
             found = [graph.inputs[i].buffer for i in range(7, 10)]
-            rules, mask = graph.inputs[10].tensor, graph.inputs[11].tensor
+            how = [graph.inputs[i].tensor for i in range(10, 14)]
             embedding, positional = self.decoder.embeddings()
             x = embed_tokens(tokens, offsets, embedding, positional)
             x, _ = self.decoder(x, past, audio)
             logits = self.decoder.logits(select_rows(x, rows), embedding)
-            choose(found, logits, rules, mask, is_first=True)
-            graph.output(no_speech_probability(logits, rules, tokens.shape[0]))
+            choose(found, logits, how, is_first=True)
+            graph.output(no_speech_probability(logits, how[0], tokens.shape[0]))
 
     def _add_step(self, module: Module, kernels: KernelLibrary) -> None:
         """One more token for each row; gives the logits, for finding errors."""
@@ -61,22 +61,25 @@ class GreedyLoop:
         ) as graph:
             slots, windows = graph.inputs[0].tensor, graph.inputs[1].tensor
             found = [graph.inputs[i].buffer for i in range(4, 7)]
-            rules, mask = graph.inputs[7].tensor, graph.inputs[8].tensor
+            how = [graph.inputs[i].tensor for i in range(7, 11)]
             embedding, positional = self.decoder.embeddings()
             x, offsets = embed_last(found[0], embedding, positional)
             past = TextPast(graph.inputs[2].buffer, offsets, slots)
             audio = HeardAudio(graph.inputs[3].tensor, windows)
             x, _ = self.decoder(x, past, audio)
             logits = self.decoder.logits(x.reshape((1, x.shape[0], x.shape[2])), embedding)
-            choose(found, logits, rules, mask, is_first=False)
+            choose(found, logits, how, is_first=False)
             graph.output(logits)
 
     def _loop_types(self) -> list[TensorType | BufferType]:
-        """States, history, sums of log-probabilities; rules and the mask of tokens."""
+        """States, history, sums of log-probabilities; rules, mask, random numbers, temperature."""
+        n_text_ctx = self.decoder.dims.n_text_ctx
         return [
             BufferType(DType.int32, ["n_rows", N_STATE_FIELDS], GPU),
-            BufferType(DType.int32, ["n_rows", self.decoder.dims.n_text_ctx], GPU),
+            BufferType(DType.int32, ["n_rows", n_text_ctx], GPU),
             BufferType(DType.float32, ["n_rows"], GPU),
             TensorType(DType.int32, [N_RULES], GPU),
             TensorType(DType.uint8, [self.decoder.dims.n_vocab], GPU),
+            TensorType(DType.float32, ["n_rows", n_text_ctx], GPU),
+            TensorType(DType.float32, [1], GPU),
         ]

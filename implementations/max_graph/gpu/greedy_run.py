@@ -1,14 +1,15 @@
-"""Run greedy decoding on the device: prepare buffers, repeat the recorded step, read results."""
+"""Run greedy decoding or sampling on the device: prepare buffers, repeat the step, read results."""
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.decoding.request import DecodedWindow, DecodeRequest, TokenRules
+from implementations.decoding.search import Candidate, best
 from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.session import DecoderModels
 from implementations.max_graph.rule_inputs import (
@@ -40,20 +41,13 @@ class LoopBuffers:
     sum_logprobs: Buffer
     rules: Buffer
     mask: Buffer
+    draws: Buffer
+    """A random number from 0 to 1 for each token of each row."""
+    temperature: Buffer
 
     def step_inputs(self) -> tuple[Buffer, ...]:
         """As `greedy_step` takes them."""
-        return (
-            self.slots,
-            self.windows,
-            self.cache,
-            self.audio,
-            self.states,
-            self.history,
-            self.sum_logprobs,
-            self.rules,
-            self.mask,
-        )
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 def fill(buffer: Buffer, values: np.ndarray) -> None:
@@ -62,16 +56,20 @@ def fill(buffer: Buffer, values: np.ndarray) -> None:
 
 
 class GreedyRunner:
-    """Decodes batches of windows that share their rules, row by row the same as alone."""
+    """Decodes batches of windows that share rules and temperature, row by row the same as alone.
 
-    def __init__(self, models: DecoderModels, n_rows: int, audio: Buffer) -> None:
-        dims = models.dims
+    Each window has a row for each of `n_group` hypotheses: one, or several that are sampled.
+    """
+
+    def __init__(self, models: DecoderModels, audio: Buffer, n_group: int = 1) -> None:
+        dims, device = models.dims, models.device
+        n_windows = int(audio.shape[0])
         self._models = models
-        self._n_rows = n_rows
-        device = models.device
+        self._n_group = n_group
+        self._n_rows = n_rows = n_windows * n_group
         self.buffers = LoopBuffers(
             models.upload(np.repeat(np.arange(n_rows)[:, None], dims.n_text_ctx, 1)),
-            models.upload(np.arange(n_rows)),
+            models.upload(np.repeat(np.arange(n_windows), n_group)),
             models.new_cache(n_rows),
             audio,
             Buffer.zeros((n_rows, N_STATE_FIELDS), DType.int32, device),
@@ -79,6 +77,8 @@ class GreedyRunner:
             Buffer.zeros((n_rows,), DType.float32, device),
             Buffer.zeros((N_RULES,), DType.int32, device),
             Buffer.zeros((dims.n_vocab,), DType.uint8, device),
+            Buffer.zeros((n_rows, dims.n_text_ctx), DType.float32, device),
+            Buffer.zeros((1,), DType.float32, device),
         )
         self._origin = models.upload(np.zeros(n_rows))
         self._recorded: Recorded | None = None
@@ -86,7 +86,7 @@ class GreedyRunner:
         """The rules that are on the device."""
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[DecodedWindow]:
-        """One request per row, equal but for prompts and limits; each has its share of the time."""
+        """A request per window, equal but for prompts, limits and seeds; all share the time."""
         models, buffers = self._models, self.buffers
         began = time.perf_counter()
         silence = self._begin(requests)
@@ -102,16 +102,24 @@ class GreedyRunner:
                     models.models["greedy_step"].execute(*buffers.step_inputs())
         history = buffers.history.to_numpy()
         sums = buffers.sum_logprobs.to_numpy()
-        decoded = [
-            _decoded(history[i, : states[i, N_SAMPLED]], float(sums[i]), float(silence[i]), r)
-            for i, r in enumerate(requests)
-        ]
-        prompt_seconds = (fed - began) / self._n_rows
-        steps_seconds = (time.perf_counter() - fed) / self._n_rows
-        return [
-            replace(window, prompt_seconds=prompt_seconds, steps_seconds=steps_seconds)
-            for window in decoded
-        ]
+        lines = [history[row, :n].tolist() for row, n in enumerate(states[:, N_SAMPLED])]
+        ended = time.perf_counter()
+        decoded = []
+        for i, request in enumerate(requests):
+            rows = range(i * self._n_group, (i + 1) * self._n_group)
+            eot, penalty = request.rules.eot, request.search.length_penalty
+            winner = best([_candidate(lines[row], sums[row], eot) for row in rows], penalty)
+            decoded.append(
+                DecodedWindow(
+                    winner.tokens,
+                    winner.sum_logprob,
+                    float(silence[rows[0]]),
+                    max(len(lines[row]) for row in rows) - 1,
+                    prompt_seconds=(fed - began) / len(requests),
+                    steps_seconds=(ended - fed) / len(requests),
+                )
+            )
+        return decoded
 
     @property
     def is_recorded(self) -> bool:
@@ -124,37 +132,29 @@ class GreedyRunner:
         self._recorded = Recorded.of(step, *self.buffers.step_inputs())
 
     def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
-        models, buffers, n_rows = self._models, self.buffers, self._n_rows
-        lengths = [len(request.prompt) for request in requests]
+        """Feed the prompts and choose the first tokens -> probability of silence, [n_rows]."""
+        models, buffers = self._models, self.buffers
+        of_rows = [request for request in requests for _ in range(self._n_group)]
+        lengths = [len(request.prompt) for request in of_rows]
         n_new = max(lengths)
-        tokens = np.zeros((n_rows, n_new), np.int32)
-        states = np.zeros((n_rows, N_STATE_FIELDS), np.int32)
-        for i, request in enumerate(requests):
+        tokens = np.zeros((self._n_rows, n_new), np.int32)
+        states = np.zeros((self._n_rows, N_STATE_FIELDS), np.int32)
+        for i, request in enumerate(of_rows):
             tokens[i, : lengths[i]] = request.prompt
-            room = request.n_text_ctx - lengths[i] + 1
-            states[i, [OFFSET, LATEST, LIMIT]] = (
-                lengths[i],
-                -1,
-                min(request.max_new_tokens, room),
-            )
-        rows = [i * n_new + request.sot_index for i, request in enumerate(requests)]
+            states[i, [OFFSET, LATEST, LIMIT]] = lengths[i], -1, _limit(request)
+        rows = [i * n_new + request.sot_index for i, request in enumerate(of_rows)]
         rows += [i * n_new + length - 1 for i, length in enumerate(lengths)]
         fill(buffers.states, states)
-        fill(buffers.sum_logprobs, np.zeros(n_rows, np.float32))
+        fill(buffers.sum_logprobs, np.zeros(self._n_rows, np.float32))
         self._take_rules(requests[0].rules)
+        self._take_draws(requests)
         (silence,) = models.models["greedy_begin"].execute(
             models.upload(tokens),
             self._origin,
             buffers.slots,
             buffers.windows,
             models.upload(rows),
-            buffers.cache,
-            buffers.audio,
-            buffers.states,
-            buffers.history,
-            buffers.sum_logprobs,
-            buffers.rules,
-            buffers.mask,
+            *buffers.step_inputs()[2:],
         )
         array: np.ndarray = silence.to_numpy()
         return array
@@ -165,11 +165,24 @@ class GreedyRunner:
             fill(self.buffers.mask, rule_mask(rules, self._models.dims.n_vocab))
             self._rules = rules
 
+    def _take_draws(self, requests: Sequence[DecodeRequest]) -> None:
+        """Random numbers as `SamplingSearch` takes them: one for each hypothesis in each step."""
+        temperature = requests[0].search.temperature
+        fill(self.buffers.temperature, np.array([temperature], np.float32))
+        if temperature == 0:
+            return
+        draws = np.zeros((len(requests), self._n_group, self._models.dims.n_text_ctx), np.float32)
+        for of_window, request in zip(draws, requests, strict=True):
+            random = np.random.default_rng(request.search.seed)
+            of_window[:, : _limit(request)] = random.random((_limit(request), self._n_group)).T
+        fill(self.buffers.draws, draws.reshape(self._n_rows, -1))
 
-def _decoded(
-    tokens: np.ndarray, sum_logprob: float, silence: float, request: DecodeRequest
-) -> DecodedWindow:
-    sampled = [int(token) for token in tokens]
-    eot = request.rules.eot
+
+def _limit(request: DecodeRequest) -> int:
+    """How many tokens may be sampled."""
+    return min(request.max_new_tokens, request.n_text_ctx - len(request.prompt) + 1)
+
+
+def _candidate(sampled: list[int], sum_logprob: float, eot: int) -> Candidate:
     text = sampled[: sampled.index(eot)] if eot in sampled else sampled
-    return DecodedWindow(tuple(text), sum_logprob, silence, len(sampled) - 1)
+    return Candidate(tuple(text), float(sum_logprob))

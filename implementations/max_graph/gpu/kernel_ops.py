@@ -202,16 +202,19 @@ def embed_last(
 def choose(
     found: Sequence[BufferValue],
     logits: TensorValue,
-    rules: TensorValue,
-    mask: TensorValue,
+    how: Sequence[TensorValue],
     *,
     is_first: bool,
 ) -> None:
-    """Choose each row's next token; `found` is states, history and sums of log-probabilities."""
+    """Choose each row's next token.
+
+    `found` is states, history and sums of log-probabilities; `how` is rules, mask, random numbers
+    and temperature.
+    """
     ops.inplace_custom(
         "whisper_gpu_choose",
         GPU,
-        [*found, logits, rules, mask],
+        [*found, logits, *how],
         [TensorType(DType.uint32, [found[0].shape[0], N_PARTS * 6], GPU)],
         {"is_first": is_first},
     )

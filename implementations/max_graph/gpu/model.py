@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar, Self
 
 from max.driver import Buffer
@@ -32,15 +33,12 @@ from implementations.max_graph.gpu.session import (
 from implementations.max_graph.session import MaxAudioFeatures, own_features
 from weights.checkpoint import Checkpoint
 
-_MOST_RUNNERS = 2
-"""One for whole batches, and one for what is left of them."""
+_MOST_RUNNERS = 3
+"""One for whole batches, one for what is left of them, and one for windows that failed."""
 
 
 class GpuModel(Implementation):
-    """Encoder, decoder and greedy loop on the device; of beams the host sees the likeliest tokens.
-
-    Sampling chooses on the host, from the generator that all implementations share.
-    """
+    """Encoder, decoder and its loop on the device; of beams the host sees the likeliest tokens."""
 
     name: ClassVar[str] = "full-max"
     mel_frames_at_once: ClassVar[int] = 16384
@@ -54,8 +52,8 @@ class GpuModel(Implementation):
         self._decoder = DecoderModels(
             graphs.dims, DType[graphs.dtype], graphs.device, graphs.models, self._lock
         )
-        self._runners: dict[int, GreedyRunner] = {}
-        """By their number of rows, the one used last at the end; a second use records the step."""
+        self._runners: dict[tuple[int, int], GreedyRunner] = {}
+        """By windows and hypotheses, the last used at the end; a second use records the step."""
         self._beams: BeamRoom | None = None
         """Of the last beam search."""
         self._filters: tuple[FloatArray, Buffer] | None = None
@@ -84,37 +82,38 @@ class GpuModel(Implementation):
             return MaxAudioFeatures(self._graphs.encode(mel))
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
-        """Decode one window; greedy decoding stays on the device until it ends."""
-        if request.search.is_beam_search and request.search.n_group < MOST:
+        """Decode one window; what is not beam search stays on the device until it ends."""
+        if not request.search.is_beam_search:
+            return self._decode_on_device(own_features(audio_features), [request])[0]
+        if request.search.n_group < MOST:
             return self._search_beams(own_features(audio_features), request)
-        if not _is_greedy(request):
-            return super().decode(audio_features, request)
-        return self._decode_greedily(own_features(audio_features), [request])[0]
+        return super().decode(audio_features, request)
 
     def decode_batch(
         self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
     ) -> list[DecodedWindow]:
-        """Decode each window by its request; greedy ones with the same rules all at once."""
+        """Decode each window by its request; without beams, by the same rules, all at once."""
+        searches = {replace(request.search, seed=()) for request in requests}
         have_same_rules = all(request.rules == requests[0].rules for request in requests)
-        if not have_same_rules or not all(_is_greedy(request) for request in requests):
+        if len(searches) > 1 or requests[0].search.is_beam_search or not have_same_rules:
             return super().decode_batch(audio_features, requests)
-        return self._decode_greedily(own_features(audio_features), requests)
+        return self._decode_on_device(own_features(audio_features), requests)
 
-    def _decode_greedily(
+    def _decode_on_device(
         self, audio_features: MaxAudioFeatures, requests: Sequence[DecodeRequest]
     ) -> list[DecodedWindow]:
-        n_rows = len(requests)
+        key = len(requests), requests[0].search.n_group
         with self._lock:
             audio = self._decoder.hear(audio_features)
-            runner = self._runners.pop(n_rows, None)
+            runner = self._runners.pop(key, None)
             if runner is None:
                 while len(self._runners) >= _MOST_RUNNERS:
                     self._runners.pop(next(iter(self._runners)))
                 room = Buffer.zeros(audio.shape, audio.dtype, audio.device)
-                runner = GreedyRunner(self._decoder, n_rows, room)
+                runner = GreedyRunner(self._decoder, room, key[1])
             elif not runner.is_recorded:
                 runner.capture()  # a step is recorded after it has run
-            self._runners[n_rows] = runner
+            self._runners[key] = runner
             runner.buffers.audio.inplace_copy_from(audio)
             return runner.decode(requests)
 
@@ -153,8 +152,3 @@ class GpuModel(Implementation):
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
         return align(self._decoder, own_features(audio_features), tokens, heads)
-
-
-def _is_greedy(request: DecodeRequest) -> bool:
-    search = request.search
-    return search.temperature == 0 and not search.is_beam_search and search.n_group == 1

@@ -1,4 +1,6 @@
-"""The likeliest token under the rules, and what follows from it, for greedy decoding on the device.
+"""Which token comes next under the rules, and what follows from it, for decoding on the device.
+
+At temperature 0 it is the likeliest, above it one is drawn with a random number from the host.
 
 What a row knows of itself is a line of integers, see rules.mojo; `rules` and `mask` are the same
 for all rows. The host reads results when it likes; a row that has ended changes no more.
@@ -9,6 +11,7 @@ from max.gpu import block_idx, lane_id, thread_idx
 from max.gpu.host import DeviceContext
 from std.math import exp, log
 from .candidates import THREADS, load_candidates, no_candidates
+from .draw import DRAWERS, NOBODY, Shares, draw
 from .launch import early, let_next_start, wait_for_previous
 from .pointers import F32, Floats, Integers, Memory, MutableTensor, memory
 from .rules import (
@@ -59,11 +62,11 @@ def scan_kernel[
         var forbidden = mask[unsafe_offset=i]
         if forbidden & NEVER != 0 or (is_first and forbidden & NOT_FIRST != 0):
             continue
-        if token < begin:
-            if token >= allowed.text_start and token < allowed.text_stop:
+        if allowed.has(token, begin):
+            if token < begin:
                 text.add(line[unsafe_offset=i], token)
-        elif token >= allowed.times_start and token < allowed.times_stop:
-            times.add(line[unsafe_offset=i], token)
+            else:
+                times.add(line[unsafe_offset=i], token)
     text.join_block()
     times.join_block()
     if thread_idx.x == 0:
@@ -79,12 +82,21 @@ def choose_kernel[
     history: Integers,
     sum_logprobs: Floats,
     parts: Memory[DType.uint32],
+    logits: Floats,
     rules: Integers,
+    mask: Memory[DType.uint8],
+    draws: Floats,
+    temperature: Floats,
     n_history: Int32,
+    n_vocab: Int32,
+    first_logits: Int32,
 ):
-    """A warp for each row chooses among the candidates of all parts."""
+    """A block for each row chooses among the candidates of all parts, or draws from all tokens."""
     let_next_start()
     wait_for_previous()
+    var heat = temperature[unsafe_offset=0]
+    if heat == 0 and thread_idx.x >= N_PARTS:
+        return
     var row = Int(block_idx.x)
     var state = states.unsafe_offset(row * N_FIELDS)
     var at = (row * N_PARTS + Int(lane_id())) * 2
@@ -92,7 +104,7 @@ def choose_kernel[
     var times = load_candidates(parts, at + 1)
     text.join_warp()
     times.join_warp()
-    if lane_id() != 0 or state[unsafe_offset=IS_FINISHED] != 0:
+    if state[unsafe_offset=IS_FINISHED] != 0:
         return
 
     var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
@@ -109,6 +121,20 @@ def choose_kernel[
     if times_win or times.top > text.top:
         chosen = times.token
         logit = times.top
+    if heat > 0:
+        var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
+        var allowed = allowed_tokens[is_first](state, rules, n_vocab)
+        if times_win:
+            allowed.text_stop = 0
+        var forbidden = NEVER | NOT_FIRST if is_first else NEVER
+        var shares = Shares(line, mask, forbidden, allowed, begin, logit, heat)
+        var random = draws[unsafe_offset=row * Int(n_history) + Int(n_sampled)]
+        chosen = draw(shares, n_vocab, random)
+        logit = line[unsafe_offset=Int(chosen) if chosen != NOBODY else 0]
+    if thread_idx.x > 0:
+        return
+    if chosen == NOBODY:  # where nothing may come, or nothing is a number, the text ends
+        chosen = rules[unsafe_offset=EOT]
     sum_logprobs[unsafe_offset=row] += logit - (top + log(total))
     history[unsafe_offset=row * Int(n_history) + Int(n_sampled)] = chosen
     state[unsafe_offset=N_SAMPLED] = n_sampled + 1
@@ -135,6 +161,8 @@ struct Choose:
         logits: InputTensor[dtype=F32, rank=3, ...],
         rules: InputTensor[dtype=DType.int32, rank=1, ...],
         mask: InputTensor[dtype=DType.uint8, rank=1, ...],
+        draws: InputTensor[dtype=F32, rank=2, ...],
+        temperature: InputTensor[dtype=F32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
         """The last lines of logits, [1, n_lines, n_vocab], are those of the rows."""
@@ -156,10 +184,16 @@ struct Choose:
             memory(history),
             memory(sum_logprobs),
             memory(parts),
+            memory(logits),
             memory(rules),
+            memory(mask),
+            memory(draws),
+            memory(temperature),
             Int32(history.dim_size(1)),
+            Int32(logits.dim_size(2)),
+            Int32(logits.dim_size(1) - n_rows),
             grid_dim=n_rows,
-            block_dim=N_PARTS,
+            block_dim=DRAWERS,
             attributes=early(),
         )
 

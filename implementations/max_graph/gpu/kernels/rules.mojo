@@ -34,6 +34,13 @@ struct Allowed(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
     var times_start: Int32
     var times_stop: Int32
 
+    @always_inline
+    def has(self, token: Int32, begin: Int32) -> Bool:
+        """Whether a token lies in one of them; timestamps are those from `begin` on."""
+        if token < begin:
+            return token >= self.text_start and token < self.text_stop
+        return token >= self.times_start and token < self.times_stop
+
 
 @always_inline
 def allowed_tokens[is_first: Bool](state: Integers, rules: Integers, n_vocab: Int32) -> Allowed:
