@@ -43,8 +43,8 @@ GPU_GRAPHS = (
     "audio_keys_values",
     "decoder",
     "alignment",
-    "greedy_begin",
-    "greedy_step",
+    "loop_begin",
+    "loop_step",
     "beam_step",
 )
 
@@ -143,9 +143,9 @@ def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLi
     from implementations.max_graph.gpu.beams import BeamStep
     from implementations.max_graph.gpu.decoder import TextDecoder
     from implementations.max_graph.gpu.encoder import AudioEncoder
-    from implementations.max_graph.gpu.greedy import GreedyLoop
     from implementations.max_graph.gpu.half_encoder import COLUMNS, HalfEncoder
     from implementations.max_graph.gpu.kernel_ops import KERNELS
+    from implementations.max_graph.gpu.loop import DecodingLoop
     from implementations.max_graph.gpu.spectrogram import LogMel
 
     kernels.load_paths([KERNELS])
@@ -157,7 +157,7 @@ def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLi
         LogMel(request.dims.n_mels).add_graph(module, kernels)
         decoder = TextDecoder(request.dims, dtype)
         decoder.add_graphs(module, kernels)
-        GreedyLoop(decoder).add_graphs(module, kernels)
+        DecodingLoop(decoder).add_graphs(module, kernels)
         BeamStep(decoder).add_graph(module, kernels)
 
 

@@ -18,8 +18,8 @@ from rich.table import Table
 
 from implementations import registry
 from implementations.base import Implementation, LoadOptions
-from implementations.max_graph.gpu.greedy_run import GreedyRunner, fill
 from implementations.max_graph.gpu.load import Recorded
+from implementations.max_graph.gpu.loop_run import LoopRunner, fill
 from implementations.max_graph.gpu.model import GpuModel
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.samples import fetch_samples
@@ -159,11 +159,11 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
     for n_batch in BATCHES:
         shape = (n_batch, dims.n_audio_ctx, dims.n_text_layer * 2 * dims.n_text_state)
         audio = Buffer.zeros(shape, ours._decoder.dtype, ours._graphs.device)
-        runner = GreedyRunner(ours._decoder, audio)
+        runner = LoopRunner(ours._decoder, audio)
         states = np.zeros((n_batch, 8), np.int32)
         states[:, 1], states[:, 5] = POSITION, 1
         fill(runner.buffers.states, states)
-        ours._graphs.models["greedy_step"].execute(*runner.buffers.step_inputs())
+        ours._graphs.models["loop_step"].execute(*runner.buffers.step_inputs())
         runner.capture()
         assert runner._recorded is not None
         silence = theirs.encode(np.zeros((1, dims.n_mels, 3000), np.float32))

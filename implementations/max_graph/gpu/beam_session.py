@@ -12,8 +12,8 @@ from implementations.decoding.beam import BeamSearch
 from implementations.decoding.request import TokenRules
 from implementations.decoding.rules import RuleBook
 from implementations.decoding.search import HypothesisSearch
-from implementations.max_graph.gpu.greedy_run import fill
 from implementations.max_graph.gpu.load import Recorded
+from implementations.max_graph.gpu.loop_run import fill
 from implementations.max_graph.gpu.session import DecoderModels, GpuSession
 from implementations.max_graph.rule_inputs import (
     N_RULES,

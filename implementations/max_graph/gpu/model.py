@@ -21,9 +21,9 @@ from implementations.decoding.loop import decode_window
 from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.max_graph.compile import GPU_GRAPHS
 from implementations.max_graph.gpu.beam_session import BeamRoom, BeamSession
-from implementations.max_graph.gpu.greedy_run import GreedyRunner
 from implementations.max_graph.gpu.kernel_ops import MOST
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
+from implementations.max_graph.gpu.loop_run import LoopRunner
 from implementations.max_graph.gpu.room import check_room
 from implementations.max_graph.gpu.session import (
     DecoderModels,
@@ -52,7 +52,7 @@ class GpuModel(Implementation):
         self._decoder = DecoderModels(
             graphs.dims, DType[graphs.dtype], graphs.device, graphs.models, self._lock
         )
-        self._runners: dict[tuple[int, int], GreedyRunner] = {}
+        self._runners: dict[tuple[int, int], LoopRunner] = {}
         """By windows and hypotheses, the last used at the end; a second use records the step."""
         self._beams: BeamRoom | None = None
         """Of the last beam search."""
@@ -110,7 +110,7 @@ class GpuModel(Implementation):
                 while len(self._runners) >= _MOST_RUNNERS:
                     self._runners.pop(next(iter(self._runners)))
                 room = Buffer.zeros(audio.shape, audio.dtype, audio.device)
-                runner = GreedyRunner(self._decoder, room, key[1])
+                runner = LoopRunner(self._decoder, room, key[1])
             elif not runner.is_recorded:
                 runner.capture()  # a step is recorded after it has run
             self._runners[key] = runner

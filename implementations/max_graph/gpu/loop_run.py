@@ -46,7 +46,7 @@ class LoopBuffers:
     temperature: Buffer
 
     def step_inputs(self) -> tuple[Buffer, ...]:
-        """As `greedy_step` takes them."""
+        """As `loop_step` takes them."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
 
@@ -55,7 +55,7 @@ def fill(buffer: Buffer, values: np.ndarray) -> None:
     buffer.inplace_copy_from(Buffer.from_numpy(values))
 
 
-class GreedyRunner:
+class LoopRunner:
     """Decodes batches of windows that share rules and temperature, row by row the same as alone.
 
     Each window has a row for each of `n_group` hypotheses: one, or several that are sampled.
@@ -99,7 +99,7 @@ class GreedyRunner:
                 if self._recorded is not None:
                     self._recorded.run()
                 else:
-                    models.models["greedy_step"].execute(*buffers.step_inputs())
+                    models.models["loop_step"].execute(*buffers.step_inputs())
         history = buffers.history.to_numpy()
         sums = buffers.sum_logprobs.to_numpy()
         lines = [history[row, :n].tolist() for row, n in enumerate(states[:, N_SAMPLED])]
@@ -128,7 +128,7 @@ class GreedyRunner:
 
     def capture(self) -> None:
         """Record the step; call after a first decode."""
-        step = self._models.models["greedy_step"]
+        step = self._models.models["loop_step"]
         self._recorded = Recorded.of(step, *self.buffers.step_inputs())
 
     def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
@@ -148,7 +148,7 @@ class GreedyRunner:
         fill(buffers.sum_logprobs, np.zeros(self._n_rows, np.float32))
         self._take_rules(requests[0].rules)
         self._take_draws(requests)
-        (silence,) = models.models["greedy_begin"].execute(
+        (silence,) = models.models["loop_begin"].execute(
             models.upload(tokens),
             self._origin,
             buffers.slots,

@@ -20,14 +20,14 @@ from implementations.max_graph.gpu.kernel_ops import (
 from implementations.max_graph.rule_inputs import N_RULES, N_STATE_FIELDS
 
 
-class GreedyLoop:
+class DecodingLoop:
     """The decoder with the choice of tokens."""
 
     def __init__(self, decoder: TextDecoder) -> None:
         self.decoder = decoder
 
     def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
-        """Put `greedy_begin` and `greedy_step` into a module."""
+        """Put `loop_begin` and `loop_step` into a module."""
         self._add_begin(module, kernels)
         self._add_step(module, kernels)
 
@@ -37,9 +37,7 @@ class GreedyLoop:
         The rows asked for are first those of <|startoftranscript|>, then the prompts' last.
         """
         types = [*self.decoder.input_types(), *self._loop_types()]
-        with Graph(
-            "greedy_begin", input_types=types, module=module, kernel_library=kernels
-        ) as graph:
+        with Graph("loop_begin", input_types=types, module=module, kernel_library=kernels) as graph:
             tokens, offsets, slots, windows, rows = (graph.inputs[i].tensor for i in range(5))
             past = TextPast(graph.inputs[5].buffer, offsets, slots)
             audio = HeardAudio(graph.inputs[6].tensor, windows)
@@ -56,9 +54,7 @@ class GreedyLoop:
         """One more token for each row; gives the logits, for finding errors."""
         decoder_types = self.decoder.input_types()
         types = [*decoder_types[2:4], *decoder_types[5:], *self._loop_types()]
-        with Graph(
-            "greedy_step", input_types=types, module=module, kernel_library=kernels
-        ) as graph:
+        with Graph("loop_step", input_types=types, module=module, kernel_library=kernels) as graph:
             slots, windows = graph.inputs[0].tensor, graph.inputs[1].tensor
             found = [graph.inputs[i].buffer for i in range(4, 7)]
             how = [graph.inputs[i].tensor for i in range(7, 11)]
