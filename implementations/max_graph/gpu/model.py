@@ -24,7 +24,7 @@ from implementations.max_graph.gpu.beam_session import BeamRoom, BeamSession
 from implementations.max_graph.gpu.kernel_ops import MOST
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
 from implementations.max_graph.gpu.loop_run import LoopRunner
-from implementations.max_graph.gpu.room import check_room
+from implementations.max_graph.gpu.room import check_room, has_room
 from implementations.max_graph.gpu.session import (
     DecoderModels,
     GpuSession,
@@ -77,7 +77,7 @@ class GpuModel(Implementation):
         Raises:
             ImplementationFailedError: there is no room for so many, decoding included.
         """
-        check_room(self.dims, len(mel), self._graphs.device)
+        check_room(self.dims, len(mel), 1, self._graphs.device)
         with self._lock:
             return MaxAudioFeatures(self._graphs.encode(mel))
 
@@ -92,7 +92,11 @@ class GpuModel(Implementation):
     def decode_batch(
         self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
     ) -> list[DecodedWindow]:
-        """Decode each window by its request; without beams, by the same rules, all at once."""
+        """Decode each window by its request; without beams, by the same rules, all at once.
+
+        Raises:
+            ImplementationFailedError: there is no room for so many hypotheses.
+        """
         searches = {replace(request.search, seed=()) for request in requests}
         have_same_rules = all(request.rules == requests[0].rules for request in requests)
         if len(searches) > 1 or requests[0].search.is_beam_search or not have_same_rules:
@@ -103,12 +107,12 @@ class GpuModel(Implementation):
         self, audio_features: MaxAudioFeatures, requests: Sequence[DecodeRequest]
     ) -> list[DecodedWindow]:
         key = len(requests), requests[0].search.n_group
+        check_room(self.dims, *key, self._graphs.device)
         with self._lock:
             audio = self._decoder.hear(audio_features)
             runner = self._runners.pop(key, None)
             if runner is None:
-                while len(self._runners) >= _MOST_RUNNERS:
-                    self._runners.pop(next(iter(self._runners)))
+                self._make_room(key)
                 room = Buffer.zeros(audio.shape, audio.dtype, audio.device)
                 runner = LoopRunner(self._decoder, room, key[1])
             elif not runner.is_recorded:
@@ -116,6 +120,15 @@ class GpuModel(Implementation):
             self._runners[key] = runner
             runner.buffers.audio.inplace_copy_from(audio)
             return runner.decode(requests)
+
+    def _make_room(self, key: tuple[int, int]) -> None:
+        """Let go of the runners that were used longest ago, as far as another one asks for it."""
+        while self._runners:
+            windows, groups = zip(key, *self._runners, strict=True)
+            fits = has_room(self.dims, sum(windows), max(groups), self._graphs.device)
+            if fits and len(self._runners) < _MOST_RUNNERS:
+                return
+            self._runners.pop(next(iter(self._runners)))
 
     def _search_beams(
         self, audio_features: MaxAudioFeatures, request: DecodeRequest

@@ -9,25 +9,31 @@ _SHARE = 0.85
 """Of the memory that may be used; MAX keeps some, and pieces fall between allocations."""
 
 
-def check_room(dims: ModelDimensions, n_windows: int, device: Device) -> None:
+def has_room(dims: ModelDimensions, n_windows: int, n_group: int, device: Device) -> bool:
+    """Whether a batch fits, with `n_group` hypotheses for each window; a single window may try."""
+    total = device.stats.get("total_memory")
+    if n_windows == 1 or total is None:
+        return True
+    return bytes_needed(dims, n_windows, n_group) <= _SHARE * total
+
+
+def check_room(dims: ModelDimensions, n_windows: int, n_group: int, device: Device) -> None:
     """Refuse a batch that cannot fit.
 
     Raises:
         ImplementationFailedError: how much it needs, how much there is, and what to do.
     """
-    total = device.stats.get("total_memory")
-    if n_windows == 1 or total is None:
-        return
-    needed = bytes_needed(dims, n_windows)
-    if needed > _SHARE * total:
+    if not has_room(dims, n_windows, n_group, device):
+        of_each = f", {n_group} hypotheses of each," if n_group > 1 else ""
+        needed, total = bytes_needed(dims, n_windows, n_group), device.stats["total_memory"]
         raise ImplementationFailedError(
-            f"{n_windows} windows at once need about {needed / 1e9:.0f} GB, and cuda:{device.id} "
-            f"has {total / 1e9:.0f} GB; use a smaller --batch-size"
+            f"{n_windows} windows at once{of_each} need about {needed / 1e9:.0f} GB, and "
+            f"cuda:{device.id} has {total / 1e9:.0f} GB; use a smaller --batch-size"
         )
 
 
-def bytes_needed(dims: ModelDimensions, n_windows: int) -> int:
-    """What encoding and greedy decoding of so many windows hold at once, in half precision.
+def bytes_needed(dims: ModelDimensions, n_windows: int, n_group: int) -> int:
+    """What encoding and decoding of so many windows hold at once, in half precision.
 
     The encoder's state twice, its widest layer and that layer's input; the decoder's keys and
     values of the audio, as computed and as kept, those of the text, and logits.
@@ -35,7 +41,8 @@ def bytes_needed(dims: ModelDimensions, n_windows: int) -> int:
     audio_values = dims.n_audio_ctx * dims.n_audio_state
     encoder = audio_values * (2 * 4 + 4 * 2 + 3 * 2) + 2 * dims.n_audio_ctx * dims.n_mels * 6
     width = dims.n_text_layer * 2 * dims.n_text_state * 2
-    decoder = width * (2 * dims.n_audio_ctx + dims.n_text_ctx) + 4 * dims.n_vocab
+    decoder = width * 2 * dims.n_audio_ctx
+    decoder += n_group * (width * dims.n_text_ctx + 4 * dims.n_vocab)
     weights = 2 * (
         12 * dims.n_audio_layer * dims.n_audio_state**2
         + 16 * dims.n_text_layer * dims.n_text_state**2

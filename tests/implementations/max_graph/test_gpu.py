@@ -12,7 +12,7 @@ import pytest
 from implementations import registry
 from implementations.base import Implementation, LoadOptions
 from implementations.decoding.request import DecodeRequest, Search, TokenRules
-from implementations.errors import ImplementationUnavailableError
+from implementations.errors import ImplementationFailedError, ImplementationUnavailableError
 from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest
 from implementations.max_graph.dtypes import MatrixTypes
 from maxwhisper_cli.model import Model
@@ -21,10 +21,12 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
 from tests.support.checkpoints import SMALL_DIMS, random_tensors
 from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
 
 driver = pytest.importorskip("max.driver", reason="MAX is not installed: maxwhisper[max]")
 
 gpu_load = pytest.importorskip("implementations.max_graph.gpu.load")
+room = pytest.importorskip("implementations.max_graph.gpu.room")
 
 HAS_GPU = driver.accelerator_count() > 0 and driver.accelerator_api() == "cuda"
 IMPLEMENTATIONS = ("full-max", "hybrid")
@@ -143,6 +145,18 @@ def test_without_a_gpu_says_so(name: str, device: str) -> None:
     said = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
     with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
         load(name, loaded.checkpoint("tiny.en"), device=device)
+
+
+def test_a_batch_that_does_not_fit_is_refused() -> None:
+    large = ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32)
+    gpu: Any = SimpleNamespace(stats={"total_memory": 85_000_000_000}, id=1)
+    room.check_room(large, 100, 1, gpu)
+    for n_windows, n_group, said in (
+        (400, 1, "400 windows at once need"),
+        (100, 5, "5 hypotheses"),
+    ):
+        with pytest.raises(ImplementationFailedError, match=rf"{said}.*has 85 GB.*--batch-size"):
+            room.check_room(large, n_windows, n_group, gpu)
 
 
 def test_another_gpu_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
