@@ -5,8 +5,10 @@ with maxwhisper_cli.load("tiny.en", impl="cpu") as model:
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,13 +18,15 @@ from implementations.base import AUTO, CompileProgress, Implementation, LoadOpti
 from implementations.choose import Choice, choose
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
-from maxwhisper_cli.transcription.batched import start_run
+from maxwhisper_cli.transcription.batched import BatchedRun, Rounds, start_run
 from maxwhisper_cli.transcription.longform import DecodedPart
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
+from maxwhisper_cli.transcription.several import Batch, Finished, OnProgressOf, Opened
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from weights.checkpoint import Checkpoint
+from weights.errors import MaxWhisperError
 from weights.resolve import load as load_checkpoint
 
 _DEFAULTS = TranscribeOptions()
@@ -92,6 +96,59 @@ class Model:
             for part in start_run(self.implementation, mel, options).parts():
                 _report(part, None, on_progress)
                 yield from part.segments
+
+    def transcribe_several(
+        self,
+        audios: Iterable[AudioSource],
+        options: TranscribeOptions = _DEFAULTS,
+        *,
+        channel: Channel = "mix",
+        on_progress: OnProgressOf | None = None,
+    ) -> Generator[Finished, None, None]:
+        """Transcribe several recordings and yield each as it is done, those that fail included.
+
+        With a `batch_size` above 1 their windows are decoded together: a recording is opened when
+        there is a row for it, so that those of about the same length are done about in order. Each
+        says what it says alone with that `batch_size`.
+
+        Args:
+            audios: As `transcribe` takes them.
+            options: How to transcribe.
+            channel: Which channel to hear, or `mix` for their mean.
+            on_progress: Called with a recording's index and how far it is; raise from it to stop.
+        """
+        if options.batch_size == 1:
+            for index, audio in enumerate(audios):
+                told = partial(on_progress, index) if on_progress else None
+                yield self._one_of_several(index, audio, options, channel, told)
+            return
+        rounds = Rounds(self.implementation, options, self._stopwatch)
+        with self._stopwatch.on("text"):
+            recordings = (self._recording(audio, options, channel) for audio in audios)
+            yield from Batch(recordings, rounds, on_progress)
+
+    def _one_of_several(
+        self,
+        index: int,
+        audio: AudioSource,
+        options: TranscribeOptions,
+        channel: Channel,
+        on_progress: OnProgress | None,
+    ) -> Finished:
+        began = time.perf_counter()
+        try:
+            transcript = self.transcribe(audio, options, channel=channel, on_progress=on_progress)
+        except MaxWhisperError as error:
+            return Finished(index, time.perf_counter() - began, error=error)
+        return Finished(index, time.perf_counter() - began, transcript)
+
+    @contextmanager
+    def _recording(
+        self, audio: AudioSource, options: TranscribeOptions, channel: Channel
+    ) -> Iterator[Opened]:
+        with self._open(audio, channel) as opened, self._mel(opened) as mel:
+            run = BatchedRun(self.implementation, mel, options, self._stopwatch)
+            yield Opened(run, opened.warnings)
 
     def close(self) -> None:
         """Free the device's memory."""

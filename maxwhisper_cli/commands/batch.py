@@ -1,19 +1,22 @@
-"""Transcribe files one after the other: show what comes, write it, sum up.
+"""Transcribe files, one after the other or in one batch: show what comes, write it, sum up.
 
-One file's failure does not stop the others. The options' meaning and the output names are settled
-before this begins.
+In a batch each file is written as soon as it is done, and told of in the order given. One file's
+failure does not stop the others. The options' meaning and the output names are settled before this
+begins.
 """
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maxwhisper_cli.activity import Activity, Pace, clock, headline
+from maxwhisper_cli.activity import Activity, Pace, clock
 from maxwhisper_cli.commands.loading import Loading, load_model
-from maxwhisper_cli.console import Column, Terminal
+from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, said_of
+from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.writers.base import Document, Writer
@@ -22,18 +25,9 @@ from maxwhisper_cli.writers.times import format_timestamp
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
-    from implementations.base import Implementation
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.transcription.audio import Channel
-
-_COLUMNS = (
-    Column("file"),
-    Column("audio", is_number=True),
-    Column("took", is_number=True),
-    Column("speed", is_number=True),
-    Column("language"),
-    Column("status"),
-)
+    from maxwhisper_cli.transcription.several import Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,24 +43,6 @@ class Display:
         if self.shows_segments and segment.text:
             times = f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}"
             self.terminal.timed_line(times, segment.text.strip())
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one file."""
-
-    name: str
-    """Of the file, as it is shown."""
-    wall_seconds: float
-    transcript: Transcript | None = None
-    heard_seconds: float = 0.0
-    """Seconds of audio that were transcribed: all, or the clips asked for."""
-    error: MaxWhisperError | None = None
-
-    @property
-    def speed(self) -> float:
-        """Seconds of audio per second of time."""
-        return self.heard_seconds / max(self.wall_seconds, 1e-9)
 
 
 def require_sources(sources: list[str]) -> None:
@@ -110,18 +86,51 @@ def transcribe_files(
         fitting = _fit_to_model(options, model, display.terminal)
         work = _Work(model, loading, fitting, channel, display)
         names = _short_names([source for source, _ in sinks])
+        files = [_File(source, names[source], sink) for source, sink in sinks]
+        is_batch = fitting.batch_size > 1 and len(files) > 1
+        done = work.transcribe_together(files) if is_batch else map(work.transcribe, files)
         outcomes = []
-        for source, sink in sinks:
-            outcome = work.transcribe(source, names[source], sink)
+        for file, outcome in zip(files, done, strict=True):
             outcomes.append(outcome)
-            if outcome.error is not None and len(sinks) > 1:
+            work.tell(outcome, file.sink)
+            if outcome.error is not None and len(files) > 1:
                 display.terminal.error(str(outcome.error))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(outcomes) > 1 and not display.terminal.is_quiet:
-        display.terminal.summary(_COLUMNS, map(_row, outcomes))
+        display.terminal.summary(COLUMNS, map(row, outcomes))
     if errors:
         only = errors[0] if len(outcomes) == 1 else None
         raise only or MaxWhisperError(f"{len(errors)} of {len(outcomes)} files failed")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file to transcribe."""
+
+    source: str
+    name: str
+    """As it is shown."""
+    sink: Outputs | Writer
+
+
+@dataclass(slots=True)
+class _Overview:
+    """How far the files of a batch are, for one live line."""
+
+    n_files: int
+    pace: Pace = field(default_factory=Pace)
+    heard: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Of each that was opened: seconds done, and in all."""
+    finished: set[int] = field(default_factory=set)
+
+    def show(self, activity: Activity) -> None:
+        """Show it."""
+        going = (i for i in self.heard if i not in self.finished)
+        n_done = len(self.finished) + sum(self.heard[i][0] / (self.heard[i][1] or 1) for i in going)
+        seconds = sum(done for done, _ in self.heard.values())
+        speed = seconds / max(self.pace.seconds, 1e-9)
+        detail = f"{len(self.finished)} done  {clock(seconds)}  {speed:.1f}x"
+        activity.show(f"{self.n_files} files", n_done, self.n_files, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,35 +143,89 @@ class _Work:
     channel: "Channel"
     display: Display
 
-    def transcribe(self, source: str, name: str, sink: Outputs | Writer) -> Outcome:
-        terminal = self.display.terminal
+    def transcribe(self, file: _File) -> Outcome:
+        """Transcribe one file and write it."""
         pace = Pace()
         try:
-            with terminal.activity(
-                is_wanted_when_piped=self.display.shows_bar_when_piped
-            ) as activity:
-                activity.show(name)
+            with self._activity() as activity:
+                activity.show(file.name)
                 transcript = self.model.transcribe(
-                    source,
+                    file.source,
                     self.options,
                     channel=self.channel,
                     on_segment=self.display.segment,
-                    on_progress=lambda progress: self._advance(activity, name, pace, progress),
+                    on_progress=lambda progress: self._advance(activity, file.name, pace, progress),
                 )
-            outcome = Outcome(
-                name, pace.seconds, transcript, self._heard(transcript.duration_seconds)
-            )
-            for warning in transcript.warnings:
-                terminal.warning(warning)
-            if outcome.heard_seconds == 0 < transcript.duration_seconds:
-                ends = clock(transcript.duration_seconds)
-                terminal.warning(f"{name} ends at {ends}, before the clips that were asked for")
-            with self.loading.stopwatch.on("writing"):
-                self._deliver(transcript, sink)
         except MaxWhisperError as error:
-            return Outcome(name, pace.seconds, error=error)
-        terminal.note(_said_of(outcome, self.model.implementation, sink))
+            return Outcome(file.name, pace.seconds, error=error)
+        heard = self._heard(transcript.duration_seconds)
+        return self._write(Outcome(file.name, pace.seconds, transcript, heard), file.sink)
+
+    def transcribe_together(self, files: Sequence[_File]) -> Iterator[Outcome]:
+        """Transcribe files in one batch and write each as it is done; yield them in order."""
+        overview = _Overview(len(files))
+        activity = Activity()
+
+        def advance(index: int, progress: Progress) -> None:
+            heard = self._heard(progress.done_seconds), self._heard(progress.total_seconds)
+            overview.heard[index] = heard
+            overview.show(activity)
+
+        outcomes: dict[int, Outcome] = {}
+        sources = [file.source for file in files]
+        with closing(
+            self.model.transcribe_several(
+                sources, self.options, channel=self.channel, on_progress=advance
+            )
+        ) as finished:
+            for index in range(len(files)):
+                with self._activity() as activity:
+                    overview.show(activity)
+                    while index not in outcomes:
+                        each = next(finished)
+                        overview.finished.add(each.index)
+                        outcomes[each.index] = self._finish(each, files[each.index])
+                outcome = outcomes.pop(index)
+                for segment in outcome.transcript.segments if outcome.transcript else ():
+                    self.display.segment(segment)
+                yield outcome
+
+    def tell(self, outcome: Outcome, sink: Outputs | Writer) -> None:
+        """Say what is to be said of a transcript, on stdout the transcript itself."""
+        terminal, transcript = self.display.terminal, outcome.transcript
+        if transcript is None:
+            return
+        for warning in transcript.warnings:
+            terminal.warning(warning)
+        if outcome.heard_seconds == 0 < transcript.duration_seconds:
+            ends = clock(transcript.duration_seconds)
+            terminal.warning(f"{outcome.name} ends at {ends}, before the clips that were asked for")
+        if isinstance(sink, Writer):
+            with self.loading.stopwatch.on("writing"):
+                terminal.document(sink.render(self._document(transcript)))
+        if outcome.error is None:
+            terminal.note(said_of(outcome, self.model.implementation, sink))
+
+    def _finish(self, finished: "Finished", file: _File) -> Outcome:
+        transcript = finished.transcript
+        heard = self._heard(transcript.duration_seconds) if transcript else 0.0
+        outcome = Outcome(file.name, finished.wall_seconds, transcript, heard, finished.error)
+        return self._write(outcome, file.sink)
+
+    def _write(self, outcome: Outcome, sink: Outputs | Writer) -> Outcome:
+        """Write a transcript's files; what is for stdout waits until it is told."""
+        if outcome.transcript is None or isinstance(sink, Writer):
+            return outcome
+        try:
+            with self.loading.stopwatch.on("writing"):
+                sink.write(self._document(outcome.transcript))
+        except MaxWhisperError as error:
+            return replace(outcome, error=error)
         return outcome
+
+    def _activity(self) -> AbstractContextManager[Activity]:
+        is_wanted = self.display.shows_bar_when_piped
+        return self.display.terminal.activity(is_wanted_when_piped=is_wanted)
 
     def _advance(self, activity: Activity, name: str, pace: Pace, progress: Progress) -> None:
         done = self._heard(progress.done_seconds)
@@ -177,9 +240,9 @@ class _Work:
             points.append(until_seconds)
         return sum(end - start for start, end in zip(points[::2], points[1::2], strict=True))
 
-    def _deliver(self, transcript: Transcript, sink: Outputs | Writer) -> None:
+    def _document(self, transcript: Transcript) -> Document:
         implementation = self.model.implementation
-        document = Document(
+        return Document(
             transcript=transcript,
             task=self.options.task,
             model=self.model.name or self.loading.model,
@@ -187,10 +250,6 @@ class _Work:
             device=implementation.device,
             dtype=implementation.dtype,
         )
-        if isinstance(sink, Writer):
-            self.display.terminal.document(sink.render(document))
-        else:
-            sink.write(document)
 
 
 def _fit_to_model(
@@ -215,37 +274,9 @@ def _fit_to_model(
     return options
 
 
-def _said_of(outcome: Outcome, ran_on: "Implementation", sink: Outputs | Writer) -> str:
-    assert outcome.transcript is not None
-    said = (
-        f"{outcome.name}: {_language_name(outcome.transcript.language)}, "
-        f"{clock(outcome.heard_seconds)} of audio in {outcome.wall_seconds:.1f} s "
-        f"({outcome.speed:.1f}x) on {ran_on.name} ({ran_on.device}, {ran_on.dtype})"
-    )
-    if isinstance(sink, Writer):
-        return said
-    first, *others = sink.paths
-    return ", ".join([f"{said}; wrote {first}", *(path.suffix for path in others)])
-
-
-def _row(outcome: Outcome) -> tuple[str, ...]:
-    name, took = outcome.name, f"{outcome.wall_seconds:.1f} s"
-    if outcome.transcript is None:
-        said = headline(str(outcome.error))
-        return name, "", took, "", "", f"failed: {said.partition(f'{name} ')[2] or said}"
-    language = _language_name(outcome.transcript.language)
-    return name, clock(outcome.heard_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
-
-
 def _short_names(sources: list[str]) -> dict[str, str]:
     """File names without their folders where that tells them apart, else as they were given."""
     names = {source: Path(source).name for source in sources}
     n_named = Counter(names.values())
     short = {source: name if n_named[name] == 1 else source for source, name in names.items()}
     return short | {source: "stdin" for source in sources if source == STDIN}
-
-
-def _language_name(code: str) -> str:
-    from maxwhisper_cli.transcription.languages import language_names
-
-    return language_names().get(code, code).title()

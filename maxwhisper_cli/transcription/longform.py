@@ -90,7 +90,7 @@ class TranscriptionRun:
         mel = self._mel.padded_window(place.seek, place.n_frames)
         window = decode_with_fallback(
             self._implementation,
-            self._encode(mel[None]),
+            encode(self._implementation, mel[None], self._stopwatch),
             self._builder,
             self._history.prompt(),
             place.seek,
@@ -157,18 +157,12 @@ class TranscriptionRun:
         """Listen to the first 30 s where the language is to be found out and there is a choice."""
         if self._options.language is not None or not self._implementation.dims.is_multilingual:
             return None
-        features = self._encode(self._mel.window(0, N_FRAMES)[None])
+        features = encode(
+            self._implementation, self._mel.window(0, N_FRAMES)[None], self._stopwatch
+        )
         tokenizer = self._tokenizer_for(None)
         with self._stopwatch.on("language"):
             return detect_language(self._implementation, features, tokenizer)
-
-    def _encode(self, mel: Float32) -> AudioFeatures:
-        """[n_batch, n_mels, 3000] -> features of n_batch windows."""
-        with self._stopwatch.on("encoder", len(mel)):
-            features = self._implementation.encode(mel)
-            if self._stopwatch.is_running:
-                self._implementation.wait()
-        return features
 
     def _tokenizer_for(self, language: str | None) -> Tokenizer:
         dims = self._implementation.dims
@@ -179,3 +173,12 @@ class TranscriptionRun:
                 language=language,
                 task=self._options.task,
             )
+
+
+def encode(implementation: Implementation, mel: Float32, stopwatch: Stopwatch) -> AudioFeatures:
+    """[n_batch, n_mels, 3000] -> features of n_batch windows."""
+    with stopwatch.on("encoder", len(mel)):
+        features = implementation.encode(mel)
+        if stopwatch.is_running:
+            implementation.wait()
+    return features

@@ -10,7 +10,7 @@ Each frame covers 25 ms of samples around its time and comes every 10 ms (Hann w
 Fourier transform), reflected at the start as `torch.stft(center=True)` does.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import Final, Self
@@ -109,15 +109,16 @@ class MelSpectrogram:
         Returns:
             `[n_mels, 3000]`.
         """
-        return self.padded_windows([(start_frame, n_frames)])[0]
+        window = np.empty((self.n_mels, N_FRAMES), np.float32)
+        self.fill_padded(window, start_frame, n_frames)
+        return window
 
-    def padded_windows(self, places: Sequence[tuple[int, int]]) -> Float32:
-        """As `padded_window`, for several (start_frame, n_frames): `[n_batch, n_mels, 3000]`."""
-        padded = np.zeros((len(places), self.n_mels, N_FRAMES), np.float32)
-        for window, (start_frame, n_frames) in zip(padded, places, strict=True):
-            stop = min(start_frame + min(n_frames, N_FRAMES), self.n_frames)
-            self._fill(window[:, : max(stop - start_frame, 0)], start_frame)
-        return padded
+    def fill_padded(self, window: Float32, start_frame: int, n_frames: int) -> None:
+        """Write what `padded_window` returns into `[n_mels, 3000]`."""
+        stop = min(start_frame + min(n_frames, N_FRAMES), self.n_frames)
+        n_filled = max(stop - start_frame, 0)
+        self._fill(window[:, :n_filled], start_frame)
+        window[:, n_filled:] = 0
 
     def _fill(self, log_spec: Float32, start_frame: int) -> None:
         """Write scaled frames from `start_frame` on into `[n_mels, n_frames]`."""
