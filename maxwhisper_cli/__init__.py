@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from maxwhisper_cli.model import Model, load
     from maxwhisper_cli.transcription.options import TranscribeOptions
     from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
+    from maxwhisper_cli.transcription.several import Finished
     from weights.errors import MaxWhisperError
 
 __all__ = [
+    "Finished",
     "MaxWhisperError",
     "Model",
     "Progress",
@@ -22,6 +24,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Finished": "maxwhisper_cli.transcription.several",
     "MaxWhisperError": "weights.errors",
     "Model": "maxwhisper_cli.model",
     "Progress": "maxwhisper_cli.transcription.segments",

@@ -217,7 +217,7 @@ LengthPenalty = Annotated[
 ]
 Seed = Annotated[int, _option("--seed", "Makes sampling repeatable.", _SEARCH, "N")]
 BatchSize = Annotated[
-    int, _option("--batch-size", "Stretches of the recording decoded side by side.", _SEARCH, "N")
+    int, _option("--batch-size", "Windows decoded together, of one file or more.", _SEARCH, "N")
 ]
 
 TemperatureIncrement = Annotated[

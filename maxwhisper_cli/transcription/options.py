@@ -61,8 +61,9 @@ class TranscribeOptions:
     """Most tokens per window; None takes half of the decoder's positions."""
 
     batch_size: int = 1
-    """Windows decoded together; above 1 the recording is cut into so many stretches of 2 minutes
-    or more, whatever is said there, and no window is shown the text before it."""
+    """Windows decoded together, of one recording or several; above 1 each is cut into so many
+    stretches of 2 minutes or more, whatever is said there, and no window is shown the text before
+    it."""
     clip_timestamps: tuple[float, ...] = (0.0,)
     """start, end, start, end, ... in seconds; a missing last end is the end of the audio."""
 

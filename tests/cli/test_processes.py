@@ -158,6 +158,15 @@ def test_a_terminal_gets_colour_a_bar_and_lines_that_fit(tmp_path: Path, jfk: Pa
     assert max(len(line) for line in re.split(r"[\r\n]+", visible)) <= 60
 
 
+def test_a_batch_of_files_has_one_live_line(tmp_path: Path, jfk: Path) -> None:
+    (tmp_path / "second.wav").write_bytes(jfk.read_bytes())
+    arguments = ("transcribe", str(jfk), "second.wav", "-f", "txt", "--batch-size", "4")
+    drawn = on_a_terminal(*arguments, cwd=tmp_path)
+    assert "2 files" in drawn
+    assert re.search(r"0 done  0:22  \d+\.\dx", drawn)
+    assert drawn.count("[00:00.000 --> 00:01.000]") == 2
+
+
 def test_no_color_is_respected(tmp_path: Path, jfk: Path) -> None:
     drawn = on_a_terminal("transcribe", str(jfk), "-f", "txt", cwd=tmp_path, NO_COLOR="1")
     assert "[00:00.000 --> 00:01.000]" in drawn
