@@ -118,12 +118,12 @@ class Audio:
         n_read = n_broken = 0
         first_broken = 0.0
         for block in _joined(self._stream.blocks):
-            broken = ~(np.abs(block) < _ABSURD)  # true for NaN as well
-            if broken.any():
+            if not -_ABSURD < block.min(initial=0) <= block.max(initial=0) < _ABSURD:  # so with NaN
+                broken = ~(np.abs(block) < _ABSURD)
                 if not n_broken:
                     first_broken = (n_read + broken.any(axis=1).argmax()) / self.sample_rate
                 n_broken += int(broken.sum())
-                block[broken] = 0.0
+                block = np.where(broken, np.float32(0), block)  # noqa: PLW2901
             n_read += len(block)
             if self._channel_index is None:
                 yield block.mean(axis=1, dtype=np.float32)
@@ -203,7 +203,7 @@ def _from_array(samples: npt.NDArray[np.floating]) -> DecodedStream:
             "give floats from -1 to 1 at 16 kHz, in one dimension."
         )
     blocks = (
-        samples[start : start + _BLOCK_SAMPLES, np.newaxis].astype(np.float32)
+        samples[start : start + _BLOCK_SAMPLES, np.newaxis].astype(np.float32, copy=False)
         for start in range(0, len(samples), _BLOCK_SAMPLES)
     )
     return DecodedStream(SAMPLE_RATE, 1, len(samples) / SAMPLE_RATE, blocks, lambda: None)
@@ -231,7 +231,7 @@ def _joined(blocks: Iterator[Float32]) -> Iterator[Float32]:
         waiting.append(block)
         n_waiting += len(block)
         if n_waiting >= _BLOCK_SAMPLES:
-            yield np.concatenate(waiting)
+            yield np.concatenate(waiting) if len(waiting) > 1 else block
             waiting, n_waiting = [], 0
     if waiting:
         yield np.concatenate(waiting)

@@ -2,18 +2,20 @@
 
 The numbers are those of openai-whisper's `log_mel_spectrogram` with 30 s of padding; the frames
 themselves are computed by `implementations.log_mel` or by what an implementation has instead.
-Frames are kept as plain log10 values in a spooled file, because the floor of the scale is set by
-the loudest frame of the whole recording: it is applied when a window is read. This module knows
-neither files nor models.
+Frames are kept as plain log10 values, because the floor of the scale is set by the loudest frame
+of the whole recording: it is applied when a window is read. They stay in the arrays in which they
+were computed, and move to a temporary file when they are many. This module knows neither recordings
+nor models.
 
 Each frame covers 25 ms of samples around its time and comes every 10 ms (Hann window, 400-point
 Fourier transform), reflected at the start as `torch.stft(center=True)` does.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from tempfile import SpooledTemporaryFile
+from tempfile import TemporaryFile
 from threading import Lock
-from typing import Final, Self
+from typing import IO, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +55,8 @@ class MelSpectrogram:
         Args:
             blocks: Mono samples at 16 kHz, in blocks of any length.
             n_mels: Mel bands: 80, or 128 from large-v3 on.
-            transform: What computes the frames: (samples, filters) -> log10 of band powers.
+            transform: What computes the frames: (samples, filters) -> log10 of band powers, in an
+                array that is not written to again.
             frames_at_once: How many frames it is given at most.
             progress: Called with the seconds of audio read so far.
         """
@@ -62,7 +65,11 @@ class MelSpectrogram:
         self._transform = transform
         self._samples_at_once = frames_at_once * HOP_LENGTH
         self._lock = Lock()
-        self._file = SpooledTemporaryFile(max_size=_MEMORY_BYTES)  # noqa: SIM115 - closed by close()
+        self._arrays: list[Float32] = []
+        self._starts: list[int] = []
+        """The first frame of each array."""
+        self._file: IO[bytes] | None = None
+        """What holds all frames, once they are too many for memory."""
         self._n_stored = 0
         self._loudest = _QUIETEST_LOG10
         self._n_samples = 0
@@ -123,16 +130,20 @@ class MelSpectrogram:
     def _fill(self, log_spec: Float32, start_frame: int) -> None:
         """Write scaled frames from `start_frame` on into `[n_mels, n_frames]`."""
         floor = max(np.float32(self._loudest) - np.float32(8.0), np.float32(_QUIETEST_LOG10))
-        stop = min(start_frame + log_spec.shape[1], self._n_stored)
-        stored = self._read(start_frame, stop)
-        np.maximum(stored.T, floor, out=log_spec[:, : len(stored)])
-        log_spec[:, len(stored) :] = floor
+        n_filled = 0
+        for stored in self._read(start_frame, start_frame + log_spec.shape[1]):
+            filled = log_spec[:, n_filled : n_filled + len(stored)]
+            np.maximum(stored.T, floor, out=filled)
+            n_filled += len(stored)
+        log_spec[:, n_filled:] = floor
         log_spec += np.float32(4.0)
-        log_spec /= np.float32(4.0)
+        log_spec *= np.float32(0.25)
 
     def close(self) -> None:
         """Drop the frames and their temporary file."""
-        self._file.close()
+        self._arrays, self._starts = [], []
+        if self._file is not None:
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -141,62 +152,80 @@ class MelSpectrogram:
         self.close()
 
     def _build(self, blocks: Iterable[Float32], progress: Callable[[float], None] | None) -> None:
-        held = np.empty(self._samples_at_once + 2 * N_FFT, np.float32)
-        pending = held[:0]
-        is_start = True
-        for piece in self._pieces(blocks):
-            self._n_samples += len(piece)
-            pending = _behind(held, pending, piece)
-            if is_start and len(pending) > N_FFT // 2:
-                pending = _reflect_start(pending)
-                is_start = False
-            if not is_start:
-                pending = self._store_frames(pending)
-            if progress is not None:
-                progress(self.seconds)
+        held = np.empty(self._samples_at_once + 3 * N_FFT, np.float32)
+        n_held = N_FFT // 2  # the mirror image of the start goes there
+        for part, ends_piece in _parts(blocks, self._samples_at_once):
+            held[n_held : n_held + len(part)] = part
+            n_held += len(part)
+            self._n_samples += len(part)
+            if ends_piece:
+                n_held = self._store_frames(held, n_held)
+                if progress is not None:
+                    progress(self.seconds)
         # Silence up to the last frame that hears any of the audio; those after it are not stored.
-        pending = np.concatenate([pending, np.zeros(2 * N_FFT, np.float32)])
-        self._store_frames(_reflect_start(pending) if is_start else pending)
+        held[n_held : n_held + 2 * N_FFT] = 0
+        self._store_frames(held, n_held + 2 * N_FFT)
 
-    def _pieces(self, blocks: Iterable[Float32]) -> Iterator[Float32]:
-        """The same samples in pieces of the size that is best for the transform."""
-        size = self._samples_at_once
-        waiting: list[Float32] = []
-        for block in blocks:
-            waiting.append(block)
-            if sum(map(len, waiting)) >= size:
-                joined = np.concatenate(waiting) if len(waiting) > 1 else block
-                n_whole = len(joined) // size * size
-                yield from (joined[start : start + size] for start in range(0, n_whole, size))
-                waiting = [joined[n_whole:]]
-        yield np.concatenate([np.empty(0, np.float32), *waiting])
+    def _store_frames(self, held: Float32, n_held: int) -> int:
+        """Store every frame that lies wholly in the samples held; bring those needed to the front.
 
-    def _store_frames(self, samples: Float32) -> Float32:
-        """Append every frame that lies wholly in `samples`; return the samples still needed."""
-        if len(samples) < N_FFT:
-            return samples
-        log_spec = self._transform(samples, self._filters)
+        Returns:
+            How many these are.
+        """
+        if n_held <= N_FFT:
+            return n_held
+        if not self._n_stored:
+            held[: N_FFT // 2] = held[N_FFT : N_FFT // 2 : -1]
+        log_spec = np.ascontiguousarray(self._transform(held[:n_held], self._filters))
         self._loudest = max(self._loudest, float(log_spec.max()))
-        self._file.write(np.ascontiguousarray(log_spec).data)
-        self._n_stored += len(log_spec)
-        return samples[len(log_spec) * HOP_LENGTH :]
+        self._keep(log_spec)
+        n_done = len(log_spec) * HOP_LENGTH
+        held[: n_held - n_done] = held[n_done:n_held]
+        return n_held - n_done
 
-    def _read(self, start: int, stop: int) -> Float32:
-        n_values = max(stop - start, 0) * self.n_mels
-        with self._lock:
-            self._file.seek(start * self.n_mels * 4)
-            data = self._file.read(n_values * 4)
-        return np.frombuffer(data, np.float32).reshape(-1, self.n_mels)
+    def _keep(self, log_spec: Float32) -> None:
+        """Append frames, in memory as long as there is room for all."""
+        n_stored = self._n_stored + len(log_spec)
+        if self._file is None and n_stored * self.n_mels * 4 > _MEMORY_BYTES:
+            self._file = TemporaryFile()  # noqa: SIM115 - closed by close()
+            for array in self._arrays:
+                self._file.write(array.data)
+            self._arrays, self._starts = [], []
+        if self._file is not None:
+            self._file.write(log_spec.data)
+        else:
+            self._arrays.append(log_spec)
+            self._starts.append(self._n_stored)
+        self._n_stored = n_stored
+
+    def _read(self, start: int, stop: int) -> Iterator[Float32]:
+        """The frames stored from `start` to before `stop`, `[n_frames, n_mels]` at a time."""
+        stop = min(stop, self._n_stored)
+        if self._file is not None and start < stop:
+            with self._lock:
+                self._file.seek(start * self.n_mels * 4)
+                data = self._file.read((stop - start) * self.n_mels * 4)
+            yield np.frombuffer(data, np.float32).reshape(-1, self.n_mels)
+            return
+        index = bisect_right(self._starts, start) - 1
+        while start < stop:
+            stored = self._arrays[index][start - self._starts[index] :][: stop - start]
+            yield stored
+            start += len(stored)
+            index += 1
 
 
-def _behind(held: Float32, pending: Float32, piece: Float32) -> Float32:
-    """The pending samples and the piece, in `held`, whose memory need not be fetched anew."""
-    n_pending = len(pending)
-    held[:n_pending] = pending
-    held[n_pending : n_pending + len(piece)] = piece
-    return held[: n_pending + len(piece)]
+def _parts(blocks: Iterable[Float32], size: int) -> Iterator[tuple[Float32, bool]]:
+    """The blocks, cut where `size` samples are complete; with each, whether they are.
 
-
-def _reflect_start(samples: Float32) -> Float32:
-    """Put the mirror image of the first half window before the samples."""
-    return np.concatenate([samples[N_FFT // 2 : 0 : -1], samples])
+    The last one completes what there is.
+    """
+    n_missing = size
+    for block in blocks:
+        rest = block
+        while len(rest) >= n_missing:
+            yield rest[:n_missing], True
+            rest, n_missing = rest[n_missing:], size
+        yield rest, False
+        n_missing -= len(rest)
+    yield np.empty(0, np.float32), True
