@@ -80,12 +80,9 @@ class HalfEncoder(EncoderGraphs):
             is_last = norm is self.ln_post
             qkv, _ = _product(normed, block.attn.query_key_value)
             attended = attention(qkv, block.attn.n_channels)
-            ending = _Residual(x, block.mlp_ln, self.dtype)
-            x, normed = _product(attended, block.attn.out, _Frames(), ending)
-            hidden, _ = _product(normed, block.mlp.widen, gelu=True)
             dtype = DType.float32 if is_last else self.dtype
             ending = _Residual(x, norm, dtype, is_kept=is_traced or not is_last)
-            x, normed = _product(hidden, block.mlp.narrow, _Frames(), ending)
+            x, normed = _after_attention(attended, block, ending)
             states.append(x)
         return states, normed
 
@@ -127,5 +124,39 @@ def _product(
             "has_norm": ending is not None,
             "keeps": ending is None or ending.is_kept,
         },
+    )
+    return output.tensor, normed.tensor
+
+
+def _after_attention(
+    attended: TensorValue, block: ResidualAttentionBlock, ending: _Residual
+) -> tuple[TensorValue, TensorValue]:
+    """What follows attention in a block: the next state, and that normalised for the next block.
+
+    It is several products or a kernel of its own, as kernels/encoder.mojo decides by the rows.
+    """
+    shape = list(attended.shape)
+    n_state = int(shape[-1])
+    f32 = DType.float32
+    output, normed, *_ = ops.custom(
+        "whisper_gpu_after_attention",
+        GPU,
+        [
+            attended,
+            ending.x,
+            *block.attn.out.parameters(),
+            *block.mlp_ln.parameters(),
+            *block.mlp.widen.parameters(),
+            *block.mlp.narrow.parameters(),
+            *ending.norm.parameters(),
+        ],
+        [
+            TensorType(f32, shape if ending.is_kept else [1, 1, 1], GPU),
+            TensorType(ending.dtype, shape, GPU),
+            TensorType(f32, shape, GPU),
+            TensorType(attended.dtype, shape, GPU),
+            TensorType(attended.dtype, [*shape[:-1], 4 * n_state], GPU),
+        ],
+        {"n_state": n_state, "keeps": ending.is_kept},
     )
     return output.tensor, normed.tensor

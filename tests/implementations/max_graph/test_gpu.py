@@ -77,6 +77,19 @@ def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | N
 
 @pytest.mark.gpu
 @needs_gpu
+def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
+    on_device = load(name, loaded.checkpoint("tiny.en"), device="cuda").implementation
+    mel = np.random.default_rng(0).standard_normal((7, 80, 3000), np.float32)
+    together = [*on_device.trace_encoder(mel), on_device.encode(mel).numpy()]
+    for index, window in enumerate(mel):
+        alone = [*on_device.trace_encoder(window[None]), on_device.encode(window[None]).numpy()]
+        for ours, expected in zip(together, alone, strict=True):
+            difference = np.linalg.norm(ours[index] - expected[0])
+            assert difference < 2e-3 * np.linalg.norm(expected[0])
+
+
+@pytest.mark.gpu
+@needs_gpu
 def test_weights_and_alignment(on_gpu: Model) -> None:
     cpu = loaded.model("tiny.en", "cpu").implementation
     held, expected = dict(on_gpu.implementation.weights()), dict(cpu.weights())

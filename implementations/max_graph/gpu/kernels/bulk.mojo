@@ -8,7 +8,7 @@ from max.gpu.host.nvidia.tma import TensorMapSwizzle, TMADescriptor, create_tma_
 from std.memory import Pointer
 from std.sys import inlined_assembly
 from std.utils.index import IndexList
-from .pointers import F32, Memory
+from .pointers import F32, Floats, Memory
 from .tensor_cores import ROW, Shared
 
 comptime Barriers = Pointer[UInt64, MutUntrackedOrigin, address_space=.SHARED]
@@ -30,6 +30,26 @@ def describe_tensor[
         IndexList[3](n_batch, n_rows, n_columns),
         IndexList[3](n_rows * n_columns, n_columns, 1),
         IndexList[3](1, box_rows, ROW),
+    )
+
+
+def describe_tiles[
+    dtype: DType
+](
+    source: Memory[dtype],
+    n_rows: Int,
+    n_columns: Int,
+    box_rows: Int,
+    box_tiles: Int,
+    ctx: DeviceContext,
+) raises -> TMADescriptor:
+    """[n_rows, n_columns] as [n_columns / 64, n_rows, 64]: what was side by side in a box, one
+    below the other."""
+    return create_tma_descriptor[dtype, 3, TensorMapSwizzle.SWIZZLE_128B](
+        DeviceBuffer[dtype](ctx, source, n_rows * n_columns, owning=False),
+        IndexList[3](n_columns // ROW, n_rows, ROW),
+        IndexList[3](ROW, n_columns, 1),
+        IndexList[3](box_tiles, box_rows, ROW),
     )
 
 
@@ -59,6 +79,24 @@ def fetch_box[
         inlined_assembly[copy, NoneType, constraints="r,l,r,r,r,r"](
             Int32(Int(tile)), source, Int32(Int(barrier)), column, row, batch
         )
+
+
+@always_inline
+def fetch_line(place: Shared[F32], source: Floats, barrier: Barriers, n_bytes: Int32):
+    """Copy neighbours, 16 bytes or a multiple, aligned to as many."""
+    inlined_assembly[
+        "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], $3, [$2];",
+        NoneType,
+        constraints="r,l,r,r",
+    ](Int32(Int(place)), source, Int32(Int(barrier)), n_bytes)
+
+
+@always_inline
+def warm_line(source: Memory, n_bytes: Int32):
+    """Bring neighbours into the device's cache, as many as above."""
+    inlined_assembly[
+        "cp.async.bulk.prefetch.L2.global [$0], $1;", NoneType, constraints="l,r"
+    ](source, n_bytes)
 
 
 @always_inline

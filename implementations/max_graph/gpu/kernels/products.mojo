@@ -15,7 +15,6 @@ from max.gpu.host.nvidia.tma import TMADescriptor
 from max.gpu.memory import external_memory
 from max.gpu.sync import barrier, syncwarp
 from std.math import ceildiv, rsqrt
-from std.memory import bitcast
 from std.utils.static_tuple import StaticTuple
 from .bulk import (
     arrive_at,
@@ -30,6 +29,7 @@ from .bulk import (
 )
 from .launch import let_next_start, wait_for_previous
 from .pointers import F32, Floats, Memory, load
+from .sums import store_line
 from .tensor_cores import GROUP, ROW, describe, multiply_tiles, quick_gelu
 
 
@@ -203,7 +203,7 @@ def product_kernel[
             sums[at + 1] = pair[1]
         comptime if keeps:
             var to = into.unsafe_offset(Int(batch * n_rows + row) * Int(n_out) + Int(left))
-            store_line[out_type, columns, half](to, sums, lane, row < n_rows)
+            store_line[out_type, columns // 2, half](to, sums, lane, row < n_rows)
 
     comptime if has_norm:
         var means = SIMD[F32, 2](0)
@@ -252,35 +252,6 @@ def product_kernel[
                 sums[at + 1] = pair[1]
             var row = top + line + Int32(half * 8)
             var to = normed.unsafe_offset(Int(batch * n_rows + row) * Int(n_out) + Int(left))
-            store_line[norm_type, columns, half](to, sums, lane, row < n_rows)
+            store_line[norm_type, columns // 2, half](to, sums, lane, row < n_rows)
     comptime if across > 1:
         wait_for_cluster()
-
-
-@always_inline
-def store_line[
-    out_type: DType, columns: Int, half: Int
-](to: Memory[out_type], sums: SIMD[F32, columns // 2], lane: Int32, is_there: Bool):
-    """Write a group's part of a row, of which four lanes hold two neighbours of every eight.
-
-    In half precision they swap, so that each writes four neighbours.
-    """
-    comptime if out_type == F32:
-        var place = to.unsafe_offset(Int(lane % 4 * 2))
-        if is_there:
-            comptime for j in range(columns // 8):
-                var pair = SIMD[F32, 2](sums[j * 4 + half * 2], sums[j * 4 + half * 2 + 1])
-                place.unsafe_store[width=2, alignment=8](j * 8, pair.cast[out_type]())
-    else:
-        var place = to.unsafe_offset(Int(lane % 4 // 2 * 4 + lane % 2 * 8))
-        comptime for j in range(0, columns // 8, 2):
-            comptime at = j * 4 + half * 2
-            var a = bitcast[DType.uint32, 1](SIMD[F32, 2](sums[at], sums[at + 1]).cast[out_type]())
-            var b = bitcast[DType.uint32, 1](
-                SIMD[F32, 2](sums[at + 4], sums[at + 5]).cast[out_type]()
-            )
-            var is_odd = lane % 2 == 1
-            var got = warp.shuffle_xor(a if is_odd else b, 1)
-            var four = SIMD[DType.uint32, 2](got, b) if is_odd else SIMD[DType.uint32, 2](a, got)
-            if is_there:
-                place.unsafe_store[width=4, alignment=8](j * 8, bitcast[out_type, 4](four))

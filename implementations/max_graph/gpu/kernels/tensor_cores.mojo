@@ -54,6 +54,14 @@ def one_over(x: Float32) -> Float32:
 
 
 @always_inline
+def one_over_root(x: Float32) -> Float32:
+    """The hardware's own, right to two units in the last place; std's calls a function."""
+    return inlined_assembly[
+        "rsqrt.approx.ftz.f32 $0, $1;", Float32, constraints="=f,f", has_side_effect=False
+    ](x)
+
+
+@always_inline
 def quick_gelu(x: Float32) -> Float32:
     """GELU to 4e-6: the normal distribution's log odds, to the base 2, as an odd polynomial."""
     var z = x * x
@@ -81,6 +89,17 @@ def multiply_tiles[
     """Add a row tile, 64 by 64, times the transposed `columns` by 64 tile to the group's sums."""
     comptime for k in range(ROW // 16):
         sums = wgmma_async[64, columns, 16, F32, columns // 2, a_type=dtype, b_type=dtype](
+            a + k * 32, b + k * 32, sums
+        )
+
+
+@always_inline
+def multiply_square[
+    dtype: DType
+](a: WGMMADescriptor[dtype], b: WGMMADescriptor[dtype], mut sums: SIMD[F32, 32]):
+    """Add a row tile times a transposed tile, 64 by 64 both, to the group's sums."""
+    comptime for k in range(ROW // 16):
+        sums = wgmma_async[64, 64, 16, F32, 32, a_type=dtype, b_type=dtype](
             a + k * 32, b + k * 32, sums
         )
 
