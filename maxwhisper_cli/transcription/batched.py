@@ -8,6 +8,7 @@ beside it, so its text is the same with others in the batch as alone.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_wi
 
 _SHORTEST = 4 * N_FRAMES
 """Mel frames of a stretch at least: where stretches meet, text suffers."""
+_N_FILLING = 8
+"""Threads that write windows; a GPU waits for them."""
 
 
 @dataclass(slots=True)
@@ -175,7 +178,8 @@ class Rounds:
         if not rows:
             return ()
         mel = np.empty((len(rows), self._implementation.dims.n_mels, N_FRAMES), np.float32)
-        places = [run.fill(window, s) for window, (run, s) in zip(mel, rows, strict=True)]
+        with ThreadPoolExecutor(_N_FILLING) as pool:
+            places = list(pool.map(lambda window, row: row[0].fill(window, row[1]), mel, rows))
         features = encode(self._implementation, mel, self._stopwatch)
         requests = [run.request(place) for (run, _), place in zip(rows, places, strict=True)]
         with self._stopwatch.on("decoder: all else"):

@@ -176,6 +176,17 @@ def test_frames_go_to_disk_beyond_the_memory_limit(monkeypatch: pytest.MonkeyPat
     assert peak < 14 * 2**20
 
 
+def test_windows_from_disk_are_those_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = noise(16000 * 40)
+    with MelSpectrogram([samples], 80) as mel:
+        in_memory = mel.window(0, mel.n_frames)
+    monkeypatch.setattr(mel_module, "_MEMORY_BYTES", 10**6)  # 3,125 frames: some are there by then
+    with MelSpectrogram([samples], 80) as mel:
+        for start, n_frames in ((0, mel.n_frames), (3000, 3000), (mel.n_frames - 5, 100)):
+            window = mel.window(start, n_frames)
+            np.testing.assert_array_equal(window, in_memory[:, start : start + n_frames])
+
+
 def test_a_failing_source_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
     close = MelSpectrogram.close
