@@ -28,7 +28,7 @@ from .bulk import (
 )
 from .launch import let_next_start, wait_for_previous
 from .pointers import F32, Floats, Memory, load
-from .sums import find_moments, store_line
+from .sums import add_bias, add_line, find_moments, store_line
 from .tensor_cores import (
     GROUP,
     ROW,
@@ -56,11 +56,11 @@ comptime FIRST_PIECES = 2 * TILES
 comptime PIECES = FIRST_PIECES + 4 * HIDDEN // 64
 """Of all matrices. For 64 columns of the hidden layer: two as above, and, first, the two halves of
 64 rows."""
-comptime VECTORS = HIDDEN + 2 * WIDTH
-"""Numbers in shared memory: the hidden layer's bias, weight and bias of the last norm."""
+comptime VECTORS = HIDDEN + 3 * WIDTH
+"""Numbers in shared memory: both biases of the MLP, weight and bias of the last norm."""
 comptime BYTES = (ROWS * WIDTH + STAGES * PIECE) * 2 + 16 * STAGES + 16 + VECTORS * 4
 comptime AHEAD = 132
-"""How many blocks later the rows are that are brought near: those that run next."""
+"""How many blocks run at once; the rows of those that run next are brought near meanwhile."""
 
 
 @__llvm_metadata(
@@ -101,7 +101,8 @@ def after_attention_kernel[
     var empty = full.unsafe_offset(STAGES)
     var there = empty.unsafe_offset(STAGES)
     var hidden_bias = there.unsafe_offset(2).unsafe_bitcast[Float32]()
-    var last_norm = hidden_bias.unsafe_offset(HIDDEN)
+    var last_bias = hidden_bias.unsafe_offset(HIDDEN)
+    var last_norm = last_bias.unsafe_offset(WIDTH)
     var top = Int32(block_idx.x) * Int32(ROWS)
     if thread == 0:
         comptime for i in range(STAGES):
@@ -134,6 +135,7 @@ def after_attention_kernel[
         wait_for_previous()
         expect_bytes(there, Int32(ROWS * WIDTH * 2 + VECTORS * 4))
         fetch_line(hidden_bias, widen_bias, there, Int32(HIDDEN * 4))
+        fetch_line(last_bias, narrow_bias, there, Int32(WIDTH * 4))
         fetch_line(last_norm, next_weight, there, Int32(WIDTH * 4))
         fetch_line(last_norm.unsafe_offset(WIDTH), next_bias, there, Int32(WIDTH * 4))
         comptime for t in range(TILES):
@@ -151,20 +153,19 @@ def after_attention_kernel[
     var stage = Int32(0)
     var parity = Int32(0)
     var sums = Array[SIMD[F32, 32], TILES](uninitialized=True)
-    wait_for_previous()
-    comptime for half in range(2):
-        var row = min(top + line + Int32(half * 8), n_rows - 1)
-        var begin = residual.unsafe_offset(Int(row) * WIDTH + Int(first))
-        comptime for t in range(TILES):
-            comptime for j in range(8):
-                var pair = load[2](begin, t * ROW + j * 8)
-                comptime for i in range(2):
-                    sums[t][j * 4 + half * 2 + i] = pair[i]
     comptime for t in range(TILES):
         comptime for j in range(8):
             var pair = load[2](out_bias.unsafe_offset(Int(first)), t * ROW + j * 8)
             comptime for i in range(4):
-                sums[t][j * 4 + i] += pair[i % 2]
+                sums[t][j * 4 + i] = pair[i % 2]
+
+    @__parameter
+    @always_inline
+    def warm[share: Int, with_attended: Bool](begin: Int32):
+        if begin + Int32(share) <= n_rows * Int32(WIDTH):
+            warm_line(residual.unsafe_offset(Int(begin)), Int32(share * 4))
+            comptime if with_attended:
+                warm_line(attended.unsafe_offset(Int(begin)), Int32(share * 2))
 
     @__parameter
     @always_inline
@@ -176,13 +177,14 @@ def after_attention_kernel[
             elif next < Int32(PIECES):
                 wait_at(empty.unsafe_offset(Int(stage)), parity)
                 fetch(next, stage)
-                comptime part = ROWS * WIDTH // (PIECES - FIRST_PIECES)
-                var begin = (top + Int32(AHEAD * ROWS)) * Int32(WIDTH) + (
-                    next - Int32(FIRST_PIECES)
-                ) * Int32(part)
-                if next >= Int32(FIRST_PIECES) and begin + Int32(part) <= n_rows * Int32(WIDTH):
-                    warm_line(residual.unsafe_offset(Int(begin)), Int32(part * 4))
-                    warm_line(attended.unsafe_offset(Int(begin)), Int32(part * 2))
+                var later = next - Int32(FIRST_PIECES)
+                if later <= 0 and top < Int32(AHEAD * ROWS):
+                    comptime share = ROWS * WIDTH // (FIRST_PIECES - STAGES + 1)
+                    warm[share, False](top * Int32(WIDTH) + (next - Int32(STAGES)) * Int32(share))
+                if later >= 0:
+                    comptime share = ROWS * WIDTH // (PIECES - FIRST_PIECES)
+                    var begin = (top + Int32(AHEAD * ROWS)) * Int32(WIDTH)
+                    warm[share, True](begin + later * Int32(share))
         syncwarp()
         next += 1
         stage += 1
@@ -193,7 +195,6 @@ def after_attention_kernel[
     @__parameter
     @always_inline
     def finish():
-        """Let all that is multiplied by a piece be done."""
         wgmma_commit_group_sync()
         wgmma_wait_group_sync()
         let_go()
@@ -215,6 +216,10 @@ def after_attention_kernel[
                 multiply_square(a, b, sums[part * SIDE + i])
             finish()
 
+    wait_for_previous()
+    comptime for half in range(2):
+        var row = min(top + line + Int32(half * 8), n_rows - 1)
+        add_line[half](sums, residual.unsafe_offset(Int(row) * WIDTH + Int(first)))
     var mean = SIMD[F32, 2](0)
     var scale = SIMD[F32, 2](0)
     find_moments(sums, mean, scale)
@@ -223,7 +228,6 @@ def after_attention_kernel[
             comptime column = t * ROW + j * 8
             var weights = load[2](norm_weight.unsafe_offset(Int(first)), column)
             var shifts = load[2](norm_bias.unsafe_offset(Int(first)), column)
-            var biases = load[2](narrow_bias.unsafe_offset(Int(first)), column)
             comptime for half in range(2):
                 comptime at = j * 4 + half * 2
                 var pair = SIMD[F32, 2](sums[t][at], sums[t][at + 1])
@@ -233,8 +237,6 @@ def after_attention_kernel[
                     t * ROWS * ROW + Int(to),
                     pair.fma(slope, shifts - slope * mean[half]).cast[dtype](),
                 )
-                comptime for i in range(2):
-                    sums[t][at + i] += biases[i]
     # The group's rows are all written, and the tensor cores see them.
     inlined_assembly["fence.proxy.async.shared::cta; bar.sync $0, 128;", NoneType, constraints="r"](
         group + 1
@@ -271,6 +273,7 @@ def after_attention_kernel[
             finish()
     let_next_start()
 
+    add_bias(sums, last_bias.unsafe_offset(Int(first)))
     comptime if keeps:
         comptime for half in range(2):
             var row = top + line + Int32(half * 8)

@@ -1,11 +1,11 @@
-"""A group's sums of 64 rows, as the tensor cores leave them: stored, and their moments.
+"""A group's sums of 64 rows, as the tensor cores leave them: their moments, what is added, where they are stored.
 
 Each thread has a quarter of two rows, eight apart: of every eight columns two neighbours.
 """
 import max.gpu.primitives.warp as warp
 from std.memory import bitcast
-from .pointers import F32, Memory
-from .tensor_cores import one_over_root
+from .pointers import F32, Floats, Memory, load
+from .tensor_cores import Shared, one_over_root
 
 
 @always_inline
@@ -30,6 +30,28 @@ def find_moments[
         scale[half] += warp.shuffle_xor(scale[half], 1)
         scale[half] += warp.shuffle_xor(scale[half], 2)
         scale[half] = one_over_root(scale[half] * share + 1e-5)
+
+
+@always_inline
+def add_line[
+    n_tiles: Int, //, half: Int
+](mut sums: Array[SIMD[F32, 32], n_tiles], source: Floats):
+    """Add one of two rows, 64 columns a tile, from the first number that is the thread's."""
+    comptime for t in range(n_tiles):
+        comptime for j in range(8):
+            var pair = load[2](source, t * 64 + j * 8)
+            comptime for i in range(2):
+                sums[t][j * 4 + half * 2 + i] += pair[i]
+
+
+@always_inline
+def add_bias[n_tiles: Int, //](mut sums: Array[SIMD[F32, 32], n_tiles], source: Shared[F32]):
+    """Add the same to all rows, from the first number that is the thread's."""
+    comptime for t in range(n_tiles):
+        comptime for j in range(8):
+            var pair = source.unsafe_load[width=2, alignment=8](t * 64 + j * 8)
+            comptime for i in range(4):
+                sums[t][j * 4 + i] += pair[i % 2]
 
 
 @always_inline
