@@ -59,6 +59,8 @@ def find_gpu(name: str) -> torch.device:
         raise ImplementationUnavailableError(
             f"there is no GPU {name}; this machine has {torch.cuda.device_count()}"
         )
+    # float32 is meant as such: cuDNN's convolutions would keep 10 bits of it (TF32).
+    torch.backends.cudnn.allow_tf32 = False
     # cuDNN's attention would plan anew, for 50 ms, for each length that the text comes to have.
     torch.backends.cuda.enable_cudnn_sdp(enabled=False)
     return torch.device("cuda", int(index))
