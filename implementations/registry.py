@@ -5,8 +5,8 @@ import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from implementations import nvidia
 from implementations.errors import ImplementationUnavailableError
-from implementations.nvidia import KNOWN_ARCHITECTURES, architecture, no_gpu_because
 
 if TYPE_CHECKING:
     from implementations.base import Implementation, LoadOptions
@@ -18,7 +18,7 @@ REFERENCE = "cpu"
 AUTO = "auto"
 """Stands for the fastest implementation that is ready: see `choose`."""
 
-COMPILE_TARGETS = ("host", *(f"cuda:{name}" for name in KNOWN_ARCHITECTURES))
+COMPILE_TARGETS = ("host", *(f"cuda:{name}" for name in nvidia.KNOWN_ARCHITECTURES))
 """What graphs may be compiled for ahead of time; H100 and H200 are `cuda:sm_90a`."""
 
 DEVICE_KINDS = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
@@ -127,7 +127,7 @@ def default_device(name: str) -> str:
     chosen = entry(name)
     runs_on_gpu = (
         "cuda" in chosen.device_kinds
-        and architecture("cuda") in KNOWN_ARCHITECTURES
+        and nvidia.architecture("cuda") in nvidia.KNOWN_ARCHITECTURES
         and ("torch" not in chosen.packages or _no_cuda_because() is None)
     )
     return "cuda" if runs_on_gpu else chosen.device_kinds[0]
@@ -135,7 +135,7 @@ def default_device(name: str) -> str:
 
 def default_target(name: str) -> str:
     """What an implementation's graphs are compiled for where it runs by default."""
-    return "host" if default_device(name) == "cpu" else f"cuda:{architecture('cuda')}"
+    return "host" if default_device(name) == "cpu" else f"cuda:{nvidia.architecture('cuda')}"
 
 
 def implementation_class(name: str) -> type["Implementation"]:
@@ -178,4 +178,4 @@ def _no_cuda_because() -> str | None:
         version = ""
     if version.endswith("+cpu"):
         return f"torch {version} is built without CUDA; install a CUDA build of torch"
-    return no_gpu_because()
+    return nvidia.no_gpu_because()

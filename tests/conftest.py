@@ -5,13 +5,32 @@ from pathlib import Path
 
 import pytest
 
+from implementations import nvidia
 from maxwhisper_cli.samples import fetch_samples
+from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
 
 SHARED_AUDIO = Path(
     os.environ.get("MAXWHISPER_SHARED_AUDIO")
     or Path(__file__).parent.parent.parent / "shared" / "audio"
 )
 """A folder of further recordings with a `manifest.json`; tests marked `full` go through it."""
+
+
+@pytest.fixture(autouse=True)
+def gpus_are_for_tests_that_need_them(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All other tests, and the processes that they start, find none, whatever the machine has."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.setattr(nvidia, "no_gpu_because", lambda: "hidden from this test")
+
+
+@pytest.fixture(params=IMPLEMENTATIONS)
+def impl(request: pytest.FixtureRequest) -> str:
+    """Each implementation that can run here."""
+    skip_if_unavailable(request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

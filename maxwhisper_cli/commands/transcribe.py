@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from implementations import registry
-from implementations.nvidia import no_gpu_because
+from implementations import nvidia, registry
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.batch import Display, require_sources, transcribe_files
 from maxwhisper_cli.commands.given import language_code
@@ -176,7 +175,7 @@ class Transcribe:
     def _is_for_gpu(self) -> bool:
         """Whether the options lead to a GPU."""
         if self.impl == registry.AUTO and self.device is None:
-            return no_gpu_because() is None
+            return nvidia.no_gpu_because() is None
         return (self.device or registry.default_device(self.impl)).startswith("cuda")
 
     def _refuse_word_options(self) -> None:

@@ -193,21 +193,21 @@ def test_what_follows_two_dashes_are_files(
 def test_fp16_and_dtype(
     parsed: Any, monkeypatch: pytest.MonkeyPatch, arguments: str, dtype: str | None
 ) -> None:
-    monkeypatch.setattr("maxwhisper_cli.commands.transcribe.no_gpu_because", lambda: "none here")
+    monkeypatch.setattr("implementations.nvidia.no_gpu_because", lambda: "none here")
     assert parsed(*arguments.split()).loading.dtype == dtype
 
 
 def test_fp16_goes_to_the_gpu_that_auto_will_take(
     parsed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maxwhisper_cli.commands.transcribe.no_gpu_because", lambda: None)
+    monkeypatch.setattr("implementations.nvidia.no_gpu_because", lambda: None)
     assert parsed("--fp16").loading.dtype == "float16"
 
 
 def test_fp16_on_a_processor_warns(
     parsed: Any, maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("maxwhisper_cli.commands.transcribe.no_gpu_because", lambda: "none here")
+    monkeypatch.setattr("implementations.nvidia.no_gpu_because", lambda: "none here")
     assert "has no effect" in maxwhisper("transcribe", "talk.wav", "--fp16").stderr
     assert maxwhisper("transcribe", "talk.wav").stderr == ""
 

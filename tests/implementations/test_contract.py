@@ -21,6 +21,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 from tests.support import loaded
+from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
 
 LOGITS_TOLERANCE = 2e-3
 ENCODER_TOLERANCE = 1e-3
@@ -29,11 +30,9 @@ PROMPT = [TOKENIZER.sot_prev, 1212, 318, 257, *TOKENIZER.sot_sequence]
 CONTINUATION = [50363, 843, 523, 616, 5891, 3399, 50563]
 
 
-@pytest.fixture(scope="module", params=registry.names())
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
 def implementation(request: pytest.FixtureRequest) -> Implementation:
-    reason = registry.unavailable_because(request.param)
-    if reason is not None:
-        pytest.skip(f"{request.param}: {reason}")
+    skip_if_unavailable(request.param)
     return loaded.model("tiny.en", request.param).implementation
 
 

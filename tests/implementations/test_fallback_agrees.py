@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from implementations import registry
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
+from tests.support.hardware import IMPLEMENTATIONS
 
 OPTIONS = TranscribeOptions(
     temperatures=(0.0, 0.4),
@@ -27,12 +27,10 @@ OPTIONS = TranscribeOptions(
 @pytest.mark.parametrize(
     ("model", "clip"), [("tiny.en", "jfk"), ("base", "jfk"), ("base", "spanish")]
 )
-@pytest.mark.parametrize("impl", [name for name in registry.names() if name != "cpu"])
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS[1:], indirect=True)
 def test_samples_what_cpu_samples(
     impl: str, model: str, clip: str, request: pytest.FixtureRequest
 ) -> None:
-    if (reason := registry.unavailable_because(impl)) is not None:
-        pytest.skip(f"{impl}: {reason}")
     path: Path = request.getfixturevalue(clip)
     ours, cpu = (
         loaded.model(model, name).transcribe(loaded.samples_of(path), OPTIONS)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from implementations import registry
+from implementations import nvidia, registry
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ def test_default_device(
     torch_lacks: str | None,
     devices: list[str],
 ) -> None:
-    monkeypatch.setattr(registry, "architecture", lambda _: architecture)
+    monkeypatch.setattr(nvidia, "architecture", lambda _: architecture)
     monkeypatch.setattr(registry, "_no_cuda_because", lambda: torch_lacks)
     assert registry.names() == ("cpu", "cuda", "hybrid", "full-max")
     assert [registry.default_device(name) for name in registry.names()] == devices

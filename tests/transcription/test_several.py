@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from implementations import registry
 from implementations.base import AudioFeatures
 from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.errors import ImplementationFailedError
@@ -200,15 +199,6 @@ def test_without_a_batch_they_come_one_after_the_other(tmp_path: Path) -> None:
     assert isinstance(finished[1].error, AudioError)
     assert finished[0].transcript == Model(Batching(say)).transcribe(recordings[0], options)
     assert seen == [0] * 4 + [2] * 2
-
-
-@pytest.fixture(params=registry.names())
-def impl(request: pytest.FixtureRequest) -> str:
-    """Each implementation that can run here."""
-    name = str(request.param)
-    if (reason := registry.unavailable_because(name)) is not None:
-        pytest.skip(f"{name}: {reason}")
-    return name
 
 
 def test_real_speech_says_what_it_says_alone(

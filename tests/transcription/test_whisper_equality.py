@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from implementations import registry
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
 
@@ -31,15 +30,6 @@ def assert_equal_to_whisper(model: str, impl: str, path: Path, beam_size: int | 
         )
         assert mine.avg_logprob == pytest.approx(reference["avg_logprob"], abs=1e-3)
         assert mine.no_speech_prob == pytest.approx(reference["no_speech_prob"], abs=1e-3)
-
-
-@pytest.fixture(params=registry.names())
-def impl(request: pytest.FixtureRequest) -> str:
-    """Each implementation that can run here."""
-    name = str(request.param)
-    if (reason := registry.unavailable_because(name)) is not None:
-        pytest.skip(f"{name}: {reason}")
-    return name
 
 
 @pytest.mark.parametrize("beam_size", [None, 5], ids=["greedy", "beam5"])
