@@ -38,9 +38,7 @@ def decode_window(session: DecoderSession, request: DecodeRequest, began: float)
     n_steps, steps_seconds = 0, 0.0
     source_indices = search.advance(logits, book.apply(logits, search.sampled))
     while True:
-        n_sampled = len(search.sampled[0])
-        is_full = len(request.prompt) + n_sampled > request.n_text_ctx
-        if search.is_complete or is_full or n_sampled >= request.max_new_tokens:
+        if search.is_complete or len(search.sampled[0]) >= request.most_tokens:
             break
         if source_indices is not None:
             session.reorder(source_indices)

@@ -52,6 +52,11 @@ class DecodeRequest:
     rules: TokenRules
     search: Search
 
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens may be sampled; the last one needs no position."""
+        return min(self.max_new_tokens, self.n_text_ctx - len(self.prompt) + 1)
+
 
 @dataclass(frozen=True, slots=True)
 class DecodedWindow:

@@ -44,14 +44,8 @@ class SamplingSearch(HypothesisSearch):
     def candidates(self) -> list[Candidate]:
         """All hypotheses, cut at their end of text."""
         return [
-            Candidate(tuple(tokens), float(logprob))
-            for tokens, logprob in zip(self._texts(), self._sum_logprobs, strict=True)
-        ]
-
-    def _texts(self) -> list[list[int]]:
-        return [
-            tokens[: tokens.index(self._eot)] if self._eot in tokens else tokens
-            for tokens in self.sampled
+            Candidate.of(tokens, float(logprob), self._eot)
+            for tokens, logprob in zip(self.sampled, self._sum_logprobs, strict=True)
         ]
 
     def _choose(self, logits: FloatArray) -> IntArray:

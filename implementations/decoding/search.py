@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,12 @@ class Candidate:
 
     tokens: tuple[int, ...]
     sum_logprob: float
+
+    @classmethod
+    def of(cls, sampled: Sequence[int], sum_logprob: float, eot: int) -> Self:
+        """The hypothesis of all that was sampled, cut at its end of text."""
+        tokens = tuple(sampled)
+        return cls(tokens[: tokens.index(eot)] if eot in tokens else tokens, sum_logprob)
 
 
 class HypothesisSearch(ABC):

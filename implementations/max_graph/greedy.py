@@ -39,10 +39,9 @@ def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -
     sampled = [first]
     sum_logprob = np.array([at_last[first] - log_total], np.float32)
     state = np.zeros(N_STATE_FIELDS, np.int32)
-    limit = min(request.max_new_tokens, request.n_text_ctx - len(prompt) + 1)
-    state[[TOKEN, OFFSET, N_SAMPLED, LIMIT]] = first, len(prompt), 1, limit
+    state[[TOKEN, OFFSET, N_SAMPLED, LIMIT]] = first, len(prompt), 1, request.most_tokens
     state[LATEST] = first if first >= rules.timestamp_begin else -1
-    state[IS_FINISHED] = first == rules.eot or limit <= 1
+    state[IS_FINISHED] = first == rules.eot or request.most_tokens <= 1
     arrays = (state, sum_logprob, rule_numbers(rules), rule_mask(rules, len(at_last)))
     buffers = [Buffer.from_numpy(array) for array in arrays]
     while not state[IS_FINISHED]:

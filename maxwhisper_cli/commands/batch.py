@@ -27,7 +27,6 @@ from weights.errors import MaxWhisperError
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.transcription.audio import Channel
-    from maxwhisper_cli.transcription.several import Finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +156,8 @@ class _Work:
                     on_progress=lambda progress: self._advance(activity, file.name, pace, progress),
                 )
         except MaxWhisperError as error:
-            return Outcome(file.name, pace.seconds, error=error)
-        heard = self._heard(transcript.duration_seconds)
-        return self._write(Outcome(file.name, pace.seconds, transcript, heard), file.sink)
+            return self._finish(file, pace.seconds, None, error)
+        return self._finish(file, pace.seconds, transcript, None)
 
     def transcribe_together(self, files: Sequence[_File]) -> Iterator[Outcome]:
         """Transcribe files in one batch and write each as it is done; yield them in order."""
@@ -184,7 +182,9 @@ class _Work:
                     while index not in outcomes:
                         each = next(finished)
                         overview.finished.add(each.index)
-                        outcomes[each.index] = self._finish(each, files[each.index])
+                        outcomes[each.index] = self._finish(
+                            files[each.index], each.wall_seconds, each.transcript, each.error
+                        )
                 outcome = outcomes.pop(index)
                 for segment in outcome.transcript.segments if outcome.transcript else ():
                     self.display.segment(segment)
@@ -206,22 +206,22 @@ class _Work:
         if outcome.error is None:
             terminal.note(said_of(outcome, self.model.implementation, sink))
 
-    def _finish(self, finished: "Finished", file: _File) -> Outcome:
-        transcript = finished.transcript
-        heard = self._heard(transcript.duration_seconds) if transcript else 0.0
-        outcome = Outcome(file.name, finished.wall_seconds, transcript, heard, finished.error)
-        return self._write(outcome, file.sink)
-
-    def _write(self, outcome: Outcome, sink: Outputs | Writer) -> Outcome:
+    def _finish(
+        self,
+        file: _File,
+        wall_seconds: float,
+        transcript: Transcript | None,
+        error: MaxWhisperError | None,
+    ) -> Outcome:
         """Write a transcript's files; what is for stdout waits until it is told."""
-        if outcome.transcript is None or isinstance(sink, Writer):
-            return outcome
-        try:
-            with self.loading.stopwatch.on("writing"):
-                sink.write(self._document(outcome.transcript))
-        except MaxWhisperError as error:
-            return replace(outcome, error=error)
-        return outcome
+        heard = self._heard(transcript.duration_seconds) if transcript else 0.0
+        if transcript is not None and not isinstance(file.sink, Writer):
+            try:
+                with self.loading.stopwatch.on("writing"):
+                    file.sink.write(self._document(transcript))
+            except MaxWhisperError as unwritten:
+                error = unwritten
+        return Outcome(file.name, wall_seconds, transcript, heard, error)
 
     def _activity(self) -> AbstractContextManager[Activity]:
         is_wanted = self.display.shows_bar_when_piped

@@ -18,8 +18,9 @@ from rich.table import Table
 
 from implementations import registry
 from implementations.base import Implementation, LoadOptions
+from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.gpu.load import Recorded
-from implementations.max_graph.gpu.loop_run import LoopRunner, fill
+from implementations.max_graph.gpu.loop_run import LoopRunner
 from implementations.max_graph.gpu.model import GpuModel
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.samples import fetch_samples

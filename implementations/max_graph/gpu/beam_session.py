@@ -9,19 +9,12 @@ from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.decoding.beam import BeamSearch
-from implementations.decoding.request import TokenRules
 from implementations.decoding.rules import RuleBook
 from implementations.decoding.search import HypothesisSearch
+from implementations.max_graph.gpu.device_rules import DeviceRules, fill
 from implementations.max_graph.gpu.load import Recorded
-from implementations.max_graph.gpu.loop_run import fill
 from implementations.max_graph.gpu.session import DecoderModels, GpuSession
-from implementations.max_graph.rule_inputs import (
-    N_RULES,
-    N_STATE_FIELDS,
-    hypothesis_states,
-    rule_mask,
-    rule_numbers,
-)
+from implementations.max_graph.rule_inputs import N_STATE_FIELDS, hypothesis_states
 from implementations.max_graph.session import MaxAudioFeatures
 
 
@@ -37,18 +30,8 @@ class BeamRoom:
         self.cache = models.new_cache(n_group)
         self.audio = Buffer.zeros(audio.shape, audio.dtype, device)
         self.states = Buffer.zeros((n_group, N_STATE_FIELDS), DType.int32, device)
-        self.rules = Buffer.zeros((N_RULES,), DType.int32, device)
-        self.mask = Buffer.zeros((dims.n_vocab,), DType.uint8, device)
+        self.rules = DeviceRules(dims.n_vocab, device)
         self._recorded: Recorded | None = None
-        self._rules: TokenRules | None = None
-        """The rules that are on the device."""
-
-    def take_rules(self, rules: TokenRules) -> None:
-        """Send the rules there, unless they are."""
-        if rules != self._rules:
-            fill(self.rules, rule_numbers(rules))
-            fill(self.mask, rule_mask(rules, self._models.dims.n_vocab))
-            self._rules = rules
 
     def step(self) -> np.ndarray:
         """Token and log-probability of each beam's likeliest next tokens, [n_group, MOST, 2]."""
@@ -60,8 +43,8 @@ class BeamRoom:
                 self.cache,
                 self.audio,
                 self.states,
-                self.rules,
-                self.mask,
+                self.rules.numbers,
+                self.rules.mask,
             )
             (found,) = step.execute(*inputs)
             self._recorded = Recorded.of(step, *inputs)
@@ -86,7 +69,7 @@ class BeamSession(GpuSession):
         """Feed each beam its latest token and let the search choose among the likeliest next."""
         assert isinstance(search, BeamSearch), "the session serves beams"
         room, n_group = self._room, self._room.n_group
-        room.take_rules(book.rules)
+        room.rules.take(book.rules)
         begin = book.rules.timestamp_begin
         fill(room.states, hypothesis_states(search.sampled, self._n_filled, begin))
         fill(room.slots, self._slots)

@@ -4,14 +4,27 @@ One graph serves prefill, single steps, beams and batches of windows: how many r
 tokens each gets are free. It neither samples nor chooses tokens.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 from max.dtype import DType
-from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType, TensorValue
+from max.graph import (
+    BufferType,
+    BufferValue,
+    Graph,
+    KernelLibrary,
+    Module,
+    TensorType,
+    TensorValue,
+    Value,
+)
 
 from implementations.max_graph.gpu.attention import HeardAudio, TextPast
 from implementations.max_graph.gpu.blocks import CrossAttentionBlock
 from implementations.max_graph.gpu.kernel_ops import (
     GPU,
     Finish,
+    embed_last,
     embed_tokens,
     linear,
     select_rows,
@@ -59,6 +72,19 @@ class TextDecoder:
             x, query = block.step(x, past, audio, layer)
             queries.append(query)
         return x, queries
+
+    def step(self, states: BufferValue, inputs: Sequence[Value[Any]]) -> TensorValue:
+        """Each row's latest token, by its state -> logits [1, n_rows, n_vocab].
+
+        `inputs` are slots, windows, cache and audio.
+        """
+        slots, windows = inputs[0].tensor, inputs[1].tensor
+        embedding, positional = self.embeddings()
+        x, offsets = embed_last(states, embedding, positional)
+        past = TextPast(inputs[2].buffer, offsets, slots)
+        audio = HeardAudio(inputs[3].tensor, windows)
+        x, _ = self(x, past, audio)
+        return self.logits(x.reshape((1, x.shape[0], x.shape[2])), embedding)
 
     def logits(self, x: TensorValue, embedding: TensorValue) -> TensorValue:
         """[n_batch, n_ctx, n_state] -> [n_batch, n_ctx, n_vocab]."""
@@ -113,6 +139,11 @@ class TextDecoder:
             BufferType(self.dtype, [dims.n_text_layer, "n_slots", dims.n_text_ctx, width], GPU),
             TensorType(self.dtype, ["n_windows", dims.n_audio_ctx, dims.n_text_layer * width], GPU),
         ]
+
+    def step_types(self) -> list[TensorType | BufferType]:
+        """Slots, windows, cache, audio."""
+        types = self.input_types()
+        return [*types[2:4], *types[5:]]
 
     def _score_types(self) -> list[TensorType | BufferType]:
         """Scores to fill [n_scores, n_new, n_audio_ctx], and their (layer, head) pairs."""

@@ -12,7 +12,6 @@ from implementations.max_graph.gpu.decoder import TextDecoder
 from implementations.max_graph.gpu.kernel_ops import (
     GPU,
     choose,
-    embed_last,
     embed_tokens,
     no_speech_probability,
     select_rows,
@@ -52,18 +51,11 @@ class DecodingLoop:
 
     def _add_step(self, module: Module, kernels: KernelLibrary) -> None:
         """One more token for each row; gives the logits, for finding errors."""
-        decoder_types = self.decoder.input_types()
-        types = [*decoder_types[2:4], *decoder_types[5:], *self._loop_types()]
+        types = [*self.decoder.step_types(), *self._loop_types()]
         with Graph("loop_step", input_types=types, module=module, kernel_library=kernels) as graph:
-            slots, windows = graph.inputs[0].tensor, graph.inputs[1].tensor
             found = [graph.inputs[i].buffer for i in range(4, 7)]
             how = [graph.inputs[i].tensor for i in range(7, 11)]
-            embedding, positional = self.decoder.embeddings()
-            x, offsets = embed_last(found[0], embedding, positional)
-            past = TextPast(graph.inputs[2].buffer, offsets, slots)
-            audio = HeardAudio(graph.inputs[3].tensor, windows)
-            x, _ = self.decoder(x, past, audio)
-            logits = self.decoder.logits(x.reshape((1, x.shape[0], x.shape[2])), embedding)
+            logits = self.decoder.step(found[0], graph.inputs[:4])
             choose(found, logits, how, is_first=False)
             graph.output(logits)
 

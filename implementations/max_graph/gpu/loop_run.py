@@ -8,20 +8,18 @@ import numpy as np
 from max.driver import Buffer
 from max.dtype import DType
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest, TokenRules
+from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.decoding.search import Candidate, best
+from implementations.max_graph.gpu.device_rules import DeviceRules, fill
 from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.session import DecoderModels
 from implementations.max_graph.rule_inputs import (
     IS_FINISHED,
     LATEST,
     LIMIT,
-    N_RULES,
     N_SAMPLED,
     N_STATE_FIELDS,
     OFFSET,
-    rule_mask,
-    rule_numbers,
 )
 
 BLOCK = 8
@@ -50,11 +48,6 @@ class LoopBuffers:
         return tuple(getattr(self, field.name) for field in fields(self))
 
 
-def fill(buffer: Buffer, values: np.ndarray) -> None:
-    """Send values to where they belong on the device."""
-    buffer.inplace_copy_from(Buffer.from_numpy(values))
-
-
 class LoopRunner:
     """Decodes batches of windows that share rules and temperature, row by row the same as alone.
 
@@ -67,6 +60,7 @@ class LoopRunner:
         self._models = models
         self._n_group = n_group
         self._n_rows = n_rows = n_windows * n_group
+        self._rules = DeviceRules(dims.n_vocab, device)
         self.buffers = LoopBuffers(
             models.upload(np.repeat(np.arange(n_rows)[:, None], dims.n_text_ctx, 1)),
             models.upload(np.repeat(np.arange(n_windows), n_group)),
@@ -75,15 +69,13 @@ class LoopRunner:
             Buffer.zeros((n_rows, N_STATE_FIELDS), DType.int32, device),
             Buffer.zeros((n_rows, dims.n_text_ctx), DType.int32, device),
             Buffer.zeros((n_rows,), DType.float32, device),
-            Buffer.zeros((N_RULES,), DType.int32, device),
-            Buffer.zeros((dims.n_vocab,), DType.uint8, device),
+            self._rules.numbers,
+            self._rules.mask,
             Buffer.zeros((n_rows, dims.n_text_ctx), DType.float32, device),
             Buffer.zeros((1,), DType.float32, device),
         )
         self._origin = models.upload(np.zeros(n_rows))
         self._recorded: Recorded | None = None
-        self._rules: TokenRules | None = None
-        """The rules that are on the device."""
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[DecodedWindow]:
         """A request per window, equal but for prompts, limits and seeds; all share the time."""
@@ -108,7 +100,9 @@ class LoopRunner:
         for i, request in enumerate(requests):
             rows = range(i * self._n_group, (i + 1) * self._n_group)
             eot, penalty = request.rules.eot, request.search.length_penalty
-            winner = best([_candidate(lines[row], sums[row], eot) for row in rows], penalty)
+            winner = best(
+                [Candidate.of(lines[row], float(sums[row]), eot) for row in rows], penalty
+            )
             decoded.append(
                 DecodedWindow(
                     winner.tokens,
@@ -141,12 +135,12 @@ class LoopRunner:
         states = np.zeros((self._n_rows, N_STATE_FIELDS), np.int32)
         for i, request in enumerate(of_rows):
             tokens[i, : lengths[i]] = request.prompt
-            states[i, [OFFSET, LATEST, LIMIT]] = lengths[i], -1, _limit(request)
+            states[i, [OFFSET, LATEST, LIMIT]] = lengths[i], -1, request.most_tokens
         rows = [i * n_new + request.sot_index for i, request in enumerate(of_rows)]
         rows += [i * n_new + length - 1 for i, length in enumerate(lengths)]
         fill(buffers.states, states)
         fill(buffers.sum_logprobs, np.zeros(self._n_rows, np.float32))
-        self._take_rules(requests[0].rules)
+        self._rules.take(requests[0].rules)
         self._take_draws(requests)
         (silence,) = models.models["loop_begin"].execute(
             models.upload(tokens),
@@ -159,12 +153,6 @@ class LoopRunner:
         array: np.ndarray = silence.to_numpy()
         return array
 
-    def _take_rules(self, rules: TokenRules) -> None:
-        if rules != self._rules:
-            fill(self.buffers.rules, rule_numbers(rules))
-            fill(self.buffers.mask, rule_mask(rules, self._models.dims.n_vocab))
-            self._rules = rules
-
     def _take_draws(self, requests: Sequence[DecodeRequest]) -> None:
         """Random numbers as `SamplingSearch` takes them: one for each hypothesis in each step."""
         temperature = requests[0].search.temperature
@@ -174,15 +162,6 @@ class LoopRunner:
         draws = np.zeros((len(requests), self._n_group, self._models.dims.n_text_ctx), np.float32)
         for of_window, request in zip(draws, requests, strict=True):
             random = np.random.default_rng(request.search.seed)
-            of_window[:, : _limit(request)] = random.random((_limit(request), self._n_group)).T
+            n_most = request.most_tokens
+            of_window[:, :n_most] = random.random((n_most, self._n_group)).T
         fill(self.buffers.draws, draws.reshape(self._n_rows, -1))
-
-
-def _limit(request: DecodeRequest) -> int:
-    """How many tokens may be sampled."""
-    return min(request.max_new_tokens, request.n_text_ctx - len(request.prompt) + 1)
-
-
-def _candidate(sampled: list[int], sum_logprob: float, eot: int) -> Candidate:
-    text = sampled[: sampled.index(eot)] if eot in sampled else sampled
-    return Candidate(tuple(text), float(sum_logprob))

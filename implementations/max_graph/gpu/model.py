@@ -107,11 +107,11 @@ class GpuModel(Implementation):
         self, audio_features: MaxAudioFeatures, requests: Sequence[DecodeRequest]
     ) -> list[DecodedWindow]:
         key = len(requests), requests[0].search.n_group
-        check_room(self.dims, *key, self._graphs.device)
         with self._lock:
             audio = self._decoder.hear(audio_features)
             runner = self._runners.pop(key, None)
             if runner is None:
+                check_room(self.dims, *key, self._graphs.device)
                 self._make_room(key)
                 room = Buffer.zeros(audio.shape, audio.dtype, audio.device)
                 runner = LoopRunner(self._decoder, room, key[1])

@@ -11,10 +11,10 @@ _SHARE = 0.85
 
 def has_room(dims: ModelDimensions, n_windows: int, n_group: int, device: Device) -> bool:
     """Whether a batch fits, with `n_group` hypotheses for each window; a single window may try."""
-    total = device.stats.get("total_memory")
-    if n_windows == 1 or total is None:
+    if n_windows == 1:
         return True
-    return bytes_needed(dims, n_windows, n_group) <= _SHARE * total
+    total = device.stats.get("total_memory")
+    return total is None or bytes_needed(dims, n_windows, n_group) <= _SHARE * total
 
 
 def check_room(dims: ModelDimensions, n_windows: int, n_group: int, device: Device) -> None:

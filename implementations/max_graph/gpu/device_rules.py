@@ -1,0 +1,30 @@
+"""The rules of decoding where kernels on a GPU read them, and how arrays get there."""
+
+import numpy as np
+from max.driver import Buffer, Device
+from max.dtype import DType
+
+from implementations.decoding.request import TokenRules
+from implementations.max_graph.rule_inputs import N_RULES, rule_mask, rule_numbers
+
+
+def fill(buffer: Buffer, values: np.ndarray) -> None:
+    """Send values to where they belong on the device."""
+    buffer.inplace_copy_from(Buffer.from_numpy(values))
+
+
+class DeviceRules:
+    """Numbers and mask in memory that recorded steps read."""
+
+    def __init__(self, n_vocab: int, device: Device) -> None:
+        self.numbers = Buffer.zeros((N_RULES,), DType.int32, device)
+        self.mask = Buffer.zeros((n_vocab,), DType.uint8, device)
+        self._n_vocab = n_vocab
+        self._held: TokenRules | None = None
+
+    def take(self, rules: TokenRules) -> None:
+        """Send the rules there, unless they are."""
+        if rules != self._held:
+            fill(self.numbers, rule_numbers(rules))
+            fill(self.mask, rule_mask(rules, self._n_vocab))
+            self._held = rules
