@@ -1,5 +1,6 @@
 """The command line in this process, on a scripted model that says the same in every window."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
+from implementations.decoding.request import DecodedWindow, DecodeRequest
 from maxwhisper_cli.app import make_app
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.stopwatch import STOPPED
@@ -47,6 +49,18 @@ def says(text: str, dims: ModelDimensions) -> Script:
     assert dims.is_multilingual or begin == BEGIN
     tokens: Sequence[int] = (begin, *tokenizer.encode(text), begin + 50)
     return lambda _: window(tokens)
+
+
+def stopped_after(n_windows: int, script: Script) -> Script:
+    """So many windows decode by a script; at the next one the user presses Ctrl-C."""
+    numbers = itertools.count()
+
+    def stopping(request: DecodeRequest) -> DecodedWindow:
+        if next(numbers) == n_windows:
+            raise KeyboardInterrupt
+        return script(request)
+
+    return stopping
 
 
 @pytest.fixture

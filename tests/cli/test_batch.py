@@ -3,7 +3,14 @@
 from pathlib import Path
 
 from implementations.decoding.request import DecodedWindow, DecodeRequest
-from tests.cli.conftest import SPOKEN, FakeModels, MakeSound, RunCommandLine, says
+from tests.cli.conftest import (
+    SPOKEN,
+    FakeModels,
+    MakeSound,
+    RunCommandLine,
+    says,
+    stopped_after,
+)
 
 BATCH = ("--batch-size", "2", "-f", "txt")
 
@@ -79,15 +86,7 @@ def test_texts_on_stdout_keep_the_order_given(maxwhisper: RunCommandLine, sound:
 def test_finished_files_stay_when_stopped(
     maxwhisper: RunCommandLine, sound: MakeSound, models: FakeModels
 ) -> None:
-    speaking = says(SPOKEN, models.dims)
-    n_windows = iter(range(3))
-
-    def stop_at_the_third(request: DecodeRequest) -> DecodedWindow:
-        if next(n_windows) == 2:
-            raise KeyboardInterrupt
-        return speaking(request)
-
-    models.script = stop_at_the_third
+    models.script = stopped_after(2, says(SPOKEN, models.dims))
     done = maxwhisper("transcribe", sound("a.wav", 65), sound("b.wav"), sound("c.wav"), *BATCH)
     assert (done.exit_code, done.stderr.endswith("error: stopped\n")) == (130, True)
     assert names(Path()) == ["b.txt"]

@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest
 from maxwhisper_cli.model import Model
-from tests.cli.conftest import SPOKEN, FakeModels, MakeSound, RunCommandLine, says
+from tests.cli.conftest import (
+    SPOKEN,
+    FakeModels,
+    MakeSound,
+    RunCommandLine,
+    says,
+    stopped_after,
+)
 from weights.dims import ModelDimensions
 
 LINE = "[00:00.000 --> 00:01.000] Grüße, 世界.\n"
@@ -174,10 +180,7 @@ def test_an_output_that_was_there_is_kept_when_the_run_fails(
 ) -> None:
     Path("talk.txt").write_text("from before")
 
-    def fail(_: DecodeRequest) -> DecodedWindow:
-        raise KeyboardInterrupt
-
-    models.script = fail
+    models.script = stopped_after(0, says(SPOKEN, models.dims))
     done = maxwhisper("transcribe", sound(), "-f", "txt")
     assert (done.exit_code, done.stderr) == (130, "error: stopped\n")
     assert names(Path()) == ["talk.txt"]
@@ -187,15 +190,7 @@ def test_an_output_that_was_there_is_kept_when_the_run_fails(
 def test_finished_files_stay_when_stopped(
     maxwhisper: RunCommandLine, sound: MakeSound, models: FakeModels
 ) -> None:
-    speaking = says(SPOKEN, models.dims)
-    n_windows = iter(range(2))
-
-    def stop_at_the_second(request: DecodeRequest) -> DecodedWindow:
-        if next(n_windows) == 1:
-            raise KeyboardInterrupt
-        return speaking(request)
-
-    models.script = stop_at_the_second
+    models.script = stopped_after(1, says(SPOKEN, models.dims))
     done = maxwhisper("transcribe", sound("a.wav"), sound("b.wav"), "-f", "txt")
     assert done.exit_code == 130
     assert names(Path()) == ["a.txt"]
