@@ -11,5 +11,15 @@ class ImplementationFailedError(MaxWhisperError):
     """An implementation could run here, and failed: out of memory, a driver's error."""
 
 
+class NotNumbersError(ImplementationFailedError):
+    """A model computes NaN or infinity: half precision is too narrow for it, or it is broken."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the model's logits are not numbers (NaN): try --dtype float32; if that is what it"
+            " runs in, its weights are broken: fetch them again"
+        )
+
+
 class NotKeptWarning(UserWarning):
     """What was compiled cannot be kept, so that every run compiles it again; the words say why."""

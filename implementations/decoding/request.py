@@ -1,6 +1,9 @@
 """What to decode for one window, and what came of it; plain data that any device can take."""
 
+import math
 from dataclasses import dataclass, field
+
+from implementations.errors import NotNumbersError
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,11 @@ class DecodeRequest:
 
 @dataclass(frozen=True, slots=True)
 class DecodedWindow:
-    """The chosen hypothesis for a window."""
+    """The chosen hypothesis for a window.
+
+    Raises:
+        NotNumbersError: it has no likelihood, as where a device went on with logits that are NaN.
+    """
 
     tokens: tuple[int, ...]
     """Sampled tokens, timestamps included, end of text left out."""
@@ -74,6 +81,10 @@ class DecodedWindow:
     """Until the prompt was fed, preparing the audio for the decoder included; 0: not measured."""
     steps_seconds: float = field(default=0.0, compare=False)
     """In all steps, choosing tokens included; 0: not measured."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.sum_logprob):
+            raise NotNumbersError
 
     @property
     def avg_logprob(self) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from implementations.decoding.request import TokenRules
+from implementations.errors import NotNumbersError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -28,6 +29,9 @@ class RuleBook:
 
         That is the logarithm of the sum of each row's exponentials, [n_rows]. `sampled` holds what
         each row has sampled so far, prompt left out.
+
+        Raises:
+            NotNumbersError: there is NaN or infinity among the logits.
         """
         logits[:, self._always] = -np.inf
         is_first = not sampled[0]
@@ -67,6 +71,8 @@ class RuleBook:
         """Of a row; text is dropped first where timestamps together outweigh any text token."""
         begin = self.rules.timestamp_begin
         peak = row.max()
+        if not peak < np.inf:  # so with NaN
+            raise NotNumbersError
         np.subtract(row, peak, out=exponentials)
         np.exp(exponentials, out=exponentials)
         total = exponentials.sum()

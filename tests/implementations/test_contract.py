@@ -15,7 +15,7 @@ import torch
 from implementations import registry
 from implementations.base import AudioFeatures, DecoderSession, Implementation
 from implementations.decoding.loop import decode_window
-from implementations.errors import ImplementationUnavailableError
+from implementations.errors import ImplementationUnavailableError, NotNumbersError
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
@@ -151,6 +151,33 @@ def test_decode_equals_the_generic_loop(
     assert decoded.sum_logprob == pytest.approx(expected.sum_logprob, abs=tolerance)
     assert decoded.no_speech_prob == pytest.approx(expected.no_speech_prob, abs=1e-4)
     assert decoded.n_steps == expected.n_steps
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        TranscribeOptions(beam_size=None),
+        TranscribeOptions(beam_size=5),
+        TranscribeOptions(temperatures=(0.6,)),
+    ],
+    ids=["greedy", "beam5", "sampled"],
+)
+def test_a_window_without_numbers_is_an_error_and_harms_no_other(
+    implementation: Implementation,
+    audio_features: AudioFeatures,
+    mel: np.ndarray,
+    options: TranscribeOptions,
+) -> None:
+    builder = RequestBuilder.create(implementation.dims, options, TOKENIZER)
+    request = builder.build([], options.temperatures[0], (0, 0, 0))
+    before = implementation.decode(audio_features, request)
+    windows = implementation.encode(np.stack([mel[0], np.full_like(mel[0], np.nan)]))
+    for _ in range(2):
+        with pytest.raises(NotNumbersError):
+            implementation.decode(windows[1], request)
+        with pytest.raises(NotNumbersError):
+            implementation.decode_batch(windows, [request] * 2)
+        assert implementation.decode(windows[0], request) == before
 
 
 def test_alignment_matches_reference(

@@ -6,8 +6,9 @@ import torch
 from whisper.decoding import ApplyTimestampRules, SuppressBlank, SuppressTokens
 from whisper.tokenizer import get_tokenizer
 
-from implementations.decoding.request import TokenRules
+from implementations.decoding.request import DecodedWindow, TokenRules
 from implementations.decoding.rules import RuleBook, probability_of
+from implementations.errors import NotNumbersError
 
 TOKENIZER = get_tokenizer(multilingual=False)
 BEGIN, EOT = TOKENIZER.timestamp_begin, TOKENIZER.eot
@@ -79,3 +80,17 @@ def test_probability_of_matches_softmax() -> None:
     assert probability_of(logits, 2) == pytest.approx(
         float(torch.softmax(torch.from_numpy(logits), 0)[2])
     )
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_logits_that_are_not_numbers_are_an_error(number: float) -> None:
+    logits = np.zeros((2, N_VOCAB), np.float32)
+    logits[1, BEGIN + 3] = number
+    with pytest.raises(NotNumbersError, match=r"not numbers.*--dtype float32"):
+        book().apply(logits, [[], []])
+
+
+@pytest.mark.parametrize("sum_logprob", [np.nan, -np.inf])
+def test_text_without_likelihood_is_an_error(sum_logprob: float) -> None:
+    with pytest.raises(NotNumbersError):
+        DecodedWindow((1, 2), sum_logprob, no_speech_prob=0.5, n_steps=2)

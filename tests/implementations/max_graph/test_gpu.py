@@ -12,7 +12,11 @@ import pytest
 from implementations import nvidia, registry
 from implementations.base import Implementation, LoadOptions
 from implementations.decoding.request import DecodeRequest, Search, TokenRules
-from implementations.errors import ImplementationFailedError, ImplementationUnavailableError
+from implementations.errors import (
+    ImplementationFailedError,
+    ImplementationUnavailableError,
+    NotNumbersError,
+)
 from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest
 from implementations.max_graph.dtypes import MatrixTypes
 from maxwhisper_cli.model import Model
@@ -115,6 +119,16 @@ SEARCHES = {
 }
 
 
+RULES = TokenRules(
+    eot=50256,
+    timestamp_begin=50363,
+    no_speech=50361,
+    suppressed=(1, 2, 7, 50257, 50358, 50359, 50360, 50361, 50362),
+    suppressed_first=(220, 50256),
+    max_initial_timestamp=50,
+)
+
+
 @pytest.mark.gpu
 @needs_gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -124,15 +138,7 @@ def test_the_loop_on_the_device_is_the_generic_one(
     dtype: str, search: Search, with_timestamps: bool, sonnet: Path
 ) -> None:
     on_device = load("full-max", loaded.checkpoint("tiny.en"), device="cuda", dtype=dtype)
-    rules = TokenRules(
-        eot=50256,
-        timestamp_begin=50363,
-        no_speech=50361,
-        suppressed=(1, 2, 7, 50257, 50358, 50359, 50360, 50361, 50362),
-        suppressed_first=(220, 50256),
-        with_timestamps=with_timestamps,
-        max_initial_timestamp=50,
-    )
+    rules = dataclasses.replace(RULES, with_timestamps=with_timestamps)
     prompt = (50257,) if with_timestamps else (50257, 50362)
     requests = [
         DecodeRequest(prompt, 0, 448, 224, rules, dataclasses.replace(search, seed=(seed,)))
@@ -153,6 +159,27 @@ def test_the_loop_on_the_device_is_the_generic_one(
     if dtype == "float32" or search.temperature == 0:  # in halves, more rows may round otherwise
         together = ours.decode_batch(features, requests)
         assert [window.tokens for window in together] == [window.tokens for window in decoded]
+
+
+@pytest.mark.gpu
+@needs_gpu
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_a_window_without_numbers_is_an_error_and_harms_no_other(
+    dtype: str, search: Search, jfk: Path
+) -> None:
+    ours = load("full-max", loaded.checkpoint("tiny.en"), device="cuda", dtype=dtype).implementation
+    request = DecodeRequest((50257,), 0, 448, 224, RULES, search)
+    with MelSpectrogram([loaded.samples_of(jfk)], 80) as mel:
+        speech = mel.padded_window(0)
+    features = ours.encode(np.stack([speech, np.full_like(speech, np.nan)]))
+    before = ours.decode(features[0], request)
+    for _ in range(2):
+        with pytest.raises(NotNumbersError):
+            ours.decode(features[1], request)
+        with pytest.raises(NotNumbersError):
+            ours.decode_batch(features, [request] * 2)
+        assert ours.decode(features[0], request) == before
 
 
 @pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
