@@ -1,10 +1,14 @@
-"""The likeliest of many tokens and the sum of their exponentials, found by all threads of a block."""
+"""The likeliest of many tokens and the sum of their exponentials, found by all threads of a block.
+
+Text and timestamps are gathered apart, and weighed against each other at the end.
+"""
 import max.gpu.primitives.warp as warp
 from max.gpu import lane_id, warp_id
 from max.gpu.sync import barrier
-from std.math import exp
+from std.math import exp, log
 from std.memory import bitcast, unsafe_stack_allocation
-from .pointers import F32, Memory
+from .pointers import F32, Integers, Memory
+from .rules import WITH_TIMESTAMPS
 
 comptime THREADS = 256
 """Of each block that looks for candidates."""
@@ -66,7 +70,6 @@ struct Candidates(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
             self.join_warp()
         barrier()
 
-
     @always_inline
     def store(self, parts: Memory[DType.uint32], at: Int):
         parts[unsafe_offset=3 * at] = bitcast[DType.uint32](self.top)
@@ -86,3 +89,24 @@ def load_candidates(parts: Memory[DType.uint32], at: Int) -> Candidates:
 @always_inline
 def no_candidates() -> Candidates:
     return Candidates(LOWEST, Int32.MAX, Float32(0))
+
+
+@fieldwise_init
+struct Weighed(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """What text and timestamps come to together."""
+
+    var times_win: Bool
+    """Whether timestamps together outweigh any text token, so that text is left out."""
+    var log_total: Float32
+    """What logits exceed log-probabilities by."""
+
+
+@always_inline
+def weigh(text: Candidates, times: Candidates, rules: Integers) -> Weighed:
+    var top = max(text.top, times.top)
+    var times_total = times.total * exp(times.top - top)
+    var times_win = rules[unsafe_offset=WITH_TIMESTAMPS] != 0 and (
+        times_total > exp(text.top - top)
+    )
+    var total = times_total if times_win else times_total + text.total * exp(text.top - top)
+    return Weighed(times_win, top + log(total))

@@ -9,8 +9,8 @@ import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu import block_idx, lane_id, thread_idx
 from max.gpu.host import DeviceContext
-from std.math import exp, log
-from .candidates import THREADS, load_candidates, no_candidates
+from std.math import exp
+from .candidates import THREADS, load_candidates, no_candidates, weigh
 from .draw import DRAWERS, NOBODY, Shares, draw
 from .launch import early, let_next_start, wait_for_previous
 from .pointers import F32, Floats, Integers, Memory, MutableTensor, memory
@@ -28,12 +28,12 @@ from .rules import (
     PENULTIMATE,
     TIMESTAMP_BEGIN,
     TOKEN,
-    WITH_TIMESTAMPS,
     allowed_tokens,
 )
 
 comptime N_PARTS = 32
 """Blocks that look through the vocabulary for each row; a warp brings together what they find."""
+
 
 def scan_kernel[
     is_first: Bool
@@ -109,22 +109,16 @@ def choose_kernel[
 
     var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
     var n_sampled = state[unsafe_offset=N_SAMPLED]
-    var top = max(text.top, times.top)
-    var times_total = times.total * exp(times.top - top)
-    var total = times_total + text.total * exp(text.top - top)
+    var weighed = weigh(text, times, rules)
     var chosen = text.token
     var logit = text.top
-    var with_timestamps = rules[unsafe_offset=WITH_TIMESTAMPS] != 0
-    var times_win = with_timestamps and times_total > exp(text.top - top)
-    if times_win:
-        total = times_total
-    if times_win or times.top > text.top:
+    if weighed.times_win or times.top > text.top:
         chosen = times.token
         logit = times.top
     if heat > 0:
         var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
         var allowed = allowed_tokens[is_first](state, rules, n_vocab)
-        if times_win:
+        if weighed.times_win:
             allowed.text_stop = 0
         var forbidden = NEVER | NOT_FIRST if is_first else NEVER
         var shares = Shares(line, mask, forbidden, allowed, begin, logit, heat)
@@ -135,7 +129,7 @@ def choose_kernel[
         return
     if chosen == NOBODY:  # where nothing may come, or nothing is a number, the text ends
         chosen = rules[unsafe_offset=EOT]
-    sum_logprobs[unsafe_offset=row] += logit - (top + log(total))
+    sum_logprobs[unsafe_offset=row] += logit - weighed.log_total
     history[unsafe_offset=row * Int(n_history) + Int(n_sampled)] = chosen
     state[unsafe_offset=N_SAMPLED] = n_sampled + 1
     state[unsafe_offset=PENULTIMATE] = state[unsafe_offset=TOKEN]

@@ -4,12 +4,11 @@ from extensibility import InputTensor, OutputTensor
 from max.gpu import block_idx, lane_id, thread_idx, warp_id
 from max.gpu.host import DeviceContext
 from max.gpu.sync import barrier
-from std.math import exp, log
 from std.memory import bitcast, unsafe_stack_allocation
-from .candidates import LOWEST, THREADS, WARPS, Candidates, load_candidates, no_candidates
+from .candidates import LOWEST, THREADS, WARPS, Candidates, load_candidates, no_candidates, weigh
 from .launch import early, let_next_start, wait_for_previous
 from .pointers import F32, Floats, Integers, Memory, MutableTensor, memory
-from .rules import N_FIELDS, NEVER, TIMESTAMP_BEGIN, WITH_TIMESTAMPS, allowed_tokens
+from .rules import N_FIELDS, NEVER, TIMESTAMP_BEGIN, allowed_tokens
 
 comptime MOST = 8
 """Tokens that are found of each row; as in gpu/kernel_ops.py."""
@@ -42,15 +41,14 @@ def lists_kernel(
     var wholes = Array[Candidates, 2](fill=no_candidates())
     comptime for i in range(EACH):
         var token = first + Int32(i * LISTS * 32)
-        if token < n_vocab and mask[unsafe_offset=Int(token)] & NEVER == 0:
-            var value = line[unsafe_offset=Int(token)]
+        if token >= n_vocab or mask[unsafe_offset=Int(token)] & NEVER != 0:
+            continue
+        if allowed.has(token, begin):
+            values[i] = line[unsafe_offset=Int(token)]
             if token < begin:
-                if token >= allowed.text_start and token < allowed.text_stop:
-                    wholes[0].add(value, token)
-                    values[i] = value
-            elif token >= allowed.times_start and token < allowed.times_stop:
-                wholes[1].add(value, token)
-                values[i] = value
+                wholes[0].add(values[i], token)
+            else:
+                wholes[1].add(values[i], token)
     var at = (row * LISTS + list) * LIST_SIZE
     comptime for kind in range(2):
         wholes[kind].join_warp()
@@ -82,14 +80,9 @@ def merge_kernel(into: Floats, lists: Memory[DType.uint32], rules: Integers):
     text.join_block()
     times.join_block()
     if thread_idx.x == 0:
-        var top = max(text.top, times.top)
-        var times_total = times.total * exp(times.top - top)
-        var total = times_total + text.total * exp(text.top - top)
-        var times_win = rules[unsafe_offset=WITH_TIMESTAMPS] != 0 and (
-            times_total > exp(text.top - top)
-        )
-        shared[unsafe_offset=0] = top + log(times_total if times_win else total)
-        shared[unsafe_offset=1] = Float32(1 if times_win else 0)
+        var weighed = weigh(text, times, rules)
+        shared[unsafe_offset=0] = weighed.log_total
+        shared[unsafe_offset=1] = Float32(1 if weighed.times_win else 0)
     barrier()
     var log_total = shared[unsafe_offset=0]
     var has_text = shared[unsafe_offset=1] == 0
