@@ -56,6 +56,8 @@ def whisper_result(name: str, path: Path, beam_size: int | None) -> dict[str, An
     """What openai-whisper's own `transcribe` says of a recording at temperature 0."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Performing inference on CPU when CUDA is available")
+        # openai-whisper sorts a tensor by numpy where beams are left unfinished.
+        warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)
         return whisper.transcribe(
             whisper_model(name), samples_of(path), temperature=0.0, beam_size=beam_size, fp16=False
         )
