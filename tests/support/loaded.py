@@ -2,6 +2,8 @@
 
 import dataclasses
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,13 +53,19 @@ def samples_of(path: Path) -> np.ndarray:
         return audio.read()
 
 
+@contextmanager
+def whisper_may_warn() -> Iterator[None]:
+    """Let openai-whisper run on a CPU beside a GPU, and sort a tensor by numpy as it ends beams."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Performing inference on CPU when CUDA is available")
+        warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)
+        yield
+
+
 @cache
 def whisper_result(name: str, path: Path, beam_size: int | None) -> dict[str, Any]:
     """What openai-whisper's own `transcribe` says of a recording at temperature 0."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Performing inference on CPU when CUDA is available")
-        # openai-whisper sorts a tensor by numpy where beams are left unfinished.
-        warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)
+    with whisper_may_warn():
         return whisper.transcribe(
             whisper_model(name), samples_of(path), temperature=0.0, beam_size=beam_size, fp16=False
         )
