@@ -42,6 +42,10 @@ class FakeModels:
         return Model(implementation, stopwatch=asked.get("stopwatch", STOPPED))
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def says(text: str, dims: ModelDimensions) -> Script:
     """Each window decodes to this text, from 0 to 1 s, to its end."""
     tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.n_languages)

@@ -8,15 +8,12 @@ from tests.cli.conftest import (
     FakeModels,
     MakeSound,
     RunCommandLine,
+    names,
     says,
     stopped_after,
 )
 
 BATCH = ("--batch-size", "2", "-f", "txt")
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_files_are_written_as_they_are_done_and_told_in_the_order_given(

@@ -14,6 +14,7 @@ from tests.cli.conftest import (
     FakeModels,
     MakeSound,
     RunCommandLine,
+    names,
     says,
     stopped_after,
 )
@@ -21,10 +22,6 @@ from weights.dims import ModelDimensions
 
 LINE = "[00:00.000 --> 00:01.000] Grüße, 世界.\n"
 ESCAPE = "\x1b"
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_piped_segments_are_plain_lines_and_all_formats_are_written(
