@@ -204,7 +204,11 @@ class Implementation(ABC):
         """
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
-        """Decode one window (a batch of one) at one temperature, rules and search included."""
+        """Decode one window (a batch of one) at one temperature, rules and search included.
+
+        Raises:
+            NotNumbersError: the model computes NaN or infinity.
+        """
         began = time.perf_counter()
         with self.start(audio_features, request.search.n_group) as session:
             return decode_window(session, request, began)
@@ -219,6 +223,7 @@ class Implementation(ABC):
 
         Raises:
             ImplementationFailedError: there is no room for so many at once.
+            NotNumbersError: the model computes NaN or infinity in one of them.
         """
         return [self.decode(audio_features[i], request) for i, request in enumerate(requests)]
 
