@@ -21,9 +21,7 @@ from .rules import (
     LIMIT,
     N_FIELDS,
     N_SAMPLED,
-    NEVER,
     NO_SPEECH,
-    NOT_FIRST,
     OFFSET,
     PENULTIMATE,
     TIMESTAMP_BEGIN,
@@ -51,19 +49,15 @@ def scan_kernel[
     wait_for_previous()
     var row = Int(block_idx.y)
     var state = states.unsafe_offset(row * N_FIELDS)
-    var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
-    var allowed = allowed_tokens[is_first](state, rules, n_vocab)
+    var allowed = allowed_tokens[is_first](state, rules, mask, n_vocab)
     var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
     var text = no_candidates()
     var times = no_candidates()
     var first = Int(block_idx.x) * THREADS + Int(thread_idx.x)
     for i in range(first, Int(n_vocab), THREADS * N_PARTS):
         var token = Int32(i)
-        var forbidden = mask[unsafe_offset=i]
-        if forbidden & NEVER != 0 or (is_first and forbidden & NOT_FIRST != 0):
-            continue
-        if allowed.has(token, begin):
-            if token < begin:
+        if allowed.has(token):
+            if token < allowed.begin:
                 text.add(line[unsafe_offset=i], token)
             else:
                 times.add(line[unsafe_offset=i], token)
@@ -107,7 +101,6 @@ def choose_kernel[
     if state[unsafe_offset=IS_FINISHED] != 0:
         return
 
-    var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
     var n_sampled = state[unsafe_offset=N_SAMPLED]
     var weighed = weigh(text, times, rules)
     var chosen = text.token
@@ -117,11 +110,10 @@ def choose_kernel[
         logit = times.top
     if heat > 0:
         var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
-        var allowed = allowed_tokens[is_first](state, rules, n_vocab)
+        var allowed = allowed_tokens[is_first](state, rules, mask, n_vocab)
         if weighed.times_win:
             allowed.text_stop = 0
-        var forbidden = NEVER | NOT_FIRST if is_first else NEVER
-        var shares = Shares(line, mask, forbidden, allowed, begin, logit, heat)
+        var shares = Shares(line, allowed, logit, heat)
         var random = draws[unsafe_offset=row * Int(n_history) + Int(n_sampled)]
         chosen = draw(shares, n_vocab, random)
         logit = line[unsafe_offset=Int(chosen) if chosen != NOBODY else 0]
@@ -136,7 +128,7 @@ def choose_kernel[
     state[unsafe_offset=TOKEN] = chosen
     comptime if not is_first:
         state[unsafe_offset=OFFSET] += 1
-    if chosen >= begin:
+    if chosen >= rules[unsafe_offset=TIMESTAMP_BEGIN]:
         state[unsafe_offset=LATEST_TIMESTAMP] = chosen
     if chosen == rules[unsafe_offset=EOT] or n_sampled + 1 >= state[unsafe_offset=LIMIT]:
         state[unsafe_offset=IS_FINISHED] = 1

@@ -4,7 +4,7 @@ from max.gpu import lane_id, warp_id
 from max.gpu.sync import barrier
 from std.math import ceildiv, exp
 from std.memory import unsafe_stack_allocation
-from .pointers import Floats, Memory
+from .pointers import Floats
 from .rules import Allowed
 
 comptime DRAWERS = 1024
@@ -17,21 +17,14 @@ struct Shares(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
     """What each token weighs in the draw."""
 
     var line: Floats
-    var mask: Memory[DType.uint8]
-    var forbidden: UInt8
-    """Bits of the mask."""
     var allowed: Allowed
-    var begin: Int32
-    """The first timestamp."""
     var top: Float32
     var temperature: Float32
 
     @always_inline
     def of(self, token: Int32, stop: Int32) -> Float32:
         """Nothing from `stop` on."""
-        if token >= stop or self.mask[unsafe_offset=Int(token)] & self.forbidden != 0:
-            return 0
-        if not self.allowed.has(token, self.begin):
+        if token >= stop or not self.allowed.has(token):
             return 0
         return exp((self.line[unsafe_offset=Int(token)] - self.top) / self.temperature)
 

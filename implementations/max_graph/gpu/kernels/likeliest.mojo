@@ -8,7 +8,7 @@ from std.memory import bitcast, unsafe_stack_allocation
 from .candidates import LOWEST, THREADS, WARPS, Candidates, load_candidates, no_candidates, weigh
 from .launch import early, let_next_start, wait_for_previous
 from .pointers import F32, Floats, Integers, Memory, MutableTensor, memory
-from .rules import N_FIELDS, NEVER, TIMESTAMP_BEGIN, allowed_tokens
+from .rules import N_FIELDS, TIMESTAMP_BEGIN, allowed_tokens
 
 comptime MOST = 8
 """Tokens that are found of each row; as in gpu/kernel_ops.py."""
@@ -33,19 +33,16 @@ def lists_kernel(
     wait_for_previous()
     var row = Int(block_idx.y)
     var list = Int(block_idx.x) * WARPS + Int(warp_id())
-    var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
-    var allowed = allowed_tokens[False](states.unsafe_offset(row * N_FIELDS), rules, n_vocab)
+    var allowed = allowed_tokens[False](states.unsafe_offset(row * N_FIELDS), rules, mask, n_vocab)
     var line = logits.unsafe_offset(row * Int(n_vocab))
     var first = Int32(list * 32) + Int32(lane_id())
     var values = Array[Float32, EACH](fill=LOWEST)
     var wholes = Array[Candidates, 2](fill=no_candidates())
     comptime for i in range(EACH):
         var token = first + Int32(i * LISTS * 32)
-        if token >= n_vocab or mask[unsafe_offset=Int(token)] & NEVER != 0:
-            continue
-        if allowed.has(token, begin):
+        if allowed.has(token):
             values[i] = line[unsafe_offset=Int(token)]
-            if token < begin:
+            if token < allowed.begin:
                 wholes[0].add(values[i], token)
             else:
                 wholes[1].add(values[i], token)
@@ -58,7 +55,7 @@ def lists_kernel(
             var best = no_candidates()
             comptime for j in range(EACH):
                 var token = first + Int32(j * LISTS * 32)
-                if (token >= begin) == (kind == 1) and values[j] > best.top:
+                if (token >= allowed.begin) == (kind == 1) and values[j] > best.top:
                     best = Candidates(values[j], token, Float32(0))
             best.join_warp()
             if lane_id() == 0:

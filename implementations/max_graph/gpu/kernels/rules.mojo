@@ -1,5 +1,5 @@
-"""Which tokens may come next: what the rules say of ranges of the vocabulary."""
-from .pointers import Integers
+"""Which tokens may come next: ranges of the vocabulary by a row's state, and a mask for all rows."""
+from .pointers import Integers, Memory
 
 comptime N_FIELDS = 8
 comptime TOKEN = 0
@@ -27,24 +27,34 @@ comptime NOT_FIRST = UInt8(2)
 
 @fieldwise_init
 struct Allowed(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """Ranges of text and of timestamps."""
+    """Ranges of text and of timestamps, without the tokens that the mask forbids."""
 
+    var begin: Int32
+    """The first timestamp."""
     var text_start: Int32
     var text_stop: Int32
     var times_start: Int32
     var times_stop: Int32
+    var mask: Memory[DType.uint8]
+    var forbidden: UInt8
+    """Bits of the mask."""
 
     @always_inline
-    def has(self, token: Int32, begin: Int32) -> Bool:
-        """Whether a token lies in one of them; timestamps are those from `begin` on."""
-        if token < begin:
-            return token >= self.text_start and token < self.text_stop
-        return token >= self.times_start and token < self.times_stop
+    def has(self, token: Int32) -> Bool:
+        """Of any number; none beyond the vocabulary may come."""
+        var is_text = token < self.begin
+        var start = self.text_start if is_text else self.times_start
+        var stop = self.text_stop if is_text else self.times_stop
+        if token < start or token >= stop:
+            return False
+        return self.mask[unsafe_offset=Int(token)] & self.forbidden == 0
 
 
 @always_inline
-def allowed_tokens[is_first: Bool](state: Integers, rules: Integers, n_vocab: Int32) -> Allowed:
-    """What a row's state allows, single tokens that never come apart."""
+def allowed_tokens[
+    is_first: Bool
+](state: Integers, rules: Integers, mask: Memory[DType.uint8], n_vocab: Int32) -> Allowed:
+    """What may come next in a row."""
     var begin = rules[unsafe_offset=TIMESTAMP_BEGIN]
     var with_timestamps = rules[unsafe_offset=WITH_TIMESTAMPS] != 0
     var last = state[unsafe_offset=TOKEN]
@@ -71,4 +81,5 @@ def allowed_tokens[is_first: Bool](state: Integers, rules: Integers, n_vocab: In
             if latest >= 0:
                 # A closing timestamp may come again as the next opening one.
                 times_start = latest if after_one and not after_two else latest + 1
-    return Allowed(text_start, text_stop, times_start, times_stop)
+    var forbidden = NEVER | NOT_FIRST if is_first else NEVER
+    return Allowed(begin, text_start, text_stop, times_start, times_stop, mask, forbidden)
