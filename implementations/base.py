@@ -227,5 +227,6 @@ class Implementation(ABC):
         """
         return [self.decode(audio_features[i], request) for i, request in enumerate(requests)]
 
-    def close(self) -> None:  # noqa: B027  (most implementations have nothing to free by hand)
-        """Free the device's memory; the instance must not be used afterwards."""
+    @abstractmethod
+    def close(self) -> None:
+        """Free the weights' memory; harmless when repeated, and nothing else may follow."""

@@ -87,6 +87,11 @@ class FullMaxImplementation(Implementation):
         with self._lock:
             return self._graphs.encoder_states(mel)
 
+    def close(self) -> None:
+        """Free the weights."""
+        with self._lock:
+            self._graphs.close()
+
     def start(self, audio_features: AudioFeatures, n_group: int) -> MaxSession:
         """Open a session; several may be open at a time."""
         return MaxSession(self._decoder, own_features(audio_features), n_group)

@@ -25,7 +25,7 @@ from implementations.torch_decoder.session import (
     TorchDecoderSession,
     align,
 )
-from implementations.torch_tensors import DTYPES, find_gpu, float32_array
+from implementations.torch_tensors import DTYPES, find_gpu, float32_array, free
 from weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ class HybridImplementation(Implementation):
         """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
         with self._lock:
             return self._graphs.encoder_states(mel)
+
+    def close(self) -> None:
+        """Free the weights of both."""
+        with self._lock:
+            self._graphs.close()
+            free(self._decoder)
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
         """Open a session; several may be open at a time."""

@@ -44,6 +44,12 @@ def as_tensor(array: Array, device: torch.device, dtype: torch.dtype) -> torch.T
     return tensor.to(device, dtype)
 
 
+def free(module: torch.nn.Module) -> None:
+    """Let go of a module's weights, and of memory that PyTorch keeps on a GPU for later."""
+    module.to("meta")
+    torch.cuda.empty_cache()
+
+
 def find_gpu(name: str) -> torch.device:
     """The GPU of that name, `cuda` or `cuda:N`.
 

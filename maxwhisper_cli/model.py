@@ -49,6 +49,7 @@ class Model:
         self.hint = hint
         """What would run it faster, where `auto` found that it is not ready."""
         self._stopwatch = stopwatch
+        self._is_closed = False
 
     def transcribe(
         self,
@@ -92,7 +93,7 @@ class Model:
         on_progress: OnProgress | None = None,
     ) -> Iterator[Segment]:
         """Yield a recording's segments as they are decoded; as `transcribe` otherwise."""
-        with open_audio(audio, channel) as opened, self._mel(opened) as mel:
+        with self._open(audio, channel) as opened, self._mel(opened) as mel:
             for part in start_run(self.implementation, mel, options).parts():
                 _report(part, None, on_progress)
                 yield from part.segments
@@ -151,7 +152,8 @@ class Model:
             yield Opened(run, opened.warnings)
 
     def close(self) -> None:
-        """Free the device's memory."""
+        """Free the weights' memory; to transcribe afterwards is a ValueError."""
+        self._is_closed = True
         self.implementation.close()
 
     def __enter__(self) -> Self:
@@ -166,6 +168,8 @@ class Model:
         self.close()
 
     def _open(self, audio: AudioSource, channel: Channel) -> Audio:
+        if self._is_closed:
+            raise ValueError("this model is closed")
         with self._stopwatch.on("audio"):
             return open_audio(audio, channel)
 

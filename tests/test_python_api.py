@@ -105,6 +105,18 @@ def test_an_abandoned_stream_frees_the_model(sonnet: Path) -> None:
     assert model.transcribe(sonnet, GREEDY).segments
 
 
+def test_a_closed_model_says_so(jfk: Path) -> None:
+    with maxwhisper_cli.load("tiny.en", "cpu", offline=True) as model:
+        pass
+    with pytest.raises(ValueError, match="model is closed"):
+        model.transcribe(jfk, GREEDY)
+    with pytest.raises(ValueError, match="model is closed"):
+        next(model.stream(jfk, GREEDY))
+    several = TranscribeOptions(beam_size=None, batch_size=2)
+    with pytest.raises(ValueError, match="model is closed"):
+        next(model.transcribe_several([jfk], several))
+
+
 def test_half_precision_gives_the_same_words(jfk: Path) -> None:
     with maxwhisper_cli.load("tiny.en", "cpu", dtype="bfloat16", offline=True) as model:
         assert model.implementation.dtype == "bfloat16"

@@ -28,8 +28,8 @@ from weights.dims import ModelDimensions
 class LoadedGraphs:
     """Graphs that run, by name, and the weights that they read."""
 
-    models: Mapping[str, Model]
-    arranged: Mapping[str, Array]
+    models: dict[str, Model]
+    arranged: dict[str, Array]
     """Not copied by MAX: they must live as long as the models."""
     dims: ModelDimensions
     dtype: str
@@ -47,6 +47,11 @@ class LoadedGraphs:
         """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
         states = self.models["encoder_states"].execute(np.require(mel, np.float32, ["C", "W"]))
         return [state.to_numpy().copy() for state in states]
+
+    def close(self) -> None:
+        """Free the weights."""
+        self.models.clear()
+        self.arranged.clear()
 
 
 def is_cuda(device: str | None) -> bool:

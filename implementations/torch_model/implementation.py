@@ -17,7 +17,7 @@ from implementations.base import (
 )
 from implementations.torch_model.load import build_model, choose_dtype
 from implementations.torch_model.session import TorchSession, cross_attention
-from implementations.torch_tensors import TorchAudioFeatures, float32_array
+from implementations.torch_tensors import TorchAudioFeatures, float32_array, free
 from weights.checkpoint import Checkpoint
 
 
@@ -64,6 +64,11 @@ class TorchImplementation(Implementation):
         """Wait for the GPU, where it is one."""
         if self._torch_device.type == "cuda":
             torch.cuda.synchronize(self._torch_device)
+
+    def close(self) -> None:
+        """Free the weights."""
+        with self._lock:
+            free(self._model)
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The model's parameters."""

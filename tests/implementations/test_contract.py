@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from implementations import registry
-from implementations.base import AudioFeatures, DecoderSession, Implementation
+from implementations.base import AUTO, AudioFeatures, DecoderSession, Implementation, LoadOptions
 from implementations.decoding.loop import decode_window
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli.transcription.mel import MelSpectrogram
@@ -22,6 +22,7 @@ from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 from tests.support import loaded
 from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
+from tests.support.held import held_bytes
 from tests.support.not_numbers import assert_an_error_that_harms_no_other
 
 LOGITS_TOLERANCE = 2e-3
@@ -209,8 +210,6 @@ def test_unknown_names_are_refused() -> None:
 
 
 def test_cpu_refuses_what_it_cannot_do() -> None:
-    from implementations.base import LoadOptions
-
     chosen = registry.implementation_class("cpu")
     with pytest.raises(ImplementationUnavailableError, match="cuda"):
         chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(device="cuda"))
@@ -218,9 +217,22 @@ def test_cpu_refuses_what_it_cannot_do() -> None:
         chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(dtype="int3"))
 
 
-def test_auto_is_one_of_the_dtypes(implementation: Implementation) -> None:
-    from implementations.base import AUTO, LoadOptions
+def test_closing_frees_the_weights(implementation: Implementation, mel: np.ndarray) -> None:
+    chosen, weights = (
+        registry.implementation_class(implementation.name),
+        loaded.checkpoint("tiny.en"),
+    )
+    closed = chosen.load(weights, LoadOptions())
+    builder = RequestBuilder.create(closed.dims, TranscribeOptions(sample_len=5), TOKENIZER)
+    closed.decode(closed.encode(mel[:1]), builder.build([], 0.0, (0, 0, 0)))
+    held = held_bytes(closed)
+    assert held >= sum(array.nbytes for array in weights.tensors.values())
+    closed.close()
+    assert held_bytes(closed) < held / 1000
+    closed.close()
 
+
+def test_auto_is_one_of_the_dtypes(implementation: Implementation) -> None:
     chosen = registry.implementation_class(implementation.name)
     loaded_so = chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(dtype=AUTO))
     assert loaded_so.dtype in {"float32", "float16", "bfloat16", "int8"}

@@ -81,6 +81,9 @@ class ScriptedImplementation(Implementation):
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Nothing to free."""
+
     def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
         raise NotImplementedError
 

@@ -54,6 +54,11 @@ class BeamRoom:
         array: np.ndarray = found.to_numpy()
         return array
 
+    def close(self) -> None:
+        """Free what was recorded."""
+        if self._recorded is not None:
+            self._recorded.release()
+
 
 class BeamSession(GpuSession):
     """A session whose steps find the likeliest tokens themselves."""

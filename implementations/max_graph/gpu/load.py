@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -45,13 +45,18 @@ class Recorded:
         """Run it again on what its inputs hold now."""
         self.model.replay(self.key, *self.inputs)
 
+    def release(self) -> None:
+        """Give back the memory that it works in; it runs no more."""
+        self.outputs.clear()
+        self.model.release_captured_graph(self.key)
+
 
 @dataclass(frozen=True, slots=True)
 class GpuGraphs:
     """Graphs that run on a GPU, by name, and the weights that were sent there."""
 
     models: dict[str, Model]
-    arranged: Mapping[str, Array | Buffer]
+    arranged: dict[str, Array | Buffer]
     dims: ModelDimensions
     dtype: str
     device: Device
@@ -87,6 +92,13 @@ class GpuGraphs:
         (frames,) = self.models["log_mel"].execute(self.upload(samples), filters)
         array: FloatArray = frames.to_numpy()
         return array
+
+    def close(self) -> None:
+        """Free the weights and what was recorded."""
+        while self._one_window:
+            self._one_window.pop().release()
+        self.models.clear()
+        self.arranged.clear()
 
     def upload(self, array: FloatArray) -> Buffer:
         """The array on the GPU."""

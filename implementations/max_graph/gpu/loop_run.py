@@ -125,6 +125,11 @@ class LoopRunner:
         step = self._models.models["loop_step"]
         self._recorded = Recorded.of(step, *self.buffers.step_inputs())
 
+    def close(self) -> None:
+        """Free what was recorded."""
+        if self._recorded is not None:
+            self._recorded.release()
+
     def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
         """Feed the prompts and choose the first tokens -> probability of silence, [n_rows]."""
         models, buffers = self._models, self.buffers

@@ -128,7 +128,7 @@ class GpuModel(Implementation):
             fits = has_room(self.dims, sum(windows), max(groups), self._graphs.device)
             if fits and len(self._runners) < _MOST_RUNNERS:
                 return
-            self._runners.pop(next(iter(self._runners)))
+            self._runners.pop(next(iter(self._runners))).close()
 
     def _search_beams(
         self, audio_features: MaxAudioFeatures, request: DecodeRequest
@@ -138,14 +138,29 @@ class GpuModel(Implementation):
         n_group = request.search.n_group
         with self._lock:
             if self._beams is None or self._beams.n_group != n_group:
+                self._forget_beams()
                 audio = self._decoder.hear(audio_features)
                 self._beams = BeamRoom(self._decoder, n_group, audio)
             with BeamSession(self._decoder, audio_features, self._beams) as session:
                 return decode_window(session, request, began)
 
+    def _forget_beams(self) -> None:
+        if self._beams is not None:
+            self._beams.close()
+            self._beams = None
+
     def wait(self) -> None:
         """Wait until the device has done all that it was given."""
         self._graphs.device.synchronize()
+
+    def close(self) -> None:
+        """Free the weights, and what was kept for decoding."""
+        with self._lock:
+            while self._runners:
+                self._runners.popitem()[1].close()
+            self._forget_beams()
+            self._filters = None
+            self._graphs.close()
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights, out of the layouts that the kernels read."""
