@@ -16,12 +16,6 @@ SHARED_AUDIO = Path(
 """A folder of further recordings with a `manifest.json`; tests marked `full` go through it."""
 
 
-@pytest.fixture(scope="session", autouse=True)
-def the_driver_knows_its_gpus() -> None:
-    """It looks at CUDA_VISIBLE_DEVICES once, when it is first asked: before any test sets it."""
-    nvidia.no_gpu_because()
-
-
 @pytest.fixture(autouse=True)
 def gpus_are_for_tests_that_need_them(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch

@@ -2,13 +2,19 @@
 
 import pytest
 
-from implementations import registry
+from implementations import nvidia, registry
 
 IMPLEMENTATIONS = [
     pytest.param(name, marks=pytest.mark.gpu) if name == "cuda" else name
     for name in registry.names()
 ]
 """All of them, as parameters."""
+
+needs_max_gpu = pytest.mark.skipif(
+    nvidia.architecture("cuda") not in nvidia.KNOWN_ARCHITECTURES,
+    reason="there is no GPU that the MAX graphs are written for: H100, H200",
+)
+"""Asked here, before any test hides the GPUs: the driver looks at CUDA_VISIBLE_DEVICES once."""
 
 
 def skip_if_unavailable(name: str) -> None:

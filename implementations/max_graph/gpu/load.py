@@ -17,6 +17,7 @@ from implementations.max_graph.dtypes import choose_dtype
 from implementations.max_graph.gpu.parameters import canonical_weights, graph_weights
 from implementations.max_graph.gpu.spectrogram import constants
 from implementations.max_graph.load import compile_graphs
+from implementations.max_graph.runtime import share_gpu_memory
 from implementations.nvidia import KNOWN_ARCHITECTURES
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
@@ -132,6 +133,7 @@ def load_gpu_graphs(
 
 def _find_gpu(name: str) -> Device:
     """The GPU called `cuda` or `cuda:N`."""
+    share_gpu_memory()
     index = name.partition(":")[2] or "0"
     n_found = accelerator_count()
     if n_found == 0 or accelerator_api() != "cuda":

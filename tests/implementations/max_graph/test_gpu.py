@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from implementations import nvidia, registry
+from implementations import registry
 from implementations.base import Implementation, LoadOptions
 from implementations.decoding.request import DecodeRequest, Search, TokenRules
-from implementations.errors import ImplementationFailedError, ImplementationUnavailableError
+from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest
 from implementations.max_graph.dtypes import MatrixTypes
 from maxwhisper_cli.model import Model
@@ -20,21 +20,16 @@ from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
 from tests.support.checkpoints import SMALL_DIMS, random_tensors
+from tests.support.hardware import needs_max_gpu
 from tests.support.not_numbers import assert_an_error_that_harms_no_other
 from weights.checkpoint import Checkpoint
-from weights.dims import ModelDimensions
 
 driver = pytest.importorskip("max.driver", reason="MAX is not installed: maxwhisper[max]")
 
 gpu_load = pytest.importorskip("implementations.max_graph.gpu.load")
-room = pytest.importorskip("implementations.max_graph.gpu.room")
 
 HAS_GPU = driver.accelerator_count() > 0
 IMPLEMENTATIONS = ("full-max", "hybrid")
-needs_gpu = pytest.mark.skipif(
-    nvidia.architecture("cuda") not in nvidia.KNOWN_ARCHITECTURES,
-    reason="there is no GPU that the MAX graphs are written for: H100, H200",
-)
 
 
 @pytest.fixture(scope="module", params=IMPLEMENTATIONS)
@@ -53,7 +48,7 @@ def on_gpu(name: str) -> Model:
 
 
 @pytest.mark.gpu
-@needs_gpu
+@needs_max_gpu
 @pytest.mark.parametrize("beam_size", [None, 5])
 @pytest.mark.parametrize("recording", ["jfk", "sonnet"])
 def test_float32_is_token_identical(
@@ -69,7 +64,7 @@ def test_float32_is_token_identical(
 
 
 @pytest.mark.gpu
-@needs_gpu
+@needs_max_gpu
 @pytest.mark.parametrize("beam_size", [None, 5])
 def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | None) -> None:
     options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
@@ -80,7 +75,7 @@ def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | N
 
 
 @pytest.mark.gpu
-@needs_gpu
+@needs_max_gpu
 def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
     on_device = load(name, loaded.checkpoint("tiny.en"), device="cuda").implementation
     mel = np.random.default_rng(0).standard_normal((7, 80, 3000), np.float32)
@@ -93,7 +88,7 @@ def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
 
 
 @pytest.mark.gpu
-@needs_gpu
+@needs_max_gpu
 def test_weights_and_alignment(on_gpu: Model) -> None:
     cpu = loaded.model("tiny.en", "cpu").implementation
     held, expected = dict(on_gpu.implementation.weights()), dict(cpu.weights())
@@ -127,7 +122,7 @@ RULES = TokenRules(
 
 
 @pytest.mark.gpu
-@needs_gpu
+@needs_max_gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("with_timestamps", [True, False])
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
@@ -159,7 +154,7 @@ def test_the_loop_on_the_device_is_the_generic_one(
 
 
 @pytest.mark.gpu
-@needs_gpu
+@needs_max_gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 def test_a_window_without_numbers_is_an_error_and_harms_no_other(
@@ -178,18 +173,6 @@ def test_without_a_gpu_says_so(name: str, device: str) -> None:
     said = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
     with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
         load(name, loaded.checkpoint("tiny.en"), device=device)
-
-
-def test_a_batch_that_does_not_fit_is_refused() -> None:
-    large = ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32)
-    gpu: Any = SimpleNamespace(stats={"total_memory": 85_000_000_000}, id=1)
-    room.check_room(large, 100, 1, gpu)
-    for n_windows, n_group, said in (
-        (400, 1, "400 windows at once need"),
-        (100, 5, "5 hypotheses"),
-    ):
-        with pytest.raises(ImplementationFailedError, match=rf"{said}.*has 85 GB.*--batch-size"):
-            room.check_room(large, n_windows, n_group, gpu)
 
 
 def test_another_gpu_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
