@@ -17,6 +17,7 @@ from implementations import registry
 from implementations.base import AUTO, CompileProgress, Implementation, LoadOptions
 from implementations.choose import Choice, choose
 from implementations.errors import ImplementationUnavailableError
+from implementations.memory import told_when_full
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
 from maxwhisper_cli.transcription.batched import BatchedRun, Rounds, start_run
 from maxwhisper_cli.transcription.longform import DecodedPart
@@ -73,8 +74,10 @@ class Model:
         Raises:
             AudioError: the recording cannot be heard.
             OptionsError: an option does not fit this model.
+            ImplementationFailedError: there is too little memory.
         """
         with (
+            told_when_full(self.implementation.device),
             self._stopwatch.on("text"),
             self._open(audio, channel) as opened,
             self._mel(opened) as mel,
@@ -93,7 +96,11 @@ class Model:
         on_progress: OnProgress | None = None,
     ) -> Iterator[Segment]:
         """Yield a recording's segments as they are decoded; as `transcribe` otherwise."""
-        with self._open(audio, channel) as opened, self._mel(opened) as mel:
+        with (
+            told_when_full(self.implementation.device),
+            self._open(audio, channel) as opened,
+            self._mel(opened) as mel,
+        ):
             for part in start_run(self.implementation, mel, options).parts():
                 _report(part, None, on_progress)
                 yield from part.segments
@@ -148,7 +155,8 @@ class Model:
         self, audio: AudioSource, options: TranscribeOptions, channel: Channel
     ) -> Iterator[Opened]:
         with self._open(audio, channel) as opened, self._mel(opened) as mel:
-            run = BatchedRun(self.implementation, mel, options, self._stopwatch)
+            with told_when_full(self.implementation.device):
+                run = BatchedRun(self.implementation, mel, options, self._stopwatch)
             yield Opened(run, opened.warnings)
 
     def close(self) -> None:
@@ -262,7 +270,8 @@ def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -
         implementation_class = registry.implementation_class(choice.name)
     with stopwatch.on("graphs and weights"):
         options = replace(choice.options, on_compile=tell)
-        implementation = implementation_class.load(checkpoint, options)
+        with told_when_full(options.device or "cpu", ImplementationUnavailableError):
+            implementation = implementation_class.load(checkpoint, options)
         if told_at:  # as it began, and again as it had ended
             stopwatch.move("compiling", told_at[-1] - told_at[0], 1)
     return implementation

@@ -15,6 +15,7 @@ import numpy as np
 
 from implementations.base import AudioFeatures, Implementation
 from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.memory import told_when_full
 from maxwhisper_cli.transcription.fallback import (
     WindowText,
     count_times,
@@ -171,12 +172,21 @@ class Rounds:
 
         Returns:
             The recordings that have rows; none when nothing is left to do.
+
+        Raises:
+            ImplementationFailedError: there is too little memory for so many.
         """
         rows = self._rows
         while self._waiting and len(rows) < self._n_rows:
             rows.append(self._waiting.popleft())
         if not rows:
             return ()
+        with told_when_full(self._implementation.device):
+            self._advance(rows)
+        self._rows = [(run, stretch) for run, stretch in rows if not stretch.is_done]
+        return tuple(dict.fromkeys(run for run, _ in rows))
+
+    def _advance(self, rows: list[tuple[BatchedRun, Stretch]]) -> None:
         mel = np.empty((len(rows), self._implementation.dims.n_mels, N_FRAMES), np.float32)
         with ThreadPoolExecutor(_N_FILLING) as pool:
             places = list(pool.map(lambda window, row: row[0].fill(window, row[1]), mel, rows))
@@ -189,8 +199,6 @@ class Rounds:
         for i, (run, stretch) in enumerate(rows):
             text = run.judge(decoded[i], features, i, places[i])
             run.advance(stretch, places[i], text)
-        self._rows = [(run, stretch) for run, stretch in rows if not stretch.is_done]
-        return tuple(dict.fromkeys(run for run, _ in rows))
 
     def drop(self) -> Sequence[BatchedRun]:
         """Give up the recordings that have rows, where a round failed."""

@@ -1,5 +1,6 @@
 """A GPU's memory: what is taken, what is given back, and what does not fit."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from implementations import registry
 from implementations.base import LoadOptions
@@ -39,6 +41,31 @@ def test_most_of_the_memory_is_left_to_others(name: str, sonnet: Path) -> None:
     command = [sys.executable, "-c", TAKEN, name, str(sonnet)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert 0 < float(done.stdout) < 0.2
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+@pytest.mark.parametrize("n_mib_left", [300, 650])
+@pytest.mark.parametrize("name", ["cuda", "hybrid", "full-max"])
+def test_a_full_gpu_is_told_in_a_line(
+    name: str, n_mib_left: int, sonnet: Path, tmp_path: Path
+) -> None:
+    free, _ = torch.cuda.mem_get_info()
+    others = torch.empty(free - (n_mib_left << 20), dtype=torch.uint8, device="cuda")
+    command = f"-m maxwhisper_cli transcribe --model tiny.en --offline --device cuda --impl {name}"
+    done = subprocess.run(
+        [sys.executable, *command.split(), str(sonnet), "-o", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    del others
+    torch.cuda.empty_cache()
+    said = done.stderr.splitlines()[-1]
+    assert done.returncode == 1
+    assert re.match(r"error: cuda(:0)? has too little memory left; .* nvidia-smi shows", said)
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.gpu
@@ -78,10 +105,10 @@ def test_what_was_recorded_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_that_does_not_fit_is_refused() -> None:
     large = ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32)
     gpu: Any = SimpleNamespace(stats={"total_memory": 85_000_000_000}, id=1)
-    room.check_room(large, 100, 1, gpu)
+    room.check_room(large, 90, 1, gpu)
     for n_windows, n_group, said in (
         (400, 1, "400 windows at once need"),
-        (100, 5, "5 hypotheses"),
+        (90, 5, "5 hypotheses"),
     ):
         with pytest.raises(ImplementationFailedError, match=rf"{said}.*has 85 GB.*--batch-size"):
             room.check_room(large, n_windows, n_group, gpu)
