@@ -7,8 +7,10 @@ from implementations.errors import ImplementationFailedError
 from weights.errors import MaxWhisperError
 
 _ELSEWHERE = ", --device cpu none of it, and nvidia-smi shows who else uses it"
-_SAID_BY_LIBRARIES = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
-"""By PyTorch and MAX of a GPU; by PyTorch of the machine; by cuBLAS and cuDNN."""
+_SAID_OF_GPUS = ("out of memory", "ALLOC_FAILED")
+"""By PyTorch and MAX; by cuBLAS and cuDNN."""
+_SAID_OF_THE_MACHINE = "can't allocate memory"
+"""By PyTorch; others raise a MemoryError."""
 
 
 @contextmanager
@@ -23,10 +25,12 @@ def told_when_full(
     try:
         yield
     except Exception as error:
-        is_it = any(said in str(error) for said in _SAID_BY_LIBRARIES)
-        if not is_it and not isinstance(error, MemoryError):
+        if any(said in str(error) for said in _SAID_OF_GPUS):
+            place, elsewhere = device, _ELSEWHERE
+        elif isinstance(error, MemoryError) or _SAID_OF_THE_MACHINE in str(error):
+            place, elsewhere = "this machine", ""
+        else:
             raise
-        place, elsewhere = (device, _ELSEWHERE) if device != "cpu" else ("this machine", "")
         raise kind(
             f"{place} has too little memory left; a smaller --model, --batch-size or --beam-size "
             f"takes less{elsewhere}"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from implementations import registry
+from implementations.memory import told_when_full
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.given import language_code
 from maxwhisper_cli.commands.loading import Loading, load_model
@@ -95,7 +96,8 @@ class Parity:
             ours = model.implementation
             for file, reference in references:
                 terminal.note(f"{name}: {file}")
-                rungs = list(climb(ours, cpu.implementation, reference, options))
+                with told_when_full(ours.device):
+                    rungs = list(climb(ours, cpu.implementation, reference, options))
                 terminal.line(f"{name} ({ours.device}, {ours.dtype}) against cpu: {file}")
                 terminal.show(_table(rungs))
                 passed = passed and all(rung.passed is not False for rung in rungs)

@@ -1,5 +1,6 @@
-"""MAX's runtime as a guest in a process: its log thread sleeps, and nobody else's timers change."""
+"""MAX's runtime as a guest in a process: its log thread sleeps, its GPU memory grows."""
 
+import os
 import subprocess
 import sys
 
@@ -28,3 +29,13 @@ def test_one_thread_alone_gets_coarse_timers() -> None:
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["1", "True", "True"]
+
+
+def test_the_environment_may_say_how_gpu_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    from implementations.max_graph.runtime import share_gpu_memory
+
+    manager = "MODULAR_DEVICE_CONTEXT_MEMORY_MANAGER_"
+    environment = {f"{manager}CHUNK_PERCENT": "50"}
+    monkeypatch.setattr(os, "environ", environment)
+    share_gpu_memory()
+    assert environment == {f"{manager}CHUNK_PERCENT": "50", f"{manager}VMM": "0"}
