@@ -45,8 +45,7 @@ def choose(
     Raises:
         ImplementationUnavailableError: none is; the message says what to do.
     """
-    kind_asked = (options.device or "cpu").partition(":")[0]
-    if kind_asked not in registry.DEVICE_KINDS:
+    if options.device not in {None, "cpu"} and nvidia.gpu_index(str(options.device)) is None:
         raise ImplementationUnavailableError(
             f"there is no device called {options.device}; use cpu, cuda or cuda:N"
         )
@@ -104,6 +103,8 @@ def _how_to_get(
         target = f"cuda:{nvidia.architecture(str(options.device))}"
         if target not in registry.COMPILE_TARGETS:
             return None
+        if nvidia.gpu_index(str(options.device)):
+            return f"{name} is faster, and compiled on first use: --impl {name}"
     if target != registry.default_target(name):
         command += f" --target {target}"
     if options.dtype not in {None, AUTO}:

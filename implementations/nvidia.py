@@ -21,16 +21,24 @@ def no_gpu_because() -> str | None:
     return None if count.value else "the NVIDIA driver finds no GPU"
 
 
+def gpu_index(device: str) -> int | None:
+    """The N of `cuda:N`, 0 of `cuda`, None of any other name."""
+    kind, _, index = device.partition(":")
+    index = index or "0"
+    return int(index) if kind == "cuda" and index.isdecimal() else None
+
+
 def architecture(device: str) -> str | None:
     """What graphs are compiled for to run on `cuda` or `cuda:N`: `sm_90a`; None if it is unknown.
 
     From 9.0 on the features of one architecture alone, which the letter stands for, are used.
     """
-    if no_gpu_because() is not None:
+    index = gpu_index(device)
+    if index is None or no_gpu_because() is not None:
         return None
     driver = ctypes.CDLL("libcuda.so.1")
     gpu, version = ctypes.c_int(), (ctypes.c_int(), ctypes.c_int())
-    if driver.cuDeviceGet(ctypes.byref(gpu), int(device.partition(":")[2] or 0)) != 0:
+    if driver.cuDeviceGet(ctypes.byref(gpu), index) != 0:
         return None
     for part, attribute in zip(version, _COMPUTE_CAPABILITY, strict=True):
         if driver.cuDeviceGetAttribute(ctypes.byref(part), attribute, gpu) != 0:

@@ -9,6 +9,7 @@ import torch
 
 from implementations.base import AudioFeatures, FloatArray
 from implementations.errors import ImplementationUnavailableError
+from implementations.nvidia import gpu_index
 from weights.checkpoint import Array
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -60,8 +61,8 @@ def find_gpu(name: str) -> torch.device:
         raise ImplementationUnavailableError(
             f"torch {torch.__version__} finds no usable NVIDIA GPU; see nvidia-smi"
         )
-    index = name.partition(":")[2] or "0"
-    if not index.isdigit() or int(index) >= torch.cuda.device_count():
+    index = gpu_index(name)
+    if index is None or index >= torch.cuda.device_count():
         raise ImplementationUnavailableError(
             f"there is no GPU {name}; this machine has {torch.cuda.device_count()}"
         )
@@ -69,4 +70,4 @@ def find_gpu(name: str) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     # cuDNN's attention would plan anew, for 50 ms, for each length that the text comes to have.
     torch.backends.cuda.enable_cudnn_sdp(enabled=False)
-    return torch.device("cuda", int(index))
+    return torch.device("cuda", index)

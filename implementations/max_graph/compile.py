@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from implementations.base import HOST, LoadOptions
 from implementations.max_graph.cpu_level import NATIVE, compile_target, cpu_level
 from implementations.max_graph.dtypes import MatrixTypes, choose_dtype, matrix_types
+from implementations.nvidia import gpu_index
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 
@@ -62,6 +63,8 @@ class CompileRequest:
     """`host`, this machine's CPU, or a GPU by its architecture: `cuda:sm_90a`."""
     cpu_level: str = NATIVE
     """Which instructions the host's code may use, as cpu_level.py names them."""
+    gpu: int = 0
+    """Which of a machine's GPUs: what MAX compiles names one."""
 
     def to_json(self) -> str:
         """The request in words that `from_json` and a cache key understand."""
@@ -86,7 +89,8 @@ def compile_request(
     dtype = choose_dtype(options, checkpoint.dims, has_decoder="decoder" in graphs)
     matrices = matrix_types(checkpoint, dtype, options.target)
     level = cpu_level() if options.target == HOST else NATIVE
-    return CompileRequest(graphs, checkpoint.dims, matrices, options.target, level)
+    gpu = gpu_index(options.device or "cuda") or 0
+    return CompileRequest(graphs, checkpoint.dims, matrices, options.target, level, gpu)
 
 
 def compile_to(request: CompileRequest, path: Path) -> None:
@@ -113,8 +117,8 @@ def _device(request: CompileRequest) -> "Device":
     api, _, architecture = request.target.partition(":")
     driver.set_virtual_device_api(api)
     driver.set_virtual_device_target_arch(architecture)
-    driver.set_virtual_device_count(1)
-    return driver.Accelerator()
+    driver.set_virtual_device_count(request.gpu + 1)
+    return driver.Accelerator(request.gpu)
 
 
 def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:
@@ -144,11 +148,12 @@ def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLi
     from implementations.max_graph.gpu.decoder import TextDecoder
     from implementations.max_graph.gpu.encoder import AudioEncoder
     from implementations.max_graph.gpu.half_encoder import COLUMNS, HalfEncoder
-    from implementations.max_graph.gpu.kernel_ops import KERNELS
+    from implementations.max_graph.gpu.kernel_ops import GPU, KERNELS
     from implementations.max_graph.gpu.loop import DecodingLoop
     from implementations.max_graph.gpu.spectrogram import LogMel
 
     kernels.load_paths([KERNELS])
+    GPU.id = request.gpu
     dtype = DType[request.matrices.encoder]
     is_half = dtype != DType.float32 and request.dims.n_audio_state % COLUMNS == 0
     encoder = HalfEncoder if is_half else AudioEncoder

@@ -87,11 +87,12 @@ def _compiled_as(path: Path) -> str:
             return "damaged"
         request = record["request"]
         dims, target = request["dims"], request["target"]
+        gpu = f" for cuda:{request['gpu']}" if request.get("gpu") else ""
         is_whole = "decoder" in request["graphs"]
         return (
             f"{'full-max' if is_whole else 'hybrid'} {dims['n_audio_layer']}+{dims['n_text_layer']}"
             f" layers of {dims['n_audio_state']}, {_types(request['matrices'])},"
-            f"{'' if target == 'host' else f' {target},'} MAX {record['max']}"
+            f"{'' if target == 'host' else f' {target}{gpu},'} MAX {record['max']}"
         )
     except (OSError, ValueError, KeyError, TypeError):
         return "damaged"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from implementations import registry
+from implementations import nvidia, registry
 from maxwhisper_cli.transcription.options import OptionsError
 
 
@@ -73,9 +73,9 @@ def on_device(candidates: Iterable[Candidate], device: str | None) -> list[Candi
     """
     if device is None:
         return list(candidates)
-    kind, _, index = device.partition(":")
-    if kind not in registry.DEVICE_KINDS or (index and not index.isdigit()):
+    if device != "cpu" and nvidia.gpu_index(device) is None:
         raise OptionsError(f"--device is cpu, cuda or cuda:1, not {device!r}")
+    kind = device.partition(":")[0]
     return [
         replace(c, device=device) if kind in registry.entry(c.implementation).device_kinds else c
         for c in candidates

@@ -53,6 +53,16 @@ def test_what_is_there(maxwhisper: RunCommandLine, folder: Path) -> None:
     assert ".lock" not in done.stdout
 
 
+def test_what_is_for_a_gpu_says_for_which(maxwhisper: RunCommandLine, folder: Path) -> None:
+    assert folder.is_dir()
+    for gpu in (0, 1):
+        compiled_graphs(replace(HYBRID, target="cuda:sm_90a", gpu=gpu), None)
+    done = maxwhisper("cache")
+    assert "float32, cuda:sm_90a, MAX 26" in done.stdout
+    assert "float32, cuda:sm_90a for cuda:1, MAX 26" in done.stdout
+    assert max(map(len, done.stdout.splitlines()[1:])) <= 80
+
+
 def test_as_json(maxwhisper: RunCommandLine, folder: Path) -> None:
     listed = json.loads(maxwhisper("cache", "--json").stdout)
     assert len(listed) == 4

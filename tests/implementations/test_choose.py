@@ -85,15 +85,20 @@ def test_the_device_asked_for_is_kept_to(here: Here) -> None:
     assert (name, device) == ("cpu", "cpu")
     assert hint is not None
     assert hint.endswith("maxwhisper compile --model tiny.en --target host")
-    assert chosen(device="cuda:1")[:2] == ("cuda", "cuda:1")
+    name, device, hint = chosen(device="cuda:1")
+    assert (name, device) == ("cuda", "cuda:1")
+    assert hint == "full-max is faster, and compiled on first use: --impl full-max"
     here.has_gpu = False
     with pytest.raises(ImplementationUnavailableError, match=r"--device cuda:1.*no driver"):
         chosen(device="cuda:1")
 
 
-def test_a_device_that_there_is_not(here: Here) -> None:
-    with pytest.raises(ImplementationUnavailableError, match="no device called gpu; use cpu, cuda"):
-        chosen(device="gpu")
+@pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0"])
+def test_a_device_that_there_is_not(here: Here, device: str) -> None:
+    here.has_gpu = True
+    said = f"no device called {device}; use cpu, cuda or cuda:N"
+    with pytest.raises(ImplementationUnavailableError, match=said):
+        chosen(device=device)
 
 
 def test_a_dtype_is_never_changed(here: Here) -> None:

@@ -6,6 +6,21 @@ from implementations import nvidia, registry
 
 
 @pytest.mark.parametrize(
+    ("device", "index"),
+    [
+        ("cuda", 0),
+        ("cuda:0", 0),
+        ("cuda:11", 11),
+        ("cuda:x", None),
+        ("cuda:-1", None),
+        ("cpu", None),
+    ],
+)
+def test_a_gpu_has_a_number(device: str, index: int | None) -> None:
+    assert nvidia.gpu_index(device) == index
+
+
+@pytest.mark.parametrize(
     ("architecture", "torch_lacks", "devices"),
     [
         (None, "no GPU", ["cpu", "cuda", "cpu", "cpu"]),

@@ -14,6 +14,7 @@ from implementations.log_mel import HOP_LENGTH, N_FFT
 
 KERNELS = Path(__file__).parent / "kernels"
 GPU = DeviceRef.GPU()
+"""What the graphs are built for; the process that compiles sets its number."""
 N_PARTS = 32
 """Parts of the vocabulary that are looked through side by side; as in kernels/choose.mojo."""
 MOST = 8

@@ -18,7 +18,7 @@ from implementations.max_graph.gpu.parameters import canonical_weights, graph_we
 from implementations.max_graph.gpu.spectrogram import constants
 from implementations.max_graph.load import compile_graphs
 from implementations.max_graph.runtime import share_gpu_memory
-from implementations.nvidia import KNOWN_ARCHITECTURES
+from implementations.nvidia import KNOWN_ARCHITECTURES, gpu_index
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
@@ -134,16 +134,16 @@ def load_gpu_graphs(
 def _find_gpu(name: str) -> Device:
     """The GPU called `cuda` or `cuda:N`."""
     share_gpu_memory()
-    index = name.partition(":")[2] or "0"
+    index = gpu_index(name)
     n_found = accelerator_count()
     if n_found == 0 or accelerator_api() != "cuda":
         raise ImplementationUnavailableError(
             f"MAX finds no NVIDIA GPU with a driver for --device {name}; "
             "see nvidia-smi, or drop --device to run on the CPU"
         )
-    if not index.isdigit() or int(index) >= n_found:
+    if index is None or index >= n_found:
         raise ImplementationUnavailableError(f"there is no GPU {name}; MAX finds {n_found} here")
-    found = Accelerator(int(index))
+    found = Accelerator(index)
     if found.architecture_name not in KNOWN_ARCHITECTURES:
         raise ImplementationUnavailableError(
             f"the MAX graphs are written for H100 and H200, and {name} is another GPU "

@@ -13,8 +13,7 @@ from implementations import registry
 from implementations.base import Implementation, LoadOptions
 from implementations.decoding.request import DecodeRequest, Search, TokenRules
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest
-from implementations.max_graph.dtypes import MatrixTypes
+from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest, compile_request
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -205,9 +204,9 @@ def test_an_unknown_dtype_is_refused_before_compiling(name: str) -> None:
 
 
 def test_a_request_survives_the_way_to_the_compiler() -> None:
-    request = CompileRequest(
-        GPU_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16", "float16"), "cuda:sm_90a"
-    )
+    options = LoadOptions(device="cuda:1", target="cuda:sm_90a")
+    request = compile_request(loaded.checkpoint("tiny.en"), GPU_GRAPHS, options)
+    assert (request.target, request.gpu) == ("cuda:sm_90a", 1)
     assert CompileRequest.from_json(request.to_json()) == request
 
 
@@ -228,16 +227,18 @@ def test_weights_come_back_out_of_the_layouts_for_a_gpu(dtype: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.max
+@pytest.mark.parametrize(("device", "index"), [("cuda", b"0"), ("cuda:1", b"1")])
 def test_compiles_for_a_gpu_that_is_not_here(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    device: str, index: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path))
     dims = dataclasses.replace(SMALL_DIMS, n_audio_layer=1, n_audio_state=128, n_text_state=128)
     tensors = random_tensors(dims, dtype=np.float32)
     checkpoint = Checkpoint(dims, tensors, ((0, 0),), Path("made-up"))
-    options = LoadOptions(target="cuda:sm_90a")
+    options = LoadOptions(device=device, target="cuda:sm_90a")
     registry.implementation_class("full-max").compile(checkpoint, options)
     (compiled,) = (tmp_path / "compiled").glob("*.mef")
     graphs = compiled.read_bytes()
     assert b"sm_90a" in graphs
+    assert set(re.findall(rb'"label":"gpu","id":(.)', graphs)) == {index}
     assert all(name.encode() in graphs for name in GPU_GRAPHS)
