@@ -45,7 +45,7 @@ def choose(
     Raises:
         ImplementationUnavailableError: none is; the message says what to do.
     """
-    if options.device not in {None, "cpu"} and nvidia.gpu_index(str(options.device)) is None:
+    if options.device is not None and registry.device_kind(options.device) is None:
         raise ImplementationUnavailableError(
             f"there is no device called {options.device}; use cpu, cuda or cuda:N"
         )
@@ -77,7 +77,7 @@ def _place(name: str, options: LoadOptions) -> str:
 def _is_of_interest(kind: str, options: LoadOptions) -> bool:
     """Whether a kind of device is the one asked for, or is here where none was."""
     if options.device is not None:
-        return options.device.partition(":")[0] == kind
+        return registry.device_kind(options.device) == kind
     return kind != "cuda" or nvidia.no_gpu_because() is None
 
 

@@ -122,6 +122,13 @@ def unavailable_because(name: str) -> str | None:
     return _no_cuda_because() if name == "cuda" else None
 
 
+def device_kind(device: str) -> str | None:
+    """The key of `DEVICE_KINDS` for `cpu`, `cuda` or `cuda:N`; None of any other name."""
+    if device == "cpu":
+        return device
+    return None if nvidia.gpu_index(device) is None else "cuda"
+
+
 def default_device(name: str) -> str:
     """Where an implementation runs that is given no device: on a GPU, if there is one for it."""
     chosen = entry(name)

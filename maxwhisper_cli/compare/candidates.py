@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from implementations import nvidia, registry
+from implementations import registry
 from maxwhisper_cli.transcription.options import OptionsError
 
 
@@ -73,9 +73,9 @@ def on_device(candidates: Iterable[Candidate], device: str | None) -> list[Candi
     """
     if device is None:
         return list(candidates)
-    if device != "cpu" and nvidia.gpu_index(device) is None:
+    kind = registry.device_kind(device)
+    if kind is None:
         raise OptionsError(f"--device is cpu, cuda or cuda:1, not {device!r}")
-    kind = device.partition(":")[0]
     return [
         replace(c, device=device) if kind in registry.entry(c.implementation).device_kinds else c
         for c in candidates
