@@ -24,6 +24,8 @@ def told_when_full(
     """
     try:
         yield
+    except MaxWhisperError:
+        raise  # it says what is wrong already, and how to mend that
     except Exception as error:
         if any(said in str(error) for said in _SAID_OF_GPUS):
             place, elsewhere = device, _ELSEWHERE

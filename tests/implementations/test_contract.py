@@ -218,11 +218,8 @@ def test_cpu_refuses_what_it_cannot_do() -> None:
 
 
 def test_closing_frees_the_weights(implementation: Implementation, mel: np.ndarray) -> None:
-    chosen, weights = (
-        registry.implementation_class(implementation.name),
-        loaded.checkpoint("tiny.en"),
-    )
-    closed = chosen.load(weights, LoadOptions())
+    weights = loaded.checkpoint("tiny.en")
+    closed = registry.implementation_class(implementation.name).load(weights, LoadOptions())
     builder = RequestBuilder.create(closed.dims, TranscribeOptions(sample_len=5), TOKENIZER)
     closed.decode(closed.encode(mel[:1]), builder.build([], 0.0, (0, 0, 0)))
     held = held_bytes(closed)

@@ -65,6 +65,10 @@ def test_loading_says_so(error: Exception, told: str, monkeypatch: pytest.Monkey
         maxwhisper_cli.load("tiny.en", "full-max", device="cuda:1", offline=True)
 
 
-def test_another_error_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="a bug"):
-        failing(RuntimeError("a bug")).transcribe(SECOND)
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a bug"), ImplementationFailedError("the compiler was out of memory")]
+)
+def test_another_error_stays_what_it_is(error: Exception) -> None:
+    with pytest.raises(type(error)) as raised:
+        failing(error).transcribe(SECOND)
+    assert raised.value is error
