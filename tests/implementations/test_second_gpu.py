@@ -1,7 +1,5 @@
 """A GPU that is not the first: the same tokens there, with the first one at work or not."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ from implementations import registry
 from implementations.base import LoadOptions
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from tests.support import loaded
+from tests.support import fresh_process, loaded
 from tests.support.hardware import needs_two_max_gpus
 
 pytestmark = [
@@ -40,12 +38,8 @@ def test_both_find_the_tokens_of_openai_whisper(name: str, sonnet: Path) -> None
 
 
 def test_the_command_line_runs_there_alone(name: str, jfk: Path, tmp_path: Path) -> None:
-    command = "-m maxwhisper_cli transcribe --model tiny.en --offline --device cuda:1 -f txt"
-    done = subprocess.run(
-        [sys.executable, *command.split(), "--impl", name, str(jfk), "-o", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    options = ("--impl", name, "--device", "cuda:1", "-f", "txt")
+    done = fresh_process.transcribe(jfk, tmp_path, *options)
+    assert done.returncode == 0, done.stderr
     assert f"on {name} (cuda:1, float16)" in done.stderr.replace("\n", " ")
     assert "ask what you can do for your country" in (tmp_path / "jfk.txt").read_text()

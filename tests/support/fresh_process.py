@@ -1,4 +1,4 @@
-"""A transcription in a process of its own, and what that imported."""
+"""A transcription in a process of its own: what it imported, or how its command line ended."""
 
 import subprocess
 import sys
@@ -28,3 +28,14 @@ def imported_by(implementation: str, recording: Path, *modules: str) -> tuple[st
     )
     text, imported = done.stdout.splitlines()
     return text, imported
+
+
+def transcribe(recording: Path, into: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """How `maxwhisper transcribe` with tiny.en ended, and what it said."""
+    command = ["-m", "maxwhisper_cli", "transcribe", "--model", "tiny.en", "--offline"]
+    return subprocess.run(
+        [sys.executable, *command, *options, str(recording), "-o", str(into)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -15,7 +15,7 @@ from implementations import registry
 from implementations.base import LoadOptions
 from implementations.decoding.request import DecodeRequest, Search, TokenRules
 from implementations.errors import ImplementationFailedError
-from tests.support import loaded
+from tests.support import fresh_process, loaded
 from tests.support.hardware import needs_max_gpu
 from weights.dims import ModelDimensions
 
@@ -52,13 +52,7 @@ def test_a_full_gpu_is_told_in_a_line(
 ) -> None:
     free, _ = torch.cuda.mem_get_info()
     others = torch.empty(free - (n_mib_left << 20), dtype=torch.uint8, device="cuda")
-    command = f"-m maxwhisper_cli transcribe --model tiny.en --offline --device cuda --impl {name}"
-    done = subprocess.run(
-        [sys.executable, *command.split(), str(sonnet), "-o", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = fresh_process.transcribe(sonnet, tmp_path, "--impl", name, "--device", "cuda")
     del others
     torch.cuda.empty_cache()
     said = done.stderr.splitlines()[-1]
