@@ -97,16 +97,11 @@ def _how_to_get(
     if reason is not None:
         is_missing = name == "full-max" and reason == registry.unavailable_because(name)
         return f"{name} is faster: {registry.entry(name).install}" if is_missing else None
+    if registry.compile_target(str(options.device)) is None:
+        return None
     command = f"maxwhisper compile --model {checkpoint.model_name or checkpoint.source}"
-    target = "host"
-    if options.device != "cpu":
-        target = f"cuda:{nvidia.architecture(str(options.device))}"
-        if target not in registry.COMPILE_TARGETS:
-            return None
-        if nvidia.gpu_index(str(options.device)):
-            return f"{name} is faster, and compiled on first use: --impl {name}"
-    if target != registry.default_target(name):
-        command += f" --target {target}"
+    if options.device != registry.default_device(name):
+        command += f" --device {options.device}"
     if options.dtype not in {None, AUTO}:
         command += f" --dtype {options.dtype}"
     return f"{name} is faster, once compiled: {command}"

@@ -140,9 +140,10 @@ def default_device(name: str) -> str:
     return "cuda" if runs_on_gpu else chosen.device_kinds[0]
 
 
-def default_target(name: str) -> str:
-    """What an implementation's graphs are compiled for where it runs by default."""
-    return "host" if default_device(name) == "cpu" else f"cuda:{nvidia.architecture('cuda')}"
+def compile_target(device: str) -> str | None:
+    """Which of `COMPILE_TARGETS` a device of this machine is; None where it is none of them."""
+    target = "host" if device == "cpu" else f"cuda:{nvidia.architecture(device)}"
+    return target if target in COMPILE_TARGETS else None
 
 
 def implementation_class(name: str) -> type["Implementation"]:

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from implementations import registry
-from implementations.errors import ImplementationFailedError, NotKeptWarning
+from implementations.errors import (
+    ImplementationFailedError,
+    ImplementationUnavailableError,
+    NotKeptWarning,
+)
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError
@@ -27,13 +31,21 @@ Impls = Annotated[
         help=f"{' or '.join(_COMPILED)}, or several as a,b; all that can run here if not given.",
     ),
 ]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        help="Where they will run: cpu, cuda, cuda:1, ...; else a GPU if --impl can.",
+    ),
+]
 Target = Annotated[
     str | None,
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="What to compile for: host, this machine's CPU; cuda:sm_90a, H100 and H200, which "
-        "need not be in this machine. By default the GPU where there is one, else the CPU.",
+        help="What that is, where it is not in this machine: cuda:sm_90a, an H100 or H200; host, "
+        "this machine's CPU.",
     ),
 ]
 
@@ -49,15 +61,14 @@ class Compile:
     model: cli.Model = "turbo"
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
+    device: Device = None
     target: Target = None
     dtype: cli.Dtype = "auto"
 
     def run(self) -> None:
         """Compile for each implementation in turn."""
-        if self.target not in {None, *registry.COMPILE_TARGETS}:
-            known = " or ".join(registry.COMPILE_TARGETS)
-            raise OptionsError(f"--target: {self.target!r} is not known; choose {known}")
         classes = [registry.implementation_class(name) for name in self._names()]
+        targets = [self._target(implementation.name) for implementation in classes]
         terminal = Terminal()
         with terminal.activity(is_wanted_when_piped=True) as activity, warnings.catch_warnings():
             from implementations.base import LoadOptions
@@ -70,9 +81,10 @@ class Compile:
             checkpoint = self._checkpoint(activity)
             warnings.simplefilter("error", NotKeptWarning)
             try:
-                for implementation in classes:
-                    target = self.target or registry.default_target(implementation.name)
-                    options = LoadOptions(dtype=self.dtype, on_compile=on_compile, target=target)
+                for implementation, target in zip(classes, targets, strict=True):
+                    options = LoadOptions(
+                        self.device, self.dtype, on_compile=on_compile, target=target
+                    )
                     implementation.compile(checkpoint, options)
             except NotKeptWarning as warning:
                 raise ImplementationFailedError(str(warning)) from warning
@@ -90,6 +102,27 @@ class Compile:
                 f"--impl: {unknown[0]!r} compiles nothing; {' and '.join(_COMPILED)} do"
             )
         return names
+
+    def _target(self, name: str) -> str:
+        """What to compile an implementation for."""
+        if self.target not in {None, *registry.COMPILE_TARGETS}:
+            known = " or ".join(registry.COMPILE_TARGETS)
+            raise OptionsError(f"--target: {self.target!r} is not known; choose {known}")
+        device = self.device or registry.default_device(name)
+        kind = registry.device_kind(device)
+        if kind is None:
+            raise OptionsError(f"--device is cpu, cuda or cuda:1, not {device!r}")
+        if self.target is None:
+            target = registry.compile_target(device)
+            if target is None:
+                raise ImplementationUnavailableError(
+                    f"there is no H100 or H200 {device} in this machine; "
+                    "--target cuda:sm_90a compiles for another machine's"
+                )
+            return target
+        if self.device is not None and (self.target == "host") != (kind == "cpu"):
+            raise OptionsError(f"--target {self.target} is not what --device {device} is")
+        return self.target
 
     def _checkpoint(self, activity: "Activity") -> "Checkpoint":
         from weights.resolve import load

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from implementations import registry
+from implementations import nvidia, registry
 from implementations.base import LoadOptions
 from implementations.max_graph.artifacts import compiled_folder, compiled_graphs
 from implementations.max_graph.compile import ALL_GRAPHS, ENCODER_GRAPHS, CompileRequest
@@ -32,9 +32,9 @@ class FakeFullMax:
     def compile(cls, dims: ModelDimensions, options: LoadOptions) -> None:
         dtype = "float16" if options.dtype == "auto" else str(options.dtype)
         matrices = MatrixTypes(dtype, dtype, dtype)
-        compiled_graphs(
-            CompileRequest(cls.graphs, dims, matrices, options.target), options.on_compile
-        )
+        gpu = nvidia.gpu_index(options.device or "cuda") or 0
+        request = CompileRequest(cls.graphs, dims, matrices, options.target, gpu=gpu)
+        compiled_graphs(request, options.on_compile)
 
 
 class FakeHybrid(FakeFullMax):
@@ -96,20 +96,48 @@ def test_for_a_gpu_that_need_not_be_here(
 def test_for_where_it_will_run_unless_told(
     maxwhisper: RunCommandLine, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    targets = {"hybrid": "host", "full-max": "cuda:sm_90a"}
-    monkeypatch.setattr(registry, "default_target", targets.__getitem__)
+    monkeypatch.setattr(nvidia, "architecture", lambda _: "sm_90a")
+    monkeypatch.setattr(
+        registry, "default_device", {"hybrid": "cpu", "full-max": "cuda"}.__getitem__
+    )
     arguments = ("compile", "--model", "tiny.en", "--dtype", "float32")
+    for_gpus = [("cuda:sm_90a", 0)]
     assert maxwhisper(*arguments).exit_code == 0
-    assert made_for() == sorted(targets.values())
+    assert made_for() == [*for_gpus, ("host", 0)]
     assert maxwhisper(*arguments, "--target", "host").exit_code == 0
-    assert made_for() == ["cuda:sm_90a", "host", "host"]
-    assert compiler.n_runs == 3
+    assert maxwhisper(*arguments, "--device", "cpu").exit_code == 0
+    assert made_for() == [*for_gpus, ("host", 0), ("host", 0)]
+    arguments += ("--impl", "full-max")
+    assert maxwhisper(*arguments, "--device", "cuda:1").exit_code == 0
+    for_gpus.append(("cuda:sm_90a", 1))
+    assert made_for() == [*for_gpus, ("host", 0), ("host", 0)]
+    monkeypatch.setattr(nvidia, "architecture", lambda _: None)
+    there = ("--device", "cuda:2", "--target", "cuda:sm_90a")
+    assert maxwhisper(*arguments, *there).exit_code == 0
+    for_gpus.append(("cuda:sm_90a", 2))
+    assert made_for() == [*for_gpus, ("host", 0), ("host", 0)]
+    assert compiler.n_runs == 5
 
 
-def made_for() -> list[str]:
-    """The targets of what is kept."""
+def made_for() -> list[tuple[str, int]]:
+    """The targets of what is kept, and for which of a machine's GPUs it is."""
     records = [json.loads(path.read_text()) for path in compiled_folder().glob("*.json")]
-    return sorted(record["request"]["target"] for record in records)
+    requests = [record["request"] for record in records]
+    return sorted((request["target"], request["gpu"]) for request in requests)
+
+
+@pytest.mark.parametrize("architecture", [None, "sm_80"])
+def test_a_gpu_that_is_not_here_is_told(
+    maxwhisper: RunCommandLine,
+    compiler: FakeCompiler,
+    monkeypatch: pytest.MonkeyPatch,
+    architecture: str | None,
+) -> None:
+    monkeypatch.setattr(nvidia, "architecture", lambda _: architecture)
+    done = maxwhisper("compile", "--model", "tiny.en", "--device", "cuda:1")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "there is no H100 or H200 cuda:1 in this machine; --target cuda:sm_90a" in done.stderr
+    assert compiler.n_runs == 0
 
 
 def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
@@ -124,6 +152,9 @@ def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
         (["--impl", "cpu"], "'cpu' compiles nothing; hybrid and full-max do"),
         (["--impl", "hybrid,"], "'' compiles nothing"),
         (["--target", "cuda:sm_1"], "'cuda:sm_1' is not known; choose host or cuda:sm_90a"),
+        (["--device", "gpu"], "--device is cpu, cuda or cuda:1, not 'gpu'"),
+        (["--device", "cuda", "--target", "host"], "host is not what --device cuda is"),
+        (["--device", "cpu", "--target", "cuda:sm_90a"], "is not what --device cpu is"),
         (["--target", "cuda"], "'cuda' is not known; choose host or cuda:sm_90a"),
     ],
 )

@@ -32,13 +32,13 @@ class Here:
             choosing.nvidia, "no_gpu_because", lambda: None if self.has_gpu else "no driver"
         )
         monkeypatch.setattr(choosing.nvidia, "architecture", lambda _: "sm_90a")
-        monkeypatch.setattr(choosing.registry, "default_target", self._default_target)
+        monkeypatch.setattr(choosing.registry, "default_device", self._default_device)
 
     def _unavailable(self, name: str) -> str | None:
         return f"no {name}" if name in self.missing else None
 
-    def _default_target(self, _: str) -> str:
-        return "cuda:sm_90a" if self.has_gpu else "host"
+    def _default_device(self, _: str) -> str:
+        return "cuda" if self.has_gpu else "cpu"
 
     def _is_compiled(self, name: str, _: object, options: LoadOptions) -> bool:
         if name != "full-max":
@@ -84,10 +84,11 @@ def test_the_device_asked_for_is_kept_to(here: Here) -> None:
     name, device, hint = chosen(device="cpu")
     assert (name, device) == ("cpu", "cpu")
     assert hint is not None
-    assert hint.endswith("maxwhisper compile --model tiny.en --target host")
+    assert hint.endswith("maxwhisper compile --model tiny.en --device cpu")
     name, device, hint = chosen(device="cuda:1")
     assert (name, device) == ("cuda", "cuda:1")
-    assert hint == "full-max is faster, and compiled on first use: --impl full-max"
+    assert hint is not None
+    assert hint.endswith("maxwhisper compile --model tiny.en --device cuda:1")
     here.has_gpu = False
     with pytest.raises(ImplementationUnavailableError, match=r"--device cuda:1.*no driver"):
         chosen(device="cuda:1")

@@ -39,5 +39,14 @@ def test_default_device(
     monkeypatch.setattr(registry, "_no_cuda_because", lambda: torch_lacks)
     assert registry.names() == ("cpu", "cuda", "hybrid", "full-max")
     assert [registry.default_device(name) for name in registry.names()] == devices
-    targets = [registry.default_target(name) for name in ("hybrid", "full-max")]
-    assert targets == ["host" if at == "cpu" else "cuda:sm_90a" for at in devices[2:]]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "target"), [("sm_90a", "cuda:sm_90a"), ("sm_80", None), (None, None)]
+)
+def test_compile_target(
+    monkeypatch: pytest.MonkeyPatch, architecture: str | None, target: str | None
+) -> None:
+    monkeypatch.setattr(nvidia, "architecture", lambda _: architecture)
+    assert registry.compile_target("cpu") == "host"
+    assert registry.compile_target("cuda:1") == target

@@ -65,7 +65,7 @@ class LoopRunner:
             models.upload(np.repeat(np.arange(n_rows)[:, None], dims.n_text_ctx, 1)),
             models.upload(np.repeat(np.arange(n_windows), n_group)),
             models.new_cache(n_rows),
-            audio,
+            Buffer.zeros(audio.shape, audio.dtype, device),
             Buffer.zeros((n_rows, N_STATE_FIELDS), DType.int32, device),
             Buffer.zeros((n_rows, dims.n_text_ctx), DType.int32, device),
             Buffer.zeros((n_rows,), DType.float32, device),

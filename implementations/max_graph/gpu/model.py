@@ -108,19 +108,15 @@ class GpuModel(Implementation):
     ) -> list[DecodedWindow]:
         key = len(requests), requests[0].search.n_group
         with self._lock:
-            runner = self._runners.get(key)
+            runner = self._runners.pop(key, None)
             if runner is None:
                 check_room(self.dims, *key, self._graphs.device)
                 self._make_room(key)
-            audio = self._decoder.hear(audio_features)
-            if runner is None:
-                room = Buffer.zeros(audio.shape, audio.dtype, audio.device)
-                runner = LoopRunner(self._decoder, room, key[1])
+                runner = LoopRunner(self._decoder, self._decoder.hear(audio_features), key[1])
             elif not runner.is_recorded:
                 runner.capture()  # a step is recorded after it has run
-            self._runners.pop(key, None)
             self._runners[key] = runner
-            runner.buffers.audio.inplace_copy_from(audio)
+            runner.buffers.audio.inplace_copy_from(self._decoder.hear(audio_features))
             return runner.decode(requests)
 
     def _make_room(self, key: tuple[int, int]) -> None:

@@ -53,10 +53,24 @@ def on_gpu(name: str) -> Model:
 def test_float32_is_token_identical(
     on_gpu: Model, recording: str, beam_size: int | None, request: pytest.FixtureRequest
 ) -> None:
-    path: Path = request.getfixturevalue(recording)
+    assert_token_identical(on_gpu, request.getfixturevalue(recording), beam_size)
+
+
+@pytest.mark.gpu
+@pytest.mark.full
+@needs_max_gpu
+@pytest.mark.parametrize("beam_size", [None, 5])
+def test_float32_is_token_identical_on_every_shared_file(
+    on_gpu: Model, beam_size: int | None, shared_audio_file: Path
+) -> None:
+    assert_token_identical(on_gpu, shared_audio_file, beam_size)
+
+
+def assert_token_identical(model: Model, recording: Path, beam_size: int | None) -> None:
+    """Segment by segment openai-whisper's own, which computes on the CPU."""
     options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
-    transcript = on_gpu.transcribe(loaded.samples_of(path), options)
-    expected = loaded.whisper_result("tiny.en", path, beam_size)
+    transcript = model.transcribe(loaded.samples_of(recording), options)
+    expected = loaded.whisper_result("tiny.en", recording, beam_size)
     assert [list(segment.tokens) for segment in transcript.segments] == [
         segment["tokens"] for segment in expected["segments"]
     ]
@@ -122,7 +136,7 @@ RULES = TokenRules(
 
 @pytest.mark.gpu
 @needs_max_gpu
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("with_timestamps", [True, False])
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 def test_the_loop_on_the_device_is_the_generic_one(
@@ -154,7 +168,7 @@ def test_the_loop_on_the_device_is_the_generic_one(
 
 @pytest.mark.gpu
 @needs_max_gpu
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 def test_a_window_without_numbers_is_an_error_and_harms_no_other(
     dtype: str, search: Search, jfk: Path
