@@ -134,11 +134,19 @@ RULES = TokenRules(
 )
 
 
+IN_EACH_DTYPE = [
+    pytest.param(dtype, search, id=f"{dtype}-{name}")
+    for dtype in ("float32", "float16", "bfloat16")
+    for name, search in SEARCHES.items()
+    if search.temperature == 0 or dtype != "bfloat16"
+]
+"""But for samples in bfloat16: so coarse that a draw falls to another token after a rounding."""
+
+
 @pytest.mark.gpu
 @needs_max_gpu
-@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("with_timestamps", [True, False])
-@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+@pytest.mark.parametrize(("dtype", "search"), IN_EACH_DTYPE)
 def test_the_loop_on_the_device_is_the_generic_one(
     dtype: str, search: Search, with_timestamps: bool, sonnet: Path
 ) -> None:
