@@ -21,7 +21,7 @@ class BeamSearch(HypothesisSearch):
 
     def __init__(self, search: Search, eot: int) -> None:
         self._n_beams = search.n_group
-        self._max_finished = round(search.n_group * search.patience)
+        self._max_finished = search.max_finished
         self._eot = eot
         self._sum_logprobs = np.zeros(search.n_group, dtype=np.float32)
         self._finished: dict[tuple[int, ...], float] = {}
@@ -59,12 +59,11 @@ class BeamSearch(HypothesisSearch):
 
     def candidates(self) -> list[Candidate]:
         """Finished hypotheses, filled up with the best unfinished ones to one per beam."""
-        finished = dict(self._finished)
-        for index in np.argsort(self._sum_logprobs)[::-1]:
-            if len(finished) >= self._n_beams:
-                break
-            finished[tuple(self.sampled[index])] = float(self._sum_logprobs[index])
-        return [Candidate(tokens, score) for tokens, score in finished.items()]
+        found = [Candidate(tokens, score) for tokens, score in self._finished.items()]
+        for index in stand_ins(len(found), self._sum_logprobs):
+            sum_logprob = float(self._sum_logprobs[index])
+            found.append(Candidate(tuple(self.sampled[index]), sum_logprob))
+        return found
 
     def _continuations(
         self, likeliest: npt.NDArray[np.int64], logprobs: FloatArray
@@ -82,6 +81,13 @@ class BeamSearch(HypothesisSearch):
                 text = (*self.sampled[index], token)
                 scores[text], sources[text] = total, index
         return scores, sources
+
+
+def stand_ins(n_finished: int, sum_logprobs: FloatArray) -> list[int]:
+    """Which unfinished hypotheses, the best first, fill up the finished ones to one per beam."""
+    n_missing = max(0, len(sum_logprobs) - n_finished)
+    order: list[int] = np.argsort(sum_logprobs)[::-1].tolist()
+    return order[:n_missing]
 
 
 def _likeliest(row: FloatArray, n_best: int) -> list[int]:

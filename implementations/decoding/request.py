@@ -34,11 +34,16 @@ class Search:
     """Hypotheses held at once: beams at temperature 0, samples above it."""
     is_beam_search: bool = False
     patience: float = 1.0
-    """Beam search ends after round(n_group * patience) finished hypotheses (arXiv:2204.05424)."""
+    """Beam search ends after `max_finished` hypotheses that ended (arXiv:2204.05424)."""
     length_penalty: float | None = None
     """Alpha of the GNMT length penalty (arXiv:1609.08144); None divides by the length."""
     seed: tuple[int, ...] = (0,)
     """Seeds sampling; the same seed and logits give the same tokens."""
+
+    @property
+    def max_finished(self) -> int:
+        """How many hypotheses of a beam search may end."""
+        return round(self.n_group * self.patience)
 
 
 @dataclass(frozen=True, slots=True)

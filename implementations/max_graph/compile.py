@@ -44,8 +44,9 @@ GPU_GRAPHS = (
     "audio_keys_values",
     "decoder",
     "alignment",
-    "loop_begin",
+    "loop_first",
     "loop_step",
+    "beam_first",
     "beam_step",
 )
 
@@ -144,7 +145,7 @@ def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelL
 def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:
     from max.dtype import DType
 
-    from implementations.max_graph.gpu.beams import BeamStep
+    from implementations.max_graph.gpu.beams import BeamLoop
     from implementations.max_graph.gpu.decoder import TextDecoder
     from implementations.max_graph.gpu.encoder import AudioEncoder
     from implementations.max_graph.gpu.half_encoder import COLUMNS, HalfEncoder
@@ -163,7 +164,7 @@ def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLi
         decoder = TextDecoder(request.dims, dtype)
         decoder.add_graphs(module, kernels)
         DecodingLoop(decoder).add_graphs(module, kernels)
-        BeamStep(decoder).add_graph(module, kernels)
+        BeamLoop(decoder).add_graphs(module, kernels)
 
 
 def _end_with(parent: int, path: Path) -> None:

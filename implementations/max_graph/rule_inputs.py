@@ -12,8 +12,8 @@ from implementations.decoding.request import TokenRules
 
 N_STATE_FIELDS = 8
 """Integers that a hypothesis knows of itself."""
-TOKEN, OFFSET, N_SAMPLED, PENULTIMATE, LATEST, IS_FINISHED, LIMIT = range(7)
-"""Which of them is what."""
+TOKEN, OFFSET, N_SAMPLED, PENULTIMATE, LATEST, IS_FINISHED, LIMIT, ENDINGS_LEFT = range(8)
+"""Which of them is what; the last is read on a GPU only."""
 N_RULES = 5
 """Integers that are the rules; the last two, for first tokens, are read on a GPU only."""
 _ABSENT = -1

@@ -163,16 +163,15 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
         runner = LoopRunner(ours._decoder, audio)
         states = np.zeros((n_batch, 8), np.int32)
         states[:, 1], states[:, 5] = POSITION, 1
-        fill(runner.buffers.states, states)
-        ours._graphs.models["loop_step"].execute(*runner.buffers.step_inputs())
-        runner.capture()
-        assert runner._recorded is not None
+        fill(runner.states, states)
+        runner.step()
+        runner.record()
         silence = theirs.encode(np.zeros((1, dims.n_mels, 3000), np.float32))
         with theirs.start(silence, n_batch) as s:
             s.prefill([1] * POSITION, [POSITION - 1])
             tokens = np.ones(n_batch, np.int64)
             step = milliseconds(lambda: s.step(tokens), lambda: None, 1)  # noqa: B023
-        ours_step = milliseconds(runner._recorded.run, ours._graphs.device.synchronize, 10)
+        ours_step = milliseconds(runner.step, ours._graphs.device.synchronize, 10)
         note = f"{step_bytes(dims, n_batch) / ours_step * 1e-9:.2f} TB/s; theirs: logits only"
         rows.append(Timed(f"decoder step, batch {n_batch}", ours_step, step, note))
     return rows

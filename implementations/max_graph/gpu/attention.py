@@ -21,7 +21,7 @@ class TextPast:
     """[n_layer, n_slots, n_text_ctx, 2 * n_state]."""
     offsets: TensorValue
     """[n_rows]: positions that each row has filled."""
-    slots: TensorValue
+    slots: BufferValue
     """[n_rows, n_text_ctx]: in which slot of the cache each position of a row's past is."""
 
 

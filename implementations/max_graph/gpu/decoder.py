@@ -78,11 +78,10 @@ class TextDecoder:
 
         `inputs` are slots, windows, cache and audio.
         """
-        slots, windows = inputs[0].tensor, inputs[1].tensor
         embedding, positional = self.embeddings()
         x, offsets = embed_last(states, embedding, positional)
-        past = TextPast(inputs[2].buffer, offsets, slots)
-        audio = HeardAudio(inputs[3].tensor, windows)
+        past = TextPast(inputs[2].buffer, offsets, inputs[0].buffer)
+        audio = HeardAudio(inputs[3].tensor, inputs[1].tensor)
         x, _ = self(x, past, audio)
         return self.logits(x.reshape((1, x.shape[0], x.shape[2])), embedding)
 
@@ -109,8 +108,8 @@ class TextDecoder:
             module=module,
             kernel_library=kernels,
         ) as graph:
-            tokens, offsets, slots, windows, rows = (graph.inputs[i].tensor for i in range(5))
-            past = TextPast(graph.inputs[5].buffer, offsets, slots)
+            tokens, offsets, windows, rows = (graph.inputs[i].tensor for i in (0, 1, 3, 4))
+            past = TextPast(graph.inputs[5].buffer, offsets, graph.inputs[2].buffer)
             audio = HeardAudio(graph.inputs[6].tensor, windows)
             embedding, positional = self.embeddings()
             x = embed_tokens(tokens, offsets, embedding, positional)
@@ -126,19 +125,20 @@ class TextDecoder:
     def input_types(self) -> list[TensorType | BufferType]:
         """Tokens, offsets, slots, windows, rows whose logits are wanted, cache, audio."""
         dims = self.dims
-        shapes: list[list[str | int]] = [
-            ["n_rows", "n_new"],
-            ["n_rows"],
-            ["n_rows", dims.n_text_ctx],
-            ["n_rows"],
-            ["n_chosen"],
-        ]
         width = 2 * dims.n_text_state
         return [
-            *(TensorType(DType.int32, shape, GPU) for shape in shapes),
+            TensorType(DType.int32, ["n_rows", "n_new"], GPU),
+            TensorType(DType.int32, ["n_rows"], GPU),
+            BufferType(DType.int32, ["n_rows", dims.n_text_ctx], GPU),
+            TensorType(DType.int32, ["n_rows"], GPU),
+            TensorType(DType.int32, ["n_chosen"], GPU),
             BufferType(self.dtype, [dims.n_text_layer, "n_slots", dims.n_text_ctx, width], GPU),
             TensorType(self.dtype, ["n_windows", dims.n_audio_ctx, dims.n_text_layer * width], GPU),
         ]
+
+    def logits_type(self) -> TensorType:
+        """Logits of any number of rows."""
+        return TensorType(DType.float32, [1, "n_chosen", self.dims.n_vocab], GPU)
 
     def step_types(self) -> list[TensorType | BufferType]:
         """Slots, windows, cache, audio."""

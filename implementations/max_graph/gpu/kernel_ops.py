@@ -19,6 +19,8 @@ N_PARTS = 32
 """Parts of the vocabulary that are looked through side by side; as in kernels/choose.mojo."""
 MOST = 8
 """Likeliest tokens that are found for each beam; as in kernels/likeliest.mojo."""
+N_NOTES = 3
+"""What is noted of a beam in a step: its token, the beam that it continues, what ended there."""
 N_LISTS = 256
 """Lists that they come from; as in kernels/likeliest.mojo."""
 PART = 128
@@ -127,7 +129,7 @@ def cached_attention(
     qkv: TensorValue,
     cache: BufferValue,
     offsets: TensorValue,
-    slots: TensorValue,
+    slots: BufferValue,
     layer: int,
     n_channels: int,
 ) -> TensorValue:
@@ -140,7 +142,7 @@ def cached_attention(
     (attended,) = ops.inplace_custom(
         "whisper_gpu_cached_attention",
         GPU,
-        [cache, qkv, offsets, slots],
+        [cache, slots, qkv, offsets],
         [TensorType(qkv.dtype, [qkv.shape[0], qkv.shape[1], n_state], GPU)],
         {"channels": n_channels, "layer": layer},
     )
@@ -222,11 +224,16 @@ def choose(
 
 
 def likeliest(
-    states: BufferValue, logits: TensorValue, rules: TensorValue, mask: TensorValue
+    states: BufferValue,
+    logits: TensorValue,
+    rules: TensorValue,
+    mask: TensorValue,
+    *,
+    is_first: bool,
 ) -> TensorValue:
-    """Of logits [1, n_rows, n_vocab]: token and log-probability of the likeliest next tokens.
+    """Token and log-probability of each row's likeliest next tokens, [n_rows, MOST, 2].
 
-    [n_rows, MOST, 2], highest first; what the rules forbid comes last, with minus infinity.
+    Highest first; what the rules forbid comes last, with minus infinity.
     """
     n_rows = states.shape[0]
     found, _ = ops.inplace_custom(
@@ -237,8 +244,21 @@ def likeliest(
             TensorType(DType.float32, [n_rows, MOST, 2], GPU),
             TensorType(DType.uint32, [n_rows, N_LISTS * 3 * 2 * (MOST + 1)], GPU),
         ],
+        {"is_first": is_first},
     )
     return found.tensor
+
+
+def extend(
+    beams: Sequence[BufferValue], tokens: TensorValue, rules: TensorValue, *, is_first: bool
+) -> None:
+    """Let the best continuations of a window's beams go on.
+
+    `beams` is slots, states, sums of log-probabilities and notes, `tokens` what `likeliest` gave.
+    """
+    ops.inplace_custom(
+        "whisper_gpu_extend", GPU, [*beams, tokens, rules], [], {"is_first": is_first}
+    )
 
 
 def no_speech_probability(logits: TensorValue, rules: TensorValue, n_rows: Dim) -> TensorValue:

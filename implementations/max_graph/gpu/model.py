@@ -1,7 +1,6 @@
 """All of Whisper on a GPU, as an implementation: what `full-max` is with a GPU as its device."""
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar, Self
@@ -17,14 +16,14 @@ from implementations.base import (
     Implementation,
     LoadOptions,
 )
-from implementations.decoding.loop import decode_window
-from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.decoding.request import DecodedWindow, DecodeRequest, Search
 from implementations.max_graph.compile import GPU_GRAPHS
-from implementations.max_graph.gpu.beam_session import BeamRoom, BeamSession
+from implementations.max_graph.gpu.beam_run import BeamRunner
 from implementations.max_graph.gpu.kernel_ops import MOST
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
 from implementations.max_graph.gpu.loop_run import LoopRunner
 from implementations.max_graph.gpu.room import check_room, has_room
+from implementations.max_graph.gpu.runner import Runner
 from implementations.max_graph.gpu.session import (
     DecoderModels,
     GpuSession,
@@ -38,7 +37,7 @@ _MOST_RUNNERS = 3
 
 
 class GpuModel(Implementation):
-    """Encoder, decoder and its loop on the device; of beams the host sees the likeliest tokens."""
+    """Encoder, decoder and its loop on the device."""
 
     name: ClassVar[str] = "full-max"
     mel_frames_at_once: ClassVar[int] = 16384
@@ -52,10 +51,8 @@ class GpuModel(Implementation):
         self._decoder = DecoderModels(
             graphs.dims, DType[graphs.dtype], graphs.device, graphs.models, self._lock
         )
-        self._runners: dict[tuple[int, int], LoopRunner] = {}
+        self._runners: dict[tuple[type[Runner], int, int], Runner] = {}
         """By windows and hypotheses, the last used at the end; a second use records the step."""
-        self._beams: BeamRoom | None = None
-        """Of the last beam search."""
         self._filters: tuple[FloatArray, Buffer] | None = None
         """The mel filters last used, here and on the GPU."""
 
@@ -82,70 +79,52 @@ class GpuModel(Implementation):
             return MaxAudioFeatures(self._graphs.encode(mel))
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
-        """Decode one window; what is not beam search stays on the device until it ends."""
-        if not request.search.is_beam_search:
+        """Decode one window, on the device until it ends but for more beams than it takes."""
+        if _is_for_device(request.search):
             return self._decode_on_device(own_features(audio_features), [request])[0]
-        if request.search.n_group < MOST:
-            return self._search_beams(own_features(audio_features), request)
         return super().decode(audio_features, request)
 
     def decode_batch(
         self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
     ) -> list[DecodedWindow]:
-        """Decode each window by its request; without beams, by the same rules, all at once.
+        """Decode each window by its request; by the same rules and search, all at once.
 
         Raises:
             ImplementationFailedError: there is no room for so many hypotheses.
         """
         searches = {replace(request.search, seed=()) for request in requests}
         have_same_rules = all(request.rules == requests[0].rules for request in requests)
-        if len(searches) > 1 or requests[0].search.is_beam_search or not have_same_rules:
-            return super().decode_batch(audio_features, requests)
-        return self._decode_on_device(own_features(audio_features), requests)
+        if len(searches) == 1 and have_same_rules and _is_for_device(*searches):
+            return self._decode_on_device(own_features(audio_features), requests)
+        return super().decode_batch(audio_features, requests)
 
     def _decode_on_device(
         self, audio_features: MaxAudioFeatures, requests: Sequence[DecodeRequest]
     ) -> list[DecodedWindow]:
-        key = len(requests), requests[0].search.n_group
+        search, n_windows = requests[0].search, len(requests)
+        kind = BeamRunner if search.is_beam_search else LoopRunner
+        key = kind, n_windows, search.n_group
         with self._lock:
             runner = self._runners.pop(key, None)
             if runner is None:
-                check_room(self.dims, *key, self._graphs.device)
-                self._make_room(key)
-                runner = LoopRunner(self._decoder, self._decoder.hear(audio_features), key[1])
+                check_room(self.dims, n_windows, search.n_group, self._graphs.device)
+                self._make_room(n_windows, search.n_group)
+                runner = kind(self._decoder, self._decoder.hear(audio_features), search.n_group)
             elif not runner.is_recorded:
-                runner.capture()  # a step is recorded after it has run
+                runner.record()  # a step is recorded after it has run
             self._runners[key] = runner
-            runner.buffers.audio.inplace_copy_from(self._decoder.hear(audio_features))
+            runner.audio.inplace_copy_from(self._decoder.hear(audio_features))
             return runner.decode(requests)
 
-    def _make_room(self, key: tuple[int, int]) -> None:
+    def _make_room(self, n_windows: int, n_group: int) -> None:
         """Let go of the runners that were used longest ago, as far as another one asks for it."""
         while self._runners:
-            windows, groups = zip(key, *self._runners, strict=True)
-            fits = has_room(self.dims, sum(windows), max(groups), self._graphs.device)
+            all_windows = n_windows + sum(runner.n_windows for runner in self._runners.values())
+            most_group = max(n_group, *(runner.n_group for runner in self._runners.values()))
+            fits = has_room(self.dims, all_windows, most_group, self._graphs.device)
             if fits and len(self._runners) < _MOST_RUNNERS:
                 return
             self._runners.pop(next(iter(self._runners))).close()
-
-    def _search_beams(
-        self, audio_features: MaxAudioFeatures, request: DecodeRequest
-    ) -> DecodedWindow:
-        """The generic loop, with steps that were recorded once."""
-        began = time.perf_counter()
-        n_group = request.search.n_group
-        with self._lock:
-            if self._beams is None or self._beams.n_group != n_group:
-                self._forget_beams()
-                audio = self._decoder.hear(audio_features)
-                self._beams = BeamRoom(self._decoder, n_group, audio)
-            with BeamSession(self._decoder, audio_features, self._beams) as session:
-                return decode_window(session, request, began)
-
-    def _forget_beams(self) -> None:
-        if self._beams is not None:
-            self._beams.close()
-            self._beams = None
 
     def wait(self) -> None:
         """Wait until the device has done all that it was given."""
@@ -156,7 +135,6 @@ class GpuModel(Implementation):
         with self._lock:
             while self._runners:
                 self._runners.popitem()[1].close()
-            self._forget_beams()
             self._filters = None
             self._graphs.close()
 
@@ -178,3 +156,8 @@ class GpuModel(Implementation):
     ) -> Alignment:
         """Cross-attention of the given heads over the tokens."""
         return align(self._decoder, own_features(audio_features), tokens, heads)
+
+
+def _is_for_device(search: Search) -> bool:
+    """Whether its loop runs there; of beams as many as have their likeliest tokens found."""
+    return not search.is_beam_search or search.n_group < MOST

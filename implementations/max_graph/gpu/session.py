@@ -47,7 +47,7 @@ class DecoderModels:
 
 
 class GpuSession(DecoderSession):
-    """One window's hypotheses; the cache is this session's own.
+    """One window's hypotheses, whose logits the host sees; the cache is this session's own.
 
     Each hypothesis writes into its own slot; where its past lies is kept in a table, so that
     reordering moves numbers of slots and no keys or values.
@@ -58,11 +58,10 @@ class GpuSession(DecoderSession):
         models: DecoderModels,
         audio_features: MaxAudioFeatures,
         n_group: int,
-        cache: Buffer | None = None,
     ) -> None:
         self._models = models
         self._audio = models.hear(audio_features)
-        self._cache: Buffer | None = models.new_cache(n_group) if cache is None else cache
+        self._cache: Buffer | None = models.new_cache(n_group)
         self._slots = np.zeros((n_group, models.dims.n_text_ctx), np.int32)
         self._n_filled = 0
 

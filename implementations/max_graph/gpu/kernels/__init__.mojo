@@ -1,6 +1,7 @@
 """The GPU kernels, registered as operations named whisper_gpu_*."""
 from .alignment import *
 from .attention import *
+from .beams import *
 from .choose import *
 from .encoder import *
 from .half_linear import *

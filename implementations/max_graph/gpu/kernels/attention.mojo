@@ -129,9 +129,9 @@ struct CachedAttention:
     ](
         output: OutputTensor[rank=3, ...],
         cache: MutableTensor[rank=4, ...],
+        slots: MutableTensor[dtype=DType.int32, rank=2, ...],
         qkv: InputTensor[dtype = output.dtype, rank=3, ...],
         offsets: InputTensor[dtype=DType.int32, rank=1, ...],
-        slots: InputTensor[dtype=DType.int32, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
         """The text so far, kept as [n_layer, n_slots, n_text_ctx, 2 * n_state]; appends to it."""

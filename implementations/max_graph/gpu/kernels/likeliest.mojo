@@ -20,21 +20,25 @@ comptime LIST_SIZE = 2 * (MOST + 1)
 """Candidates of a list: text and timestamps, each as a whole, then the likeliest of each."""
 
 
-def lists_kernel(
+def lists_kernel[
+    is_first: Bool
+](
     lists: Memory[DType.uint32],
     states: Integers,
     logits: Floats,
     rules: Integers,
     mask: Memory[DType.uint8],
     n_vocab: Int32,
+    first_logits: Int32,
 ):
     """Blocks: (part of the lists, row). A warp sorts out the likeliest of its tokens."""
     let_next_start()
     wait_for_previous()
     var row = Int(block_idx.y)
     var list = Int(block_idx.x) * WARPS + Int(warp_id())
-    var allowed = allowed_tokens[False](states.unsafe_offset(row * N_FIELDS), rules, mask, n_vocab)
-    var line = logits.unsafe_offset(row * Int(n_vocab))
+    var state = states.unsafe_offset(row * N_FIELDS)
+    var allowed = allowed_tokens[is_first](state, rules, mask, n_vocab)
+    var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
     var first = Int32(list * 32) + Int32(lane_id())
     var values = Array[Float32, EACH](fill=LOWEST)
     var wholes = Array[Candidates, 2](fill=no_candidates())
@@ -113,7 +117,7 @@ def merge_kernel(into: Floats, lists: Memory[DType.uint32], rules: Integers):
 struct Likeliest:
     @staticmethod
     def execute[
-        target: StaticString
+        target: StaticString, is_first: Bool
     ](
         output: OutputTensor[dtype=F32, rank=3, ...],
         lists: OutputTensor[dtype=DType.uint32, rank=2, ...],
@@ -123,15 +127,19 @@ struct Likeliest:
         mask: InputTensor[dtype=DType.uint8, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """Of logits [1, n_rows, n_vocab]: token and log-probability, [n_rows, MOST, 2]."""
+        """Token and log-probability, [n_rows, MOST, 2].
+
+        The last lines of logits, [1, n_lines, n_vocab], are those of the rows.
+        """
         var n_rows = states.dim_size(0)
-        ctx.enqueue_function[lists_kernel](
+        ctx.enqueue_function[lists_kernel[is_first]](
             memory(lists),
             memory(states),
             memory(logits),
             memory(rules),
             memory(mask),
             Int32(logits.dim_size(2)),
+            Int32(logits.dim_size(1) - n_rows),
             grid_dim=(LISTS // WARPS, n_rows),
             block_dim=THREADS,
             attributes=early(),

@@ -12,6 +12,8 @@ comptime LATEST_TIMESTAMP = 4
 comptime IS_FINISHED = 5
 comptime LIMIT = 6
 """How many tokens may be chosen."""
+comptime ENDINGS_LEFT = 7
+"""How many more hypotheses of a beam search may end."""
 
 comptime EOT = 0
 comptime TIMESTAMP_BEGIN = 1

@@ -1,0 +1,160 @@
+"""Decoding on the device: prepare buffers, repeat the step, read results when all have ended."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+from max.driver import Buffer
+from max.dtype import DType
+
+from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.decoding.search import Candidate, best
+from implementations.max_graph.gpu.device_rules import DeviceRules, fill
+from implementations.max_graph.gpu.load import Recorded
+from implementations.max_graph.gpu.session import DecoderModels
+from implementations.max_graph.rule_inputs import (
+    ENDINGS_LEFT,
+    IS_FINISHED,
+    LATEST,
+    LIMIT,
+    N_SAMPLED,
+    N_STATE_FIELDS,
+    OFFSET,
+)
+
+BLOCK = 8
+"""Steps between two looks at whether all rows have ended."""
+
+
+class Runner(ABC):
+    """Decodes batches of windows that share rules and search, each the same as alone.
+
+    Each window has a row for each of `n_group` hypotheses.
+    """
+
+    first_graph: ClassVar[str]
+    """Chooses first tokens from the prompts' logits."""
+    step_graph: ClassVar[str]
+    """Adds a token to each row."""
+
+    def __init__(self, models: DecoderModels, audio: Buffer, n_group: int = 1) -> None:
+        """Room for windows of which there are as many as in `audio`, keys and values."""
+        dims, device = models.dims, models.device
+        self._models = models
+        self.n_group = n_group
+        self.n_windows = int(audio.shape[0])
+        self.n_rows = n_rows = self.n_windows * n_group
+        self.slots = models.upload(self.own_slots())
+        self.windows = models.upload(np.repeat(np.arange(self.n_windows), n_group))
+        self.cache = models.new_cache(n_rows)
+        self.audio = Buffer.zeros(audio.shape, audio.dtype, device)
+        self.states = Buffer.zeros((n_rows, N_STATE_FIELDS), DType.int32, device)
+        self.sum_logprobs = Buffer.zeros((n_rows,), DType.float32, device)
+        self.rules = DeviceRules(dims.n_vocab, device)
+        self._origin = models.upload(np.zeros(n_rows))
+        self._recorded: Recorded | None = None
+
+    @abstractmethod
+    def choice_inputs(self) -> tuple[Buffer, ...]:
+        """What tokens are chosen by, in the order of the graphs."""
+
+    @abstractmethod
+    def prepare(self, requests: Sequence[DecodeRequest]) -> None:
+        """Fill what only this search has."""
+
+    @abstractmethod
+    def candidates(
+        self, n_sampled: Sequence[int], requests: Sequence[DecodeRequest]
+    ) -> list[list[Candidate]]:
+        """Of each window, the hypotheses to choose from; `n_sampled` is by rows."""
+
+    def own_slots(self) -> np.ndarray:
+        """[n_rows, n_text_ctx], a past that lies where each row writes itself."""
+        return np.repeat(np.arange(self.n_rows)[:, None], self._models.dims.n_text_ctx, 1)
+
+    def decode(self, requests: Sequence[DecodeRequest]) -> list[DecodedWindow]:
+        """A request per window, equal but for prompts, limits and seeds; all share the time."""
+        began = time.perf_counter()
+        silence = self._begin(requests)
+        fed = time.perf_counter()
+        while not (states := self.states.to_numpy())[:, IS_FINISHED].all():
+            for _ in range(BLOCK):
+                self.step()
+        found = self.candidates(states[:, N_SAMPLED].tolist(), requests)
+        ended = time.perf_counter()
+        n_steps = states[:, N_SAMPLED].reshape(-1, self.n_group).max(axis=1) - 1
+        decoded = []
+        for index, request in enumerate(requests):
+            winner = best(found[index], request.search.length_penalty)
+            decoded.append(
+                DecodedWindow(
+                    winner.tokens,
+                    winner.sum_logprob,
+                    float(silence[index * self.n_group]),
+                    int(n_steps[index]),
+                    prompt_seconds=(fed - began) / len(requests),
+                    steps_seconds=(ended - fed) / len(requests),
+                )
+            )
+        return decoded
+
+    def step(self) -> None:
+        """One more token for each row that has not ended."""
+        if self._recorded is not None:
+            self._recorded.run()
+        else:
+            self._models.models[self.step_graph].execute(*self._step_inputs())
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the step is recorded."""
+        return self._recorded is not None
+
+    def record(self) -> None:
+        """Record the step; it must have run."""
+        step = self._models.models[self.step_graph]
+        self._recorded = Recorded.of(step, *self._step_inputs())
+
+    def close(self) -> None:
+        """Free what was recorded."""
+        if self._recorded is not None:
+            self._recorded.release()
+
+    def _step_inputs(self) -> tuple[Buffer, ...]:
+        return (self.slots, self.windows, self.cache, self.audio, *self.choice_inputs())
+
+    def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
+        """Feed the prompts and choose the first tokens -> probability of silence, [n_rows]."""
+        of_rows = [request for request in requests for _ in range(self.n_group)]
+        lengths = [len(request.prompt) for request in of_rows]
+        n_new = max(lengths)
+        tokens = np.zeros((self.n_rows, n_new), np.int32)
+        states = np.zeros((self.n_rows, N_STATE_FIELDS), np.int32)
+        for i, request in enumerate(of_rows):
+            tokens[i, : lengths[i]] = request.prompt
+            states[i, [OFFSET, LATEST, LIMIT]] = lengths[i], -1, request.most_tokens
+            states[i, ENDINGS_LEFT] = request.search.max_finished
+        rows = [i * n_new + request.sot_index for i, request in enumerate(of_rows)]
+        rows += [i * n_new + length - 1 for i, length in enumerate(lengths)]
+        fill(self.states, states)
+        fill(self.sum_logprobs, np.zeros(self.n_rows, np.float32))
+        self.rules.take(requests[0].rules)
+        self.prepare(requests)
+        graphs, upload = self._models.models, self._models.upload
+        (logits,) = graphs["decoder"].execute(
+            upload(tokens),
+            self._origin,
+            self.slots,
+            self.windows,
+            upload(rows),
+            self.cache,
+            self.audio,
+        )
+        (silence,) = graphs[self.first_graph].execute(logits, *self._first_inputs())
+        array: np.ndarray = silence.to_numpy()
+        return array
+
+    def _first_inputs(self) -> tuple[Buffer, ...]:
+        return self.choice_inputs()
