@@ -22,7 +22,7 @@ class TextPast:
     offsets: TensorValue
     """[n_rows]: positions that each row has filled."""
     slots: BufferValue
-    """[n_rows, n_text_ctx]: in which slot of the cache each position of a row's past is."""
+    """[n_rows, n_text_ctx]: in which slot of the cache each position of a row is kept."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from max.dtype import DType
 from implementations.decoding.beam import stand_ins
 from implementations.decoding.request import DecodeRequest
 from implementations.decoding.search import Candidate
-from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.gpu.kernel_ops import N_NOTES
 from implementations.max_graph.gpu.runner import Runner
 from implementations.max_graph.gpu.session import DecoderModels
@@ -40,11 +39,6 @@ class BeamRunner(Runner):
             self.rules.numbers,
             self.rules.mask,
         )
-
-    def prepare(self, requests: Sequence[DecodeRequest]) -> None:
-        """Every beam begins with its own past."""
-        del requests
-        fill(self.slots, self.own_slots().astype(np.int32))
 
     def candidates(
         self, n_sampled: Sequence[int], requests: Sequence[DecodeRequest]

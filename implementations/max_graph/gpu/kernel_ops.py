@@ -63,7 +63,7 @@ def linear(
 ) -> TensorValue:
     """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], layer norm before, sums in float32.
 
-    With a matrix in half precision what is multiplied is rounded so too.
+    With a matrix in half precision what is multiplied is rounded so too, but for a few rows.
     """
     residual = bias if finish.residual is None else finish.residual
     values = [x, weight, bias, residual, *(norm or (bias, bias))]
@@ -135,8 +135,8 @@ def cached_attention(
 ) -> TensorValue:
     """[n_rows, n_new, 3 * n_state] -> [n_rows, n_new, n_state], causal, appending to the cache.
 
-    Row i writes into slot i of the cache, from position offsets[i] on, and finds position p of its
-    past in slot slots[i, p].
+    Row i keeps position p in slot slots[i, p] of the cache: new ones, from position offsets[i] on,
+    and those before.
     """
     n_state = int(qkv.shape[2]) // 3
     (attended,) = ops.inplace_custom(
@@ -262,7 +262,7 @@ def extend(
 
 
 def no_speech_probability(logits: TensorValue, rules: TensorValue, n_rows: Dim) -> TensorValue:
-    """Of the first lines of logits [1, n_lines, n_vocab]: [n_rows]."""
+    """Of the first half of logits [1, n_lines, n_vocab], a line for each window: [n_rows]."""
     return _tensor("whisper_gpu_no_speech_probability", [logits, rules], [n_rows])
 
 

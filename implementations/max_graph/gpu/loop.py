@@ -26,7 +26,7 @@ class DecodingLoop:
     def _add_first(self, module: Module, kernels: KernelLibrary) -> None:
         """Logits after the prompts, chosen from -> probability of silence, [n_rows].
 
-        They are first those of <|startoftranscript|>, then those of the prompts' last tokens.
+        They are those of each window's <|startoftranscript|>, then of each prompt's last token.
         """
         types = [self.decoder.logits_type(), *self._choice_types()]
         with Graph("loop_first", input_types=types, module=module, kernel_library=kernels) as graph:

@@ -46,22 +46,28 @@ class Runner(ABC):
         self.n_group = n_group
         self.n_windows = int(audio.shape[0])
         self.n_rows = n_rows = self.n_windows * n_group
-        self.slots = models.upload(self.own_slots())
-        self.windows = models.upload(np.repeat(np.arange(self.n_windows), n_group))
+        rows, windows = np.arange(n_rows), np.arange(self.n_windows)
+        self._own_slots = np.repeat(rows[:, None], dims.n_text_ctx, 1).astype(np.int32)
+        self.slots = models.upload(self._own_slots)
+        self.windows = models.upload(np.repeat(windows, n_group))
         self.cache = models.new_cache(n_rows)
         self.audio = Buffer.zeros(audio.shape, audio.dtype, device)
         self.states = Buffer.zeros((n_rows, N_STATE_FIELDS), DType.int32, device)
         self.sum_logprobs = Buffer.zeros((n_rows,), DType.float32, device)
         self.rules = DeviceRules(dims.n_vocab, device)
-        self._origin = models.upload(np.zeros(n_rows))
+        self._prompts = [
+            models.upload(np.zeros(self.n_windows)),
+            models.upload(self._own_slots[::n_group]),
+            models.upload(windows),
+        ]
+        """Offset, slots and number of each window, whose prompt all of its rows share."""
         self._recorded: Recorded | None = None
 
     @abstractmethod
     def choice_inputs(self) -> tuple[Buffer, ...]:
         """What tokens are chosen by, in the order of the graphs."""
 
-    @abstractmethod
-    def prepare(self, requests: Sequence[DecodeRequest]) -> None:
+    def prepare(self, requests: Sequence[DecodeRequest]) -> None:  # noqa: B027  (may be nothing)
         """Fill what only this search has."""
 
     @abstractmethod
@@ -69,10 +75,6 @@ class Runner(ABC):
         self, n_sampled: Sequence[int], requests: Sequence[DecodeRequest]
     ) -> list[list[Candidate]]:
         """Of each window, the hypotheses to choose from; `n_sampled` is by rows."""
-
-    def own_slots(self) -> np.ndarray:
-        """[n_rows, n_text_ctx], a past that lies where each row writes itself."""
-        return np.repeat(np.arange(self.n_rows)[:, None], self._models.dims.n_text_ctx, 1)
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[DecodedWindow]:
         """A request per window, equal but for prompts, limits and seeds; all share the time."""
@@ -127,34 +129,36 @@ class Runner(ABC):
 
     def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
         """Feed the prompts and choose the first tokens -> probability of silence, [n_rows]."""
-        of_rows = [request for request in requests for _ in range(self.n_group)]
-        lengths = [len(request.prompt) for request in of_rows]
-        n_new = max(lengths)
-        tokens = np.zeros((self.n_rows, n_new), np.int32)
-        states = np.zeros((self.n_rows, N_STATE_FIELDS), np.int32)
-        for i, request in enumerate(of_rows):
+        lengths = np.array([len(request.prompt) for request in requests])
+        n_new = int(lengths.max())
+        tokens = np.zeros((self.n_windows, n_new), np.int32)
+        states = np.zeros((self.n_windows, N_STATE_FIELDS), np.int32)
+        for i, request in enumerate(requests):
             tokens[i, : lengths[i]] = request.prompt
-            states[i, [OFFSET, LATEST, LIMIT]] = lengths[i], -1, request.most_tokens
-            states[i, ENDINGS_LEFT] = request.search.max_finished
-        rows = [i * n_new + request.sot_index for i, request in enumerate(of_rows)]
-        rows += [i * n_new + length - 1 for i, length in enumerate(lengths)]
-        fill(self.states, states)
+            states[i, [OFFSET, LATEST]] = lengths[i], -1
+            states[i, [LIMIT, ENDINGS_LEFT]] = request.most_tokens, request.search.max_finished
+        begins = np.arange(self.n_windows) * n_new
+        rows = [*(begins + [request.sot_index for request in requests]), *(begins + lengths - 1)]
+        fill(self.states, np.repeat(states, self.n_group, 0))
         fill(self.sum_logprobs, np.zeros(self.n_rows, np.float32))
+        if self.n_group > 1:
+            fill(self.slots, self._slots_after(lengths))
         self.rules.take(requests[0].rules)
         self.prepare(requests)
         graphs, upload = self._models.models, self._models.upload
         (logits,) = graphs["decoder"].execute(
-            upload(tokens),
-            self._origin,
-            self.slots,
-            self.windows,
-            upload(rows),
-            self.cache,
-            self.audio,
+            upload(tokens), *self._prompts, upload(rows), self.cache, self.audio
         )
         (silence,) = graphs[self.first_graph].execute(logits, *self._first_inputs())
         array: np.ndarray = silence.to_numpy()
         return array
+
+    def _slots_after(self, lengths: np.ndarray) -> np.ndarray:
+        """Where each row keeps its past: the prompt with its window's first row, then by itself."""
+        of_window = np.repeat(self._own_slots[:: self.n_group], self.n_group, 0)
+        is_prompt = np.arange(of_window.shape[1]) < np.repeat(lengths, self.n_group)[:, None]
+        slots: np.ndarray = np.where(is_prompt, of_window, self._own_slots)
+        return slots
 
     def _first_inputs(self) -> tuple[Buffer, ...]:
         return self.choice_inputs()

@@ -74,8 +74,8 @@ class GpuSession(DecoderSession):
     def step(self, tokens: IntArray) -> FloatArray:
         """[n_group] -> [n_group, n_vocab]."""
         n_group = len(self._slots)
-        logits = self._run(tokens[:, None], self._slots, range(n_group))
         self._slots[:, self._n_filled] = np.arange(n_group)
+        logits = self._run(tokens[:, None], self._slots, range(n_group))
         self._n_filled += 1
         return logits
 

@@ -134,7 +134,10 @@ struct CachedAttention:
         offsets: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """The text so far, kept as [n_layer, n_slots, n_text_ctx, 2 * n_state]; appends to it."""
+        """The text so far, kept as [n_layer, n_slots, n_text_ctx, 2 * n_state]; appends to it.
+
+        Row i keeps position p in slots[i, p].
+        """
         var n_state = qkv.dim_size(2) // 3
         var n_keys = cache.dim_size(2)
         var row_stride = n_keys * 2 * n_state

@@ -27,6 +27,7 @@ from .rules import (
     TIMESTAMP_BEGIN,
     TOKEN,
     allowed_tokens,
+    group_of,
 )
 
 comptime N_PARTS = 32
@@ -42,7 +43,8 @@ def scan_kernel[
     rules: Integers,
     mask: Memory[DType.uint8],
     n_vocab: Int32,
-    first_logits: Int32,
+    first_line: Int32,
+    n_group: Int32,
 ):
     """Blocks: (part of the vocabulary, row). Finds the candidates of its part, text and times."""
     let_next_start()
@@ -50,7 +52,7 @@ def scan_kernel[
     var row = Int(block_idx.y)
     var state = states.unsafe_offset(row * N_FIELDS)
     var allowed = allowed_tokens[is_first](state, rules, mask, n_vocab)
-    var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
+    var line = logits.unsafe_offset((Int(first_line) + row // Int(n_group)) * Int(n_vocab))
     var text = no_candidates()
     var times = no_candidates()
     var first = Int(block_idx.x) * THREADS + Int(thread_idx.x)
@@ -83,7 +85,8 @@ def choose_kernel[
     temperature: Floats,
     n_history: Int32,
     n_vocab: Int32,
-    first_logits: Int32,
+    first_line: Int32,
+    n_group: Int32,
 ):
     """A block for each row chooses among the candidates of all parts, or draws from all tokens."""
     let_next_start()
@@ -109,7 +112,7 @@ def choose_kernel[
         chosen = times.token
         logit = times.top
     if heat > 0:
-        var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
+        var line = logits.unsafe_offset((Int(first_line) + row // Int(n_group)) * Int(n_vocab))
         var allowed = allowed_tokens[is_first](state, rules, mask, n_vocab)
         if weighed.times_win:
             allowed.text_stop = 0
@@ -151,8 +154,9 @@ struct Choose:
         temperature: InputTensor[dtype=F32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """The last lines of logits, [1, n_lines, n_vocab], are those of the rows."""
+        """Of logits [1, n_lines, n_vocab], whose lines are as `group_of` says."""
         var n_rows = states.dim_size(0)
+        var first_line, n_group = group_of[is_first](logits.dim_size(1), n_rows)
         ctx.enqueue_function[scan_kernel[is_first]](
             memory(parts),
             memory(states),
@@ -160,7 +164,8 @@ struct Choose:
             memory(rules),
             memory(mask),
             Int32(logits.dim_size(2)),
-            Int32(logits.dim_size(1) - n_rows),
+            first_line,
+            n_group,
             grid_dim=(N_PARTS, n_rows),
             block_dim=THREADS,
             attributes=early(),
@@ -177,17 +182,20 @@ struct Choose:
             memory(temperature),
             Int32(history.dim_size(1)),
             Int32(logits.dim_size(2)),
-            Int32(logits.dim_size(1) - n_rows),
+            first_line,
+            n_group,
             grid_dim=n_rows,
             block_dim=DRAWERS,
             attributes=early(),
         )
 
 
-def probability_kernel(into: Floats, logits: Floats, rules: Integers, n_vocab: Int32):
+def probability_kernel(
+    into: Floats, logits: Floats, rules: Integers, n_vocab: Int32, n_group: Int32
+):
     """A block for each row; not a number where the vocabulary has no such token."""
     var row = Int(block_idx.x)
-    var line = logits.unsafe_offset(row * Int(n_vocab))
+    var line = logits.unsafe_offset(row // Int(n_group) * Int(n_vocab))
     var all = no_candidates()
     for i in range(Int(thread_idx.x), Int(n_vocab), THREADS):
         all.add(line[unsafe_offset=i], Int32(i))
@@ -211,12 +219,14 @@ struct NoSpeechProbability:
         rules: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """The first lines of logits, [1, n_lines, n_vocab], are those of the rows."""
+        """Of logits as `choose` takes them after a prompt."""
+        var _, n_group = group_of[True](logits.dim_size(1), output.dim_size(0))
         ctx.enqueue_function[probability_kernel](
             memory(output),
             memory(logits),
             memory(rules),
             Int32(logits.dim_size(2)),
+            n_group,
             grid_dim=output.dim_size(0),
             block_dim=THREADS,
         )

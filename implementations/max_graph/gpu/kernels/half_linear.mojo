@@ -1,10 +1,11 @@
-"""The decoder's products in half precision: what is multiplied is rounded, sums are float32.
+"""The decoder's products in half precision, with sums in float32.
 
-One row is taken by warps, more rows by the tensor cores.
+A few rows are taken by warps, more by the tensor cores, for which what is multiplied is rounded.
 """
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
+from .few_rows import FEW, multiply_few
 from .pointers import F32, Floats, memory
 from .rows import round_rows
 from .tiles import multiply_rows
@@ -44,6 +45,23 @@ struct HalfLinear:
                 memory(residual),
                 memory(norm_weight),
                 memory(norm_bias),
+                n_in,
+                n_out,
+                ctx,
+            )
+            return
+        if n_rows <= FEW:
+            multiply_few[
+                x.dtype, w.dtype, output.dtype, has_norm, has_gelu, has_residual, n_parts
+            ](
+                memory(output),
+                memory(x),
+                memory(w),
+                memory(bias),
+                memory(residual),
+                memory(norm_weight),
+                memory(norm_bias),
+                n_rows,
                 n_in,
                 n_out,
                 ctx,

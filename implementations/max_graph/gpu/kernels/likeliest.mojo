@@ -8,7 +8,7 @@ from std.memory import bitcast, unsafe_stack_allocation
 from .candidates import LOWEST, THREADS, WARPS, Candidates, load_candidates, no_candidates, weigh
 from .launch import early, let_next_start, wait_for_previous
 from .pointers import F32, Floats, Integers, Memory, MutableTensor, memory
-from .rules import N_FIELDS, TIMESTAMP_BEGIN, allowed_tokens
+from .rules import N_FIELDS, TIMESTAMP_BEGIN, allowed_tokens, group_of
 
 comptime MOST = 8
 """Tokens that are found of each row; as in gpu/kernel_ops.py."""
@@ -29,7 +29,8 @@ def lists_kernel[
     rules: Integers,
     mask: Memory[DType.uint8],
     n_vocab: Int32,
-    first_logits: Int32,
+    first_line: Int32,
+    n_group: Int32,
 ):
     """Blocks: (part of the lists, row). A warp sorts out the likeliest of its tokens."""
     let_next_start()
@@ -38,7 +39,7 @@ def lists_kernel[
     var list = Int(block_idx.x) * WARPS + Int(warp_id())
     var state = states.unsafe_offset(row * N_FIELDS)
     var allowed = allowed_tokens[is_first](state, rules, mask, n_vocab)
-    var line = logits.unsafe_offset((Int(first_logits) + row) * Int(n_vocab))
+    var line = logits.unsafe_offset((Int(first_line) + row // Int(n_group)) * Int(n_vocab))
     var first = Int32(list * 32) + Int32(lane_id())
     var values = Array[Float32, EACH](fill=LOWEST)
     var wholes = Array[Candidates, 2](fill=no_candidates())
@@ -129,9 +130,10 @@ struct Likeliest:
     ) raises:
         """Token and log-probability, [n_rows, MOST, 2].
 
-        The last lines of logits, [1, n_lines, n_vocab], are those of the rows.
+        Of logits [1, n_lines, n_vocab], whose lines are as `group_of` says.
         """
         var n_rows = states.dim_size(0)
+        var first_line, n_group = group_of[is_first](logits.dim_size(1), n_rows)
         ctx.enqueue_function[lists_kernel[is_first]](
             memory(lists),
             memory(states),
@@ -139,7 +141,8 @@ struct Likeliest:
             memory(rules),
             memory(mask),
             Int32(logits.dim_size(2)),
-            Int32(logits.dim_size(1) - n_rows),
+            first_line,
+            n_group,
             grid_dim=(LISTS // WARPS, n_rows),
             block_dim=THREADS,
             attributes=early(),

@@ -27,6 +27,19 @@ comptime NEVER = UInt8(1)
 comptime NOT_FIRST = UInt8(2)
 
 
+@always_inline
+def group_of[is_first: Bool](n_lines: Int, n_rows: Int) -> Tuple[Int32, Int32]:
+    """The first line of logits that rows choose from, and how many rows share a line.
+
+    After a prompt there are two lines for each window, those of all <|startoftranscript|> first,
+    and all rows of a window share the second. Later each row has a line.
+    """
+    comptime if is_first:
+        var n_windows = n_lines // 2
+        return Int32(n_windows), Int32(n_rows // n_windows)
+    return Int32(0), Int32(1)
+
+
 @fieldwise_init
 struct Allowed(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
     """Ranges of text and of timestamps, without the tokens that the mask forbids."""

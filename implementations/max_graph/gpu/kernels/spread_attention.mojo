@@ -26,7 +26,9 @@ comptime OWN = 0
 comptime WINDOWS = 1
 """Row i of queries attends to the window that a table names."""
 comptime CACHED = 2
-"""Row i of queries attends to the past, whose slots a table names, and to new keys, causally."""
+"""Row i of queries attends to the past, whose slots a table names, and to new keys, causally.
+
+The new keys go where the table says as well."""
 
 
 @always_inline
@@ -82,7 +84,10 @@ def attention_kernel[
         for i in range(thread, queries * channels, THREADS):
             var asking = query + i // channels
             if asking < Int(n_queries) and n_past + asking < Int(n_keys):
-                var to = base + Int64((n_past + asking) * Int(key_stride) + head * channels)
+                var position = n_past + asking
+                var slot = Int64(table[unsafe_offset=row * Int(n_keys) + position])
+                var to = slot * Int64(row_stride)
+                to += Int64(position * Int(key_stride) + head * channels)
                 var at = (first_row + asking) * Int(q_stride) + i % channels
                 var key = q_at[unsafe_offset=at + n_state].cast[kv_type]()
                 var value = q_at[unsafe_offset=at + 2 * n_state].cast[kv_type]()
