@@ -52,7 +52,7 @@ class GpuModel(Implementation):
             graphs.dims, DType[graphs.dtype], graphs.device, graphs.models, self._lock
         )
         self._runners: dict[tuple[type[Runner], int, int], Runner] = {}
-        """By windows and hypotheses, the last used at the end; a second use records the step."""
+        """By windows and hypotheses, the last used at the end."""
         self._filters: tuple[FloatArray, Buffer] | None = None
         """The mel filters last used, here and on the GPU."""
 
@@ -110,8 +110,6 @@ class GpuModel(Implementation):
                 check_room(self.dims, n_windows, search.n_group, self._graphs.device)
                 self._make_room(n_windows, search.n_group)
                 runner = kind(self._decoder, self._decoder.hear(audio_features), search.n_group)
-            elif not runner.is_recorded:
-                runner.record()  # a step is recorded after it has run
             self._runners[key] = runner
             runner.audio.inplace_copy_from(self._decoder.hear(audio_features))
             return runner.decode(requests)

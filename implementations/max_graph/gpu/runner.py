@@ -103,29 +103,19 @@ class Runner(ABC):
         return decoded
 
     def step(self) -> None:
-        """One more token for each row that has not ended."""
+        """One more token for each row that has not ended; recorded once it has run."""
         if self._recorded is not None:
             self._recorded.run()
-        else:
-            self._models.models[self.step_graph].execute(*self._step_inputs())
-
-    @property
-    def is_recorded(self) -> bool:
-        """Whether the step is recorded."""
-        return self._recorded is not None
-
-    def record(self) -> None:
-        """Record the step; it must have run."""
-        step = self._models.models[self.step_graph]
-        self._recorded = Recorded.of(step, *self._step_inputs())
+            return
+        graph = self._models.models[self.step_graph]
+        inputs = (self.slots, self.windows, self.cache, self.audio, *self.choice_inputs())
+        graph.execute(*inputs)
+        self._recorded = Recorded.of(graph, *inputs)
 
     def close(self) -> None:
         """Free what was recorded."""
         if self._recorded is not None:
             self._recorded.release()
-
-    def _step_inputs(self) -> tuple[Buffer, ...]:
-        return (self.slots, self.windows, self.cache, self.audio, *self.choice_inputs())
 
     def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
         """Feed the prompts and choose the first tokens -> probability of silence, [n_rows]."""

@@ -7,15 +7,23 @@ import max.gpu.primitives.warp as warp
 from max.gpu import block_idx, grid_dim, lane_id, warp_id
 from max.gpu.host import DeviceContext
 from max.gpu.sync import barrier
-from std.math import ceildiv, sqrt
+from std.math import ceildiv
 from std.memory import unsafe_stack_allocation
 from .launch import early, let_next_start, wait_for_previous
-from .pointers import F32, Floats, Memory, load
-from .rows import PART
-from .vector import COLUMNS, MOST_BLOCKS, PARTS, STEP, WARPS, finish
+from .pointers import F32, Floats, Memory
+from .rows import PART, normed_row
+from .vector import (
+    COLUMNS,
+    MOST_BLOCKS,
+    STEP,
+    WARPS,
+    finish,
+    normed_vector_kernel,
+    plain_vector_kernel,
+)
 
-comptime FEW = 8
-"""So many rows at most."""
+comptime FEW = 5
+"""So many rows at most: the beams, or samples, of a window by default. Fewer cost as many."""
 
 
 def normed_few_kernel[
@@ -58,25 +66,11 @@ def normed_few_kernel[
     fetch(first)
     wait_for_previous()
     for row in range(Int(warp_id()), Int(n_rows), WARPS):
-        var parts = Array[SIMD[F32, STEP], n_parts](fill=SIMD[F32, STEP](0))
-        var sums = SIMD[F32, STEP](0)
-        comptime for i in range(n_parts):
-            if i * PART + shift < size:
-                parts[i] = load[STEP](x, row * size + i * PART + shift)
-                sums += parts[i]
-        var mean = warp.sum(sums.reduce_add()) / Float32(n_in)
-        var squares = SIMD[F32, STEP](0)
-        comptime for i in range(n_parts):
-            if i * PART + shift < size:
-                squares += (parts[i] - mean) ** 2
-        var scale = 1 / sqrt(warp.sum(squares.reduce_add()) / Float32(n_in) + 1e-5)
+        var parts = normed_row[n_parts](x.unsafe_offset(row * size), norm_weight, norm_bias, size)
         comptime for i in range(n_parts):
             var k = i * PART + shift
             if k < size:
-                var normed = (parts[i] - mean) * scale * load[STEP](norm_weight, k)
-                rows.unsafe_store[width=STEP, alignment=16](
-                    row * width + k, normed + load[STEP](norm_bias, k)
-                )
+                rows.unsafe_store[width=STEP, alignment=16](row * width + k, parts[i])
     barrier()
     for columns in range(first, Int(n_out), stride):
         var found = Array[SIMD[F32, STEP], FEW * COLUMNS](fill=SIMD[F32, STEP](0))
@@ -84,68 +78,22 @@ def normed_few_kernel[
             var k = i * PART + shift
             if k < size:
                 comptime for row in range(FEW):
-                    if row < Int(n_rows):
-                        var part = rows.unsafe_load[width=STEP, alignment=16](row * width + k)
-                        comptime for j in range(COLUMNS):
-                            comptime at = row * COLUMNS + j
-                            var factor = factors[i * COLUMNS + j].cast[F32]()
-                            found[at] = part.fma(factor, found[at])
+                    var part = rows.unsafe_load[width=STEP, alignment=16](row * width + k)
+                    comptime for j in range(COLUMNS):
+                        comptime at = row * COLUMNS + j
+                        var factor = factors[i * COLUMNS + j].cast[F32]()
+                        found[at] = part.fma(factor, found[at])
         if columns + stride < Int(n_out):
             fetch(columns + stride)
-        comptime for row in range(FEW):
-            if row < Int(n_rows):
-                comptime for j in range(COLUMNS):
-                    var sum = warp.sum(found[row * COLUMNS + j].reduce_add())
-                    if Int(lane_id()) == j and columns + j < Int(n_out):
-                        finish[out_type, has_gelu, False](
-                            into.unsafe_offset(row * Int(n_out)), bias, bias, sum, columns + j
-                        )
-
-
-def plain_few_kernel[
-    x_type: DType, w_type: DType, out_type: DType, has_gelu: Bool, has_residual: Bool
-](
-    into: Memory[out_type],
-    x: Memory[x_type],
-    w: Memory[w_type],
-    bias: Floats,
-    residual: Floats,
-    n_rows: Int32,
-    n_in: Int32,
-    n_out: Int32,
-):
-    """A warp computes an output of each row."""
-    let_next_start()
-    var size = Int(n_in)
-    var shift = Int(lane_id()) * STEP
-    var column = Int(block_idx.x) * WARPS + Int(warp_id())
-    var line = min(column, Int(n_out) - 1) * size
-    var sums = Array[SIMD[F32, STEP], FEW](fill=SIMD[F32, STEP](0))
-    for start in range(0, size, PARTS * PART):
-        var factors = Array[SIMD[w_type, STEP], PARTS](fill=SIMD[w_type, STEP](0))
-        comptime for i in range(PARTS):
-            var k = start + i * PART + shift
-            if k < size:
-                factors[i] = w.unsafe_load[width=STEP, alignment=2 * STEP](line + k)
-        if start == 0:
-            wait_for_previous()
-        comptime for row in range(FEW):
-            if row < Int(n_rows):
-                comptime for i in range(PARTS):
-                    var k = start + i * PART + shift
-                    if k < size:
-                        var part = load[STEP](x, row * size + k)
-                        sums[row] = part.fma(factors[i].cast[F32](), sums[row])
-    comptime for row in range(FEW):
-        if row < Int(n_rows):
-            var sum = warp.sum(sums[row].reduce_add())
-            if Int(lane_id()) == row and column < Int(n_out):
-                finish[out_type, has_gelu, has_residual](
-                    into.unsafe_offset(row * Int(n_out)),
-                    bias,
-                    residual.unsafe_offset(row * Int(n_out)),
-                    sum,
-                    column,
+        var sums = Array[Float32, FEW * COLUMNS](fill=0)
+        comptime for at in range(FEW * COLUMNS):
+            sums[at] = warp.sum(found[at].reduce_add())
+        comptime for at in range(FEW * COLUMNS):
+            comptime row = at // COLUMNS
+            var column = columns + at % COLUMNS
+            if Int(lane_id()) == at and row < Int(n_rows) and column < Int(n_out):
+                finish[out_type, has_gelu, False](
+                    into.unsafe_offset(row * Int(n_out)), bias, bias, sums[at], column
                 )
 
 
@@ -170,24 +118,18 @@ def multiply_few[
     n_out: Int,
     ctx: DeviceContext,
 ) raises:
-    """Compute act(norm(x) w^T + bias) + residual for up to FEW rows; see `multiply_row`."""
-    comptime if has_norm:
-        ctx.enqueue_function[normed_few_kernel[w_type, out_type, has_gelu, n_parts]](
-            into,
-            rebind[Floats](x),
-            w,
-            bias,
-            norm_weight,
-            norm_bias,
-            Int32(n_rows),
-            Int32(n_in),
-            Int32(n_out),
-            grid_dim=min(ceildiv(n_out, WARPS * COLUMNS), MOST_BLOCKS),
-            block_dim=WARPS * 32,
-            attributes=early(),
-        )
-    else:
-        ctx.enqueue_function[plain_few_kernel[x_type, w_type, out_type, has_gelu, has_residual]](
+    """Compute act(norm(x) w^T + bias) + residual for up to FEW rows.
+
+    n_in is a multiple of 4, and n_parts * PART at most where there is a norm.
+    """
+
+    var n_blocks = min(ceildiv(n_out, WARPS * COLUMNS), MOST_BLOCKS)
+
+    @__parameter
+    def plain[rows: Int]() raises:
+        ctx.enqueue_function[
+            plain_vector_kernel[x_type, w_type, out_type, has_gelu, has_residual, rows]
+        ](
             into,
             x,
             w,
@@ -200,3 +142,41 @@ def multiply_few[
             block_dim=WARPS * 32,
             attributes=early(),
         )
+
+    comptime if has_norm:
+        comptime assert not has_residual, "no layer of Whisper has both"
+        var floats = rebind[Floats](x)
+        if n_rows == 1:
+            ctx.enqueue_function[normed_vector_kernel[w_type, out_type, has_gelu, n_parts]](
+                into,
+                floats,
+                w,
+                bias,
+                norm_weight,
+                norm_bias,
+                Int32(n_in),
+                Int32(n_out),
+                grid_dim=n_blocks,
+                block_dim=WARPS * 32,
+                attributes=early(),
+            )
+        else:
+            ctx.enqueue_function[normed_few_kernel[w_type, out_type, has_gelu, n_parts]](
+                into,
+                floats,
+                w,
+                bias,
+                norm_weight,
+                norm_bias,
+                Int32(n_rows),
+                Int32(n_in),
+                Int32(n_out),
+                grid_dim=n_blocks,
+                block_dim=WARPS * 32,
+                attributes=early(),
+            )
+    else:
+        if n_rows == 1:
+            plain[1]()
+        else:
+            plain[FEW]()

@@ -9,7 +9,6 @@ from .few_rows import FEW, multiply_few
 from .pointers import F32, Floats, memory
 from .rows import round_rows
 from .tiles import multiply_rows
-from .vector import multiply_row
 
 
 @extensibility.register("whisper_gpu_half_linear")
@@ -33,22 +32,6 @@ struct HalfLinear:
         var n_in = x.dim_size(2)
         var n_out = w.dim_size(0)
         if n_rows == 0:
-            return
-        if n_rows == 1:
-            multiply_row[
-                x.dtype, w.dtype, output.dtype, has_norm, has_gelu, has_residual, n_parts
-            ](
-                memory(output),
-                memory(x),
-                memory(w),
-                memory(bias),
-                memory(residual),
-                memory(norm_weight),
-                memory(norm_bias),
-                n_in,
-                n_out,
-                ctx,
-            )
             return
         if n_rows <= FEW:
             multiply_few[

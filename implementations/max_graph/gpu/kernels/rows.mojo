@@ -163,6 +163,36 @@ struct LayerNorm:
         )
 
 
+@always_inline
+def normed_row[
+    n_parts: Int
+](
+    x: Floats,
+    weight: Floats,
+    bias: Floats,
+    n_state: Int,
+    out parts: Array[SIMD[F32, 4], n_parts],
+):
+    """A row normalised by a warp: of each part a lane has four neighbours. Epsilon as in torch."""
+    var shift = Int(lane_id()) * 4
+    var sums = SIMD[F32, 4](0)
+    parts = Array[SIMD[F32, 4], n_parts](fill=SIMD[F32, 4](0))
+    comptime for i in range(n_parts):
+        if i * PART + shift < n_state:
+            parts[i] = load[4](x, i * PART + shift)
+            sums += parts[i]
+    var mean = warp.sum(sums.reduce_add()) / Float32(n_state)
+    var squares = SIMD[F32, 4](0)
+    comptime for i in range(n_parts):
+        if i * PART + shift < n_state:
+            squares += (parts[i] - mean) ** 2
+    var scale = 1 / sqrt(warp.sum(squares.reduce_add()) / Float32(n_state) + 1e-5)
+    comptime for i in range(n_parts):
+        var k = i * PART + shift
+        if k < n_state:
+            parts[i] = (parts[i] - mean) * scale * load[4](weight, k) + load[4](bias, k)
+
+
 def round_kernel[
     out_type: DType, has_norm: Bool, n_parts: Int
 ](
@@ -173,7 +203,7 @@ def round_kernel[
     n_rows: Int32,
     n_state: Int32,
 ):
-    """A warp takes a row, keeps it in registers, normalises it and rounds it."""
+    """A warp takes a row, normalises it if asked for, and rounds it."""
     let_next_start()
     wait_for_previous()
     var row = Int(block_idx.x) * (THREADS // 32) + Int(thread_idx.x) // 32
@@ -182,27 +212,14 @@ def round_kernel[
     var at = row * Int(n_state)
     var shift = Int(lane_id()) * 4
     var parts = Array[SIMD[F32, 4], n_parts](fill=SIMD[F32, 4](0))
-    var sums = SIMD[F32, 4](0)
-    comptime for i in range(n_parts):
-        if i * PART + shift < Int(n_state):
-            parts[i] = load[4](x, at + i * PART + shift)
-            sums += parts[i]
-    var mean = Float32(0)
-    var scale = Float32(1)
     comptime if has_norm:
-        mean = warp.sum(sums.reduce_add()) / Float32(n_state)
-        var squares = SIMD[F32, 4](0)
-        comptime for i in range(n_parts):
-            if i * PART + shift < Int(n_state):
-                squares += (parts[i] - mean) ** 2
-        scale = 1 / sqrt(warp.sum(squares.reduce_add()) / Float32(n_state) + 1e-5)
+        parts = normed_row[n_parts](x.unsafe_offset(at), weight, bias, Int(n_state))
     comptime for i in range(n_parts):
         var k = i * PART + shift
         if k < Int(n_state):
-            var y = parts[i]
-            comptime if has_norm:
-                y = (y - mean) * scale * load[4](weight, k) + load[4](bias, k)
-            into.unsafe_store[width=4, alignment=8](at + k, y.cast[out_type]())
+            comptime if not has_norm:
+                parts[i] = load[4](x, at + k)
+            into.unsafe_store[width=4, alignment=8](at + k, parts[i].cast[out_type]())
 
 
 def round_rows[

@@ -4,12 +4,10 @@ Rows of the matrix are on their way before what they are multiplied with is ther
 """
 import max.gpu.primitives.warp as warp
 from max.gpu import block_idx, grid_dim, lane_id, warp_id
-from max.gpu.host import DeviceContext
-from std.math import ceildiv, sqrt
-from .launch import early, let_next_start, wait_for_previous
+from .launch import let_next_start, wait_for_previous
 from .linear import gelu
 from .pointers import F32, Floats, Memory, load
-from .rows import PART
+from .rows import PART, normed_row
 
 comptime WARPS = 4
 comptime STEP = 4
@@ -68,24 +66,7 @@ def normed_vector_kernel[
 
     fetch(first)
     wait_for_previous()
-    var parts = Array[SIMD[F32, STEP], n_parts](fill=SIMD[F32, STEP](0))
-    var sums = SIMD[F32, STEP](0)
-    comptime for i in range(n_parts):
-        if i * PART + shift < size:
-            parts[i] = load[STEP](x, i * PART + shift)
-            sums += parts[i]
-    var mean = warp.sum(sums.reduce_add()) / Float32(n_in)
-    var squares = SIMD[F32, STEP](0)
-    comptime for i in range(n_parts):
-        if i * PART + shift < size:
-            squares += (parts[i] - mean) ** 2
-    var scale = 1 / sqrt(warp.sum(squares.reduce_add()) / Float32(n_in) + 1e-5)
-    comptime for i in range(n_parts):
-        var k = i * PART + shift
-        if k < size:
-            parts[i] = (parts[i] - mean) * scale * load[STEP](norm_weight, k) + load[STEP](
-                norm_bias, k
-            )
+    var parts = normed_row[n_parts](x, norm_weight, norm_bias, size)
     for columns in range(first, Int(n_out), stride):
         var found = Array[SIMD[F32, STEP], COLUMNS](fill=SIMD[F32, STEP](0))
         comptime for i in range(n_parts):
@@ -101,23 +82,24 @@ def normed_vector_kernel[
 
 
 def plain_vector_kernel[
-    x_type: DType, w_type: DType, out_type: DType, has_gelu: Bool, has_residual: Bool
+    x_type: DType, w_type: DType, out_type: DType, has_gelu: Bool, has_residual: Bool, rows: Int
 ](
     into: Memory[out_type],
     x: Memory[x_type],
     w: Memory[w_type],
     bias: Floats,
     residual: Floats,
+    n_rows: Int32,
     n_in: Int32,
     n_out: Int32,
 ):
-    """A warp computes an output."""
+    """A warp computes an output of each of up to `rows` rows."""
     let_next_start()
     var size = Int(n_in)
     var shift = Int(lane_id()) * STEP
     var column = Int(block_idx.x) * WARPS + Int(warp_id())
     var line = min(column, Int(n_out) - 1) * size
-    var sums = SIMD[F32, STEP](0)
+    var sums = Array[SIMD[F32, STEP], rows](fill=SIMD[F32, STEP](0))
     for start in range(0, size, PARTS * PART):
         var factors = Array[SIMD[w_type, STEP], PARTS](fill=SIMD[w_type, STEP](0))
         comptime for i in range(PARTS):
@@ -129,63 +111,15 @@ def plain_vector_kernel[
         comptime for i in range(PARTS):
             var k = start + i * PART + shift
             if k < size:
-                sums = load[STEP](x, k).fma(factors[i].cast[F32](), sums)
-    var sum = warp.sum(sums.reduce_add())
-    if lane_id() == 0 and column < Int(n_out):
-        finish[out_type, has_gelu, has_residual](into, bias, residual, sum, column)
-
-
-def multiply_row[
-    x_type: DType,
-    w_type: DType,
-    out_type: DType,
-    has_norm: Bool,
-    has_gelu: Bool,
-    has_residual: Bool,
-    n_parts: Int,
-](
-    into: Memory[out_type],
-    x: Memory[x_type],
-    w: Memory[w_type],
-    bias: Floats,
-    residual: Floats,
-    norm_weight: Floats,
-    norm_bias: Floats,
-    n_in: Int,
-    n_out: Int,
-    ctx: DeviceContext,
-) raises:
-    """Compute act(norm(x) w^T + bias) + residual for one row.
-
-    n_in is a multiple of 4, and n_parts * PART at most where there is a norm.
-    """
-    comptime if has_norm:
-        comptime assert not has_residual, "no layer of Whisper has both"
-        ctx.enqueue_function[normed_vector_kernel[w_type, out_type, has_gelu, n_parts]](
-            into,
-            rebind[Floats](x),
-            w,
-            bias,
-            norm_weight,
-            norm_bias,
-            Int32(n_in),
-            Int32(n_out),
-            grid_dim=min(ceildiv(n_out, WARPS * COLUMNS), MOST_BLOCKS),
-            block_dim=WARPS * 32,
-            attributes=early(),
-        )
-    else:
-        ctx.enqueue_function[
-            plain_vector_kernel[x_type, w_type, out_type, has_gelu, has_residual]
-        ](
-            into,
-            x,
-            w,
-            bias,
-            residual,
-            Int32(n_in),
-            Int32(n_out),
-            grid_dim=ceildiv(n_out, WARPS),
-            block_dim=WARPS * 32,
-            attributes=early(),
-        )
+                comptime for row in range(rows):
+                    var part = load[STEP](x, min(row, Int(n_rows) - 1) * size + k)
+                    sums[row] = part.fma(factors[i].cast[F32](), sums[row])
+    var totals = Array[Float32, rows](fill=0)
+    comptime for row in range(rows):
+        totals[row] = warp.sum(sums[row].reduce_add())
+    comptime for row in range(rows):
+        if Int(lane_id()) == row and row < Int(n_rows) and column < Int(n_out):
+            var at = row * Int(n_out)
+            finish[out_type, has_gelu, has_residual](
+                into.unsafe_offset(at), bias, residual.unsafe_offset(at), totals[row], column
+            )
