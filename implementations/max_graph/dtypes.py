@@ -53,7 +53,9 @@ def choose_dtype(options: LoadOptions, dims: ModelDimensions, *, has_decoder: bo
 
     That is the fastest whose word error rate is within 0.3 points of float32's. Over 24 minutes of
     English tiny.en has 5.21 % in float32, 5.18 % in bfloat16 and 8.17 % in int8 (greedy, with the
-    usual second tries at higher temperatures; what int8 loses is nearly all in one recording).
+    usual second tries at higher temperatures; what int8 loses is nearly all in one recording). On a
+    GPU it has 5.21 % in float32 and float16 and 4.90 % in bfloat16; without second tries, where a
+    text that repeats itself stays, 5.06 %, 5.06 % and 12.10 %.
 
     Raises:
         ImplementationUnavailableError: the graphs do not compute in it there.
