@@ -160,7 +160,7 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     str | None,
-    _option("--dtype", "auto, float32, float16, bfloat16, int8; before --fp16.", _MODEL, "DTYPE"),
+    _option("--dtype", "auto, float32, float16, bfloat16, int8.", _MODEL, "DTYPE"),
 ]
 Fp16 = Annotated[
     Switch | None,
@@ -169,7 +169,7 @@ Fp16 = Annotated[
         metavar=SWITCH_METAVAR,
         case_sensitive=False,
         show_default="on a GPU",
-        help="Half precision; False computes in float32.",
+        help="Half precision, unless --dtype is given; False computes in float32.",
         rich_help_panel=_MODEL,
     ),
 ]

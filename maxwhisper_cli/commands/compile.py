@@ -31,21 +31,13 @@ Impls = Annotated[
         help=f"{' or '.join(_COMPILED)}, or several as a,b; all that can run here if not given.",
     ),
 ]
-Device = Annotated[
-    str | None,
-    typer.Option(
-        "--device",
-        metavar="DEVICE",
-        help="Where they will run: cpu, cuda, cuda:1, ...; else a GPU if --impl can.",
-    ),
-]
 Target = Annotated[
     str | None,
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="What that is, where it is not in this machine: cuda:sm_90a, an H100 or H200; host, "
-        "this machine's CPU.",
+        help="What --device is, where that is not in this machine: cuda:sm_90a, an H100 or H200; "
+        "host, this machine's CPU.",
     ),
 ]
 
@@ -61,7 +53,7 @@ class Compile:
     model: cli.Model = "turbo"
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
-    device: Device = None
+    device: cli.Device = None
     target: Target = None
     dtype: cli.Dtype = "auto"
 
