@@ -77,11 +77,11 @@ def hypotheses(
         return tuple(reversed(found))
 
     scores = np.ascontiguousarray(notes[..., _ENDED]).view(np.float32)
-    found = []
-    for step, of_step in enumerate(scores):
-        ended = np.flatnonzero(of_step <= 0)
-        best_first = ended[np.argsort(-of_step[ended], kind="stable")].tolist()
-        found += [Candidate(text(step, beam), float(of_step[beam])) for beam in best_first]
+    steps, beams = np.nonzero(scores <= 0)
+    ended = scores[steps, beams]
+    found = [
+        Candidate(text(steps[i], beams[i]), float(ended[i])) for i in np.lexsort((-ended, steps))
+    ]
     going_on = stand_ins(len(found), sum_logprobs)
     found += [Candidate(text(len(notes), beam), float(sum_logprobs[beam])) for beam in going_on]
     return found

@@ -46,9 +46,9 @@ class Runner(ABC):
         self.n_group = n_group
         self.n_windows = int(audio.shape[0])
         self.n_rows = n_rows = self.n_windows * n_group
-        rows, windows = np.arange(n_rows), np.arange(self.n_windows)
-        self._own_slots = np.repeat(rows[:, None], dims.n_text_ctx, 1).astype(np.int32)
-        self.slots = models.upload(self._own_slots)
+        windows = np.arange(self.n_windows)
+        slots = self._slots_after(np.zeros(self.n_windows, np.int32))
+        self.slots = models.upload(slots)
         self.windows = models.upload(np.repeat(windows, n_group))
         self.cache = models.new_cache(n_rows)
         self.audio = Buffer.zeros(audio.shape, audio.dtype, device)
@@ -57,7 +57,7 @@ class Runner(ABC):
         self.rules = DeviceRules(dims.n_vocab, device)
         self._prompts = [
             models.upload(np.zeros(self.n_windows)),
-            models.upload(self._own_slots[::n_group]),
+            models.upload(slots[::n_group]),
             models.upload(windows),
         ]
         """Offset, slots and number of each window, whose prompt all of its rows share."""
@@ -145,9 +145,10 @@ class Runner(ABC):
 
     def _slots_after(self, lengths: np.ndarray) -> np.ndarray:
         """Where each row keeps its past: the prompt with its window's first row, then by itself."""
-        of_window = np.repeat(self._own_slots[:: self.n_group], self.n_group, 0)
-        is_prompt = np.arange(of_window.shape[1]) < np.repeat(lengths, self.n_group)[:, None]
-        slots: np.ndarray = np.where(is_prompt, of_window, self._own_slots)
+        rows = np.arange(self.n_rows, dtype=np.int32)[:, None]
+        positions = np.arange(self._models.dims.n_text_ctx)
+        is_prompt = positions < np.repeat(lengths, self.n_group)[:, None]
+        slots: np.ndarray = np.where(is_prompt, rows - rows % self.n_group, rows)
         return slots
 
     def _first_inputs(self) -> tuple[Buffer, ...]:
