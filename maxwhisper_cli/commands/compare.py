@@ -9,7 +9,7 @@ import typer
 
 from implementations import registry
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.given import language_code
+from maxwhisper_cli.commands.given import known_device, language_code
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 
@@ -144,7 +144,7 @@ class Compare:
         from maxwhisper_cli.compare.candidates import on_device, parse_candidates, with_dtypes
 
         named = parse_candidates(",".join(registry.names()) if self.impl is None else self.impl)
-        candidates = on_device(with_dtypes(named, self.dtype), self.device)
+        candidates = on_device(with_dtypes(named, self.dtype), known_device(self.device))
         options = self._options()
         terminal = Terminal(is_quiet=self.quiet)
         self._prepare_outputs()

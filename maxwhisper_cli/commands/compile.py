@@ -14,6 +14,7 @@ from implementations.errors import (
     NotKeptWarning,
 )
 from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli.commands.given import known_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError
 
@@ -100,10 +101,7 @@ class Compile:
         if self.target not in {None, *registry.COMPILE_TARGETS}:
             known = " or ".join(registry.COMPILE_TARGETS)
             raise OptionsError(f"--target: {self.target!r} is not known; choose {known}")
-        device = self.device or registry.default_device(name)
-        kind = registry.device_kind(device)
-        if kind is None:
-            raise OptionsError(f"--device is cpu, cuda or cuda:1, not {device!r}")
+        device = known_device(self.device) or registry.default_device(name)
         if self.target is None:
             target = registry.compile_target(device)
             if target is None:
@@ -112,7 +110,7 @@ class Compile:
                     "--target cuda:sm_90a compiles for another machine's"
                 )
             return target
-        if self.device is not None and (self.target == "host") != (kind == "cpu"):
+        if self.device is not None and (self.target == "host") != (device == "cpu"):
             raise OptionsError(f"--target {self.target} is not what --device {device} is")
         return self.target
 

@@ -66,16 +66,10 @@ def with_dtypes(candidates: Iterable[Candidate], text: str | None) -> list[Candi
 
 
 def on_device(candidates: Iterable[Candidate], device: str | None) -> list[Candidate]:
-    """Put those on a device that run on its kind; the others stay where they always run.
-
-    Raises:
-        OptionsError: there is no device of that kind.
-    """
+    """Put those on a device that run on its kind; the others stay where they always run."""
     if device is None:
         return list(candidates)
     kind = registry.device_kind(device)
-    if kind is None:
-        raise OptionsError(f"--device is cpu, cuda or cuda:1, not {device!r}")
     return [
         replace(c, device=device) if kind in registry.entry(c.implementation).device_kinds else c
         for c in candidates
