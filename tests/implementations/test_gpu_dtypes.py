@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from implementations import registry
-from implementations.base import LoadOptions
 from maxwhisper_cli.compare.accuracy import ErrorRate, accuracy
-from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
 from tests.support.hardware import needs_max_gpu
@@ -24,9 +21,7 @@ pytestmark = [
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 def test_it_says_the_words(name: str, dtype: str, jfk: Path) -> None:
-    load = registry.implementation_class(name).load
-    options = LoadOptions(device="cuda", dtype=dtype)
-    with Model(load(loaded.checkpoint("tiny.en"), options)) as model:
+    with loaded.load("tiny.en", name, device="cuda", dtype=dtype) as model:
         assert (model.implementation.device, model.implementation.dtype) == ("cuda:0", dtype)
         for beam_size in (None, 5):
             text = model.transcribe(jfk, TranscribeOptions(beam_size=beam_size)).text
@@ -49,8 +44,7 @@ def test_float16_gets_no_more_words_wrong(name: str, shared_audio: Path) -> None
     }
     assert len(spoken) >= 20
     options = TranscribeOptions(beam_size=None, temperatures=(0.0,))
-    load = registry.implementation_class(name).load
-    with Model(load(loaded.checkpoint("tiny.en"), LoadOptions("cuda"))) as model:
+    with loaded.load("tiny.en", name, device="cuda") as model:
         assert model.implementation.dtype == "float16"
         heard = {path: model.transcribe(path, options).text for path in spoken}
     exact = {path: loaded.whisper_result("tiny.en", path, None)["text"] for path in spoken}

@@ -4,10 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from implementations import registry
-from implementations.base import LoadOptions
-from maxwhisper_cli.model import Model
-from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import fresh_process, loaded
 from tests.support.hardware import needs_two_max_gpus
 
@@ -18,23 +14,13 @@ pytestmark = [
 ]
 
 
-def tokens_on(model: Model, recording: Path, beam_size: int | None) -> list[list[int]]:
-    options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
-    transcript = model.transcribe(loaded.samples_of(recording), options)
-    return [list(segment.tokens) for segment in transcript.segments]
-
-
 def test_both_find_the_tokens_of_openai_whisper(name: str, sonnet: Path) -> None:
-    load = registry.implementation_class(name).load
-    weights = loaded.checkpoint("tiny.en")
     devices = ("cuda:1", "cuda:0")
-    models = [Model(load(weights, LoadOptions(device=d, dtype="float32"))) for d in devices]
+    models = [loaded.load("tiny.en", name, device=d, dtype="float32") for d in devices]
     assert tuple(model.implementation.device for model in models) == devices
     for beam_size in (None, 5):
-        expected = loaded.whisper_result("tiny.en", sonnet, beam_size)["segments"]
         for model in models:
-            found = tokens_on(model, sonnet, beam_size)
-            assert found == [segment["tokens"] for segment in expected]
+            loaded.assert_token_identical(model, sonnet, beam_size)
 
 
 def test_the_command_line_runs_there_alone(name: str, jfk: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Models loaded once per test run: ours, and openai-whisper's own with the same weights."""
+"""Models, most of them loaded once per test run: ours, and openai-whisper's own."""
 
 import dataclasses
 import warnings
@@ -17,6 +17,7 @@ from implementations import registry
 from implementations.base import LoadOptions
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.audio import open_audio
+from maxwhisper_cli.transcription.options import TranscribeOptions
 from weights.checkpoint import Checkpoint
 from weights.resolve import load as load_checkpoint
 
@@ -27,12 +28,16 @@ def checkpoint(model: str) -> Checkpoint:
     return load_checkpoint(model, model_dir=None, offline=True, progress=None)
 
 
+def load(name: str, impl: str, **options: Any) -> Model:
+    """A named model on an implementation, loaded anew with the given `LoadOptions`."""
+    chosen = registry.implementation_class(impl)
+    return Model(chosen.load(checkpoint(name), LoadOptions(**options)), name)
+
+
 @cache
 def model(name: str, impl: str) -> Model:
     """A named model on an implementation, in float32."""
-    weights = checkpoint(name)
-    chosen = registry.implementation_class(impl)
-    return Model(chosen.load(weights, LoadOptions(dtype="float32")), name)
+    return load(name, impl, dtype="float32")
 
 
 @cache
@@ -69,3 +74,13 @@ def whisper_result(name: str, path: Path, beam_size: int | None) -> dict[str, An
         return whisper.transcribe(
             whisper_model(name), samples_of(path), temperature=0.0, beam_size=beam_size, fp16=False
         )
+
+
+def assert_token_identical(ours: Model, path: Path, beam_size: int | None) -> None:
+    """Of tiny.en, segment by segment against openai-whisper's own, which computes on the CPU."""
+    options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
+    transcript = ours.transcribe(samples_of(path), options)
+    expected = whisper_result("tiny.en", path, beam_size)
+    assert [list(segment.tokens) for segment in transcript.segments] == [
+        segment["tokens"] for segment in expected["segments"]
+    ]

@@ -4,7 +4,6 @@ import dataclasses
 import re
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -36,14 +35,9 @@ def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def load(name: str, checkpoint: Checkpoint, **options: Any) -> Model:
-    chosen = registry.implementation_class(name)
-    return Model(chosen.load(checkpoint, LoadOptions(**options)), "tiny.en")
-
-
 @pytest.fixture(scope="module")
 def on_gpu(name: str) -> Model:
-    return load(name, loaded.checkpoint("tiny.en"), device="cuda", dtype="float32")
+    return loaded.load("tiny.en", name, device="cuda", dtype="float32")
 
 
 @pytest.mark.gpu
@@ -53,7 +47,7 @@ def on_gpu(name: str) -> Model:
 def test_float32_is_token_identical(
     on_gpu: Model, recording: str, beam_size: int | None, request: pytest.FixtureRequest
 ) -> None:
-    assert_token_identical(on_gpu, request.getfixturevalue(recording), beam_size)
+    loaded.assert_token_identical(on_gpu, request.getfixturevalue(recording), beam_size)
 
 
 @pytest.mark.gpu
@@ -63,17 +57,7 @@ def test_float32_is_token_identical(
 def test_float32_is_token_identical_on_every_shared_file(
     on_gpu: Model, beam_size: int | None, shared_audio_file: Path
 ) -> None:
-    assert_token_identical(on_gpu, shared_audio_file, beam_size)
-
-
-def assert_token_identical(model: Model, recording: Path, beam_size: int | None) -> None:
-    """Segment by segment openai-whisper's own, which computes on the CPU."""
-    options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
-    transcript = model.transcribe(loaded.samples_of(recording), options)
-    expected = loaded.whisper_result("tiny.en", recording, beam_size)
-    assert [list(segment.tokens) for segment in transcript.segments] == [
-        segment["tokens"] for segment in expected["segments"]
-    ]
+    loaded.assert_token_identical(on_gpu, shared_audio_file, beam_size)
 
 
 @pytest.mark.gpu
@@ -81,7 +65,7 @@ def assert_token_identical(model: Model, recording: Path, beam_size: int | None)
 @pytest.mark.parametrize("beam_size", [None, 5])
 def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | None) -> None:
     options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
-    model = load(name, loaded.checkpoint("tiny.en"), device="cuda")
+    model = loaded.load("tiny.en", name, device="cuda")
     assert (model.implementation.device, model.implementation.dtype) == ("cuda:0", "float16")
     words = model.transcribe(loaded.samples_of(sonnet), options).text.split()
     assert words == loaded.whisper_result("tiny.en", sonnet, beam_size)["text"].split()
@@ -90,7 +74,7 @@ def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | N
 @pytest.mark.gpu
 @needs_max_gpu
 def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
-    on_device = load(name, loaded.checkpoint("tiny.en"), device="cuda").implementation
+    on_device = loaded.load("tiny.en", name, device="cuda").implementation
     mel = np.random.default_rng(0).standard_normal((7, 80, 3000), np.float32)
     together = [*on_device.trace_encoder(mel), on_device.encode(mel).numpy()]
     for index, window in enumerate(mel):
@@ -142,7 +126,7 @@ RULES = TokenRules(
 def test_the_loop_on_the_device_is_the_generic_one(
     dtype: str, search: Search, with_timestamps: bool, sonnet: Path
 ) -> None:
-    on_device = load("full-max", loaded.checkpoint("tiny.en"), device="cuda", dtype=dtype)
+    on_device = loaded.load("tiny.en", "full-max", device="cuda", dtype=dtype)
     rules = dataclasses.replace(RULES, with_timestamps=with_timestamps)
     prompt = (50257,) if with_timestamps else (50257, 50362)
     requests = [
@@ -174,7 +158,7 @@ def test_the_loop_on_the_device_is_the_generic_one(
 def test_a_window_without_numbers_is_an_error_and_harms_no_other(
     dtype: str, search: Search, jfk: Path
 ) -> None:
-    ours = load("full-max", loaded.checkpoint("tiny.en"), device="cuda", dtype=dtype).implementation
+    ours = loaded.load("tiny.en", "full-max", device="cuda", dtype=dtype).implementation
     request = DecodeRequest((50257,), 0, 448, 224, RULES, search)
     with MelSpectrogram([loaded.samples_of(jfk)], 80) as mel:
         speech = mel.padded_window(0)
@@ -186,7 +170,7 @@ def test_a_window_without_numbers_is_an_error_and_harms_no_other(
 def test_without_a_gpu_says_so(name: str, device: str) -> None:
     said = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
     with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
-        load(name, loaded.checkpoint("tiny.en"), device=device)
+        loaded.load("tiny.en", name, device=device)
 
 
 def test_another_gpu_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +179,7 @@ def test_another_gpu_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(gpu_load, "accelerator_api", lambda: "cuda")
     monkeypatch.setattr(gpu_load, "Accelerator", lambda _: other)
     with pytest.raises(ImplementationUnavailableError, match=r"H100 and H200.*sm_80.*--impl cuda"):
-        load(name, loaded.checkpoint("tiny.en"), device="cuda")
+        loaded.load("tiny.en", name, device="cuda")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from implementations import registry
-from implementations.base import LoadOptions
 from implementations.decoding.request import DecodeRequest, Search, TokenRules
 from implementations.errors import ImplementationFailedError
 from tests.support import fresh_process, loaded
@@ -79,8 +77,7 @@ def test_what_was_recorded_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Model, "capture", capture_and_note)
     monkeypatch.setattr(Model, "release_captured_graph", release_and_note)
-    load = registry.implementation_class("full-max").load
-    model = load(loaded.checkpoint("tiny.en"), LoadOptions(device="cuda"))
+    model = loaded.load("tiny.en", "full-max", device="cuda").implementation
     mel = np.random.default_rng(0).standard_normal((6, 80, 3000), np.float32)
     rules = TokenRules(eot=50256, timestamp_begin=50363, no_speech=50361)
     for n_windows in (2, 3, 4, 5, 6, 1):
