@@ -20,16 +20,16 @@ from implementations.base import (
 )
 from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.max_graph.compile import ALL_GRAPHS, GPU_GRAPHS
-from implementations.max_graph.greedy import decode_greedily
-from implementations.max_graph.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
-from implementations.max_graph.session import (
+from implementations.max_graph.cpu.graphs.step_ops import N_ADDRESSES
+from implementations.max_graph.cpu.greedy import decode_greedily
+from implementations.max_graph.cpu.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
+from implementations.max_graph.cpu.session import (
     DecoderModels,
     MaxAudioFeatures,
     MaxSession,
     align,
     own_features,
 )
-from implementations.max_graph.step_ops import N_ADDRESSES
 from weights.checkpoint import Checkpoint
 
 
@@ -54,7 +54,7 @@ class FullMaxImplementation(Implementation):
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Implementation:
         """Read the compiled graphs, compiling them where that was never done, and the weights."""
         if is_cuda(options.device):
-            from implementations.max_graph.gpu.model import GpuModel
+            from implementations.max_graph.gpu.implementation import GpuModel
 
             return GpuModel.load(checkpoint, options)
         return cls(load_graphs(checkpoint, ALL_GRAPHS, options))

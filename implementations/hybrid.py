@@ -17,7 +17,7 @@ from implementations.base import (
     LoadOptions,
 )
 from implementations.max_graph.compile import ENCODER_GRAPHS
-from implementations.max_graph.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
+from implementations.max_graph.cpu.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
 from implementations.torch_decoder.decoder import TextDecoder
 from implementations.torch_decoder.load import PREFIX, load_decoder
 from implementations.torch_decoder.session import (

@@ -22,7 +22,7 @@ from pathlib import Path
 from implementations.base import HOST
 from implementations.errors import ImplementationFailedError, NotKeptWarning
 from implementations.max_graph.compile import CompileRequest
-from implementations.max_graph.cpu_level import NATIVE
+from implementations.max_graph.cpu.cpu_level import NATIVE
 from weights.cache import cache_root
 
 Notify = Callable[[str], None]
@@ -87,7 +87,7 @@ def artifact_key(request: CompileRequest) -> str:
     What is for a GPU or for a level of CPUs may be compiled on another machine; what is for this
     very CPU has its kind in the name.
     """
-    code = _code_version("kernels" if request.target == HOST else "gpu")
+    code = _code_version("cpu" if request.target == HOST else "gpu")
     parts = [request.to_json(), code, max_version(), platform.machine()]
     if request.target == HOST and request.cpu_level == NATIVE:
         parts.append(_cpu_kind())

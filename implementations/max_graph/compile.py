@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from implementations.base import HOST, LoadOptions
-from implementations.max_graph.cpu_level import NATIVE, compile_target, cpu_level
+from implementations.max_graph.cpu.cpu_level import NATIVE, compile_target, cpu_level
 from implementations.max_graph.dtypes import MatrixTypes, choose_dtype, matrix_types
 from implementations.nvidia import gpu_index
 from weights.checkpoint import Checkpoint
@@ -125,11 +125,11 @@ def _device(request: CompileRequest) -> "Device":
 def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:
     from max.dtype import DType
 
-    from implementations.max_graph.decoder import TextDecoder
-    from implementations.max_graph.encoder import AudioEncoder
-    from implementations.max_graph.kernel_ops import KERNELS
-    from implementations.max_graph.spectrogram import LogMel
-    from implementations.max_graph.steps import DecoderSteps
+    from implementations.max_graph.cpu.graphs.decoder import TextDecoder
+    from implementations.max_graph.cpu.graphs.encoder import AudioEncoder
+    from implementations.max_graph.cpu.graphs.mel import LogMel
+    from implementations.max_graph.cpu.graphs.ops import KERNELS
+    from implementations.max_graph.cpu.graphs.steps import DecoderSteps
 
     kernels.load_paths([KERNELS])
     matrices = request.matrices
@@ -145,13 +145,13 @@ def _build_for_host(request: CompileRequest, module: "Module", kernels: "KernelL
 def _build_for_gpu(request: CompileRequest, module: "Module", kernels: "KernelLibrary") -> None:
     from max.dtype import DType
 
-    from implementations.max_graph.gpu.beams import BeamLoop
-    from implementations.max_graph.gpu.decoder import TextDecoder
-    from implementations.max_graph.gpu.encoder import AudioEncoder
-    from implementations.max_graph.gpu.half_encoder import COLUMNS, HalfEncoder
-    from implementations.max_graph.gpu.kernel_ops import GPU, KERNELS
-    from implementations.max_graph.gpu.loop import DecodingLoop
-    from implementations.max_graph.gpu.spectrogram import LogMel
+    from implementations.max_graph.gpu.graphs.beams import BeamLoop
+    from implementations.max_graph.gpu.graphs.decoder import TextDecoder
+    from implementations.max_graph.gpu.graphs.encoder import AudioEncoder
+    from implementations.max_graph.gpu.graphs.half_encoder import COLUMNS, HalfEncoder
+    from implementations.max_graph.gpu.graphs.mel import LogMel
+    from implementations.max_graph.gpu.graphs.ops import GPU, KERNELS
+    from implementations.max_graph.gpu.graphs.sampling import DecodingLoop
 
     kernels.load_paths([KERNELS])
     GPU.id = request.gpu

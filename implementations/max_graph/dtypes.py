@@ -10,8 +10,8 @@ import numpy as np
 
 from implementations.base import AUTO, EXACT, HOST, LoadOptions
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph.cpu_level import cpu_level
-from implementations.max_graph.layouts import AMX_STEP
+from implementations.max_graph.cpu.cpu_level import cpu_level
+from implementations.max_graph.cpu.graphs.layouts import AMX_STEP
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 

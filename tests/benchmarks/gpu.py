@@ -19,9 +19,9 @@ from rich.table import Table
 from implementations import registry
 from implementations.base import Implementation, LoadOptions
 from implementations.max_graph.gpu.device_rules import fill
+from implementations.max_graph.gpu.implementation import GpuModel
 from implementations.max_graph.gpu.load import Recorded
-from implementations.max_graph.gpu.loop_run import LoopRunner
-from implementations.max_graph.gpu.model import GpuModel
+from implementations.max_graph.gpu.sampling_decoder import LoopRunner
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.samples import fetch_samples
 from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio

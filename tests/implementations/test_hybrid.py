@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from implementations.base import LoadOptions
-from implementations.max_graph.cpu_level import cpu_level
+from implementations.max_graph.cpu.cpu_level import cpu_level
 from implementations.registry import implementation_class
 from tests.support import loaded
 from tests.support.fresh_process import imported_by
@@ -27,7 +27,7 @@ def test_transcribes_without_importing_openai_whisper(jfk: Path) -> None:
 
 
 def test_features_reach_the_decoder_without_a_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from implementations.max_graph.load import LoadedGraphs
+    from implementations.max_graph.cpu.load import LoadedGraphs
     from implementations.torch_decoder.session import DecoderAudioFeatures
 
     hybrid = loaded.model("tiny.en", "hybrid").implementation

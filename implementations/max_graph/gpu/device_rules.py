@@ -5,7 +5,7 @@ from max.driver import Buffer, Device
 from max.dtype import DType
 
 from implementations.decoding.request import TokenRules
-from implementations.max_graph.rule_inputs import N_RULES, rule_mask, rule_numbers
+from implementations.max_graph.token_state import N_RULES, rule_mask, rule_numbers
 
 
 def fill(buffer: Buffer, values: np.ndarray) -> None:

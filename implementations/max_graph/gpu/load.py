@@ -13,10 +13,10 @@ from max.engine import InferenceSession, Model, read
 
 from implementations.base import FloatArray, LoadOptions
 from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph.cpu.load import compile_graphs
 from implementations.max_graph.dtypes import choose_dtype
-from implementations.max_graph.gpu.parameters import canonical_weights, graph_weights
-from implementations.max_graph.gpu.spectrogram import constants
-from implementations.max_graph.load import compile_graphs
+from implementations.max_graph.gpu.graphs.mel import constants
+from implementations.max_graph.gpu.weights import canonical_weights, graph_weights
 from implementations.max_graph.runtime import share_gpu_memory
 from implementations.nvidia import KNOWN_ARCHITECTURES, gpu_index
 from weights.checkpoint import Array, Checkpoint

@@ -12,7 +12,7 @@ from max.dtype import DType
 from max.engine import Model
 
 from implementations.base import Alignment, DecoderSession, FloatArray, Heads, IntArray
-from implementations.max_graph.session import MaxAudioFeatures
+from implementations.max_graph.cpu.session import MaxAudioFeatures
 from weights.dims import ModelDimensions
 
 

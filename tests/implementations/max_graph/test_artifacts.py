@@ -129,11 +129,15 @@ def test_what_is_for_a_gpu_may_be_compiled_beside_any_cpu(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("target", "files", "others"),
     [
-        (HOST, ("encoder.py", "kernels/linear.mojo"), ("gpu/encoder.py", "gpu/kernels/a.mojo")),
+        (
+            HOST,
+            ("dtypes.py", "cpu/graphs/encoder.py", "cpu/kernels/linear.mojo"),
+            ("gpu/graphs/encoder.py", "gpu/kernels/a.mojo"),
+        ),
         (
             "cuda:sm_90a",
-            ("layouts.py", "gpu/encoder.py", "gpu/kernels/a.mojo"),
-            ("kernels/linear.mojo",),
+            ("dtypes.py", "gpu/graphs/encoder.py", "gpu/kernels/a.mojo"),
+            ("cpu/kernels/linear.mojo",),
         ),
     ],
 )
@@ -144,8 +148,8 @@ def test_a_change_of_the_target_s_code_is_another_version(
     files: tuple[str, ...],
     others: tuple[str, ...],
 ) -> None:
-    (tmp_path / "kernels").mkdir()
-    (tmp_path / "gpu" / "kernels").mkdir(parents=True)
+    for folder in ("cpu/graphs", "cpu/kernels", "gpu/graphs", "gpu/kernels"):
+        (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setattr(artifacts, "__file__", str(tmp_path / "artifacts.py"))
     request = replace(REQUEST, target=target)
     keys = [artifact_key(request)]

@@ -1,0 +1,58 @@
+"""Greedy decoding by blocks of tokens: prepares what the graph `greedy` works on, and runs it.
+
+The prompt's tokens and the first one are chosen as in the generic loop, whose results these are.
+"""
+
+import math
+import time
+
+import numpy as np
+from max.driver import Buffer
+
+from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.decoding.rules import RuleBook, probability_of
+from implementations.max_graph.cpu.session import MaxSession
+from implementations.max_graph.token_state import (
+    IS_FINISHED,
+    LATEST,
+    LIMIT,
+    N_SAMPLED,
+    N_STATE_FIELDS,
+    OFFSET,
+    TOKEN,
+    rule_mask,
+    rule_numbers,
+)
+
+
+def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -> DecodedWindow:
+    """Decode one window through a fresh session: the likeliest token at each step.
+
+    `began` is when, by `time.perf_counter`, the session was about to be opened.
+    """
+    rules, prompt = request.rules, request.prompt
+    at_sot, at_last = session.prefill(prompt, (request.sot_index, len(prompt) - 1))
+    fed = time.perf_counter()
+    silence = math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
+    (log_total,) = RuleBook(rules).apply(at_last[None], [[]])
+    first = int(at_last.argmax())
+    sampled = [first]
+    sum_logprob = np.array([at_last[first] - log_total], np.float32)
+    state = np.zeros(N_STATE_FIELDS, np.int32)
+    state[[TOKEN, OFFSET, N_SAMPLED, LIMIT]] = first, len(prompt), 1, request.most_tokens
+    state[LATEST] = first if first >= rules.timestamp_begin else -1
+    state[IS_FINISHED] = first == rules.eot or request.most_tokens <= 1
+    arrays = (state, sum_logprob, rule_numbers(rules), rule_mask(rules, len(at_last)))
+    buffers = [Buffer.from_numpy(array) for array in arrays]
+    while not state[IS_FINISHED]:
+        tokens = session.run_greedy(buffers)
+        sampled += tokens[: state[N_SAMPLED] - len(sampled)].tolist()
+    text = sampled[:-1] if sampled[-1] == rules.eot else sampled
+    return DecodedWindow(
+        tuple(text),
+        float(sum_logprob[0]),
+        silence,
+        len(sampled) - 1,
+        prompt_seconds=fed - began,
+        steps_seconds=time.perf_counter() - fed,
+    )

@@ -1,0 +1,194 @@
+"""Features and decoder sessions on MAX models; it compiles nothing and holds no weights."""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from max.driver import CPU, Buffer
+from max.dtype import DType
+from max.engine import Model
+
+from implementations.base import (
+    Alignment,
+    AudioFeatures,
+    DecoderSession,
+    FloatArray,
+    Heads,
+    IntArray,
+)
+from implementations.decoding.beam import BeamSearch
+from implementations.decoding.rules import RuleBook
+from implementations.decoding.search import HypothesisSearch
+from implementations.max_graph.cpu.kv_cache import KVCache
+from implementations.max_graph.token_state import hypothesis_states, rule_mask, rule_numbers
+from weights.dims import ModelDimensions
+
+
+class MaxAudioFeatures(AudioFeatures):
+    """Encoder output in a MAX buffer [n_batch, n_audio_ctx, n_audio_state]."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+        self.keys_values: list[Buffer] | None = None
+        """What cross-attention reads of them, once a session has asked for it."""
+
+    def __len__(self) -> int:
+        return int(self.buffer.shape[0])
+
+    def __getitem__(self, index: int) -> Self:
+        if len(self) == 1 and index in {0, -1}:
+            return self  # with the keys and values it may have
+        first = index % len(self)
+        window = self.buffer[first : first + 1, :, :].copy()
+        self.buffer.device.synchronize()  # on a CPU, what is executed next would not wait for it
+        return type(self)(window)
+
+    def numpy(self) -> FloatArray:
+        """A float32 copy on the host."""
+        array: FloatArray = self.buffer.to_numpy().copy()
+        return array
+
+
+def own_features(audio_features: AudioFeatures) -> MaxAudioFeatures:
+    """The features of an implementation on MAX."""
+    assert isinstance(audio_features, MaxAudioFeatures), "features of another implementation"
+    return audio_features
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderModels:
+    """The decoder's compiled graphs with their weights, and the lock under which they run."""
+
+    dims: ModelDimensions
+    models: Mapping[str, Model]
+    table: Buffer
+    """Where a step notes its weights; used by one run at a time, under the lock."""
+    lock: threading.RLock
+
+    def hear(self, audio_features: MaxAudioFeatures) -> list[Buffer]:
+        """Cross-attention's keys and values of each layer, computed once per window."""
+        assert len(audio_features) == 1, "a session decodes one window"
+        with self.lock:
+            if audio_features.keys_values is None:
+                model = self.models["audio_keys_values"]
+                audio_features.keys_values = model.execute(audio_features.buffer)
+            return audio_features.keys_values
+
+    def feed(
+        self,
+        tokens: Sequence[int],
+        rows: Sequence[int],
+        caches: Sequence[Buffer],
+        heads: Sequence[tuple[int, int]] = (),
+    ) -> tuple[FloatArray, FloatArray]:
+        """Run `decoder` over a text from its beginning.
+
+        Returns:
+            The logits after the given ones of the tokens, [n_rows, n_vocab], and cross-attention's
+            scores of the given heads, [n_heads, n_tokens, n_audio_ctx].
+        """
+        self.check(np.array(tokens), len(tokens))
+        scores = Buffer(DType.float32, (len(heads), len(tokens), self.dims.n_audio_ctx), CPU())
+        pairs = np.array(heads, np.int32).reshape(-1, 2)
+        integers = (np.array(tokens, np.int32), np.array(rows, np.int32), pairs)
+        with self.lock:
+            (logits,) = self.models["decoder"].execute(scores, *integers, self.table, *caches)
+        return logits.to_numpy(), scores.to_numpy()
+
+    def check(self, tokens: npt.NDArray[np.integer[Any]], n_filled: int) -> None:
+        """Hold back what a kernel would take for an address outside of its tables."""
+        assert n_filled <= self.dims.n_text_ctx, "more tokens than the model has room for"
+        assert 0 <= tokens.min() <= tokens.max() < self.dims.n_vocab, "not a token"
+
+
+class MaxSession(DecoderSession):
+    """One window's hypotheses; the cache is this session's own."""
+
+    def __init__(
+        self, models: DecoderModels, audio_features: MaxAudioFeatures, n_group: int
+    ) -> None:
+        self._models = models
+        self._audio = models.hear(audio_features)
+        self._cache: KVCache | None = KVCache(models.dims, n_group)
+        self._rules: tuple[npt.NDArray[Any], ...] | None = None
+
+    def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
+        """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
+        cache = self._open_cache()
+        caches = (*cache.buffers, *self._audio)
+        logits, _ = self._models.feed(tokens, positions, caches)
+        cache.advance(len(tokens))
+        return logits
+
+    def step(self, tokens: IntArray) -> FloatArray:
+        """[n_group] -> [n_group, n_vocab]."""
+        cache, models = self._open_cache(), self._models
+        models.check(tokens, cache.n_filled + 1)
+        origins = cache.settle()
+        integers = (tokens, [cache.n_filled], cache.slots, origins)
+        with models.lock:
+            (logits,) = models.models["step"].execute(
+                *(np.array(i, np.int32) for i in integers),
+                *(models.table, *cache.buffers, *self._audio),
+            )
+        cache.advance(1)
+        array: FloatArray = logits.to_numpy()
+        return array
+
+    def advance(self, search: HypothesisSearch, book: RuleBook) -> list[int] | None:
+        """As everywhere, but that beams' rules and likeliest tokens are the graph's."""
+        if not isinstance(search, BeamSearch):
+            return super().advance(search, book)
+        cache, models, rules = self._open_cache(), self._models, book.rules
+        models.check(np.array([tokens[-1] for tokens in search.sampled]), cache.n_filled + 1)
+        if self._rules is None:
+            self._rules = rule_numbers(rules), rule_mask(rules, models.dims.n_vocab)
+        origins = cache.settle()
+        states = hypothesis_states(search.sampled, cache.n_filled, rules.timestamp_begin)
+        with models.lock:
+            (choice,) = models.models["likeliest"].execute(
+                *(states, *self._rules, cache.slots, origins),
+                *(models.table, *cache.buffers, *self._audio),
+            )
+        cache.advance(1)
+        tokens, logprobs = choice.to_numpy().swapaxes(0, 1)
+        missing = tokens < 0
+        tokens[missing], logprobs[missing] = rules.eot, -np.inf
+        return search.extend(tokens.astype(np.int64), logprobs)
+
+    def run_greedy(self, buffers: Sequence[Buffer]) -> npt.NDArray[np.int32]:
+        """Some steps of the graph `greedy` over its buffers; the cache's past is in them."""
+        cache, models = self._open_cache(), self._models
+        with models.lock:
+            (sampled,) = models.models["greedy"].execute(
+                *buffers, models.table, *cache.buffers, *self._audio
+            )
+        array: npt.NDArray[np.int32] = sampled.to_numpy()
+        return array
+
+    def reorder(self, source_indices: Sequence[int]) -> None:
+        """Take effect at the next step."""
+        self._open_cache().reorder(source_indices)
+
+    def close(self) -> None:
+        """Let go of the cache."""
+        self._cache = None
+
+    def _open_cache(self) -> KVCache:
+        assert self._cache is not None, "the session is closed"
+        return self._cache
+
+
+def align(
+    models: DecoderModels,
+    audio_features: MaxAudioFeatures,
+    tokens: Sequence[int],
+    heads: Heads,
+) -> Alignment:
+    """Cross-attention scores of the chosen heads, and logits, over a whole token sequence."""
+    caches = (*KVCache(models.dims, 1).buffers, *models.hear(audio_features))
+    logits, scores = models.feed(tokens, range(len(tokens)), caches, heads)
+    return Alignment(cross_attention=scores, logits=logits)

@@ -1,0 +1,1 @@
+"""Graph builders of the GPU; every file here is compiled into its artifacts."""

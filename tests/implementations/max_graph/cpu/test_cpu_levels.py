@@ -1,0 +1,174 @@
+"""Levels of processors: which one is chosen, and that the encoder computes the same on each."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import whisper
+from whisper.model import ModelDimensions as WhisperDimensions
+
+from implementations.base import LoadOptions
+from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph import cpu_level as levels
+from implementations.max_graph.cpu.cpu_level import (
+    FORCED,
+    LEVELS,
+    NATIVE,
+    compile_target,
+    cpu_level,
+)
+from implementations.max_graph.dtypes import MatrixTypes, choose_dtype, matrix_types
+from tests.support.checkpoints import random_tensors
+from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
+
+SKYLAKE = LEVELS[1].flags
+SAPPHIRE_RAPIDS = LEVELS[2].flags
+
+
+@pytest.fixture
+def processor(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An x86-64 machine with AMX, which the system grants, and nothing forced."""
+    monkeypatch.delenv(FORCED, raising=False)
+    monkeypatch.setattr(levels.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(levels, "_flags", lambda: SAPPHIRE_RAPIDS)
+    monkeypatch.setattr(levels, "_tiles_granted", lambda: True)
+    return monkeypatch
+
+
+def test_the_highest_level_is_taken(processor: pytest.MonkeyPatch) -> None:
+    assert cpu_level() == "amx"
+    processor.setattr(levels, "_flags", lambda: SKYLAKE)
+    assert cpu_level() == "avx512"
+    processor.setattr(levels, "_flags", lambda: SKYLAKE - {"avx512dq"})
+    assert cpu_level() == "avx2"
+
+
+def test_amx_wants_the_system_to_grant_its_tiles(processor: pytest.MonkeyPatch) -> None:
+    processor.setattr(levels, "_tiles_granted", lambda: False)
+    assert cpu_level() == "avx512"
+    processor.setenv(FORCED, "amx")
+    with pytest.raises(ImplementationUnavailableError, match=r"MAXWHISPER_CPU=amx.*use avx512"):
+        cpu_level()
+
+
+def test_a_lower_level_can_be_forced_and_a_higher_one_not(processor: pytest.MonkeyPatch) -> None:
+    processor.setenv(FORCED, "avx2")
+    assert cpu_level() == "avx2"
+    processor.setattr(levels, "_flags", lambda: SKYLAKE)
+    processor.setenv(FORCED, "amx")
+    with pytest.raises(ImplementationUnavailableError, match="more than this processor offers"):
+        cpu_level()
+    processor.setenv(FORCED, "sse")
+    with pytest.raises(ImplementationUnavailableError, match="use avx2, avx512, amx"):
+        cpu_level()
+
+
+def test_a_processor_without_avx2_is_refused(processor: pytest.MonkeyPatch) -> None:
+    processor.setattr(levels, "_flags", lambda: frozenset({"avx", "sse4_2"}))
+    with pytest.raises(ImplementationUnavailableError, match="--impl cpu"):
+        cpu_level()
+
+
+def test_other_machines_have_no_level(processor: pytest.MonkeyPatch) -> None:
+    processor.setattr(levels.platform, "machine", lambda: "aarch64")
+    assert cpu_level() == NATIVE
+    assert compile_target(NATIVE) == ""
+    processor.setenv(FORCED, "avx2")
+    with pytest.raises(ImplementationUnavailableError, match="aarch64"):
+        cpu_level()
+
+
+DIMS = ModelDimensions(
+    n_mels=80,
+    n_audio_ctx=130,
+    n_audio_state=128,
+    n_audio_head=2,
+    n_audio_layer=2,
+    n_vocab=51864,
+    n_text_ctx=8,
+    n_text_state=128,
+    n_text_head=2,
+    n_text_layer=1,
+)
+"""More positions than a block has rows and than attention takes keys at a time, in whole steps of
+neither; heads of 64 channels as in every published model."""
+HALF_TOLERANCE = 1e-2
+"""Relative: bfloat16 keeps eight bits."""
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    return Checkpoint(DIMS, random_tensors(DIMS, dtype=np.float32), (), Path("made-up"))
+
+
+@pytest.fixture(scope="module")
+def mel() -> np.ndarray:
+    shape = (2, DIMS.n_mels, 2 * DIMS.n_audio_ctx)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+@pytest.fixture(scope="module")
+def expected(checkpoint: Checkpoint, mel: np.ndarray) -> np.ndarray:
+    model = whisper.Whisper(WhisperDimensions(**asdict(DIMS)))
+    model.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in checkpoint.tensors.items()})
+    with torch.inference_mode():
+        return model.encoder(torch.from_numpy(mel)).numpy()
+
+
+def test_bfloat16_is_for_amx(processor: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
+    options = LoadOptions(dtype="bfloat16")
+    assert choose_dtype(options, DIMS, has_decoder=True) == "bfloat16"
+    assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("bfloat16", "int8", "int16")
+    processor.setenv(FORCED, "avx512")
+    with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*float32 or int8$"):
+        choose_dtype(options, DIMS, has_decoder=True)
+    with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*use float32$"):
+        choose_dtype(options, DIMS, has_decoder=False)
+    assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("float32", "int8", "int16")
+
+
+@pytest.mark.parametrize("has_decoder", [True, False], ids=["full-max", "hybrid"])
+def test_auto_is_bfloat16_where_it_can_be(processor: pytest.MonkeyPatch, has_decoder: bool) -> None:
+    options = LoadOptions(dtype="auto")
+    assert choose_dtype(options, DIMS, has_decoder=has_decoder) == "bfloat16"
+    odd_heads = replace(DIMS, n_audio_head=DIMS.n_audio_head * 4)
+    assert choose_dtype(options, odd_heads, has_decoder=has_decoder) == "float32"
+    processor.setenv(FORCED, "avx512")
+    assert choose_dtype(options, DIMS, has_decoder=has_decoder) == "float32"
+
+
+@pytest.mark.max
+@pytest.mark.parametrize(
+    ("level", "encoder"), [("avx2", "float32"), ("avx512", "float32"), ("amx", "bfloat16")]
+)
+def test_the_encoder_is_the_same_on_each_level(
+    level: str,
+    encoder: str,
+    checkpoint: Checkpoint,
+    mel: np.ndarray,
+    expected: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
+    from implementations.max_graph.compile import ENCODER_GRAPHS
+    from implementations.max_graph.cpu.load import load_graphs
+
+    monkeypatch.setenv(FORCED, level)
+    try:
+        cpu_level()
+    except ImplementationUnavailableError as error:
+        pytest.skip(str(error))
+    graphs = load_graphs(checkpoint, ENCODER_GRAPHS, LoadOptions(dtype=encoder))
+    if encoder == "bfloat16":
+        found = graphs.encode(mel).to_numpy()
+        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert 1e-5 < error < HALF_TOLERANCE
+    else:
+        np.testing.assert_allclose(graphs.encode(mel).to_numpy(), expected, rtol=0, atol=1e-4)
+    held = dict(graphs.weights())
+    for name in ("encoder.conv1.weight", "encoder.blocks.1.attn.key.weight"):
+        kept = {"float32": 0, "bfloat16": 2**-8}[encoder]
+        np.testing.assert_allclose(held[name], checkpoint.tensors[name], rtol=kept, err_msg=name)

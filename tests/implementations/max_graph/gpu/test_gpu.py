@@ -1,0 +1,243 @@
+"""The graphs on a GPU: against openai-whisper on the CPU where there is one, else their refusal."""
+
+import dataclasses
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from implementations import registry
+from implementations.base import Implementation, LoadOptions
+from implementations.decoding.request import DecodeRequest, Search, TokenRules
+from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest, compile_request
+from maxwhisper_cli.model import Model
+from maxwhisper_cli.transcription.mel import MelSpectrogram
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from tests.support import loaded
+from tests.support.checkpoints import SMALL_DIMS, random_tensors
+from tests.support.hardware import needs_max_gpu
+from tests.support.not_numbers import assert_an_error_that_harms_no_other
+from weights.checkpoint import Checkpoint
+
+driver = pytest.importorskip("max.driver", reason="MAX is not installed: maxwhisper[max]")
+
+gpu_load = pytest.importorskip("implementations.max_graph.gpu.load")
+
+HAS_GPU = driver.accelerator_count() > 0
+IMPLEMENTATIONS = ("full-max", "hybrid")
+
+
+@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def on_gpu(name: str) -> Model:
+    return loaded.load("tiny.en", name, device="cuda", dtype="float32")
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+@pytest.mark.parametrize("beam_size", [None, 5])
+@pytest.mark.parametrize("recording", ["jfk", "sonnet"])
+def test_float32_is_token_identical(
+    on_gpu: Model, recording: str, beam_size: int | None, request: pytest.FixtureRequest
+) -> None:
+    loaded.assert_token_identical(on_gpu, request.getfixturevalue(recording), beam_size)
+
+
+@pytest.mark.gpu
+@pytest.mark.full
+@needs_max_gpu
+@pytest.mark.parametrize("beam_size", [None, 5])
+def test_float32_is_token_identical_on_every_shared_file(
+    on_gpu: Model, beam_size: int | None, shared_audio_file: Path
+) -> None:
+    loaded.assert_token_identical(on_gpu, shared_audio_file, beam_size)
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+@pytest.mark.parametrize("beam_size", [None, 5])
+def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | None) -> None:
+    options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
+    model = loaded.load("tiny.en", name, device="cuda")
+    assert (model.implementation.device, model.implementation.dtype) == ("cuda:0", "float16")
+    words = model.transcribe(loaded.samples_of(sonnet), options).text.split()
+    assert words == loaded.whisper_result("tiny.en", sonnet, beam_size)["text"].split()
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
+    on_device = loaded.load("tiny.en", name, device="cuda").implementation
+    mel = np.random.default_rng(0).standard_normal((7, 80, 3000), np.float32)
+    together = [*on_device.trace_encoder(mel), on_device.encode(mel).numpy()]
+    for index, window in enumerate(mel):
+        alone = [*on_device.trace_encoder(window[None]), on_device.encode(window[None]).numpy()]
+        for ours, expected in zip(together, alone, strict=True):
+            difference = np.linalg.norm(ours[index] - expected[0])
+            assert difference < 2e-3 * np.linalg.norm(expected[0])
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+def test_weights_and_alignment(on_gpu: Model) -> None:
+    cpu = loaded.model("tiny.en", "cpu").implementation
+    held, expected = dict(on_gpu.implementation.weights()), dict(cpu.weights())
+    assert held.keys() == expected.keys()
+    assert all(np.array_equal(held[key], expected[key]) for key in expected)
+    mel = np.random.default_rng(0).standard_normal((1, 80, 3000), np.float32)
+    heads, tokens = loaded.checkpoint("tiny.en").alignment_heads, [50257, 50362, 843, 616]
+    ours = on_gpu.implementation.align(on_gpu.implementation.encode(mel), tokens, heads)
+    theirs = cpu.align(cpu.encode(mel), tokens, heads)
+    np.testing.assert_allclose(ours.cross_attention, theirs.cross_attention, rtol=0, atol=2e-3)
+    np.testing.assert_allclose(ours.logits, theirs.logits, rtol=0, atol=2e-3)
+
+
+SEARCHES = {
+    "greedy": Search(),
+    "sample": Search(temperature=0.4),
+    "5_samples": Search(temperature=0.6, n_group=5, length_penalty=1.0),
+    "2_beams": Search(n_group=2, is_beam_search=True, patience=1.5),
+    "5_beams": Search(n_group=5, is_beam_search=True, patience=1.5),
+}
+
+
+RULES = TokenRules(
+    eot=50256,
+    timestamp_begin=50363,
+    no_speech=50361,
+    suppressed=(1, 2, 7, 50257, 50358, 50359, 50360, 50361, 50362),
+    suppressed_first=(220, 50256),
+    max_initial_timestamp=50,
+)
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("with_timestamps", [True, False])
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_the_loop_on_the_device_is_the_generic_one(
+    dtype: str, search: Search, with_timestamps: bool, sonnet: Path
+) -> None:
+    on_device = loaded.load("tiny.en", "full-max", device="cuda", dtype=dtype)
+    rules = dataclasses.replace(RULES, with_timestamps=with_timestamps)
+    prompt = (50257,) if with_timestamps else (50257, 50362)
+    requests = [
+        DecodeRequest(prompt, 0, 448, 224, rules, dataclasses.replace(search, seed=(seed,)))
+        for seed in range(3)
+    ]
+    with MelSpectrogram([loaded.samples_of(sonnet)], 80) as mel:
+        windows = np.stack([mel.padded_window(start) for start in (0, 1500, 3000)])
+    ours = on_device.implementation
+    features = ours.encode(windows)
+    decoded = [ours.decode(features[i], request) for i, request in enumerate(requests)]
+    generic = [
+        Implementation.decode(ours, features[i], request) for i, request in enumerate(requests)
+    ]
+    for window, expected in zip(decoded, generic, strict=True):
+        assert window.tokens == expected.tokens
+        assert len(window.tokens) > 10
+        assert window.sum_logprob == pytest.approx(expected.sum_logprob, rel=1e-2)
+    # In halves, more rows may round otherwise.
+    if dtype == "float32" or (dtype == "float16" and search.temperature == 0):
+        together = ours.decode_batch(features, requests)
+        assert [window.tokens for window in together] == [window.tokens for window in decoded]
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_a_window_without_numbers_is_an_error_and_harms_no_other(
+    dtype: str, search: Search, jfk: Path
+) -> None:
+    ours = loaded.load("tiny.en", "full-max", device="cuda", dtype=dtype).implementation
+    request = DecodeRequest((50257,), 0, 448, 224, RULES, search)
+    with MelSpectrogram([loaded.samples_of(jfk)], 80) as mel:
+        speech = mel.padded_window(0)
+    assert_an_error_that_harms_no_other(ours, speech, request)
+
+
+@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_without_a_gpu_says_so(name: str, device: str) -> None:
+    said = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
+    with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
+        loaded.load("tiny.en", name, device=device)
+
+
+def test_another_gpu_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = SimpleNamespace(architecture_name="sm_80")
+    monkeypatch.setattr(gpu_load, "accelerator_count", lambda: 1)
+    monkeypatch.setattr(gpu_load, "accelerator_api", lambda: "cuda")
+    monkeypatch.setattr(gpu_load, "Accelerator", lambda _: other)
+    with pytest.raises(ImplementationUnavailableError, match=r"H100 and H200.*sm_80.*--impl cuda"):
+        loaded.load("tiny.en", name, device="cuda")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (LoadOptions(device="gpu"), "do not run on gpu; use --device cpu, cuda or cuda:N"),
+        (LoadOptions(dtype="float16"), "float16 on the CPU; drop --dtype or use float32"),
+        (LoadOptions(dtype="int3"), "int3 on the CPU; drop --dtype or use float32"),
+    ],
+)
+def test_what_the_graphs_cannot_do_is_refused(name: str, options: LoadOptions, said: str) -> None:
+    chosen = registry.implementation_class(name)
+    with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
+        chosen.load(loaded.checkpoint("tiny.en"), options)
+
+
+def test_an_unknown_dtype_is_refused_before_compiling(name: str) -> None:
+    options = LoadOptions(dtype="int8", target="cuda:sm_90a")
+    with pytest.raises(ImplementationUnavailableError, match="int8 on a GPU; drop --dtype"):
+        registry.implementation_class(name).compile(loaded.checkpoint("tiny.en"), options)
+
+
+def test_a_request_survives_the_way_to_the_compiler() -> None:
+    options = LoadOptions(device="cuda:1", target="cuda:sm_90a")
+    request = compile_request(loaded.checkpoint("tiny.en"), GPU_GRAPHS, options)
+    assert (request.target, request.gpu) == ("cuda:sm_90a", 1)
+    assert CompileRequest.from_json(request.to_json()) == request
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_weights_come_back_out_of_the_layouts_for_a_gpu(dtype: str) -> None:
+    from max.dtype import DType
+
+    from implementations.max_graph.gpu.weights import canonical_weights, graph_weights
+
+    tensors = random_tensors(SMALL_DIMS, dtype=np.float32)
+    checkpoint = Checkpoint(SMALL_DIMS, tensors, ((0, 0),), Path("made-up"))
+    held = dict(canonical_weights(graph_weights(checkpoint, DType[dtype]), SMALL_DIMS))
+    assert held.keys() == tensors.keys()
+    tolerance = 0 if dtype == "float32" else 2**-8
+    for key, tensor in tensors.items():
+        np.testing.assert_allclose(held[key], tensor, rtol=tolerance, atol=0)
+
+
+@pytest.mark.full
+@pytest.mark.max
+@pytest.mark.parametrize(("device", "index"), [("cuda", b"0"), ("cuda:1", b"1")])
+def test_compiles_for_a_gpu_that_is_not_here(
+    device: str, index: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path))
+    dims = dataclasses.replace(SMALL_DIMS, n_audio_layer=1, n_audio_state=128, n_text_state=128)
+    tensors = random_tensors(dims, dtype=np.float32)
+    checkpoint = Checkpoint(dims, tensors, ((0, 0),), Path("made-up"))
+    options = LoadOptions(device=device, target="cuda:sm_90a")
+    registry.implementation_class("full-max").compile(checkpoint, options)
+    (compiled,) = (tmp_path / "compiled").glob("*.mef")
+    graphs = compiled.read_bytes()
+    assert b"sm_90a" in graphs
+    assert set(re.findall(rb'"label":"gpu","id":(.)', graphs)) == {index}
+    assert all(name.encode() in graphs for name in GPU_GRAPHS)
