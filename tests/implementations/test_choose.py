@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from implementations import choose as choosing
 from implementations import nvidia, registry
 from implementations.base import LoadOptions
 from implementations.choose import choose
@@ -26,13 +27,11 @@ class Here:
         self.missing: set[str] = set()
         self.compiled: set[tuple[str, str]] = set()
         """(device kind, dtype)."""
-        monkeypatch.setattr(choosing.registry, "unavailable_because", self._unavailable)
-        monkeypatch.setattr(choosing.registry, "is_compiled", self._is_compiled)
-        monkeypatch.setattr(
-            choosing.nvidia, "no_gpu_because", lambda: None if self.has_gpu else "no driver"
-        )
-        monkeypatch.setattr(choosing.nvidia, "architecture", lambda _: "sm_90a")
-        monkeypatch.setattr(choosing.registry, "default_device", self._default_device)
+        monkeypatch.setattr(registry, "unavailable_because", self._unavailable)
+        monkeypatch.setattr(registry, "is_compiled", self._is_compiled)
+        monkeypatch.setattr(nvidia, "no_gpu_because", lambda: None if self.has_gpu else "no driver")
+        monkeypatch.setattr(nvidia, "architecture", lambda _: "sm_90a")
+        monkeypatch.setattr(registry, "default_device", self._default_device)
 
     def _unavailable(self, name: str) -> str | None:
         return f"no {name}" if name in self.missing else None
@@ -54,8 +53,9 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     return Here(monkeypatch)
 
 
-def chosen(**asked: str) -> tuple[str, str | None, str | None]:
-    choice = choose(checkpoint("tiny.en"), LoadOptions(**{"dtype": "auto", **asked}))
+def chosen(**asked: Any) -> tuple[str, str | None, str | None]:
+    options = replace(LoadOptions(dtype="auto"), **asked)
+    choice = choose(checkpoint("tiny.en"), options)
     return choice.name, choice.options.device, choice.hint
 
 

@@ -79,7 +79,8 @@ def test_prefill_gives_the_positions_asked_for(
 ) -> None:
     with implementation.start(audio_features, 1) as session:
         logits = session.prefill(PROMPT, (PROMPT.index(TOKENIZER.sot), len(PROMPT) - 1))
-    assert (logits.dtype, logits.flags.writeable) == (np.float32, True)
+    assert logits.dtype == np.float32
+    assert logits.flags.writeable
     expected = reference[[PROMPT.index(TOKENIZER.sot), len(PROMPT) - 1]]
     np.testing.assert_allclose(logits, expected, rtol=0, atol=LOGITS_TOLERANCE)
 
@@ -190,7 +191,8 @@ def reference_cross_attention(
     """Scores by openai-whisper's own attention modules, gathered by hooks."""
     from whisper.model import disable_sdpa
 
-    model, scores = loaded.whisper_model("tiny.en"), {}
+    model = loaded.whisper_model("tiny.en")
+    scores: dict[int, torch.Tensor] = {}
     hooks = [
         block.cross_attn.register_forward_hook(
             lambda _module, _inputs, outputs, layer=layer: scores.__setitem__(layer, outputs[1][0])

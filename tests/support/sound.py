@@ -19,6 +19,7 @@ def encode(path: Path, container: str, codec: str | None, *, video: bool = False
         picture = output.add_stream("mpeg4", rate=10) if video else None
         mono = codec == "g722"
         sound = output.add_stream(codec, rate=rate) if codec else None
+        assert sound is None or isinstance(sound, av.AudioStream)
         if sound is not None:
             sound.layout = "mono" if mono else "stereo"
             sound.bit_rate = 128000

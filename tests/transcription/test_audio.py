@@ -190,7 +190,7 @@ with open_audio("-") as audio:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
 def test_array(dtype: type) -> None:
-    samples = tone(440, 10.0, RATE).astype(dtype)
+    samples: np.ndarray = tone(440, 10.0, RATE).astype(dtype)
     given = samples.copy()
     np.testing.assert_array_equal(heard(samples), samples.astype(np.float32))
     np.testing.assert_array_equal(samples, given)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -155,7 +156,7 @@ def test_a_special_token_in_a_prompt_is_refused() -> None:
         ({"seed": -1}, "seed"),
     ],
 )
-def test_contradictory_options_are_refused(changes: dict[str, object], message: str) -> None:
+def test_contradictory_options_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(OptionsError, match=message):
         replace(OPTIONS, **changes)
 
@@ -165,7 +166,7 @@ def test_contradictory_options_are_refused(changes: dict[str, object], message: 
     [({"suppress_tokens": (99999,)}, "99999"), ({"prefix": "word " * 300}, "prefix")],
 )
 def test_options_that_do_not_fit_the_model_are_refused(
-    changes: dict[str, object], message: str
+    changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(OptionsError, match=message):
         run([], 1, replace(OPTIONS, **changes))

@@ -8,6 +8,7 @@ The bounds here are of that size.
 
 import time
 import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -97,10 +98,10 @@ def test_silence_is_the_floor() -> None:
 
 
 def test_the_floor_comes_from_the_loudest_frame_anywhere() -> None:
-    quiet = noise(48000) * 1e-4
+    quiet = noise(48000) * np.float32(1e-4)
     with MelSpectrogram([quiet], 80) as alone:
         first = alone.window(0, 100)
-    with MelSpectrogram([quiet, noise(16000) * 10], 80) as mel:
+    with MelSpectrogram([quiet, noise(16000) * np.float32(10)], 80) as mel:
         assert mel.window(0, 100).min() > first.min()
         assert mel.window(0, 100).min() == mel.window(0, mel.n_frames).min()
 
@@ -190,14 +191,19 @@ def test_windows_from_disk_are_those_from_memory(monkeypatch: pytest.MonkeyPatch
 def test_a_failing_source_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
     close = MelSpectrogram.close
-    monkeypatch.setattr(MelSpectrogram, "close", lambda self: (closed.append(True), close(self)))
 
-    def failing() -> object:
+    def closing(mel: MelSpectrogram) -> None:
+        closed.append(True)
+        close(mel)
+
+    monkeypatch.setattr(MelSpectrogram, "close", closing)
+
+    def failing() -> Iterator[np.ndarray]:
         yield noise(16000)
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        MelSpectrogram(failing(), 80)  # type: ignore[arg-type]
+        MelSpectrogram(failing(), 80)
     assert closed == [True]
 
 

@@ -11,7 +11,7 @@ from implementations.base import AudioFeatures
 from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.errors import ImplementationFailedError
 from maxwhisper_cli.model import Model
-from maxwhisper_cli.transcription.audio import AudioError
+from maxwhisper_cli.transcription.audio import AudioError, AudioSource
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Transcript
@@ -122,7 +122,7 @@ def test_a_recording_is_opened_when_there_is_a_row_for_it(opened: set[MelSpectro
 def test_one_that_cannot_be_heard_fails_alone(tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_text("no sound")
-    recordings = [noise(30), broken, tmp_path / "gone.wav", noise(50)]
+    recordings: list[AudioSource] = [noise(30), broken, tmp_path / "gone.wav", noise(50)]
     seen: list[tuple[int, Progress]] = []
     finished = sorted(
         Model(Batching(say)).transcribe_several(
@@ -189,7 +189,7 @@ def test_stopping_closes_what_is_open(opened: set[MelSpectrogram]) -> None:
 
 def test_without_a_batch_they_come_one_after_the_other(tmp_path: Path) -> None:
     options = replace(OPTIONS, batch_size=1)
-    recordings = [noise(50), tmp_path / "gone.wav", noise(20)]
+    recordings: list[AudioSource] = [noise(50), tmp_path / "gone.wav", noise(20)]
     seen: list[int] = []
     model = Model(Batching(say))
     finished = list(

@@ -13,7 +13,7 @@ from maxwhisper_cli.transcription.languages import (
     language_names,
     parse_language,
 )
-from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from maxwhisper_cli.transcription.tokenizer import Task, get_tokenizer
 
 MIXED = " Hello, wörld! 你好 — こんにちは, مرحبا; здравствуйте 🙂 ♪ naïve\n\t"
 VALUES = [
@@ -26,7 +26,9 @@ VOCABULARIES = [(False, 99, 51864), (True, 99, 51865), (True, 100, 51866)]
 
 @pytest.mark.parametrize(("multilingual", "num_languages", "n_vocab"), VOCABULARIES)
 @pytest.mark.parametrize("task", ["transcribe", "translate", None])
-def test_vocabulary(multilingual: bool, num_languages: int, n_vocab: int, task: str) -> None:
+def test_vocabulary(
+    multilingual: bool, num_languages: int, n_vocab: int, task: Task | None
+) -> None:
     ours = get_tokenizer(multilingual, num_languages=num_languages, task=task)
     theirs = upstream.get_tokenizer(multilingual, num_languages=num_languages, task=task)
     assert ours.n_vocab == n_vocab == theirs.encoding.n_vocab
@@ -42,9 +44,10 @@ def test_every_language(language: str) -> None:
     for multilingual, num_languages, _ in VOCABULARIES:
         if multilingual and language == "yue" and num_languages == 99:
             continue
-        options = {"num_languages": num_languages, "language": language}
-        ours = get_tokenizer(multilingual, **options)
-        theirs = upstream.get_tokenizer(multilingual, **options)
+        ours = get_tokenizer(multilingual, num_languages=num_languages, language=language)
+        theirs = upstream.get_tokenizer(
+            multilingual, num_languages=num_languages, language=language
+        )
         for value in VALUES:
             assert getattr(ours, value) == getattr(theirs, value), value
         if multilingual:

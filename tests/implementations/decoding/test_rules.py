@@ -67,7 +67,6 @@ def test_masks_what_whisper_masks(
 
 def test_rows_are_judged_one_by_one() -> None:
     histories = [[BEGIN, 40], [BEGIN, 41], [BEGIN, BEGIN]]
-    histories[2] = [BEGIN, 40]
     logits = np.random.default_rng(0).normal(0, 4, (3, N_VOCAB)).astype(np.float32)
     logits[1, BEGIN:] += 20  # this row's timestamps outweigh its text
     book().apply(logits, histories)

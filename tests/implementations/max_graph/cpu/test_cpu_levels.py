@@ -1,5 +1,6 @@
 """Levels of processors: which one is chosen, and that the encoder computes the same on each."""
 
+import platform
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ SAPPHIRE_RAPIDS = LEVELS[2].flags
 def processor(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An x86-64 machine with AMX, which the system grants, and nothing forced."""
     monkeypatch.delenv(FORCED, raising=False)
-    monkeypatch.setattr(levels.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(levels, "_flags", lambda: SAPPHIRE_RAPIDS)
     monkeypatch.setattr(levels, "_tiles_granted", lambda: True)
     return monkeypatch
@@ -73,7 +74,7 @@ def test_a_processor_without_avx2_is_refused(processor: pytest.MonkeyPatch) -> N
 
 
 def test_other_machines_have_no_level(processor: pytest.MonkeyPatch) -> None:
-    processor.setattr(levels.platform, "machine", lambda: "aarch64")
+    processor.setattr(platform, "machine", lambda: "aarch64")
     assert cpu_level() == NATIVE
     assert compile_target(NATIVE) == ""
     processor.setenv(FORCED, "avx2")
@@ -164,8 +165,8 @@ def test_the_encoder_is_the_same_on_each_level(
     graphs = load_graphs(checkpoint, ENCODER_GRAPHS, LoadOptions(dtype=encoder))
     if encoder == "bfloat16":
         found = graphs.encode(mel).to_numpy()
-        error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
-        assert 1e-5 < error < HALF_TOLERANCE
+        relative_error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
+        assert 1e-5 < relative_error < HALF_TOLERANCE
     else:
         np.testing.assert_allclose(graphs.encode(mel).to_numpy(), expected, rtol=0, atol=1e-4)
     held = dict(graphs.weights())

@@ -126,7 +126,7 @@ def test_tokens_are_chosen_by_all_their_bits(
     beam_size: int | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    tokenizer = get_tokenizer(int8.dims, language="en", task="transcribe")
+    tokenizer = get_tokenizer(int8.dims.is_multilingual, language="en", task="transcribe")
     options = TranscribeOptions(beam_size=beam_size)
     request = RequestBuilder.create(int8.dims, options, tokenizer).build((), 0.0, (0, 0, 0))
     decoded = int8.decode(audio_features, request)
