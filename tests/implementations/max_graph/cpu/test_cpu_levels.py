@@ -12,7 +12,7 @@ from whisper.model import ModelDimensions as WhisperDimensions
 
 from implementations.base import LoadOptions
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph import cpu_level as levels
+from implementations.max_graph.cpu import cpu_level as levels
 from implementations.max_graph.cpu.cpu_level import (
     FORCED,
     LEVELS,
