@@ -1,7 +1,7 @@
-"""What `auto` stands for: the fastest implementation that is ready here to run a model.
+"""Chooses for `auto` the fastest implementation that is ready here to run a model.
 
-Ready is what is installed, has its device, and has been compiled where it needs that: nothing is
-compiled unasked. `cpu` is always ready where it is installed.
+A ready one is installed, has its device, and is compiled where it needs that: `auto` compiles
+nothing. `cpu` is always ready where it is installed.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from implementations import nvidia, registry
-from implementations.base import AUTO, EXACT, LoadOptions
 from implementations.errors import ImplementationUnavailableError
+from implementations.options import AUTO, EXACT, LoadOptions
 from weights.checkpoint import Checkpoint
 
-_FASTEST_FIRST = (("full-max", "cuda"), ("cuda", "cuda"), ("full-max", "cpu"), ("cpu", "cpu"))
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -24,7 +23,7 @@ class Choice:
     name: str
     options: LoadOptions
     hint: str | None
-    """How to make a faster one ready, in a line for the user; None where there is none."""
+    """A line for the user that tells how to make a faster one ready; None where there is none."""
 
     @property
     def place(self) -> str:
@@ -35,12 +34,12 @@ class Choice:
 def choose(
     checkpoint: Checkpoint, options: LoadOptions, refused: Mapping[str, str] = _NOTHING
 ) -> Choice:
-    """The fastest implementation that is ready for this model, device and dtype.
+    """Returns the fastest implementation that is ready for this model, device and dtype.
 
     Args:
         checkpoint: The model.
-        options: Where and how; a device or dtype that is named is kept to.
-        refused: Why one that seemed ready could not be loaded after all, by `Choice.place`.
+        options: Device, dtype and threads; a device or dtype that is named is not changed.
+        refused: Reasons why one that seemed ready could not be loaded, by `Choice.place`.
 
     Raises:
         ImplementationUnavailableError: none is; the message says what to do.
@@ -51,11 +50,11 @@ def choose(
         )
     hint: str | None = None
     reasons: dict[str, str] = {}
-    for name, kind in _FASTEST_FIRST:
-        if not _is_of_interest(kind, options):
+    for name, kind in registry.fastest_first():
+        if not _is_candidate(kind, options):
             continue
         placed = replace(options, device=options.device or kind)
-        reason = refused.get(_place(name, placed)) or _out_of_reach_because(name, placed)
+        reason = refused.get(_place(name, placed)) or _unavailable_because(name, placed)
         try:
             if reason is None and registry.is_compiled(name, checkpoint, placed):
                 return Choice(name, placed, hint)
@@ -66,37 +65,38 @@ def choose(
         if _place(name, placed) in refused:
             hint = hint or f"{name} is faster and cannot run: {reason}"
         hint = hint or _how_to_get(name, checkpoint, placed, reason)
-    told = hint or "; ".join(f"{names}: {reason}" for reason, names in reasons.items())
-    raise ImplementationUnavailableError(f"nothing is ready here{_for(options)}: {told}")
+    explanation = hint or "; ".join(f"{names}: {reason}" for reason, names in reasons.items())
+    raise ImplementationUnavailableError(f"nothing is ready here{_for(options)}: {explanation}")
 
 
 def _place(name: str, options: LoadOptions) -> str:
     return f"{name} on {options.device}"
 
 
-def _is_of_interest(kind: str, options: LoadOptions) -> bool:
-    """Whether a kind of device is the one asked for, or is here where none was."""
+def _is_candidate(kind: str, options: LoadOptions) -> bool:
+    """Tells the kind of the device asked for, or one that is here where none was."""
     if options.device is not None:
         return registry.device_kind(options.device) == kind
     return kind != "cuda" or nvidia.no_gpu_because() is None
 
 
-def _out_of_reach_because(name: str, options: LoadOptions) -> str | None:
-    """Why an implementation cannot run on that device here in that dtype, before it is asked."""
+def _unavailable_because(name: str, options: LoadOptions) -> str | None:
+    """Returns the reason why one cannot run on that device in that dtype, as the registry knows."""
     if options.device != "cpu" and (no_gpu := nvidia.no_gpu_because()) is not None:
         return no_gpu
-    if name == "cpu" and options.dtype not in {None, AUTO, EXACT}:
-        return f"it computes in {EXACT}"  # others that it has are slower and less exact
+    if registry.entry(name).is_exact_only and options.dtype not in {None, AUTO, EXACT}:
+        return f"it computes in {EXACT}"
     return registry.unavailable_because(name)
 
 
 def _how_to_get(
     name: str, checkpoint: Checkpoint, options: LoadOptions, reason: str | None
 ) -> str | None:
-    """How to make one ready that lacks only its graphs, or `full-max` where it is not installed."""
+    """Returns a command that makes one ready that lacks its graphs, or packages that compile."""
+    entry = registry.entry(name)
     if reason is not None:
-        is_missing = name == "full-max" and reason == registry.unavailable_because(name)
-        return f"{name} is faster: {registry.entry(name).install}" if is_missing else None
+        is_missing = entry.compiles and reason == registry.unavailable_because(name)
+        return f"{name} is faster: {entry.install}" if is_missing else None
     if registry.compile_target(str(options.device)) is None:
         return None
     command = f"maxwhisper compile --model {checkpoint.model_name or checkpoint.source}"
@@ -108,7 +108,7 @@ def _how_to_get(
 
 
 def _for(options: LoadOptions) -> str:
-    """The part of a message that names what was asked for: ` for --device cuda`."""
-    asked = (("device", options.device), ("dtype", options.dtype))
-    named = " and ".join(f"--{name} {value}" for name, value in asked if value not in {None, AUTO})
+    """Returns the part of a message that names the options: ` for --device cuda`."""
+    given = (("device", options.device), ("dtype", options.dtype))
+    named = " and ".join(f"--{name} {value}" for name, value in given if value not in {None, AUTO})
     return f" for {named}" if named else ""

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import torch
 
-from implementations.base import EXACT
 from implementations.errors import ImplementationUnavailableError
+from implementations.options import EXACT
 from implementations.torch_model.implementation import TorchImplementation
 
 

@@ -19,7 +19,3 @@ class NotNumbersError(ImplementationFailedError):
             "the model's logits are not numbers (NaN): try --dtype float32; if that is what it"
             " runs in, its weights are broken: fetch them again"
         )
-
-
-class NotKeptWarning(UserWarning):
-    """What was compiled cannot be kept, so that every run compiles it again; the words say why."""

@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch.utils.dlpack import from_dlpack
 
-from implementations.base import (
-    Alignment,
-    AudioFeatures,
-    DecoderSession,
-    FloatArray,
-    Heads,
-    Implementation,
-    LoadOptions,
-)
-from implementations.max_graph.compile import ENCODER_GRAPHS
-from implementations.max_graph.cpu.load import LoadedGraphs, compile_graphs, is_cuda, load_graphs
+from implementations.implementation import Implementation
+from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
+from implementations.max_graph.load_plan import is_cuda, make_plan
+from implementations.options import LoadOptions, LoadReport
+from implementations.session import Alignment, AudioFeatures, DecoderSession, FloatArray, Heads
 from implementations.torch_decoder.decoder import TextDecoder
 from implementations.torch_decoder.load import PREFIX, load_decoder
 from implementations.torch_decoder.session import (
@@ -42,6 +37,7 @@ class HybridImplementation(Implementation):
         self.dims = decoder.dims
         self.device = str(weight.device)
         self.dtype = graphs.dtype
+        self.load_report = graphs.report
         self._graphs = graphs
         self._decoder = decoder
         self._decoder_dtype = weight.dtype
@@ -49,24 +45,28 @@ class HybridImplementation(Implementation):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
-        """Compile or read the encoder; build the decoder."""
+        """Compiles or reads the encoder, and builds the decoder."""
         graphs: LoadedGraphs | GpuGraphs
         if is_cuda(options.device):
             from implementations.max_graph.gpu.load import load_gpu_graphs
 
-            graphs = load_gpu_graphs(checkpoint, ENCODER_GRAPHS, options)
+            graphs = load_gpu_graphs(checkpoint, options, has_decoder=False)
             device, dtype = find_gpu(options.device or "cuda"), DTYPES[graphs.dtype]
         else:
-            graphs = load_graphs(checkpoint, ENCODER_GRAPHS, options)
+            graphs = load_graphs(checkpoint, make_plan(checkpoint, options, has_decoder=False))
             device, dtype = torch.device("cpu"), torch.float32
         if options.n_threads:
             torch.set_num_threads(options.n_threads)
         return cls(graphs, load_decoder(checkpoint, device, dtype))
 
     @classmethod
-    def compile(cls, checkpoint: Checkpoint, options: LoadOptions) -> None:
-        """Compile the graphs for models of these sizes, where that was never done."""
-        compile_graphs(checkpoint, ENCODER_GRAPHS, options)
+    def compile(
+        cls, checkpoint: Checkpoint, options: LoadOptions, target: str | None = None
+    ) -> LoadReport:
+        """Compiles the graphs for models of these sizes, where that was never done."""
+        plan = make_plan(checkpoint, options, has_decoder=False, target=target)
+        artifact = compiled_graphs(plan.request, plan.on_compile, must_store=True)
+        return LoadReport(artifact.compiled_seconds)
 
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""
@@ -79,7 +79,7 @@ class HybridImplementation(Implementation):
         return DecoderAudioFeatures(features)
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
-        """The encoder's as MAX holds them, the decoder's as PyTorch does."""
+        """Yields the encoder's weights as MAX holds them and the decoder's as PyTorch does."""
         yield from self._graphs.weights()
         for name, tensor in self._decoder.state_dict().items():
             yield PREFIX + name, float32_array(tensor)
@@ -90,17 +90,17 @@ class HybridImplementation(Implementation):
             return self._graphs.encoder_states(mel)
 
     def close(self) -> None:
-        """Free the weights of both."""
+        """Frees the weights of both."""
         with self._lock:
             self._graphs.close()
             free(self._decoder)
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
-        """Open a session; several may be open at a time."""
+        """Opens a session; several may be open at a time."""
         return TorchDecoderSession(self._decoder, audio_features, n_group)
 
     def align(
         self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
-        """Cross-attention of the given heads over the tokens."""
+        """Computes cross-attention of the given heads over the tokens."""
         return align(self._decoder, audio_features, tokens, heads)

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-HOP_LENGTH: Final = 160
-N_FFT: Final = 400
+from weights.dims import HOP_LENGTH, N_FFT
+
 QUIETEST: Final = 1e-10
 """Power below which a mel band counts as silent."""
 

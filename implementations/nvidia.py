@@ -21,6 +21,33 @@ def no_gpu_because() -> str | None:
     return None if count.value else "the NVIDIA driver finds no GPU"
 
 
+def no_max_gpu_because(device: str = "cuda") -> str | None:
+    """Returns the reason why the MAX graphs cannot use a GPU here; None where they can."""
+    if (reason := no_gpu_because()) is not None:
+        return reason
+    found = architecture(device)
+    if found in KNOWN_ARCHITECTURES:
+        return None
+    return f"the MAX graphs are written for H100 and H200, and {device} is another GPU ({found})"
+
+
+def no_torch_gpu_because(device: str = "cuda") -> str | None:
+    """Returns the reason why torch cannot use a GPU here, by its version and the driver.
+
+    torch is not imported for it.
+    """
+    import importlib.metadata
+
+    del device  # torch runs on every GPU that the driver has
+    try:
+        version = importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:  # copied rather than installed
+        version = ""
+    if version.endswith("+cpu"):
+        return f"torch {version} is built without CUDA; install a CUDA build of torch"
+    return no_gpu_because()
+
+
 def gpu_index(device: str) -> int | None:
     """The N of `cuda:N`, 0 of `cuda`, None of any other name."""
     kind, _, index = device.partition(":")

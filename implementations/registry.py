@@ -1,33 +1,35 @@
-"""The implementations by name, and whether each can run here, without importing any of them."""
+"""The implementations by name, and their availability here, without importing any of them."""
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from implementations import nvidia
 from implementations.errors import ImplementationUnavailableError
 
 if TYPE_CHECKING:
-    from implementations.base import Implementation, LoadOptions
+    from implementations.implementation import Implementation
+    from implementations.options import LoadOptions
     from weights.checkpoint import Checkpoint
 
 REFERENCE = "cpu"
-"""The implementation that the others are held against."""
+"""The implementation that the others are compared with."""
 
 AUTO = "auto"
-"""Stands for the fastest implementation that is ready: see `choose`."""
+"""Name for the fastest implementation that is ready: see `choose`."""
 
 COMPILE_TARGETS = ("host", *(f"cuda:{name}" for name in nvidia.KNOWN_ARCHITECTURES))
-"""What graphs may be compiled for ahead of time; H100 and H200 are `cuda:sm_90a`."""
+"""Targets that graphs may be compiled for ahead of time; H100 and H200 are `cuda:sm_90a`."""
 
 DEVICE_KINDS = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
-"""What a device's name begins with, and what that is in words."""
+"""First part of a device's name, and that kind of device in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of an implementation before it is imported."""
+    """Facts about an implementation that need no import of it."""
 
     name: str
     encoder: str
@@ -39,18 +41,42 @@ class Entry:
     packages: tuple[str, ...]
     """Top-level packages that must be installed."""
     install: str
-    """What to do where they are not."""
+    """Command that installs them."""
 
+    speed_rank: Mapping[str, int] = field(default_factory=dict)
+    """By device kind, 1 for the fastest; `auto` leaves out kinds that are missing."""
+    gpu_probes: tuple[Callable[[str], str | None], ...] = ()
+    """Functions that return the reason why it cannot use a GPU, by the device's name."""
+    is_exact_only: bool = False
+    """True where `auto` offers it for float32 alone; other dtypes are slower and less exact."""
     is_compiled: str | None = None
-    """`module:function` that tells of a model whether its graphs are compiled; None: it has none.
+    """`module:function` that returns True for a model whose graphs are compiled.
 
-    Apart from the class, since asking imports no framework.
+    Apart from the class, since asking imports no framework. None where nothing is compiled.
     """
 
     @property
+    def compiles(self) -> bool:
+        """True where loading may compile graphs."""
+        return self.is_compiled is not None
+
+    def no_gpu_because(self, device: str = "cuda") -> str | None:
+        """Returns the reason why it cannot use a GPU here; None where it can."""
+        reasons = (probe(device) for probe in self.gpu_probes)
+        return next((reason for reason in reasons if reason is not None), None)
+
+    @property
     def device(self) -> str:
-        """Where it can run, in words."""
+        """Kinds of device that it runs on, in words."""
         return " or ".join(DEVICE_KINDS[kind] for kind in self.device_kinds)
+
+
+def _no_torch_gpu_because(device: str) -> str | None:
+    return nvidia.no_torch_gpu_because(device)
+
+
+def _no_max_gpu_because(device: str) -> str | None:
+    return nvidia.no_max_gpu_because(device)
 
 
 ENTRIES: tuple[Entry, ...] = (
@@ -62,6 +88,8 @@ ENTRIES: tuple[Entry, ...] = (
         target="implementations.cpu:CpuImplementation",
         packages=("torch", "whisper"),
         install="pip install torch openai-whisper",
+        speed_rank={"cpu": 4},
+        is_exact_only=True,
     ),
     Entry(
         name="cuda",
@@ -71,6 +99,8 @@ ENTRIES: tuple[Entry, ...] = (
         target="implementations.cuda:CudaImplementation",
         packages=("torch", "whisper"),
         install="pip install torch openai-whisper, with torch built for CUDA",
+        speed_rank={"cuda": 2},
+        gpu_probes=(_no_torch_gpu_because,),
     ),
     Entry(
         name="hybrid",
@@ -80,6 +110,8 @@ ENTRIES: tuple[Entry, ...] = (
         target="implementations.hybrid:HybridImplementation",
         packages=("max", "torch"),
         install="pip install 'maxwhisper[max]'",
+        gpu_probes=(_no_torch_gpu_because, _no_max_gpu_because),
+        is_compiled="implementations.max_graph.ready:is_hybrid_compiled",
     ),
     Entry(
         name="full-max",
@@ -89,18 +121,28 @@ ENTRIES: tuple[Entry, ...] = (
         target="implementations.full_max:FullMaxImplementation",
         packages=("max",),
         install="pip install 'maxwhisper[max]'",
-        is_compiled="implementations.max_graph.ready:is_compiled",
+        speed_rank={"cuda": 1, "cpu": 3},
+        gpu_probes=(_no_max_gpu_because,),
+        is_compiled="implementations.max_graph.ready:is_full_max_compiled",
     ),
 )
 
 
 def names() -> tuple[str, ...]:
-    """The names of all implementations, in the order they are shown."""
+    """Returns the names of all implementations, in the order in which they are shown."""
     return tuple(entry.name for entry in ENTRIES)
 
 
+def fastest_first() -> tuple[tuple[str, str], ...]:
+    """Returns (name, device kind) of all that `auto` chooses from, fastest first."""
+    ranked = [
+        (rank, chosen.name, kind) for chosen in ENTRIES for kind, rank in chosen.speed_rank.items()
+    ]
+    return tuple((name, kind) for _, name, kind in sorted(ranked))
+
+
 def entry(name: str) -> Entry:
-    """The entry of that name.
+    """Returns the entry of a name.
 
     Raises:
         ImplementationUnavailableError: there is no such implementation.
@@ -114,40 +156,36 @@ def entry(name: str) -> Entry:
 
 
 def unavailable_because(name: str) -> str | None:
-    """Why an implementation cannot run here; None where it can, as far as one sees unloaded."""
+    """Returns the reason why an implementation cannot run here; None where nothing is known."""
     chosen = entry(name)
     missing = [p for p in chosen.packages if importlib.util.find_spec(p) is None]
     if missing:
         return f"{' and '.join(missing)} not installed; {chosen.install}"
-    return _no_cuda_because() if name == "cuda" else None
+    return chosen.no_gpu_because() if chosen.device_kinds == ("cuda",) else None
 
 
 def device_kind(device: str) -> str | None:
-    """The key of `DEVICE_KINDS` for `cpu`, `cuda` or `cuda:N`; None of any other name."""
+    """Returns the key of `DEVICE_KINDS` for `cpu`, `cuda` or `cuda:N`; None of any other name."""
     if device == "cpu":
         return device
     return None if nvidia.gpu_index(device) is None else "cuda"
 
 
 def default_device(name: str) -> str:
-    """Where an implementation runs that is given no device: on a GPU, if there is one for it."""
+    """Returns the device for an implementation that is given none: a GPU, if it can use one."""
     chosen = entry(name)
-    runs_on_gpu = (
-        "cuda" in chosen.device_kinds
-        and nvidia.architecture("cuda") in nvidia.KNOWN_ARCHITECTURES
-        and ("torch" not in chosen.packages or _no_cuda_because() is None)
-    )
+    runs_on_gpu = "cuda" in chosen.device_kinds and chosen.no_gpu_because() is None
     return "cuda" if runs_on_gpu else chosen.device_kinds[0]
 
 
 def compile_target(device: str) -> str | None:
-    """Which of `COMPILE_TARGETS` a device of this machine is; None where it is none of them."""
+    """Returns the compile target of a device of this machine; None where there is none."""
     target = "host" if device == "cpu" else f"cuda:{nvidia.architecture(device)}"
     return target if target in COMPILE_TARGETS else None
 
 
 def implementation_class(name: str) -> type["Implementation"]:
-    """Import an implementation.
+    """Imports an implementation.
 
     Raises:
         ImplementationUnavailableError: unknown, or it cannot run here; the message says why.
@@ -161,29 +199,16 @@ def implementation_class(name: str) -> type["Implementation"]:
 
 
 def is_compiled(name: str, checkpoint: "Checkpoint", options: "LoadOptions") -> bool:
-    """Whether an implementation would load a model without compiling anything.
+    """Returns True where an implementation would load a model without compiling.
 
     Raises:
         ImplementationUnavailableError: it does not compute in that dtype on that device.
     """
-    asked = entry(name).is_compiled
-    return asked is None or bool(_attribute(asked)(checkpoint, options))
+    probe = entry(name).is_compiled
+    return probe is None or bool(_attribute(probe)(checkpoint, options))
 
 
 def _attribute(target: str) -> Any:  # noqa: ANN401  (a class or a function)
-    """What `module:name` stands for."""
+    """Imports the object called `module:name`."""
     module, name = target.split(":")
     return getattr(importlib.import_module(module), name)
-
-
-def _no_cuda_because() -> str | None:
-    """Why torch cannot use an NVIDIA GPU, judged by its version and the driver, unimported."""
-    import importlib.metadata
-
-    try:
-        version = importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:  # copied, not installed: nothing tells
-        version = ""
-    if version.endswith("+cpu"):
-        return f"torch {version} is built without CUDA; install a CUDA build of torch"
-    return nvidia.no_gpu_because()

@@ -7,9 +7,9 @@ from typing import Self
 
 import torch
 
-from implementations.base import AudioFeatures, FloatArray
 from implementations.errors import ImplementationUnavailableError
 from implementations.nvidia import gpu_index
+from implementations.session import AudioFeatures, FloatArray
 from weights.checkpoint import Array
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

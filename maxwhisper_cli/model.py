@@ -14,10 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from implementations import registry
-from implementations.base import AUTO, CompileProgress, Implementation, LoadOptions
 from implementations.choose import Choice, choose
 from implementations.errors import ImplementationUnavailableError
+from implementations.implementation import Implementation
 from implementations.memory import told_when_full
+from implementations.options import AUTO, CompileProgress, LoadOptions
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
 from maxwhisper_cli.transcription.batched import BatchedRun, Rounds, start_run
 from maxwhisper_cli.transcription.longform import DecodedPart
@@ -51,6 +52,11 @@ class Model:
         """What would run it faster, where `auto` found that it is not ready."""
         self._stopwatch = stopwatch
         self._is_closed = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines about loading, such as that compiled graphs could not be stored."""
+        return self.implementation.load_report.notes
 
     def transcribe(
         self,
@@ -259,21 +265,14 @@ def _load_fastest(
 
 
 def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -> Implementation:
-    told_at: list[float] = []
-
-    def tell(words: str) -> None:
-        told_at.append(time.perf_counter())
-        if choice.options.on_compile is not None:
-            choice.options.on_compile(words)
-
     with stopwatch.on("imports"):
         implementation_class = registry.implementation_class(choice.name)
     with stopwatch.on("graphs and weights"):
-        options = replace(choice.options, on_compile=tell)
-        with told_when_full(options.device or "cpu", ImplementationUnavailableError):
-            implementation = implementation_class.load(checkpoint, options)
-        if told_at:  # as it began, and again as it had ended
-            stopwatch.move("compiling", told_at[-1] - told_at[0], 1)
+        device = choice.options.device or "cpu"
+        with told_when_full(device, ImplementationUnavailableError):
+            implementation = implementation_class.load(checkpoint, choice.options)
+        if implementation.load_report.compiled_seconds > 0:
+            stopwatch.move("compiling", implementation.load_report.compiled_seconds, 1)
     return implementation
 
 

@@ -7,8 +7,8 @@ import pytest
 
 import maxwhisper_cli
 from implementations import registry
-from implementations.base import LoadOptions
 from implementations.errors import ImplementationUnavailableError
+from implementations.options import LoadOptions
 from maxwhisper_cli import Progress, Segment, TranscribeOptions, Transcript
 from tests.support import loaded
 

@@ -1,6 +1,12 @@
-"""The sizes that define a Whisper model; nothing else is needed to build one."""
+"""The sizes that define a Whisper model, and those of its spectrogram, which all models share."""
 
 from dataclasses import dataclass
+from typing import Final
+
+N_FFT: Final = 400
+"""Samples of a spectrogram frame: 25 ms at 16 kHz."""
+HOP_LENGTH: Final = 160
+"""Samples from one frame to the next: 10 ms at 16 kHz."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ round(n_group * patience) of them (arXiv:2204.05424).
 import numpy as np
 import numpy.typing as npt
 
-from implementations.decoding.request import Search
+from implementations.decoding.rules import RuleBook
 from implementations.decoding.search import Candidate, HypothesisSearch
+from implementations.request import Search
+from implementations.session import DecoderSession
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -31,6 +33,11 @@ class BeamSearch(HypothesisSearch):
     def is_complete(self) -> bool:
         """Whether enough hypotheses have ended."""
         return len(self._finished) >= self._max_finished
+
+    def step(self, session: DecoderSession, book: RuleBook) -> list[int] | None:
+        """As for every search, but with tokens that the session ranks, where it can."""
+        ranked = session.top_k(self.sampled, book.rules)
+        return super().step(session, book) if ranked is None else self.extend(*ranked)
 
     def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int]:
         """Extend every beam by its most likely tokens and keep the best of all."""

@@ -3,22 +3,17 @@
 Source: `DecodingTask._main_loop` and `run` of whisper/decoding.py.
 """
 
-from __future__ import annotations
-
 import math
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from implementations.decoding.beam import BeamSearch
-from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.decoding.rules import RuleBook, probability_of
 from implementations.decoding.sampling import SamplingSearch
 from implementations.decoding.search import HypothesisSearch, best
-
-if TYPE_CHECKING:
-    from implementations.base import DecoderSession
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import DecoderSession
 
 
 def decode_window(session: DecoderSession, request: DecodeRequest, began: float) -> DecodedWindow:
@@ -43,7 +38,7 @@ def decode_window(session: DecoderSession, request: DecodeRequest, began: float)
         if source_indices is not None:
             session.reorder(source_indices)
         before_step = time.perf_counter()
-        source_indices = session.advance(search, book)
+        source_indices = search.step(session, book)
         steps_seconds += time.perf_counter() - before_step
         n_steps += 1
     winner = best(search.candidates(), request.search.length_penalty)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from implementations.decoding.request import TokenRules
 from implementations.errors import NotNumbersError
+from implementations.request import TokenRules
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -7,8 +7,8 @@ number per hypothesis and step, so that every implementation draws the same toke
 import numpy as np
 import numpy.typing as npt
 
-from implementations.decoding.request import Search
 from implementations.decoding.search import Candidate, HypothesisSearch
+from implementations.request import Search
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]

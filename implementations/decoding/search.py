@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from implementations.decoding.rules import RuleBook
+from implementations.session import DecoderSession, FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,15 @@ class HypothesisSearch(ABC):
     @abstractmethod
     def is_complete(self) -> bool:
         """Whether another step can change nothing."""
+
+    def step(self, session: DecoderSession, book: RuleBook) -> list[int] | None:
+        """Feeds each hypothesis its latest token and takes its next.
+
+        Returns:
+            The result of `advance`.
+        """
+        logits = session.step(np.array([tokens[-1] for tokens in self.sampled]))
+        return self.advance(logits, book.apply(logits, self.sampled))
 
     @abstractmethod
     def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int] | None:

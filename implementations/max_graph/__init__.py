@@ -1,1 +1,1 @@
-"""Whisper as MAX graphs, with kernels in Mojo, behind the contract of `implementations.base`."""
+"""Whisper as MAX graphs, with kernels in Mojo, behind the contract in implementations/."""

@@ -1,8 +1,8 @@
 """Compiled graphs on disk: found by everything that decides them, made once, checked when read.
 
-A compiled file `<key>.mef` lies beside `<key>.json`, which says what it is, its key and its sha256;
-a file without such a record, or that differs from it, is not trusted but made again. Nothing here
-runs a graph.
+A compiled file `<key>.mef` lies beside `<key>.json`, its record: request, key and sha256. A file
+without such a record, or that differs from it, is not trusted but made again. Nothing here runs a
+graph.
 """
 
 import hashlib
@@ -13,16 +13,15 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from implementations.base import HOST
-from implementations.errors import ImplementationFailedError, NotKeptWarning
-from implementations.max_graph.compile import CompileRequest
-from implementations.max_graph.cpu.cpu_level import NATIVE
+import weights.dims
+from implementations.errors import ImplementationFailedError
+from implementations.max_graph.request import HOST, NATIVE, CompileRequest
 from weights.cache import cache_root
 
 Notify = Callable[[str], None]
@@ -38,66 +37,109 @@ _CPU_FIELDS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A compiled file, read or just made."""
+
+    data: bytes
+    compiled_seconds: float = 0.0
+    """Time that compiling took, waiting for another process included."""
+    notes: tuple[str, ...] = ()
+    """Lines for the user, such as that it could not be stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArtifact:
+    """A compiled file in the cache folder, by its record."""
+
+    path: Path
+    request: CompileRequest | None
+    """None where the file is damaged: its record is missing, or differs from it."""
+    max_version: str = ""
+
+
 def compiled_folder() -> Path:
-    """Where compiled graphs are kept: `compiled` in the cache folder."""
+    """Returns the folder of compiled graphs: `compiled` in the cache folder."""
     return cache_root() / "compiled"
 
 
-def compiled_graphs(request: CompileRequest, notify: Notify | None) -> bytes:
-    """The compiled file for a request, from the cache folder or compiled now.
-
-    Where it cannot be kept there, one `NotKeptWarning` says so.
+def compiled_graphs(
+    request: CompileRequest, notify: Notify | None, *, must_store: bool = False
+) -> Artifact:
+    """Returns the compiled file for a request, from the cache folder or compiled now.
 
     Args:
-        request: What is wanted.
-        notify: Told in words for the user what takes time, and that it has ended.
+        request: The graphs that are wanted.
+        notify: Called with a line for the user as something that takes time begins or has ended.
+        must_store: True where compiling without storing would be in vain.
 
     Raises:
-        ImplementationFailedError: the compiler failed; the message has its last line.
+        ImplementationFailedError: the compiler failed, and the message has its last line; or the
+            file must be stored and cannot be.
     """
-    tell = notify or (lambda _words: None)
-    path = compiled_folder() / f"{artifact_key(request)}.mef"
-    found = _read(path)
-    if found is not None:
-        return found
+    notify = notify or (lambda _line: None)
+    path = _path(request)
+    data = _read(path)
+    if data is not None:
+        return Artifact(data)
+    began = time.monotonic()
     try:
-        lock = _acquire_lock(path, tell)
+        lock = _acquire_lock(path, notify)
     except OSError as error:
-        _warn_unkept(path, error)
-        return _compile(request, tell, "in every run")
+        note = _not_stored(path, error, must_store=must_store)
+        data = _compile(request, notify, "in every run")
+        return Artifact(data, time.monotonic() - began, (note,))
+    notes: tuple[str, ...] = ()
     with lock:
-        found = _read(path)  # another process may have made it meanwhile
-        if found is None:
-            found = _compile(request, tell, f"once; kept in {path.parent}")
+        data = _read(path)  # another process may have made it meanwhile
+        if data is None:
+            data = _compile(request, notify, f"once; kept in {path.parent}")
             try:
-                _keep(path, found, request)
+                _store(path, data, request)
             except OSError as error:
-                _warn_unkept(path, error)
-        return found
+                notes = (_not_stored(path, error, must_store=must_store),)
+    return Artifact(data, time.monotonic() - began, notes)
 
 
-def is_kept(request: CompileRequest) -> bool:
-    """Whether the compiled file for a request is in the cache folder."""
-    return _read(compiled_folder() / f"{artifact_key(request)}.mef") is not None
+def is_stored(request: CompileRequest) -> bool:
+    """Returns True where the compiled file for a request is in the cache folder."""
+    return _read(_path(request)) is not None
+
+
+def stored_artifacts() -> list[StoredArtifact]:
+    """Returns all compiled files in the cache folder, damaged ones included."""
+    return [_stored(path) for path in sorted(compiled_folder().glob("*.mef"))]
 
 
 def artifact_key(request: CompileRequest) -> str:
-    """A name for what is compiled: differs wherever request, code or MAX do.
+    """Returns a name for a compiled file: it differs wherever request, sources or MAX do.
 
-    What is for a GPU or for a level of CPUs may be compiled on another machine; what is for this
-    very CPU has its kind in the name.
+    Graphs for a GPU or for a level of CPUs may be compiled on another machine; the name of graphs
+    for this very CPU holds the kind of CPU.
     """
-    code = _code_version("cpu" if request.target == HOST else "gpu")
-    parts = [request.to_json(), code, max_version(), platform.machine()]
-    if request.target == HOST and request.cpu_level == NATIVE:
+    parts = [request.to_json(), _source_hash(request.target), max_version(), platform.machine()]
+    if request.target == HOST and request.cpu_target == NATIVE:
         parts.append(_cpu_kind())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def max_version() -> str:
-    """The version of MAX, by the name of its installation's record.
+def sources(target: str) -> list[Path]:
+    """Returns the files that decide what is compiled for a target, beside the request.
 
-    `importlib.metadata` would tell as well, and takes 30 ms of every start.
+    They are the compiling program, the graph builders that devices share, and the device's own
+    graph builders and kernels; a test holds this list to what compiling imports.
+    """
+    folder = Path(__file__).parent
+    device = folder / ("cpu" if target == HOST else "gpu")
+    shared = (folder / "compile.py", folder / "request.py", Path(str(weights.dims.__file__)))
+    builders = (*(folder / "graphs").glob("*.py"), *(device / "graphs").glob("*.py"))
+    return [*shared, *sorted(builders), *sorted((device / "kernels").glob("*.mojo"))]
+
+
+def max_version() -> str:
+    """Returns the version of MAX, by the name of its installation's record.
+
+    `importlib.metadata` tells it as well, and takes 30 ms of every start.
     """
     spec = find_spec("max")
     folders = (spec and spec.submodule_search_locations) or ()
@@ -109,19 +151,21 @@ def max_version() -> str:
     return importlib.metadata.version("max")
 
 
-def _code_version(own_folder: str) -> str:
-    """A hash over the sources that CPU and GPU share, and those of the folder that is one's own."""
+def compiler_command(request: CompileRequest, path: Path) -> list[str]:
+    """Returns the command that compiles a request to a file; `-P` keeps the current folder out."""
+    module = "implementations.max_graph.compile"
+    return [sys.executable, "-P", "-m", module, request.to_json(), str(path)]
+
+
+def _source_hash(target: str) -> str:
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    own = folder / own_folder
-    for path in sorted((*folder.glob("*.py"), *own.rglob("*.py"), *own.rglob("*.mojo"))):
-        name = path.relative_to(folder).as_posix()
-        digest.update(name.encode() + b"\0" + path.read_bytes())
+    for path in sources(target):
+        digest.update(f"{path.parent.name}/{path.name}".encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 
 def _cpu_kind() -> str:
-    """What the kernel says of the first processor's make and features."""
+    """Returns the make and features of the first processor, as the kernel lists them."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -131,8 +175,12 @@ def _cpu_kind() -> str:
     return "\n".join(fields.get(name, "") for name in _CPU_FIELDS)
 
 
+def _path(request: CompileRequest) -> Path:
+    return compiled_folder() / f"{artifact_key(request)}.mef"
+
+
 def _read(path: Path) -> bytes | None:
-    """A compiled file as its record describes it; None where either is missing or they differ."""
+    """Returns a compiled file as its record describes it; None if either is missing."""
     try:
         data = path.read_bytes()
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
@@ -143,8 +191,19 @@ def _read(path: Path) -> bytes | None:
     return data if is_own and is_whole else None
 
 
-def _acquire_lock(path: Path, tell: Notify) -> AbstractContextManager[object]:
-    """Hold the compiled file's lock, saying so where another process holds it first."""
+def _stored(path: Path) -> StoredArtifact:
+    if _read(path) is None:
+        return StoredArtifact(path, None)
+    try:
+        record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+        request = CompileRequest.from_json(json.dumps(record["request"]))
+        return StoredArtifact(path, request, str(record["max"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return StoredArtifact(path, None)
+
+
+def _acquire_lock(path: Path, notify: Notify) -> AbstractContextManager[object]:
+    """Acquires the compiled file's lock, with a line where another process holds it first."""
     from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,14 +211,14 @@ def _acquire_lock(path: Path, tell: Notify) -> AbstractContextManager[object]:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        tell("waiting for another process, which compiles the same graphs")
+        notify("waiting for another process, which compiles the same graphs")
         return lock.acquire()
 
 
-def _compile(request: CompileRequest, tell: Notify, how_often: str) -> bytes:
-    """Compile in a process of its own, which ends with this one."""
+def _compile(request: CompileRequest, notify: Notify, how_often: str) -> bytes:
+    """Compiles in a process of its own, which ends with this one."""
     n_graphs = len(request.graphs)
-    tell(
+    notify(
         f"compiling {n_graphs} MAX graphs together ({', '.join(request.graphs)}): "
         f"up to a minute or two, {how_often}"
     )
@@ -172,12 +231,12 @@ def _compile(request: CompileRequest, tell: Notify, how_often: str) -> bytes:
             f"the graphs cannot be compiled: {error.strerror or error}; "
             "the compiler needs some MB in the folder for temporary files (TMPDIR)"
         ) from error
-    tell(f"compiled in {time.monotonic() - began:.0f} s")
+    notify(f"compiled in {time.monotonic() - began:.0f} s")
     return data
 
 
 def _run_compiler(request: CompileRequest, path: Path) -> bytes:
-    """What the compiler writes to the path."""
+    """Returns the file that the compiler writes to the path."""
     done = subprocess.run(
         compiler_command(request, path),
         env=os.environ | {"PYTHONPATH": _python_path()},
@@ -187,18 +246,12 @@ def _run_compiler(request: CompileRequest, path: Path) -> bytes:
         check=False,
     )
     if done.returncode != 0 or not path.is_file():
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
         raise ImplementationFailedError(
             f"MAX {max_version()} could not compile the graphs (exit {done.returncode}): "
-            f"{said[-1] if said else 'it did not say why'}"
+            f"{lines[-1] if lines else 'it did not say why'}"
         )
     return path.read_bytes()
-
-
-def compiler_command(request: CompileRequest, path: Path) -> list[str]:
-    """The command that compiles a request to a file."""
-    module = "implementations.max_graph.compile"
-    return [sys.executable, "-m", module, request.to_json(), str(path)]
 
 
 def _python_path() -> str:
@@ -207,8 +260,8 @@ def _python_path() -> str:
     return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
 
 
-def _keep(path: Path, data: bytes, request: CompileRequest) -> None:
-    """Put a compiled file and its record in place, each at once, the record last."""
+def _store(path: Path, data: bytes, request: CompileRequest) -> None:
+    """Puts a compiled file and its record in place, each at once, the record last."""
     path.parent.mkdir(parents=True, exist_ok=True)  # `maxwhisper cache clear` may have passed by
     for left_by_a_killed_process in path.parent.glob(f"{path.stem}.*.tmp"):
         left_by_a_killed_process.unlink(missing_ok=True)
@@ -231,10 +284,11 @@ def _write(path: Path, data: bytes) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def _warn_unkept(path: Path, error: OSError) -> None:
-    warnings.warn(
+def _not_stored(path: Path, error: OSError, *, must_store: bool) -> str:
+    note = (
         f"compiled graphs cannot be kept in {path.parent} ({error.strerror or error}), so every "
-        "run compiles them again; set MAXWHISPER_CACHE to a folder that can be written",
-        NotKeptWarning,
-        stacklevel=3,
+        "run compiles them again; set MAXWHISPER_CACHE to a folder that can be written"
     )
+    if must_store:
+        raise ImplementationFailedError(note) from error
+    return note

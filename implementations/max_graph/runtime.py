@@ -1,4 +1,4 @@
-"""MAX's runtime as a guest in a process: what must be set before it does its first work."""
+"""Settings of MAX's runtime in a process that is not its own, made before its first work."""
 
 import ctypes
 import os
@@ -14,7 +14,7 @@ _GROWS_BY_TWENTIETHS = {"VMM": "0", "CHUNK_PERCENT": "5"}
 
 
 def share_gpu_memory() -> None:
-    """Let MAX take a GPU's memory piece by piece, unless the environment says otherwise.
+    """Lets MAX take a GPU's memory piece by piece, unless the environment says otherwise.
 
     By itself, MAX 26.7 takes nine tenths of it once the first graph is recorded, which leaves
     little to PyTorch in the same process (`hybrid`) and to others that use the GPU.
@@ -25,7 +25,7 @@ def share_gpu_memory() -> None:
 
 @contextmanager
 def coarse_timers() -> Iterator[None]:
-    """Let threads that start meanwhile wake up by the clock every 50 ms, not thousands of times.
+    """Gives threads that start meanwhile a timer slack of 50 ms.
 
     A process's first execution of a graph starts a thread in MAX 26.7 that looks for log lines
     every tenth of a millisecond, for good: a tenth of a core, and every time it takes one from a

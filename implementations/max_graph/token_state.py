@@ -1,21 +1,20 @@
-"""Rules and hypotheses in the form that kernels read.
-
-As kernels/choose.mojo has it for a CPU, and gpu/kernels/rules.mojo for a GPU.
-"""
+"""Rules and hypotheses as the arrays that kernels read; graphs/token_state.py names the fields."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from implementations.decoding.request import TokenRules
+from implementations.max_graph.graphs.token_state import (
+    LATEST,
+    N_SAMPLED,
+    N_STATE_FIELDS,
+    OFFSET,
+    PENULTIMATE,
+    TOKEN,
+)
+from implementations.request import TokenRules
 
-N_STATE_FIELDS = 8
-"""Integers that a hypothesis knows of itself."""
-TOKEN, OFFSET, N_SAMPLED, PENULTIMATE, LATEST, IS_FINISHED, LIMIT, ENDINGS_LEFT = range(8)
-"""Which of them is what; the last is read on a GPU only."""
-N_RULES = 5
-"""Integers that are the rules; the last two, for first tokens, are read on a GPU only."""
 _ABSENT = -1
 _NEVER, _NOT_FIRST = 1, 2
 

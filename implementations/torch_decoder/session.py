@@ -8,7 +8,7 @@ from typing import Self
 
 import torch
 
-from implementations.base import (
+from implementations.session import (
     Alignment,
     AudioFeatures,
     DecoderSession,

@@ -1,1 +1,1 @@
-"""Openai-whisper's own PyTorch model behind the contract of `implementations.base`."""
+"""Openai-whisper's own PyTorch model behind the contract of `implementations.implementation`."""

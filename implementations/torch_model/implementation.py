@@ -7,14 +7,9 @@ from typing import ClassVar, Self
 import torch
 from whisper.model import Whisper
 
-from implementations.base import (
-    Alignment,
-    AudioFeatures,
-    FloatArray,
-    Heads,
-    Implementation,
-    LoadOptions,
-)
+from implementations.implementation import Implementation
+from implementations.options import LoadOptions
+from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
 from implementations.torch_model.load import build_model, choose_dtype
 from implementations.torch_model.session import TorchSession, cross_attention
 from implementations.torch_tensors import TorchAudioFeatures, float32_array, free

@@ -9,8 +9,8 @@ from torch.overrides import TorchFunctionMode
 from whisper.model import ModelDimensions as WhisperDimensions
 from whisper.model import Whisper
 
-from implementations.base import AUTO
 from implementations.errors import ImplementationUnavailableError
+from implementations.options import AUTO
 from implementations.torch_tensors import DTYPES, as_tensor
 from weights.checkpoint import Array, Checkpoint
 

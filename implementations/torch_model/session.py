@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from whisper.model import Whisper
 
-from implementations.base import DecoderSession, FloatArray, Heads, IntArray
+from implementations.session import DecoderSession, FloatArray, Heads, IntArray
 
 
 class TorchSession(DecoderSession):

@@ -4,12 +4,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from implementations.max_graph.artifacts import StoredArtifact, stored_artifacts
+from implementations.max_graph.request import HOST
 from maxwhisper_cli.console import Column, Terminal
-from weights.cache import cache_root, hash_file
+from weights.cache import cache_root
 from weights.errors import MaxWhisperError
 
 _COLUMNS = (
@@ -69,38 +71,27 @@ def _clear(
 
 
 def _entries() -> Iterator[tuple[str, Path]]:
-    """Each file worth showing, with what it is."""
-    for path in _files(cache_root() / _COMPILED):
-        if path.suffix == ".mef":
-            yield _compiled_as(path), path
+    """Yields each file worth showing, after a description."""
+    for stored in stored_artifacts():
+        yield _description(stored), stored.path
     for kind in _FETCHED[:2]:
         for path in _files(cache_root() / kind):
             if path.suffix not in {".lock", ".json", ".txt"} and _n_bytes(path):
                 yield kind.removesuffix("s"), path
 
 
-def _compiled_as(path: Path) -> str:
-    """What a compiled file is for, as the record beside it says; it is `damaged` if they differ."""
-    try:
-        record: dict[str, Any] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        if record["key"] != path.stem or record["sha256"] != hash_file(path):
-            return "damaged"
-        request = record["request"]
-        dims, target = request["dims"], request["target"]
-        gpu = f" for cuda:{request['gpu']}" if request.get("gpu") else ""
-        is_whole = "decoder" in request["graphs"]
-        return (
-            f"{'full-max' if is_whole else 'hybrid'} {dims['n_audio_layer']}+{dims['n_text_layer']}"
-            f" layers of {dims['n_audio_state']}, {_types(request['matrices'])},"
-            f"{'' if target == 'host' else f' {target}{gpu},'} MAX {record['max']}"
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+def _description(stored: StoredArtifact) -> str:
+    """Names the implementation, sizes and types of a compiled file; `damaged` without a record."""
+    request = stored.request
+    if request is None:
         return "damaged"
-
-
-def _types(matrices: dict[str, str]) -> str:
-    """How matrices are kept: once where encoder and decoder agree."""
-    return "+".join(dict.fromkeys((matrices["encoder"], matrices["decoder"])))
+    dims, matrices = request.dims, request.matrices
+    name = "full-max" if request.has_decoder else "hybrid"
+    layers = f"{dims.n_audio_layer}+{dims.n_text_layer} layers of {dims.n_audio_state}"
+    types = "+".join(dict.fromkeys((matrices.encoder, matrices.decoder)))
+    gpu = f" for cuda:{request.gpu}" if request.gpu else ""
+    target = [] if request.target == HOST else [f"{request.target}{gpu}"]
+    return ", ".join([f"{name} {layers}", types, *target, f"MAX {stored.max_version}"])
 
 
 def _n_bytes(path: Path) -> int:

@@ -1,6 +1,5 @@
 """`maxwhisper compile`: make ahead of time the graphs that implementations compile on first use."""
 
-import warnings
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -8,11 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from implementations import registry
-from implementations.errors import (
-    ImplementationFailedError,
-    ImplementationUnavailableError,
-    NotKeptWarning,
-)
+from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.given import known_device
 from maxwhisper_cli.console import Terminal
@@ -22,7 +17,7 @@ if TYPE_CHECKING:
     from maxwhisper_cli.activity import Activity
     from weights.checkpoint import Checkpoint
 
-_COMPILED = ("hybrid", "full-max")
+_COMPILED = tuple(entry.name for entry in registry.ENTRIES if entry.compiles)
 
 Impls = Annotated[
     str | None,
@@ -63,8 +58,8 @@ class Compile:
         classes = [registry.implementation_class(name) for name in self._names()]
         targets = [self._target(implementation.name) for implementation in classes]
         terminal = Terminal()
-        with terminal.activity(is_wanted_when_piped=True) as activity, warnings.catch_warnings():
-            from implementations.base import LoadOptions
+        with terminal.activity(is_wanted_when_piped=True) as activity:
+            from implementations.options import LoadOptions
             from maxwhisper_cli.activity import headline
 
             def on_compile(words: str) -> None:
@@ -72,15 +67,9 @@ class Compile:
                 activity.show(headline(words))
 
             checkpoint = self._checkpoint(activity)
-            warnings.simplefilter("error", NotKeptWarning)
-            try:
-                for implementation, target in zip(classes, targets, strict=True):
-                    options = LoadOptions(
-                        self.device, self.dtype, on_compile=on_compile, target=target
-                    )
-                    implementation.compile(checkpoint, options)
-            except NotKeptWarning as warning:
-                raise ImplementationFailedError(str(warning)) from warning
+            options = LoadOptions(self.device, self.dtype, on_compile=on_compile)
+            for implementation, target in zip(classes, targets, strict=True):
+                implementation.compile(checkpoint, options, target)
         made = " and ".join(implementation.name for implementation in classes)
         terminal.line(f"{self.model}: compiled for {made}")
 

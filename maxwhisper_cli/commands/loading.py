@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from implementations import registry
 from maxwhisper_cli.console import Terminal
-from maxwhisper_cli.own_warnings import own_warnings
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class Loading:
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
     """Load the model, telling what takes time: importing, downloading, compiling."""
-    with terminal.activity() as activity, own_warnings(terminal.warning):
+    with terminal.activity() as activity:
         where = "" if loading.impl == registry.AUTO else f" on {loading.impl}"
         activity.show(f"loading {loading.model}{where}")
         with loading.stopwatch.on("imports"):
@@ -63,6 +62,8 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             on_compile=on_compile,
             stopwatch=loading.stopwatch,
         )
+    for note in model.notes:
+        terminal.warning(note)
     if model.hint is not None:
         terminal.note(f"running on {model.implementation.name}; {model.hint}")
     return model

@@ -11,7 +11,7 @@ from maxwhisper_cli.writers.files import Outputs
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
-    from implementations.base import Implementation
+    from implementations.implementation import Implementation
 
 COLUMNS = (
     Column("file"),

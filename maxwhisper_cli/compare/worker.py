@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from implementations import registry
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli.compare.machine import (
     gpu_memory_in_use_mib,
@@ -32,13 +33,12 @@ from maxwhisper_cli.compare.messages import (
     Stage,
     Stopped,
 )
-from maxwhisper_cli.own_warnings import own_warnings
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Transcript
+from maxwhisper_cli.transcription.stopwatch import RunningStopwatch, Spent
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
-    from maxwhisper_cli.compare.timed import Clock
     from maxwhisper_cli.model import Model
 
 Say = Callable[[Message], None]
@@ -61,71 +61,59 @@ def work(job: Job, say: Say) -> None:
         MaxWhisperError: it cannot be loaded, or a recording cannot be transcribed.
     """
     gpu_before = gpu_memory_in_use_mib()
-    model, options = _load(job, say)
+    loaded = _load(job, say)
+    model = loaded[0]
     with model:
         for file in job.files:
-            say(Measured(_measure(model, file, options, job.n_runs, say)))
+            say(Measured(_measure(loaded, file, job.n_runs, say)))
         is_on_gpu = model.implementation.device != "cpu"
         gpu_memory = own_gpu_memory_mib(gpu_before) if is_on_gpu else None
         say(Finished(peak_memory_mib(), gpu_memory))
 
 
-def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions]:
-    """Load with the clock running from the first import on; compiling is counted apart."""
+def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions, RunningStopwatch]:
+    """Loads with the clock running from the first import on; compiling is counted apart."""
     say(Stage("loading"))
-    told_at: list[float] = []
+    began = time.perf_counter()
+    from maxwhisper_cli.model import load
 
-    def on_compile(words: str) -> None:
-        told_at.append(time.perf_counter())
-        say(Stage(words))
-
-    begin = time.perf_counter()
-    from maxwhisper_cli.model import Model, load
-
-    warned: list[str] = []
-    with own_warnings(warned.append):
-        model = load(
-            job.model,
-            job.candidate.implementation,
-            device=job.candidate.device,
-            dtype=job.candidate.dtype,
-            n_threads=job.n_threads,
-            model_dir=Path(job.model_dir) if job.model_dir else None,
-            offline=True,
-            on_compile=on_compile,
-        )
-    loaded_at = time.perf_counter()
-    # Told when compiling begins and when it has ended; told once, all the rest is compiling.
-    compiled_at = told_at[-1] if len(told_at) > 1 else loaded_at
-    compile_seconds = compiled_at - told_at[0] if told_at else 0.0
-    from maxwhisper_cli.compare.timed import TimedImplementation
-
-    timed = TimedImplementation(model.implementation)
-    dims = timed.dims
+    stopwatch = RunningStopwatch()
+    model = load(
+        job.model,
+        job.candidate.implementation,
+        device=job.candidate.device,
+        dtype=job.candidate.dtype,
+        n_threads=job.n_threads,
+        model_dir=Path(job.model_dir) if job.model_dir else None,
+        offline=True,
+        on_compile=lambda line: say(Stage(line)),
+        stopwatch=stopwatch,
+    )
+    loaded_seconds = time.perf_counter() - began
+    implementation = model.implementation
+    compile_seconds = implementation.load_report.compiled_seconds
+    dims = implementation.dims
     say(
         Loaded(
-            device=timed.device,
-            dtype=timed.dtype,
-            load_seconds=loaded_at - begin - compile_seconds,
+            device=implementation.device,
+            dtype=implementation.dtype,
+            load_seconds=loaded_seconds - compile_seconds,
             compile_seconds=compile_seconds,
-            runs_compiled="max.engine" in sys.modules,
+            runs_compiled=registry.entry(implementation.name).compiles,
             is_multilingual=dims.is_multilingual,
             n_languages=dims.n_languages,
-            warnings=tuple(warned),
+            warnings=model.notes,
         )
     )
     options = job.options if dims.is_multilingual else replace(job.options, language="en")
-    return Model(timed, model.name), options
+    return model, options, stopwatch
 
 
 def _measure(
-    model: "Model", file: str, options: TranscribeOptions, n_runs: int, say: Say
+    loaded: tuple["Model", TranscribeOptions, RunningStopwatch], file: str, n_runs: int, say: Say
 ) -> Measurement:
-    """Transcribe once to warm up, then `n_runs` times on the clock."""
-    from maxwhisper_cli.compare.timed import Clock, TimedImplementation
-
-    timed = model.implementation
-    assert isinstance(timed, TimedImplementation)
+    """Transcribes once to warm up, then `n_runs` times on the clock."""
+    model, options, stopwatch = loaded
     seconds: list[float] = []
     transcripts: list[Transcript] = []
     for run in range(n_runs + 1):
@@ -134,18 +122,23 @@ def _measure(
             say(Advanced(file, run, progress.done_seconds, progress.total_seconds))
 
         if run <= 1:
-            timed.clock = Clock()  # anew before the warm-up, and once that is over
-        begin = time.perf_counter()
+            stopwatch.reset()  # before the warm-up, and once that is over
+        began = time.perf_counter()
         transcripts.append(model.transcribe(file, options, on_progress=on_progress))
-        seconds.append(time.perf_counter() - begin)
-    return _measurement(file, transcripts, seconds, timed.clock)
+        seconds.append(time.perf_counter() - began)
+    return _measurement(file, transcripts, seconds, stopwatch)
 
 
 def _measurement(
-    file: str, transcripts: list[Transcript], seconds: list[float], clock: "Clock"
+    file: str, transcripts: list[Transcript], seconds: list[float], stopwatch: RunningStopwatch
 ) -> Measurement:
     last = transcripts[-1]
     n_runs = len(seconds) - 1
+    spent = stopwatch.spent
+    encoder = spent.get("encoder", Spent())
+    decoder = [spent.get(f"decoder: {part}", Spent()) for part in ("prompts", "steps", "all else")]
+    decode_seconds = sum(part.seconds for part in decoder)
+    n_passes = decoder[0].n_times + decoder[1].n_times
     return Measurement(
         file=file,
         audio_seconds=last.duration_seconds,
@@ -155,11 +148,11 @@ def _measurement(
         tokens=_tokens(last),
         first_seconds=seconds[0],
         run_seconds=tuple(seconds[1:]),
-        encoder_ms_per_window=1e3 * clock.encode_seconds / max(clock.n_windows, 1),
-        ms_per_token=1e3 * clock.decode_seconds / max(clock.n_passes, 1),
-        tokens_per_second=clock.n_passes / max(clock.decode_seconds, 1e-9),
-        n_windows=clock.n_windows // n_runs,
-        n_passes=clock.n_passes // n_runs,
+        encoder_ms_per_window=1e3 * encoder.seconds / max(encoder.n_times, 1),
+        ms_per_token=1e3 * decode_seconds / max(n_passes, 1),
+        tokens_per_second=n_passes / max(decode_seconds, 1e-9),
+        n_windows=encoder.n_times // n_runs,
+        n_passes=n_passes // n_runs,
         is_repeatable=len({_tokens(transcript) for transcript in transcripts}) == 1,
         warnings=last.warnings,
     )

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from implementations.base import AudioFeatures, FloatArray, Implementation
-from implementations.decoding.request import DecodeRequest
+from implementations.diagnostics import diagnostics
+from implementations.implementation import Implementation
+from implementations.request import DecodeRequest
+from implementations.session import AudioFeatures, FloatArray
 from maxwhisper_cli.parity.rungs import Distance, Rung, array_rung, measure, sequence_rung
 from maxwhisper_cli.parity.tolerances import TOLERANCES, Tolerance
 from maxwhisper_cli.transcription.longform import TranscriptionRun
@@ -57,7 +59,7 @@ def make_reference(
     return Reference(
         samples=samples,
         mel=mel,
-        states=cpu.trace_encoder(mel),
+        states=diagnostics(cpu).trace_encoder(mel),
         audio_features=audio_features,
         request=request,
         tokens=tokens,
@@ -81,7 +83,7 @@ def climb(
 
 def _weights(ours: Implementation, cpu: Implementation, tolerance: Tolerance) -> Rung:
     """All weights at once: names and count, and the largest difference of any."""
-    mine, theirs = dict(ours.weights()), dict(cpu.weights())
+    mine, theirs = dict(diagnostics(ours).weights()), dict(diagnostics(cpu).weights())
     if mine.keys() != theirs.keys():
         unlike = sorted(mine.keys() ^ theirs.keys())
         note = f"{len(unlike)} names differ, the first {unlike[0]}"
@@ -103,7 +105,7 @@ def _weights(ours: Implementation, cpu: Implementation, tolerance: Tolerance) ->
 
 def _encoder(ours: Implementation, reference: Reference, tolerance: Tolerance) -> Iterator[Rung]:
     limit, is_relative = tolerance.encoder, tolerance.is_relative
-    states = ours.trace_encoder(reference.mel)
+    states = diagnostics(ours).trace_encoder(reference.mel)
     for index, (mine, theirs) in enumerate(zip(states, reference.states, strict=True)):
         name = f"encoder block {index}" if index else "convolutions"
         yield array_rung(name, mine, theirs, tolerance.states, is_relative=True)

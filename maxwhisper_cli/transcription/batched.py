@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from implementations.base import AudioFeatures, Implementation
-from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.implementation import Implementation
 from implementations.memory import told_when_full
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.fallback import (
     WindowText,
     count_times,

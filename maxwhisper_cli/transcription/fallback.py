@@ -7,8 +7,9 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from implementations.base import AudioFeatures, Implementation
-from implementations.decoding.request import DecodedWindow
+from implementations.implementation import Implementation
+from implementations.request import DecodedWindow
+from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.transcription.window_request import RequestBuilder
@@ -66,9 +67,8 @@ def decode_with_fallback(
 
 def count_times(decoded: DecodedWindow, stopwatch: Stopwatch) -> None:
     """Tell prompt and steps from all else of the decoding that is being counted."""
-    if decoded.prompt_seconds:  # measured
-        stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
-        stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
+    stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
+    stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
 
 
 def judge(decoded: DecodedWindow, temperature: float, builder: RequestBuilder) -> WindowText:

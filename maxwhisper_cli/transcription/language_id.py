@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from implementations.base import AudioFeatures, Implementation
+from implementations.implementation import Implementation
+from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.tokenizer import Tokenizer
 
 

@@ -7,7 +7,8 @@ segments window by window; what they make up together is read from it afterwards
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from implementations.base import AudioFeatures, Implementation
+from implementations.implementation import Implementation
+from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.fallback import WindowText, decode_with_fallback
 from maxwhisper_cli.transcription.language_id import DetectedLanguage, detect_language
 from maxwhisper_cli.transcription.mel import (

@@ -20,8 +20,9 @@ from typing import IO, Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from implementations.log_mel import HOP_LENGTH, N_FFT, log_mel_frames
+from implementations.log_mel import log_mel_frames
 from maxwhisper_cli.transcription.upstream import mel_filters
+from weights.dims import HOP_LENGTH, N_FFT
 
 SAMPLE_RATE: Final = 16000
 FRAMES_PER_SECOND: Final = SAMPLE_RATE // HOP_LENGTH

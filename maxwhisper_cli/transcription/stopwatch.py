@@ -83,6 +83,11 @@ class RunningStopwatch(Stopwatch):
         moved.seconds += seconds
         moved.n_times += n_times
 
+    def reset(self) -> None:
+        """Forgets all that was counted; nothing may be counting."""
+        assert not self._open, "something is being counted"
+        self.spent.clear()
+
     def _entry(self, what: str) -> Spent:
         return self.spent.setdefault(what, Spent())
 

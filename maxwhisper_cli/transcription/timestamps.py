@@ -5,8 +5,8 @@ Source: the middle of `transcribe` in whisper/transcribe.py.
 
 from dataclasses import dataclass
 
-from implementations.log_mel import HOP_LENGTH
 from maxwhisper_cli.transcription.mel import N_FRAMES, SAMPLE_RATE
+from weights.dims import HOP_LENGTH
 
 
 @dataclass(frozen=True, slots=True)

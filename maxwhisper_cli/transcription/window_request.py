@@ -6,7 +6,7 @@ Source: the set-up half of `DecodingTask` in whisper/decoding.py. Nothing is dec
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from implementations.decoding.request import DecodeRequest, Search, TokenRules
+from implementations.request import DecodeRequest, Search, TokenRules
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import Tokenizer
 from weights.dims import ModelDimensions

@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from implementations import registry
-from implementations.base import Implementation, LoadOptions
+from implementations.implementation import Implementation
 from implementations.max_graph.gpu.device_rules import fill
-from implementations.max_graph.gpu.implementation import GpuModel
+from implementations.max_graph.gpu.implementation import GpuFullMax
 from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.sampling_decoder import LoopRunner
+from implementations.options import LoadOptions
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.samples import fetch_samples
 from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
@@ -116,7 +117,7 @@ def encoder_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
     """Mel windows to features, both on the device."""
     import torch
 
-    assert isinstance(ours, GpuModel)
+    assert isinstance(ours, GpuFullMax)
     rows = []
     model = theirs._model  # type: ignore[attr-defined]
     for n_batch in BATCHES:
@@ -154,7 +155,7 @@ def step_bytes(dims: ModelDimensions, n_batch: int) -> float:
 
 def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
     """One token more: ours with all rules and the choice of it, theirs up to the logits."""
-    assert isinstance(ours, GpuModel)
+    assert isinstance(ours, GpuFullMax)
     rows = []
     dims = ours.dims
     for n_batch in BATCHES:

@@ -15,7 +15,9 @@ from statistics import median
 import numpy as np
 
 from implementations import registry
-from implementations.base import AudioFeatures, Implementation, LoadOptions
+from implementations.implementation import Implementation
+from implementations.options import LoadOptions
+from implementations.session import AudioFeatures
 from tests.benchmarks.steps_measure import AUTOCAST, N_FRAMES, autocast
 from weights.checkpoint import Checkpoint
 from weights.models import NAMED_MODELS

@@ -14,7 +14,8 @@ from statistics import median
 
 import numpy as np
 
-from implementations.base import AudioFeatures, FloatArray, Implementation
+from implementations.implementation import Implementation
+from implementations.session import AudioFeatures, FloatArray
 from maxwhisper_cli.model import load
 from maxwhisper_cli.samples import fetch_samples
 from maxwhisper_cli.transcription.audio import open_audio

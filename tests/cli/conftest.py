@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from typer.testing import CliRunner, Result
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.request import DecodedWindow, DecodeRequest
 from maxwhisper_cli.app import make_app
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.stopwatch import STOPPED

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.request import DecodedWindow, DecodeRequest
 from tests.cli.conftest import (
     SPOKEN,
     FakeModels,

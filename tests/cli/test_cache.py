@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from implementations.max_graph.artifacts import artifact_key, compiled_folder, compiled_graphs
-from implementations.max_graph.compile import ALL_GRAPHS, ENCODER_GRAPHS, CompileRequest
-from implementations.max_graph.dtypes import MatrixTypes
+from implementations.max_graph.request import (
+    CPU_GRAPHS,
+    ENCODER_GRAPHS,
+    CompileRequest,
+    MatrixTypes,
+)
 from tests.cli.conftest import RunCommandLine
 from tests.support.fake_compiler import FakeCompiler
 from tests.support.scripted import TINY_EN
 
-FULL_MAX = CompileRequest(ALL_GRAPHS, TINY_EN, MatrixTypes("float16", "int8", "int16"))
+FULL_MAX = CompileRequest(CPU_GRAPHS, TINY_EN, MatrixTypes("float16", "int8", "int16"))
 HYBRID = CompileRequest(
     ENCODER_GRAPHS, replace(TINY_EN, n_audio_layer=32), MatrixTypes("float32", "float32", "float32")
 )

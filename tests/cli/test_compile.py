@@ -11,10 +11,15 @@ from typing import Any, ClassVar
 import pytest
 
 from implementations import nvidia, registry
-from implementations.base import LoadOptions
 from implementations.max_graph.artifacts import compiled_folder, compiled_graphs
-from implementations.max_graph.compile import ALL_GRAPHS, ENCODER_GRAPHS, CompileRequest
-from implementations.max_graph.dtypes import MatrixTypes
+from implementations.max_graph.request import (
+    CPU_GRAPHS,
+    ENCODER_GRAPHS,
+    HOST,
+    CompileRequest,
+    MatrixTypes,
+)
+from implementations.options import LoadOptions, LoadReport
 from maxwhisper_cli.model import Model
 from tests.cli.conftest import FakeModels, MakeSound, RunCommandLine
 from tests.support.fake_compiler import FakeCompiler
@@ -26,15 +31,17 @@ UNAVAILABLE_BECAUSE = registry.unavailable_because
 
 class FakeFullMax:
     name: ClassVar[str] = "full-max"
-    graphs: ClassVar[tuple[str, ...]] = ALL_GRAPHS
+    graphs: ClassVar[tuple[str, ...]] = CPU_GRAPHS
+    must_store: ClassVar[bool] = True
 
     @classmethod
-    def compile(cls, dims: ModelDimensions, options: LoadOptions) -> None:
+    def compile(cls, dims: ModelDimensions, options: LoadOptions, target: str = HOST) -> LoadReport:
         dtype = "float16" if options.dtype == "auto" else str(options.dtype)
         matrices = MatrixTypes(dtype, dtype, dtype)
         gpu = nvidia.gpu_index(options.device or "cuda") or 0
-        request = CompileRequest(cls.graphs, dims, matrices, options.target, gpu=gpu)
-        compiled_graphs(request, options.on_compile)
+        request = CompileRequest(cls.graphs, dims, matrices, target, gpu=gpu)
+        artifact = compiled_graphs(request, options.on_compile, must_store=cls.must_store)
+        return LoadReport(artifact.compiled_seconds, artifact.notes)
 
 
 class FakeHybrid(FakeFullMax):
@@ -198,7 +205,6 @@ def test_by_default_only_what_can_run(
     assert compiler.n_runs == 1
 
 
-@pytest.mark.filterwarnings("default")  # else it is pytest that makes the warning an error
 def test_in_vain_where_nothing_can_be_kept(
     maxwhisper: RunCommandLine, compiler: FakeCompiler, tmp_path: Path
 ) -> None:
@@ -229,8 +235,11 @@ def test_a_first_run_transcribes_with_one_warning_where_nothing_can_be_kept(
     sound("cache")  # a file where the cache folder should be
 
     def load(*named: str, on_compile: Callable[[str], None], **asked: Any) -> Model:
-        FakeFullMax.compile(models.dims, LoadOptions(on_compile=on_compile))
-        return FakeModels.load(models, *named, **asked)
+        monkeypatch.setattr(FakeFullMax, "must_store", False)  # as `load` does
+        report = FakeFullMax.compile(models.dims, LoadOptions(on_compile=on_compile))
+        model = FakeModels.load(models, *named, **asked)
+        model.implementation.load_report = report
+        return model
 
     monkeypatch.setattr("maxwhisper_cli.model.load", load)
     done = maxwhisper("transcribe", sound(), "-f", "txt", "--impl", "full-max", *quiet)

@@ -1,7 +1,8 @@
 """What a worker says of a scripted model: times apart, repeats compared, English models obeyed."""
 
 import itertools
-import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest
-from implementations.errors import ImplementationUnavailableError, NotKeptWarning
+from implementations import registry
+from implementations.errors import ImplementationUnavailableError
+from implementations.options import LoadReport
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import AudioFeatures, FloatArray
 from maxwhisper_cli.compare.candidates import Candidate
 from maxwhisper_cli.compare.messages import Finished, Job, Loaded, Measured, Message, Stage
-from maxwhisper_cli.compare.timed import TimedImplementation
 from maxwhisper_cli.compare.worker import work
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from tests.support.scripted import BEGIN, TINY_EN, ScriptedImplementation, window
+from tests.support.scripted import BEGIN, ScriptedImplementation, window
 
 SCRIPTED = Candidate("scripted")
 WORDS = (BEGIN, 1639, 523, BEGIN + 50)
@@ -28,18 +31,17 @@ class FakeModels:
 
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
+        self.implementation = ScriptedImplementation(self._decode)
         self.n_decoded = 0
         self.varies = False
-        self.compile_words: tuple[str, ...] = ()
-        self.warning: Warning | None = None
+        self.report = LoadReport()
 
     def load(self, model: str, impl: str, **asked: Any) -> Model:
         self.asked = {"model": model, "impl": impl, **asked}
-        for words in self.compile_words:
-            asked["on_compile"](words)
-        if self.warning is not None:
-            warnings.warn(self.warning, stacklevel=2)
-        return Model(ScriptedImplementation(self._decode))
+        if self.report.compiled_seconds:
+            asked["on_compile"]("compiling graphs")
+        self.implementation.load_report = self.report
+        return Model(self.implementation, stopwatch=asked["stopwatch"])
 
     def _decode(self, _: DecodeRequest) -> DecodedWindow:
         self.n_decoded += 1
@@ -51,6 +53,8 @@ class FakeModels:
 def models(monkeypatch: pytest.MonkeyPatch) -> FakeModels:
     fakes = FakeModels()
     monkeypatch.setattr("maxwhisper_cli.model.load", fakes.load)
+    entry = replace(registry.entry("cpu"), name="scripted")
+    monkeypatch.setattr(registry, "ENTRIES", (*registry.ENTRIES, entry))
     ticks = itertools.count()
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
     return fakes
@@ -99,30 +103,53 @@ def test_runs_that_differ_are_told(models: FakeModels, talk: str) -> None:
 
 def test_compiling_is_apart_from_loading(models: FakeModels, talk: str) -> None:
     plain = loaded_in(said(talk))
-    models.compile_words = ("compiling graphs", "compiled")
+    models.report = LoadReport(compiled_seconds=0.25)
     messages = said(talk)
     loaded = loaded_in(messages)
     assert plain.compile_seconds == 0.0
-    assert loaded.compile_seconds == 1.0
-    assert loaded.load_seconds == plain.load_seconds + 1.0  # the two looks at the clock
-    assert [m.words for m in messages if isinstance(m, Stage)] == [
-        "loading",
-        "compiling graphs",
-        "compiled",
-    ]
+    assert loaded.compile_seconds == 0.25
+    assert loaded.load_seconds == plain.load_seconds - 0.25
+    assert [m.words for m in messages if isinstance(m, Stage)] == ["loading", "compiling graphs"]
 
 
-def test_our_own_warnings_are_told(models: FakeModels, talk: str) -> None:
+def test_notes_of_loading_are_warnings(models: FakeModels, talk: str) -> None:
     assert loaded_in(said(talk)).warnings == ()
-    models.warning = NotKeptWarning("the graphs cannot be kept")
+    models.report = LoadReport(notes=("the graphs cannot be kept",))
     assert loaded_in(said(talk)).warnings == ("the graphs cannot be kept",)
 
 
-def test_the_encoder_is_timed_until_the_device_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted, waited = ScriptedImplementation(lambda _: window(WORDS)), []
-    monkeypatch.setattr(scripted, "wait", lambda: waited.append(len(scripted.windows)))
-    TimedImplementation(scripted).encode(np.ones((1, 80, 3000), np.float32))
-    assert waited == [1]
+def test_the_encoder_is_timed_until_the_device_is_done(
+    models: FakeModels, monkeypatch: pytest.MonkeyPatch, talk: str
+) -> None:
+    scripted, n_windows = models.implementation, []
+    monkeypatch.setattr(scripted, "wait", lambda: n_windows.append(len(scripted.windows)))
+    said(talk, n_runs=1)
+    assert n_windows == [1, 2]  # once after each run's window
+
+
+def test_measures_with_the_implementation_s_own_mel_and_batches(
+    models: FakeModels, monkeypatch: pytest.MonkeyPatch, talk: str
+) -> None:
+    """As `transcribe` runs it: pieces of mel as large as it asks for, windows decoded together."""
+    scripted, n_samples, n_requests = models.implementation, [], []
+    monkeypatch.setattr(type(scripted), "mel_frames_at_once", 16384)
+    log_mel, decode_batch = scripted.log_mel, scripted.decode_batch
+
+    def spy_log_mel(samples: FloatArray, filters: FloatArray) -> FloatArray:
+        n_samples.append(len(samples))
+        return log_mel(samples, filters)
+
+    def spy_decode_batch(
+        audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
+    ) -> list[DecodedWindow]:
+        n_requests.append(len(requests))
+        return decode_batch(audio_features, requests)
+
+    monkeypatch.setattr(scripted, "log_mel", spy_log_mel)
+    monkeypatch.setattr(scripted, "decode_batch", spy_decode_batch)
+    said(talk, options=TranscribeOptions(language="es", batch_size=4), n_runs=1)
+    assert max(n_samples) > 512 * 160  # 8 s in one piece, more than the default of 5.12 s
+    assert n_requests == [1, 1]  # one window, in the warm-up and in the run
 
 
 def test_the_model_is_asked_for_as_the_job_says(models: FakeModels, talk: str) -> None:
@@ -167,19 +194,3 @@ def test_an_implementation_that_is_unavailable_gets_through(
     monkeypatch.setattr("maxwhisper_cli.model.load", load)
     with pytest.raises(ImplementationUnavailableError):
         said(talk)
-
-
-def test_timing_hands_everything_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    scripted, closed = ScriptedImplementation(lambda _: window(WORDS)), []
-    monkeypatch.setattr(scripted, "close", lambda: closed.append(True))
-    timed = TimedImplementation(scripted)
-    mel = np.ones((2, 80, 3000), np.float32)
-    features = timed.encode(mel)
-    assert scripted.windows == [mel]
-    assert len(features) == 2
-    assert (timed.dims, timed.device, timed.dtype) == (TINY_EN, "cpu", "float32")
-    assert timed.clock.n_windows == 2
-    with pytest.raises(NotImplementedError):  # as the scripted one does
-        timed.start(features, 1)
-    timed.close()
-    assert closed == [True]

@@ -9,12 +9,11 @@ from typing import Any
 import pytest
 
 from implementations import nvidia, registry
-from implementations.base import LoadOptions
 from implementations.choose import choose
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.artifacts import compiled_graphs
-from implementations.max_graph.compile import ALL_GRAPHS, compile_request
-from implementations.max_graph.ready import is_compiled
+from implementations.max_graph.load_plan import make_plan
+from implementations.options import LoadOptions
 from tests.support.fake_compiler import FakeCompiler
 from tests.support.loaded import checkpoint
 
@@ -148,16 +147,21 @@ def test_compiled_graphs_are_found_by_what_decides_them(
     monkeypatch.setattr(nvidia, "architecture", lambda _: "sm_90a")
     weights, options = checkpoint("tiny.en"), LoadOptions(dtype="auto")
     assert not registry.is_compiled("full-max", weights, options)
-    compiled_graphs(compile_request(weights, ALL_GRAPHS, options), None)
+    assert not registry.is_compiled("hybrid", weights, options)
+    compiled_graphs(make_plan(weights, options, has_decoder=True).request, None)
     assert registry.is_compiled("full-max", weights, options)
-    assert not is_compiled(weights, LoadOptions(dtype="auto", device="cuda"))
+    on_gpu = LoadOptions(dtype="auto", device="cuda")
+    assert not registry.is_compiled("full-max", weights, on_gpu)
+    compiled_graphs(make_plan(weights, options, has_decoder=False).request, None)
+    assert registry.is_compiled("hybrid", weights, options)
+    assert not registry.is_compiled("hybrid", weights, on_gpu)
     assert registry.is_compiled("cpu", weights, options)
 
 
 def test_choosing_imports_no_framework() -> None:
     code = (
         "import sys\n"
-        "from implementations.base import LoadOptions\n"
+        "from implementations.options import LoadOptions\n"
         "from implementations.choose import choose\n"
         "from weights.resolve import load\n"
         "choose(load('tiny.en', offline=True), LoadOptions())\n"

@@ -1,10 +1,13 @@
-"""The contract of `implementations.base`, held to every implementation that can run here.
+"""The contract in implementations/, held to every implementation that can run here.
+
+One of them is made up of tests/support/recompute.py, to show what a new one takes.
 
 The reference is openai-whisper's model itself, called without any cache. Logits of tiny.en are of
 size 30; 2e-3 allows float32 rounding in another order of summing, and no wrong position, head or
 row, each of which is off by whole units.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import MethodType
 
@@ -13,14 +16,16 @@ import pytest
 import torch
 
 from implementations import registry
-from implementations.base import AUTO, AudioFeatures, DecoderSession, Implementation, LoadOptions
 from implementations.decoding.loop import decode_window
 from implementations.errors import ImplementationUnavailableError
+from implementations.implementation import Implementation
+from implementations.options import AUTO, LoadOptions
+from implementations.session import AudioFeatures, DecoderSession
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
-from tests.support import loaded
+from tests.support import loaded, recompute
 from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
 from tests.support.held import held_bytes
 from tests.support.not_numbers import assert_an_error_that_harms_no_other
@@ -32,7 +37,15 @@ PROMPT = [TOKENIZER.sot_prev, 1212, 318, 257, *TOKENIZER.sot_sequence]
 CONTINUATION = [50363, 843, 523, 616, 5891, 3399, 50563]
 
 
-@pytest.fixture(scope="module", params=IMPLEMENTATIONS)
+@pytest.fixture(scope="module", autouse=True)
+def a_fifth_implementation() -> Iterator[None]:
+    """Another implementation in the registry, by its entry alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "ENTRIES", (*registry.ENTRIES, recompute.ENTRY))
+        yield
+
+
+@pytest.fixture(scope="module", params=[*IMPLEMENTATIONS, recompute.ENTRY.name])
 def implementation(request: pytest.FixtureRequest) -> Implementation:
     skip_if_unavailable(request.param)
     return loaded.model("tiny.en", request.param).implementation
@@ -146,7 +159,7 @@ def test_decode_equals_the_generic_loop(
     request = builder.build(PROMPT[1:4], options.temperatures[0], (options.seed, 0, 0))
     decoded = implementation.decode(audio_features, request)
     with implementation.start(audio_features, request.search.n_group) as session:
-        monkeypatch.setattr(session, "advance", MethodType(DecoderSession.advance, session))
+        monkeypatch.setattr(session, "top_k", MethodType(DecoderSession.top_k, session))
         expected = decode_window(session, request, began=0.0)
     assert decoded.tokens == expected.tokens
     is_exact = implementation.device == "cpu"
@@ -204,6 +217,14 @@ def reference_cross_attention(
     for hook in hooks:
         hook.remove()
     return np.stack([scores[layer][head].numpy() for layer, head in heads])
+
+
+def test_an_entry_is_all_that_the_registry_needs() -> None:
+    assert registry.names()[-1] == "recompute"
+    assert registry.fastest_first()[-1] == ("recompute", "cpu")
+    assert registry.default_device("recompute") == "cpu"
+    assert registry.unavailable_because("recompute") is None
+    assert registry.is_compiled("recompute", loaded.checkpoint("tiny.en"), LoadOptions())
 
 
 def test_unknown_names_are_refused() -> None:

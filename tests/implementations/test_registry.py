@@ -35,8 +35,9 @@ def test_default_device(
     torch_lacks: str | None,
     devices: list[str],
 ) -> None:
+    monkeypatch.setattr(nvidia, "no_gpu_because", lambda: None if architecture else "no GPU")
     monkeypatch.setattr(nvidia, "architecture", lambda _: architecture)
-    monkeypatch.setattr(registry, "_no_cuda_because", lambda: torch_lacks)
+    monkeypatch.setattr(nvidia, "no_torch_gpu_because", lambda _: torch_lacks)
     assert registry.names() == ("cpu", "cuda", "hybrid", "full-max")
     assert [registry.default_device(name) for name in registry.names()] == devices
 

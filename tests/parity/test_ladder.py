@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from implementations.base import AudioFeatures, FloatArray
 from implementations.cpu import CpuImplementation
-from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import AudioFeatures, FloatArray
 from implementations.torch_model.session import TorchSession
 from maxwhisper_cli.parity.ladder import Reference, climb, make_reference
 from maxwhisper_cli.transcription.options import TranscribeOptions

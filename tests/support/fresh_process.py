@@ -6,7 +6,7 @@ from pathlib import Path
 
 PROGRAM = """
 import sys
-from implementations.base import LoadOptions
+from implementations.options import LoadOptions
 from implementations.registry import implementation_class
 from maxwhisper_cli.model import Model
 from weights.resolve import load

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from implementations.base import DecoderSession, FloatArray
+from implementations.session import DecoderSession, FloatArray
 
 
 def grown(

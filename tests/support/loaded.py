@@ -14,7 +14,7 @@ import whisper
 from whisper.model import ModelDimensions as WhisperDimensions
 
 from implementations import registry
-from implementations.base import LoadOptions
+from implementations.options import LoadOptions
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.audio import open_audio
 from maxwhisper_cli.transcription.options import TranscribeOptions

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from implementations.base import FloatArray, Implementation
-from implementations.decoding.request import DecodeRequest
 from implementations.errors import NotNumbersError
+from implementations.implementation import Implementation
+from implementations.request import DecodeRequest
+from implementations.session import FloatArray
 
 
 def assert_an_error_that_harms_no_other(

@@ -5,16 +5,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from implementations.base import (
-    Alignment,
-    AudioFeatures,
-    DecoderSession,
-    FloatArray,
-    Heads,
-    Implementation,
-    LoadOptions,
-)
-from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.implementation import Implementation
+from implementations.options import LoadOptions
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import Alignment, AudioFeatures, DecoderSession, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 

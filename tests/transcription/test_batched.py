@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from implementations.base import AudioFeatures
-from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.batched import start_run
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions

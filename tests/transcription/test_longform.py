@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest
+from implementations.request import DecodedWindow, DecodeRequest
 from maxwhisper_cli.transcription.longform import TranscriptionRun
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions

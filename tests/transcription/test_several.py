@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from implementations.base import AudioFeatures
-from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.errors import ImplementationFailedError
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import AudioFeatures
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.audio import AudioError, AudioSource
 from maxwhisper_cli.transcription.mel import MelSpectrogram

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph.request import NATIVE
 
 FORCED = "MAXWHISPER_CPU"
 
-NATIVE = "native"
-"""Not x86-64: compiled for this very processor, with what MAX finds there."""
+NATIVE_LEVEL = "native"
+"""A processor that is not x86-64: compiled for itself, with what MAX finds there."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 _AVX2 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
@@ -64,7 +65,7 @@ def cpu_level() -> str:
             raise ImplementationUnavailableError(
                 f"{FORCED}={forced} is for x86-64 processors; unset it on {platform.machine()}"
             )
-        return NATIVE
+        return NATIVE_LEVEL
     if forced and forced not in names:
         raise ImplementationUnavailableError(
             f"{FORCED}={forced} is not known; use {', '.join(names)}, or unset it"
@@ -83,9 +84,9 @@ def cpu_level() -> str:
     return forced or has[-1]
 
 
-def compile_target(level: str) -> str:
-    """What MAX's compiler calls a level; empty for the processor it runs on."""
-    return next((known.target for known in LEVELS if known.name == level), "")
+def compiler_target(level: str) -> str:
+    """Returns the compiler's name for a level; `NATIVE` for the processor that it runs on."""
+    return next((known.target for known in LEVELS if known.name == level), NATIVE)
 
 
 def _flags() -> frozenset[str]:

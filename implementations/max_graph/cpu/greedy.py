@@ -9,10 +9,9 @@ import time
 import numpy as np
 from max.driver import Buffer
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.decoding.rules import RuleBook, probability_of
 from implementations.max_graph.cpu.session import MaxSession
-from implementations.max_graph.token_state import (
+from implementations.max_graph.graphs.token_state import (
     IS_FINISHED,
     LATEST,
     LIMIT,
@@ -20,9 +19,9 @@ from implementations.max_graph.token_state import (
     N_STATE_FIELDS,
     OFFSET,
     TOKEN,
-    rule_mask,
-    rule_numbers,
 )
+from implementations.max_graph.token_state import rule_mask, rule_numbers
+from implementations.request import DecodedWindow, DecodeRequest
 
 
 def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -> DecodedWindow:

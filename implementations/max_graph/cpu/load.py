@@ -9,17 +9,16 @@ from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 
-from implementations.base import HOST, FloatArray, LoadOptions
-from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.artifacts import compiled_graphs
-from implementations.max_graph.compile import compile_request
 from implementations.max_graph.cpu.weights import (
     canonical_weights,
     graph_constants,
     graph_weights,
 )
-from implementations.max_graph.dtypes import choose_dtype, matrix_types
+from implementations.max_graph.load_plan import LoadPlan
 from implementations.max_graph.runtime import coarse_timers
+from implementations.options import LoadReport
+from implementations.session import FloatArray
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
@@ -33,6 +32,7 @@ class LoadedGraphs:
     """Not copied by MAX: they must live as long as the models."""
     dims: ModelDimensions
     dtype: str
+    report: LoadReport
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
         """The weights by canonical name, as float32 copies."""
@@ -54,34 +54,22 @@ class LoadedGraphs:
         self.arranged.clear()
 
 
-def is_cuda(device: str | None) -> bool:
-    """Whether a device's name is that of an NVIDIA GPU."""
-    return device is not None and device.partition(":")[0] == "cuda"
-
-
-def load_graphs(
-    checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions
-) -> LoadedGraphs:
-    """The given graphs with the checkpoint's weights, on the CPU.
+def load_graphs(checkpoint: Checkpoint, plan: LoadPlan) -> LoadedGraphs:
+    """Loads the graphs of a plan with the checkpoint's weights, on the CPU.
 
     Raises:
-        ImplementationUnavailableError: not on that device, or not in that dtype.
         ImplementationFailedError: the graphs could not be compiled.
     """
-    compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, options)))
-    has_decoder = "decoder" in graphs
-    dtype = choose_dtype(options, checkpoint.dims, has_decoder=has_decoder)
-    arranged = graph_weights(
-        checkpoint,
-        matrix_types(checkpoint, dtype, HOST),
-        ("encoder", "decoder")[: 1 + has_decoder],
-    )
-    constants = graph_constants(options.n_threads)
+    artifact = compiled_graphs(plan.request, plan.on_compile)
+    arranged = graph_weights(checkpoint, plan.request.matrices, plan.stacks)
+    constants = graph_constants(plan.n_threads)
     models = InferenceSession(devices=[CPU()]).init_all(
-        compiled, weights_registry={**arranged, **constants, **_halves(arranged)}
+        read(io.BytesIO(artifact.data)),
+        weights_registry={**arranged, **constants, **_halves(arranged)},
     )
     dims = checkpoint.dims
-    loaded = LoadedGraphs(models, arranged | constants, dims, dtype)
+    report = LoadReport(artifact.compiled_seconds, artifact.notes)
+    loaded = LoadedGraphs(models, arranged | constants, dims, plan.dtype, report)
     with coarse_timers():
         loaded.encode(np.empty((0, dims.n_mels, 2 * dims.n_audio_ctx), np.float32))
     return loaded
@@ -94,17 +82,3 @@ def _halves(arranged: Mapping[str, Array]) -> dict[str, Buffer]:
         for name, array in arranged.items()
         if array.dtype == np.uint16
     }
-
-
-def compile_graphs(checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions) -> bytes:
-    """The compiled file of the given graphs for models of these sizes, made where it is not kept.
-
-    Raises:
-        ImplementationUnavailableError: not on that device, or not in that dtype.
-        ImplementationFailedError: the graphs could not be compiled.
-    """
-    if options.target == HOST and options.device not in {None, "cpu"}:
-        raise ImplementationUnavailableError(
-            f"the MAX graphs do not run on {options.device}; use --device cpu, cuda or cuda:N"
-        )
-    return compiled_graphs(compile_request(checkpoint, graphs, options), options.on_compile)

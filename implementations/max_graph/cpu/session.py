@@ -1,9 +1,9 @@
-"""Features and decoder sessions on MAX models; it compiles nothing and holds no weights."""
+"""Decoder sessions on the CPU's graphs; it compiles nothing and holds no weights."""
 
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,51 +11,12 @@ from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.engine import Model
 
-from implementations.base import (
-    Alignment,
-    AudioFeatures,
-    DecoderSession,
-    FloatArray,
-    Heads,
-    IntArray,
-)
-from implementations.decoding.beam import BeamSearch
-from implementations.decoding.rules import RuleBook
-from implementations.decoding.search import HypothesisSearch
 from implementations.max_graph.cpu.kv_cache import KVCache
+from implementations.max_graph.features import MaxAudioFeatures
 from implementations.max_graph.token_state import hypothesis_states, rule_mask, rule_numbers
+from implementations.request import TokenRules
+from implementations.session import Alignment, DecoderSession, FloatArray, Heads, IntArray
 from weights.dims import ModelDimensions
-
-
-class MaxAudioFeatures(AudioFeatures):
-    """Encoder output in a MAX buffer [n_batch, n_audio_ctx, n_audio_state]."""
-
-    def __init__(self, buffer: Buffer) -> None:
-        self.buffer = buffer
-        self.keys_values: list[Buffer] | None = None
-        """What cross-attention reads of them, once a session has asked for it."""
-
-    def __len__(self) -> int:
-        return int(self.buffer.shape[0])
-
-    def __getitem__(self, index: int) -> Self:
-        if len(self) == 1 and index in {0, -1}:
-            return self  # with the keys and values it may have
-        first = index % len(self)
-        window = self.buffer[first : first + 1, :, :].copy()
-        self.buffer.device.synchronize()  # on a CPU, what is executed next would not wait for it
-        return type(self)(window)
-
-    def numpy(self) -> FloatArray:
-        """A float32 copy on the host."""
-        array: FloatArray = self.buffer.to_numpy().copy()
-        return array
-
-
-def own_features(audio_features: AudioFeatures) -> MaxAudioFeatures:
-    """The features of an implementation on MAX."""
-    assert isinstance(audio_features, MaxAudioFeatures), "features of another implementation"
-    return audio_features
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +99,19 @@ class MaxSession(DecoderSession):
         array: FloatArray = logits.to_numpy()
         return array
 
-    def advance(self, search: HypothesisSearch, book: RuleBook) -> list[int] | None:
-        """As everywhere, but that beams' rules and likeliest tokens are the graph's."""
-        if not isinstance(search, BeamSearch):
-            return super().advance(search, book)
-        cache, models, rules = self._open_cache(), self._models, book.rules
-        models.check(np.array([tokens[-1] for tokens in search.sampled]), cache.n_filled + 1)
+    def top_k(
+        self, sampled: Sequence[Sequence[int]], rules: TokenRules
+    ) -> tuple[IntArray, FloatArray]:
+        """Feeds the latest tokens; masking and ranking are the graph's.
+
+        Where fewer tokens are allowed than asked for, end of text fills up, at minus infinity.
+        """
+        cache, models = self._open_cache(), self._models
+        models.check(np.array([tokens[-1] for tokens in sampled]), cache.n_filled + 1)
         if self._rules is None:
             self._rules = rule_numbers(rules), rule_mask(rules, models.dims.n_vocab)
         origins = cache.settle()
-        states = hypothesis_states(search.sampled, cache.n_filled, rules.timestamp_begin)
+        states = hypothesis_states(sampled, cache.n_filled, rules.timestamp_begin)
         with models.lock:
             (choice,) = models.models["likeliest"].execute(
                 *(states, *self._rules, cache.slots, origins),
@@ -157,7 +121,7 @@ class MaxSession(DecoderSession):
         tokens, logprobs = choice.to_numpy().swapaxes(0, 1)
         missing = tokens < 0
         tokens[missing], logprobs[missing] = rules.eot, -np.inf
-        return search.extend(tokens.astype(np.int64), logprobs)
+        return tokens.astype(np.int64), logprobs
 
     def run_greedy(self, buffers: Sequence[Buffer]) -> npt.NDArray[np.int32]:
         """Some steps of the graph `greedy` over its buffers; the cache's past is in them."""

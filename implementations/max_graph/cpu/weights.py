@@ -12,16 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from implementations.log_mel import N_FFT, hann_window
+from implementations.log_mel import hann_window
+from implementations.max_graph.cpu.dtypes import is_matrix
 from implementations.max_graph.cpu.graphs.layouts import (
     N_WAVE_COLUMNS,
     PANEL,
     n_panels,
     weight_shape,
 )
-from implementations.max_graph.dtypes import TWO_BYTES, MatrixTypes, is_matrix
+from implementations.max_graph.request import TWO_BYTES, MatrixTypes
 from weights.checkpoint import Array, Checkpoint
-from weights.dims import ModelDimensions
+from weights.dims import N_FFT, ModelDimensions
 from weights.names import expected_shapes
 
 _SELF_ATTENTION = (("query_key_value", ("query", "key", "value")), ("out", ("out",)))

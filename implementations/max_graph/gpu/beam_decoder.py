@@ -9,11 +9,11 @@ from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.decoding.beam import stand_ins
-from implementations.decoding.request import DecodeRequest
 from implementations.decoding.search import Candidate
 from implementations.max_graph.gpu.device_decoder import Runner
 from implementations.max_graph.gpu.graphs.ops import N_NOTES
 from implementations.max_graph.gpu.session import DecoderModels
+from implementations.request import DecodeRequest
 
 _TOKEN, _SOURCE, _ENDED = range(N_NOTES)
 """As in kernels/beams.mojo."""

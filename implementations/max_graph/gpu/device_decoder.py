@@ -9,12 +9,11 @@ import numpy as np
 from max.driver import Buffer
 from max.dtype import DType
 
-from implementations.decoding.request import DecodedWindow, DecodeRequest
 from implementations.decoding.search import Candidate, best
 from implementations.max_graph.gpu.device_rules import DeviceRules, fill
 from implementations.max_graph.gpu.load import Recorded
 from implementations.max_graph.gpu.session import DecoderModels
-from implementations.max_graph.token_state import (
+from implementations.max_graph.graphs.token_state import (
     ENDINGS_LEFT,
     IS_FINISHED,
     LATEST,
@@ -23,6 +22,7 @@ from implementations.max_graph.token_state import (
     N_STATE_FIELDS,
     OFFSET,
 )
+from implementations.request import DecodedWindow, DecodeRequest
 
 BLOCK = 8
 """Steps between two looks at whether all rows have ended."""

@@ -4,8 +4,9 @@ import numpy as np
 from max.driver import Buffer, Device
 from max.dtype import DType
 
-from implementations.decoding.request import TokenRules
-from implementations.max_graph.token_state import N_RULES, rule_mask, rule_numbers
+from implementations.max_graph.graphs.token_state import N_RULES
+from implementations.max_graph.token_state import rule_mask, rule_numbers
+from implementations.request import TokenRules
 
 
 def fill(buffer: Buffer, values: np.ndarray) -> None:

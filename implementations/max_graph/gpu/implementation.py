@@ -1,4 +1,4 @@
-"""All of Whisper on a GPU, as an implementation: what `full-max` is with a GPU as its device."""
+"""Whisper on a GPU in MAX graphs: `full-max` with `cuda` as its device."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -8,17 +8,8 @@ from typing import ClassVar, Self
 from max.driver import Buffer
 from max.dtype import DType
 
-from implementations.base import (
-    Alignment,
-    AudioFeatures,
-    FloatArray,
-    Heads,
-    Implementation,
-    LoadOptions,
-)
-from implementations.decoding.request import DecodedWindow, DecodeRequest, Search
-from implementations.max_graph.compile import GPU_GRAPHS
-from implementations.max_graph.cpu.session import MaxAudioFeatures, own_features
+from implementations.implementation import Implementation
+from implementations.max_graph.features import MaxAudioFeatures, own_features
 from implementations.max_graph.gpu.beam_decoder import BeamRunner
 from implementations.max_graph.gpu.device_decoder import Runner
 from implementations.max_graph.gpu.graphs.ops import MOST
@@ -30,13 +21,16 @@ from implementations.max_graph.gpu.session import (
     GpuSession,
     align,
 )
+from implementations.options import LoadOptions
+from implementations.request import DecodedWindow, DecodeRequest, Search
+from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 
 _MOST_RUNNERS = 3
 """One for whole batches, one for what is left of them, and one for windows that failed."""
 
 
-class GpuModel(Implementation):
+class GpuFullMax(Implementation):
     """Encoder, decoder and its loop on the device."""
 
     name: ClassVar[str] = "full-max"
@@ -46,6 +40,7 @@ class GpuModel(Implementation):
         self.dims = graphs.dims
         self.device = f"cuda:{graphs.device.id}"
         self.dtype = graphs.dtype
+        self.load_report = graphs.report
         self._graphs = graphs
         self._lock = threading.RLock()
         self._decoder = DecoderModels(
@@ -58,8 +53,8 @@ class GpuModel(Implementation):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
-        """Read the compiled graphs, compiling them where that was never done, and the weights."""
-        return cls(load_gpu_graphs(checkpoint, GPU_GRAPHS, options))
+        """Loads graphs and weights, compiling graphs where that was never done."""
+        return cls(load_gpu_graphs(checkpoint, options, has_decoder=True))
 
     def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
         """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels]."""

@@ -3,7 +3,7 @@
 import io
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -11,14 +11,18 @@ from max.driver import Accelerator, Buffer, Device, accelerator_api, accelerator
 from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 
-from implementations.base import FloatArray, LoadOptions
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph.cpu.load import compile_graphs
-from implementations.max_graph.dtypes import choose_dtype
-from implementations.max_graph.gpu.graphs.mel import constants
-from implementations.max_graph.gpu.weights import canonical_weights, graph_weights
+from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.gpu.weights import (
+    canonical_weights,
+    graph_weights,
+    log_mel_constants,
+)
+from implementations.max_graph.load_plan import make_plan
 from implementations.max_graph.runtime import share_gpu_memory
 from implementations.nvidia import KNOWN_ARCHITECTURES, gpu_index
+from implementations.options import LoadOptions, LoadReport
+from implementations.session import FloatArray
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
@@ -61,6 +65,7 @@ class GpuGraphs:
     dims: ModelDimensions
     dtype: str
     device: Device
+    report: LoadReport
     _one_window: list[Recorded] = field(default_factory=list)
     """The encoder recorded for a single window, once it has run."""
 
@@ -111,9 +116,9 @@ def _on_host(array: FloatArray) -> Buffer:
 
 
 def load_gpu_graphs(
-    checkpoint: Checkpoint, graphs: tuple[str, ...], options: LoadOptions
+    checkpoint: Checkpoint, options: LoadOptions, *, has_decoder: bool
 ) -> GpuGraphs:
-    """The given graphs with the checkpoint's weights, on the GPU that the options name.
+    """Loads the graphs with the checkpoint's weights, on the GPU that the options name.
 
     Raises:
         ImplementationUnavailableError: there is no such GPU here, or not in that dtype.
@@ -121,14 +126,15 @@ def load_gpu_graphs(
     """
     device = _find_gpu(options.device or "cuda")
     target = f"cuda:{device.architecture_name}"
-    options = replace(options, target=target)
-    compiled = read(io.BytesIO(compile_graphs(checkpoint, graphs, options)))
-    dtype = choose_dtype(options, checkpoint.dims, has_decoder="decoder" in graphs)
-    stacks = ("encoder", "decoder")[: 1 + ("decoder" in graphs)]
-    arranged = graph_weights(checkpoint, DType[dtype], stacks)
-    registry = {**arranged, **(constants() if "log_mel" in graphs else {})}
-    models = InferenceSession(devices=[device]).init_all(compiled, weights_registry=registry)
-    return GpuGraphs(models, arranged, checkpoint.dims, dtype, device)
+    plan = make_plan(checkpoint, options, has_decoder=has_decoder, target=target)
+    artifact = compiled_graphs(plan.request, plan.on_compile)
+    arranged = graph_weights(checkpoint, DType[plan.dtype], plan.stacks)
+    registry = {**arranged, **(log_mel_constants() if has_decoder else {})}
+    models = InferenceSession(devices=[device]).init_all(
+        read(io.BytesIO(artifact.data)), weights_registry=registry
+    )
+    report = LoadReport(artifact.compiled_seconds, artifact.notes)
+    return GpuGraphs(models, arranged, checkpoint.dims, plan.dtype, device, report)
 
 
 def _find_gpu(name: str) -> Device:

@@ -7,11 +7,11 @@ import numpy as np
 from max.driver import Buffer
 from max.dtype import DType
 
-from implementations.decoding.request import DecodeRequest
 from implementations.decoding.search import Candidate
 from implementations.max_graph.gpu.device_decoder import Runner
 from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.gpu.session import DecoderModels
+from implementations.request import DecodeRequest
 
 
 class LoopRunner(Runner):

@@ -11,8 +11,8 @@ from max.driver import Buffer, Device
 from max.dtype import DType
 from max.engine import Model
 
-from implementations.base import Alignment, DecoderSession, FloatArray, Heads, IntArray
-from implementations.max_graph.cpu.session import MaxAudioFeatures
+from implementations.max_graph.features import MaxAudioFeatures
+from implementations.session import Alignment, DecoderSession, FloatArray, Heads, IntArray
 from weights.dims import ModelDimensions
 
 

@@ -9,9 +9,10 @@ import numpy as np
 from max.driver import Buffer
 from max.dtype import DType
 
-from implementations.base import FloatArray
+from implementations.log_mel import hann_window
+from implementations.session import FloatArray
 from weights.checkpoint import Array, Checkpoint
-from weights.dims import ModelDimensions
+from weights.dims import N_FFT, ModelDimensions
 from weights.names import expected_shapes
 
 _SELF_ATTENTION = ("query", "key", "value")
@@ -77,6 +78,15 @@ def _in_dtype(array: Array, dtype: DType) -> Array | Buffer:
     bits = np.ascontiguousarray(matrix, np.float32).view(np.uint32)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     return Buffer.from_numpy(rounded.astype(np.uint16)).view(DType.bfloat16)
+
+
+def log_mel_constants() -> dict[str, Array]:
+    """Returns the inputs of `log_mel` beside samples and filters: window and a table of waves."""
+    phases = np.arange(N_FFT) * (2 * np.pi / N_FFT)
+    return {
+        "log_mel.window": hann_window(),
+        "log_mel.waves": np.stack([np.cos(phases), np.sin(phases)]),
+    }
 
 
 def canonical_weights(

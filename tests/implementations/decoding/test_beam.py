@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from implementations.decoding.beam import BeamSearch
-from implementations.decoding.request import Search
+from implementations.request import Search
 
 EOT = 3
 

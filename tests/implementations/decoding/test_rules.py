@@ -6,9 +6,9 @@ import torch
 from whisper.decoding import ApplyTimestampRules, SuppressBlank, SuppressTokens
 from whisper.tokenizer import get_tokenizer
 
-from implementations.decoding.request import DecodedWindow, TokenRules
 from implementations.decoding.rules import RuleBook, probability_of
 from implementations.errors import NotNumbersError
+from implementations.request import DecodedWindow, TokenRules
 
 TOKENIZER = get_tokenizer(multilingual=False)
 BEGIN, EOT = TOKENIZER.timestamp_begin, TOKENIZER.eot

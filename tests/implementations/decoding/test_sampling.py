@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from implementations.decoding.request import Search
 from implementations.decoding.sampling import SamplingSearch
+from implementations.request import Search
 
 EOT = 3
 LOGITS = np.array([0.0, 1.0, 2.0, -np.inf], np.float32)

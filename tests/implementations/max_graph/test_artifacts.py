@@ -1,6 +1,10 @@
 """Compiled graphs on disk: made once, checked, never needed to be kept; the compiler is a fake."""
 
+import ast
 import importlib.metadata
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,12 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from implementations.base import HOST
-from implementations.errors import ImplementationFailedError, NotKeptWarning
+from implementations.errors import ImplementationFailedError
 from implementations.max_graph import artifacts
 from implementations.max_graph.artifacts import artifact_key, compiled_folder, compiled_graphs
-from implementations.max_graph.compile import ENCODER_GRAPHS, CompileRequest
-from implementations.max_graph.dtypes import MatrixTypes
+from implementations.max_graph.request import (
+    CPU_GRAPHS,
+    ENCODER_GRAPHS,
+    GPU_GRAPHS,
+    HOST,
+    CompileRequest,
+    MatrixTypes,
+)
 from tests.support.checkpoints import SMALL_DIMS
 from tests.support.fake_compiler import FakeCompiler
 
@@ -22,7 +31,7 @@ REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "flo
 
 def test_compiles_once_and_says_so(compiler: FakeCompiler) -> None:
     told: list[str] = []
-    assert [compiled_graphs(REQUEST, told.append) for _ in range(3)] == [b"graphs"] * 3
+    assert [compiled_graphs(REQUEST, told.append).data for _ in range(3)] == [b"graphs"] * 3
     assert compiler.n_runs == 1
     begun, ended = told
     assert "2 MAX graphs together (encoder, encoder_states)" in begun
@@ -46,9 +55,9 @@ def test_what_is_not_as_it_was_written_is_made_again(compiler: FakeCompiler, dam
             record.unlink()
         case "broken-record":
             record.write_text("[]")
-    assert compiled_graphs(REQUEST, None) == b"graphs"
+    assert compiled_graphs(REQUEST, None).data == b"graphs"
     assert compiler.n_runs == 2
-    assert compiled_graphs(REQUEST, None) == b"graphs"
+    assert compiled_graphs(REQUEST, None).data == b"graphs"
     assert compiler.n_runs == 2
 
 
@@ -91,7 +100,7 @@ def another_max(patch: pytest.MonkeyPatch) -> CompileRequest:
 
 
 def another_code(patch: pytest.MonkeyPatch) -> CompileRequest:
-    patch.setattr(artifacts, "_code_version", lambda _folder: "another")
+    patch.setattr(artifacts, "_source_hash", lambda _target: "another")
     return REQUEST
 
 
@@ -126,63 +135,95 @@ def test_what_is_for_a_gpu_may_be_compiled_beside_any_cpu(monkeypatch: pytest.Mo
     assert artifact_key(another_cpu(monkeypatch)) != artifact_key(request) == key
 
 
-@pytest.mark.parametrize(
-    ("target", "files", "others"),
-    [
-        (
-            HOST,
-            ("dtypes.py", "cpu/graphs/encoder.py", "cpu/kernels/linear.mojo"),
-            ("gpu/graphs/encoder.py", "gpu/kernels/a.mojo"),
-        ),
-        (
-            "cuda:sm_90a",
-            ("dtypes.py", "gpu/graphs/encoder.py", "gpu/kernels/a.mojo"),
-            ("cpu/kernels/linear.mojo",),
-        ),
-    ],
+HOST_ONLY = (
+    *("artifacts.py", "load_plan.py", "ready.py", "runtime.py", "features.py", "token_state.py"),
+    *("cpu/session.py", "cpu/greedy.py", "cpu/kv_cache.py", "cpu/weights.py", "cpu/dtypes.py"),
+    *("gpu/session.py", "gpu/implementation.py", "gpu/device_decoder.py", "gpu/weights.py"),
 )
-def test_a_change_of_the_target_s_code_is_another_version(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    target: str,
-    files: tuple[str, ...],
-    others: tuple[str, ...],
+"""Files of max_graph that run beside compiled graphs: a change of one recompiles nothing."""
+BUILDS = """
+import sys
+from pathlib import Path
+from implementations.max_graph.compile import build, _device
+from implementations.max_graph.request import CompileRequest
+request = CompileRequest.from_json(sys.argv[1])
+_device(request)
+build(request)
+root = Path(sys.argv[2])
+files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+print(*sorted(file for file in files if file and Path(file).is_relative_to(root)), sep="\\n")
+"""
+
+
+@pytest.mark.max
+@pytest.mark.parametrize("target", [HOST, "cuda:sm_90a"])
+def test_the_key_holds_what_compiling_imports_and_nothing_of_the_host(target: str) -> None:
+    pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
+    dims = replace(SMALL_DIMS, n_audio_state=128, n_text_state=128)
+    graphs = CPU_GRAPHS if target == HOST else GPU_GRAPHS
+    request = CompileRequest(graphs, dims, MatrixTypes(*["float16"] * 3), target)
+    root = Path(__file__).parents[3]
+    command = [sys.executable, "-P", "-c", BUILDS, request.to_json(), str(root)]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    imported = {Path(line) for line in done.stdout.splitlines()}
+    imported -= {path for path in imported if holds_only_a_docstring(path)}
+    in_key = {path for path in artifacts.sources(target) if not holds_only_a_docstring(path)}
+    assert {path for path in in_key if path.suffix == ".py"} == imported - {
+        path for path in imported if ".venv" in path.parts
+    }
+    folder = Path(artifacts.__file__).parent
+    kernels = folder / ("cpu" if target == HOST else "gpu") / "kernels"
+    assert {path for path in in_key if path.suffix == ".mojo"} == {
+        path for path in kernels.rglob("*.mojo") if not holds_only_a_docstring(path)
+    }
+    host_only = {folder / name for name in HOST_ONLY}
+    assert all(path.is_file() for path in host_only)
+    assert not host_only & in_key
+
+
+def holds_only_a_docstring(path: Path) -> bool:
+    """True for a package's file that says what it is; Mojo's is written as Python's."""
+    if path.name not in {"__init__.py", "__init__.mojo"}:
+        return False
+    return all(isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
+
+
+@pytest.mark.parametrize("target", [HOST, "cuda:sm_90a"])
+def test_a_change_of_a_source_is_another_key(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, target: str
 ) -> None:
-    for folder in ("cpu/graphs", "cpu/kernels", "gpu/graphs", "gpu/kernels"):
-        (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(artifacts, "__file__", str(tmp_path / "artifacts.py"))
+    source = tmp_path / "encoder.py"
+    monkeypatch.setattr(artifacts, "sources", lambda _target: [source])
     request = replace(REQUEST, target=target)
-    keys = [artifact_key(request)]
-    for name in (*files, *others):
-        for text in ("one", "two"):
-            (tmp_path / name).write_text(text)
-            keys.append(artifact_key(request))
-    assert len(set(keys)) == 1 + 2 * len(files)
+    keys = set()
+    for text in ("one", "two"):
+        source.write_text(text)
+        keys.add(artifact_key(request))
+    assert len(keys) == 2
 
 
-def test_a_folder_that_cannot_be_made_costs_one_warning(
-    compiler: FakeCompiler, tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_made_costs_a_note(compiler: FakeCompiler, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
     told: list[str] = []
-    with pytest.warns(NotKeptWarning, match="cannot be kept") as warned:
-        assert compiled_graphs(REQUEST, told.append) == b"graphs"
-    assert len(warned) == 1
+    artifact = compiled_graphs(REQUEST, told.append)
+    assert artifact.data == b"graphs"
+    (note,) = artifact.notes
+    assert "cannot be kept" in note
     assert compiler.n_runs == 1
     assert told[0].endswith("in every run")
 
 
-def test_a_full_disk_costs_one_warning(
-    compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_costs_a_note(compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: Path, _data: bytes) -> int:
         path.touch()
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fail)
-    with pytest.warns(NotKeptWarning, match="No space left on device") as warned:
-        assert compiled_graphs(REQUEST, None) == b"graphs"
-    assert len(warned) == 1
+    artifact = compiled_graphs(REQUEST, None)
+    assert artifact.data == b"graphs"
+    (note,) = artifact.notes
+    assert "No space left on device" in note
     assert compiler.n_runs == 1
     assert {path.suffix for path in compiled_folder().iterdir()} <= {".lock"}
 
@@ -191,7 +232,7 @@ def test_what_a_killed_process_left_half_written_goes(compiler: FakeCompiler) ->
     compiled_folder().mkdir(parents=True)
     left = compiled_folder() / f"{artifact_key(REQUEST)}.12345.tmp"
     left.write_bytes(b"gra")
-    assert compiled_graphs(REQUEST, None) == b"graphs"
+    assert compiled_graphs(REQUEST, None).data == b"graphs"
     assert not left.exists()
 
 

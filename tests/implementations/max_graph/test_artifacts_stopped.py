@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 from implementations.max_graph.artifacts import compiled_graphs
-from implementations.max_graph.compile import ENCODER_GRAPHS, CompileRequest
-from implementations.max_graph.dtypes import MatrixTypes
+from implementations.max_graph.request import ENCODER_GRAPHS, CompileRequest, MatrixTypes
 from tests.support.checkpoints import SMALL_DIMS
 from tests.support.fake_compiler import FakeCompiler
 
@@ -74,5 +73,5 @@ def test_ctrl_c_leaves_nothing_and_the_next_run_compiles(
     assert process.returncode == 130
     assert list(temporary.iterdir()) == []
     told: list[str] = []
-    assert compiled_graphs(REQUEST, told.append) == b"graphs"
+    assert compiled_graphs(REQUEST, told.append).data == b"graphs"
     assert told[0].startswith("compiling"), "nobody holds the lock"

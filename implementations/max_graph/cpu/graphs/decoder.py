@@ -11,7 +11,7 @@ from implementations.max_graph.cpu.graphs.encoder_ops import kept_type, keys_val
 from implementations.max_graph.cpu.graphs.layers import LayerNorm, matrix, two_bytes_matrix
 from implementations.max_graph.cpu.graphs.layouts import key_shape, value_shape
 from implementations.max_graph.cpu.graphs.ops import CPU, Matrix
-from implementations.max_graph.dtypes import TWO_BYTES, MatrixTypes
+from implementations.max_graph.request import TWO_BYTES, MatrixTypes
 from weights.dims import ModelDimensions
 
 

@@ -3,10 +3,10 @@
 from max.dtype import DType
 from max.graph import Graph, KernelLibrary, Module, TensorType
 
-from implementations.log_mel import N_FFT
 from implementations.max_graph.cpu.graphs.layers import weight
 from implementations.max_graph.cpu.graphs.layouts import N_WAVE_COLUMNS
 from implementations.max_graph.cpu.graphs.ops import CPU, log_mel
+from weights.dims import N_FFT
 
 
 class LogMel:

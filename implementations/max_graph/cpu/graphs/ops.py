@@ -9,7 +9,7 @@ from pathlib import Path
 from max.dtype import DType
 from max.graph import DeviceRef, Graph, ShapeLike, TensorType, TensorValue, Weight, ops
 
-from implementations.log_mel import HOP_LENGTH, N_FFT
+from weights.dims import HOP_LENGTH, N_FFT
 
 KERNELS = Path(__file__).parents[1] / "kernels"
 CPU = DeviceRef.CPU()

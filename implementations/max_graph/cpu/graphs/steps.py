@@ -23,7 +23,7 @@ from implementations.max_graph.cpu.graphs.step_ops import (
     step,
     table_type,
 )
-from implementations.max_graph.token_state import N_RULES, N_STATE_FIELDS
+from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 
 N_BLOCK = 16
 """Tokens that one run of `greedy` gives at most: few enough to be interrupted between runs."""

@@ -14,7 +14,7 @@ from implementations.max_graph.gpu.graphs.ops import (
     likeliest,
     no_speech_probability,
 )
-from implementations.max_graph.token_state import N_RULES, N_STATE_FIELDS
+from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 
 
 class BeamLoop:

@@ -1,13 +1,11 @@
 """Log-mel frames as a graph for a GPU."""
 
-import numpy as np
 from max.dtype import DType
 from max.graph import Graph, KernelLibrary, Module, TensorType
 
-from implementations.log_mel import N_FFT, hann_window
 from implementations.max_graph.gpu.graphs.layers import weight
 from implementations.max_graph.gpu.graphs.ops import GPU, log_mel
-from weights.checkpoint import Array
+from weights.dims import N_FFT
 
 
 class LogMel:
@@ -27,12 +25,3 @@ class LogMel:
             window = weight("log_mel.window", (N_FFT,))
             waves = weight("log_mel.waves", (2, N_FFT), DType.float64)
             graph.output(log_mel(samples, filters, window, waves))
-
-
-def constants() -> dict[str, Array]:
-    """What the graph needs besides its inputs: the window, and a wave's cosines and sines."""
-    phases = np.arange(N_FFT) * (2 * np.pi / N_FFT)
-    return {
-        "log_mel.window": hann_window(),
-        "log_mel.waves": np.stack([np.cos(phases), np.sin(phases)]),
-    }

@@ -10,7 +10,7 @@ from pathlib import Path
 from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, Dim, ShapeLike, TensorType, TensorValue, ops
 
-from implementations.log_mel import HOP_LENGTH, N_FFT
+from weights.dims import HOP_LENGTH, N_FFT
 
 KERNELS = Path(__file__).parents[1] / "kernels"
 GPU = DeviceRef.GPU()

@@ -9,7 +9,7 @@ from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType
 
 from implementations.max_graph.gpu.graphs.decoder import TextDecoder
 from implementations.max_graph.gpu.graphs.ops import GPU, choose, no_speech_probability
-from implementations.max_graph.token_state import N_RULES, N_STATE_FIELDS
+from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 
 
 class DecodingLoop:

@@ -10,17 +10,19 @@ import torch
 import whisper
 from whisper.model import ModelDimensions as WhisperDimensions
 
-from implementations.base import LoadOptions
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.cpu import cpu_level as levels
 from implementations.max_graph.cpu.cpu_level import (
     FORCED,
     LEVELS,
-    NATIVE,
-    compile_target,
+    NATIVE_LEVEL,
+    compiler_target,
     cpu_level,
 )
-from implementations.max_graph.dtypes import MatrixTypes, choose_dtype, matrix_types
+from implementations.max_graph.cpu.dtypes import choose_dtype, matrix_types
+from implementations.max_graph.load_plan import make_plan
+from implementations.max_graph.request import NATIVE, MatrixTypes
+from implementations.options import LoadOptions
 from tests.support.checkpoints import random_tensors
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
@@ -75,8 +77,8 @@ def test_a_processor_without_avx2_is_refused(processor: pytest.MonkeyPatch) -> N
 
 def test_other_machines_have_no_level(processor: pytest.MonkeyPatch) -> None:
     processor.setattr(platform, "machine", lambda: "aarch64")
-    assert cpu_level() == NATIVE
-    assert compile_target(NATIVE) == ""
+    assert cpu_level() == NATIVE_LEVEL
+    assert compiler_target(NATIVE_LEVEL) == NATIVE
     processor.setenv(FORCED, "avx2")
     with pytest.raises(ImplementationUnavailableError, match="aarch64"):
         cpu_level()
@@ -119,26 +121,35 @@ def expected(checkpoint: Checkpoint, mel: np.ndarray) -> np.ndarray:
         return model.encoder(torch.from_numpy(mel)).numpy()
 
 
-def test_bfloat16_is_for_amx(processor: pytest.MonkeyPatch, checkpoint: Checkpoint) -> None:
-    options = LoadOptions(dtype="bfloat16")
-    assert choose_dtype(options, DIMS, has_decoder=True) == "bfloat16"
-    assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("bfloat16", "int8", "int16")
-    processor.setenv(FORCED, "avx512")
+def test_bfloat16_is_for_amx(checkpoint: Checkpoint) -> None:
+    assert choose_dtype("bfloat16", DIMS, "amx", has_decoder=True) == "bfloat16"
+    assert matrix_types(checkpoint, "int8", "amx") == MatrixTypes("bfloat16", "int8", "int16")
     with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*float32 or int8$"):
-        choose_dtype(options, DIMS, has_decoder=True)
+        choose_dtype("bfloat16", DIMS, "avx512", has_decoder=True)
     with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*use float32$"):
-        choose_dtype(options, DIMS, has_decoder=False)
-    assert matrix_types(checkpoint, "int8", "host") == MatrixTypes("float32", "int8", "int16")
+        choose_dtype("bfloat16", DIMS, "avx512", has_decoder=False)
+    assert matrix_types(checkpoint, "int8", "avx512") == MatrixTypes("float32", "int8", "int16")
 
 
 @pytest.mark.parametrize("has_decoder", [True, False], ids=["full-max", "hybrid"])
-def test_auto_is_bfloat16_where_it_can_be(processor: pytest.MonkeyPatch, has_decoder: bool) -> None:
-    options = LoadOptions(dtype="auto")
-    assert choose_dtype(options, DIMS, has_decoder=has_decoder) == "bfloat16"
+def test_auto_is_bfloat16_where_it_can_be(has_decoder: bool) -> None:
+    assert choose_dtype("auto", DIMS, "amx", has_decoder=has_decoder) == "bfloat16"
     odd_heads = replace(DIMS, n_audio_head=DIMS.n_audio_head * 4)
-    assert choose_dtype(options, odd_heads, has_decoder=has_decoder) == "float32"
-    processor.setenv(FORCED, "avx512")
-    assert choose_dtype(options, DIMS, has_decoder=has_decoder) == "float32"
+    assert choose_dtype("auto", odd_heads, "amx", has_decoder=has_decoder) == "float32"
+    assert choose_dtype("auto", DIMS, "avx512", has_decoder=has_decoder) == "float32"
+
+
+def test_the_plan_is_for_the_level_that_is_here(
+    processor: pytest.MonkeyPatch, checkpoint: Checkpoint
+) -> None:
+    options = LoadOptions(dtype="auto", n_threads=3)
+    plan = make_plan(checkpoint, options, has_decoder=True)
+    assert (plan.dtype, plan.request.cpu_target) == ("bfloat16", "sapphirerapids")
+    assert (plan.n_threads, plan.stacks) == (3, ("encoder", "decoder"))
+    processor.setenv(FORCED, "avx2")
+    plan = make_plan(checkpoint, options, has_decoder=False)
+    assert (plan.dtype, plan.request.cpu_target) == ("float32", "x86-64-v3")
+    assert plan.stacks == ("encoder",)
 
 
 @pytest.mark.max
@@ -154,7 +165,6 @@ def test_the_encoder_is_the_same_on_each_level(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
-    from implementations.max_graph.compile import ENCODER_GRAPHS
     from implementations.max_graph.cpu.load import load_graphs
 
     monkeypatch.setenv(FORCED, level)
@@ -162,7 +172,9 @@ def test_the_encoder_is_the_same_on_each_level(
         cpu_level()
     except ImplementationUnavailableError as error:
         pytest.skip(str(error))
-    graphs = load_graphs(checkpoint, ENCODER_GRAPHS, LoadOptions(dtype=encoder))
+    graphs = load_graphs(
+        checkpoint, make_plan(checkpoint, LoadOptions(dtype=encoder), has_decoder=False)
+    )
     if encoder == "bfloat16":
         found = graphs.encode(mel).to_numpy()
         relative_error = np.linalg.norm(found - expected) / np.linalg.norm(expected)

@@ -16,8 +16,11 @@ import whisper
 from whisper.model import ModelDimensions as WhisperDimensions
 
 from implementations import registry
-from implementations.base import AudioFeatures, DecoderSession, Implementation, LoadOptions
 from implementations.decoding.loop import decode_window
+from implementations.diagnostics import diagnostics
+from implementations.implementation import Implementation
+from implementations.options import LoadOptions
+from implementations.session import AudioFeatures, DecoderSession
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
@@ -43,7 +46,7 @@ def int8() -> Implementation:
 @pytest.fixture(scope="module")
 def reference(int8: Implementation) -> whisper.Whisper:
     model = whisper.Whisper(WhisperDimensions(**asdict(int8.dims)))
-    model.load_state_dict({name: torch.from_numpy(a) for name, a in int8.weights()})
+    model.load_state_dict({name: torch.from_numpy(a) for name, a in diagnostics(int8).weights()})
     return model.eval()
 
 
@@ -75,7 +78,7 @@ def test_matrices_of_steps_are_rounded_to_integers(int8: Implementation) -> None
     assert int8.dtype == "int8"
     tensors = loaded.checkpoint("tiny.en").tensors
     once_per_window = re.compile(r"encoder|.*cross_attn[.](key|value)")
-    for name, array in int8.weights():
+    for name, array in diagnostics(int8).weights():
         if once_per_window.match(name):
             continue
         exact = tensors[name].astype(np.float32)
@@ -131,7 +134,7 @@ def test_tokens_are_chosen_by_all_their_bits(
     request = RequestBuilder.create(int8.dims, options, tokenizer).build((), 0.0, (0, 0, 0))
     decoded = int8.decode(audio_features, request)
     with int8.start(audio_features, request.search.n_group) as session:
-        monkeypatch.setattr(session, "advance", MethodType(DecoderSession.advance, session))
+        monkeypatch.setattr(session, "top_k", MethodType(DecoderSession.top_k, session))
         expected = decode_window(session, request, began=0.0)
     assert decoded.tokens == expected.tokens
     # The sum of all tokens' exponentials is of the high bytes.

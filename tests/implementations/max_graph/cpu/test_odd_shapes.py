@@ -13,7 +13,10 @@ import torch
 import whisper
 from whisper.model import ModelDimensions as WhisperDimensions
 
-from implementations.base import AudioFeatures, Implementation, LoadOptions
+from implementations.diagnostics import diagnostics
+from implementations.implementation import Implementation
+from implementations.options import LoadOptions
+from implementations.session import AudioFeatures
 from tests.support.checkpoints import random_tensors
 from tests.support.hypotheses import grown
 from weights.checkpoint import Checkpoint
@@ -144,7 +147,7 @@ def test_alignment_scores_every_head(
 
 
 def test_weights_come_back_as_they_were(full_max: Implementation, checkpoint: Checkpoint) -> None:
-    held = dict(full_max.weights())
+    held = dict(diagnostics(full_max).weights())
     assert held.keys() == checkpoint.tensors.keys()
     for name, array in held.items():
         np.testing.assert_array_equal(array, checkpoint.tensors[name], err_msg=name)
@@ -153,7 +156,7 @@ def test_weights_come_back_as_they_were(full_max: Implementation, checkpoint: Ch
 def test_trace_shows_every_state_of_the_encoder(
     full_max: Implementation, reference: whisper.Whisper, mel: np.ndarray
 ) -> None:
-    states = full_max.trace_encoder(mel)
+    states = diagnostics(full_max).trace_encoder(mel)
     assert len(states) == DIMS.n_audio_layer + 1
     with torch.inference_mode():
         block, first = reference.encoder.blocks[0], torch.from_numpy(states[0])

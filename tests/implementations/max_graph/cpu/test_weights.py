@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from implementations.max_graph.cpu.dtypes import exact_type
 from implementations.max_graph.cpu.graphs.layouts import PANEL
 from implementations.max_graph.cpu.weights import graph_weights
-from implementations.max_graph.dtypes import MatrixTypes, exact_type
+from implementations.max_graph.request import MatrixTypes
 from tests.support.checkpoints import SMALL_DIMS, random_tensors
 from weights.checkpoint import Checkpoint
 

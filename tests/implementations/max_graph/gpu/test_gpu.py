@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from implementations import registry
-from implementations.base import Implementation, LoadOptions
-from implementations.decoding.request import DecodeRequest, Search, TokenRules
+from implementations.diagnostics import diagnostics
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph.compile import GPU_GRAPHS, CompileRequest, compile_request
+from implementations.implementation import Implementation
+from implementations.max_graph.load_plan import make_plan
+from implementations.max_graph.request import GPU_GRAPHS, CompileRequest
+from implementations.options import LoadOptions
+from implementations.request import DecodeRequest, Search, TokenRules
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -76,9 +79,12 @@ def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | N
 def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
     on_device = loaded.load("tiny.en", name, device="cuda").implementation
     mel = np.random.default_rng(0).standard_normal((7, 80, 3000), np.float32)
-    together = [*on_device.trace_encoder(mel), on_device.encode(mel).numpy()]
+    together = [*diagnostics(on_device).trace_encoder(mel), on_device.encode(mel).numpy()]
     for index, window in enumerate(mel):
-        alone = [*on_device.trace_encoder(window[None]), on_device.encode(window[None]).numpy()]
+        alone = [
+            *diagnostics(on_device).trace_encoder(window[None]),
+            on_device.encode(window[None]).numpy(),
+        ]
         for ours, expected in zip(together, alone, strict=True):
             difference = np.linalg.norm(ours[index] - expected[0])
             assert difference < 2e-3 * np.linalg.norm(expected[0])
@@ -88,7 +94,10 @@ def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
 @needs_max_gpu
 def test_weights_and_alignment(on_gpu: Model) -> None:
     cpu = loaded.model("tiny.en", "cpu").implementation
-    held, expected = dict(on_gpu.implementation.weights()), dict(cpu.weights())
+    held, expected = (
+        dict(diagnostics(on_gpu.implementation).weights()),
+        dict(diagnostics(cpu).weights()),
+    )
     assert held.keys() == expected.keys()
     assert all(np.array_equal(held[key], expected[key]) for key in expected)
     mel = np.random.default_rng(0).standard_normal((1, 80, 3000), np.float32)
@@ -197,14 +206,15 @@ def test_what_the_graphs_cannot_do_is_refused(name: str, options: LoadOptions, s
 
 
 def test_an_unknown_dtype_is_refused_before_compiling(name: str) -> None:
-    options = LoadOptions(dtype="int8", target="cuda:sm_90a")
+    chosen, options = registry.implementation_class(name), LoadOptions(dtype="int8")
     with pytest.raises(ImplementationUnavailableError, match="int8 on a GPU; drop --dtype"):
-        registry.implementation_class(name).compile(loaded.checkpoint("tiny.en"), options)
+        chosen.compile(loaded.checkpoint("tiny.en"), options, target="cuda:sm_90a")
 
 
 def test_a_request_survives_the_way_to_the_compiler() -> None:
-    options = LoadOptions(device="cuda:1", target="cuda:sm_90a")
-    request = compile_request(loaded.checkpoint("tiny.en"), GPU_GRAPHS, options)
+    options, weights = LoadOptions(device="cuda:1"), loaded.checkpoint("tiny.en")
+    request = make_plan(weights, options, has_decoder=True, target="cuda:sm_90a").request
+    assert request.graphs == GPU_GRAPHS
     assert (request.target, request.gpu) == ("cuda:sm_90a", 1)
     assert CompileRequest.from_json(request.to_json()) == request
 
@@ -234,8 +244,8 @@ def test_compiles_for_a_gpu_that_is_not_here(
     dims = dataclasses.replace(SMALL_DIMS, n_audio_layer=1, n_audio_state=128, n_text_state=128)
     tensors = random_tensors(dims, dtype=np.float32)
     checkpoint = Checkpoint(dims, tensors, ((0, 0),), Path("made-up"))
-    options = LoadOptions(device=device, target="cuda:sm_90a")
-    registry.implementation_class("full-max").compile(checkpoint, options)
+    options = LoadOptions(device=device)
+    registry.implementation_class("full-max").compile(checkpoint, options, target="cuda:sm_90a")
     (compiled,) = (tmp_path / "compiled").glob("*.mef")
     graphs = compiled.read_bytes()
     assert b"sm_90a" in graphs

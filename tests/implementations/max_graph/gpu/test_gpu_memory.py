@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from implementations.decoding.request import DecodeRequest, Search, TokenRules
 from implementations.errors import ImplementationFailedError
+from implementations.request import DecodeRequest, Search, TokenRules
 from tests.support import fresh_process, loaded
 from tests.support.hardware import needs_max_gpu
 from weights.dims import ModelDimensions

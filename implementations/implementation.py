@@ -1,0 +1,117 @@
+"""The contract between Whisper's implementations and everything that uses them.
+
+An implementation encodes mel windows and decodes tokens from them. `Implementation.decode` has a
+default that works through a `DecoderSession`, so encoding and sessions are all that a new one must
+write; one that can run the whole loop on its own device overrides `decode` with the same results.
+"""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from implementations.decoding.loop import decode_window
+from implementations.log_mel import log_mel_frames
+from implementations.options import LoadOptions, LoadReport
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import Alignment, AudioFeatures, DecoderSession, FloatArray, Heads
+from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
+
+
+class Implementation(ABC):
+    """One way to run a Whisper model; holds the weights on its device until `close`.
+
+    An instance may be shared by threads: it serialises what it must.
+    """
+
+    name: ClassVar[str]
+    mel_frames_at_once: ClassVar[int] = 512
+    """Frames that `log_mel` is best asked for at a time; the default fits a processor's cache."""
+
+    dims: ModelDimensions
+    device: str
+    """Where it runs, as shown to users: `cpu`, `cuda:0`."""
+    dtype: str
+    """Type that it computes in: `float32`, `float16`, ...; never `auto`.
+
+    For `hybrid` on a CPU, `bfloat16` is the encoder's: PyTorch decodes in float32.
+    """
+    load_report: LoadReport = LoadReport()
+    """Time and notes of the compiling that `load` did, if any."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> "Implementation":
+        """Puts the weights on the device; the result may be a class made for that device.
+
+        Raises:
+            ImplementationUnavailableError: the device or dtype is not available here.
+        """
+
+    @classmethod
+    def compile(
+        cls, checkpoint: Checkpoint, options: LoadOptions, target: str | None = None
+    ) -> LoadReport:
+        """Compiles ahead of time what `load` would compile; most implementations compile nothing.
+
+        Args:
+            checkpoint: The model; only its sizes and the types of its tensors matter.
+            options: As `load` takes them.
+            target: `host`, or a GPU's architecture such as `cuda:sm_90a`; None is the device of
+                the options in this machine.
+
+        Raises:
+            ImplementationFailedError: the graphs could not be compiled.
+        """
+        del checkpoint, options, target
+        return LoadReport()
+
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
+        """Computes log-mel frames of a stretch of audio, before floor and scale.
+
+        [n_samples] at 16 kHz and [n_mels, 201] filters -> log10 band power, [n_frames, n_mels].
+        """
+        return log_mel_frames(samples, filters)
+
+    @abstractmethod
+    def encode(self, mel: FloatArray) -> AudioFeatures:
+        """Encodes log-mel windows: [n_batch, n_mels, 3000] -> features of n_batch windows."""
+
+    @abstractmethod
+    def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
+        """Opens a session for one window (a batch of one) with `n_group` hypotheses."""
+
+    @abstractmethod
+    def align(
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
+    ) -> Alignment:
+        """Computes cross-attention of the given heads over a whole token sequence."""
+
+    def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
+        """Decodes one window (a batch of one) at one temperature, rules and search included.
+
+        Raises:
+            NotNumbersError: the model computes NaN or infinity.
+        """
+        began = time.perf_counter()
+        with self.start(audio_features, request.search.n_group) as session:
+            return decode_window(session, request, began)
+
+    def wait(self) -> None:  # noqa: B027  (most have nothing to wait for)
+        """Waits until the device has done all that it was given, so that times can be taken."""
+
+    def decode_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
+    ) -> list[DecodedWindow]:
+        """Decodes each window of a batch by its request; the same as `decode` one by one.
+
+        Raises:
+            ImplementationFailedError: so many at once do not fit into memory.
+            NotNumbersError: the model computes NaN or infinity in one of them.
+        """
+        return [self.decode(audio_features[i], request) for i, request in enumerate(requests)]
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees the weights' memory; harmless when repeated, and nothing else may follow."""

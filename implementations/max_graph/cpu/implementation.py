@@ -1,0 +1,93 @@
+"""Whisper on the CPU in MAX graphs: `full-max` with `cpu` as its device."""
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+from max.driver import CPU, Buffer
+from max.dtype import DType
+
+from implementations.implementation import Implementation
+from implementations.max_graph.cpu.graphs.step_ops import N_ADDRESSES
+from implementations.max_graph.cpu.greedy import decode_greedily
+from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
+from implementations.max_graph.cpu.session import (
+    DecoderModels,
+    MaxSession,
+    align,
+)
+from implementations.max_graph.features import MaxAudioFeatures, own_features
+from implementations.max_graph.load_plan import make_plan
+from implementations.options import LoadOptions
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
+from weights.checkpoint import Checkpoint
+
+
+class CpuFullMax(Implementation):
+    """Encoder and decoder compiled by MAX, with this project's kernels."""
+
+    name: ClassVar[str] = "full-max"
+
+    def __init__(self, graphs: LoadedGraphs) -> None:
+        self.dims = graphs.dims
+        self.device = "cpu"
+        self.dtype = graphs.dtype
+        self.load_report = graphs.report
+        self._graphs = graphs
+        self._lock = threading.RLock()
+        table = Buffer(DType.int64, (graphs.dims.n_text_layer, N_ADDRESSES), CPU())
+        self._decoder = DecoderModels(graphs.dims, graphs.models, table, self._lock)
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
+        """Loads graphs and weights, compiling graphs where that was never done."""
+        return cls(load_graphs(checkpoint, make_plan(checkpoint, options, has_decoder=True)))
+
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
+        """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels]."""
+        inputs = (np.require(array, np.float32, ["C", "W"]) for array in (samples, filters))
+        with self._lock:
+            (frames,) = self._graphs.models["log_mel"].execute(*inputs)
+        array: FloatArray = frames.to_numpy()
+        return array
+
+    def encode(self, mel: FloatArray) -> MaxAudioFeatures:
+        """[n_batch, n_mels, 3000] -> features of n_batch windows."""
+        with self._lock:
+            return MaxAudioFeatures(self._graphs.encode(mel))
+
+    def weights(self) -> Iterator[tuple[str, FloatArray]]:
+        """The weights, out of the layouts that the kernels read."""
+        return self._graphs.weights()
+
+    def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
+        """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
+        with self._lock:
+            return self._graphs.encoder_states(mel)
+
+    def close(self) -> None:
+        """Free the weights."""
+        with self._lock:
+            self._graphs.close()
+
+    def start(self, audio_features: AudioFeatures, n_group: int) -> MaxSession:
+        """Open a session; several may be open at a time."""
+        return MaxSession(self._decoder, own_features(audio_features), n_group)
+
+    def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
+        """Decode one window; of greedy decoding only blocks of tokens come back here."""
+        search = request.search
+        if search.temperature > 0 or search.is_beam_search or search.n_group > 1:
+            return super().decode(audio_features, request)
+        began = time.perf_counter()
+        with self.start(audio_features, 1) as session:
+            return decode_greedily(session, request, began)
+
+    def align(
+        self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
+    ) -> Alignment:
+        """Cross-attention of the given heads over the tokens."""
+        return align(self._decoder, own_features(audio_features), tokens, heads)

@@ -1,0 +1,29 @@
+"""All graphs of a GPU, added to one module."""
+
+from max.dtype import DType
+from max.graph import KernelLibrary, Module
+
+from implementations.max_graph.gpu.graphs.beams import BeamLoop
+from implementations.max_graph.gpu.graphs.decoder import TextDecoder
+from implementations.max_graph.gpu.graphs.encoder import AudioEncoder
+from implementations.max_graph.gpu.graphs.half_encoder import COLUMNS, HalfEncoder
+from implementations.max_graph.gpu.graphs.mel import LogMel
+from implementations.max_graph.gpu.graphs.ops import GPU, KERNELS
+from implementations.max_graph.gpu.graphs.sampling import DecodingLoop
+from implementations.max_graph.request import CompileRequest
+
+
+def add_graphs(request: CompileRequest, module: Module, kernels: KernelLibrary) -> None:
+    """Adds the graphs that a request names, and the kernels that they call."""
+    kernels.load_paths([KERNELS])
+    GPU.id = request.gpu
+    dtype = DType[request.matrices.encoder]
+    is_half = dtype != DType.float32 and request.dims.n_audio_state % COLUMNS == 0
+    encoder = HalfEncoder if is_half else AudioEncoder
+    encoder(request.dims, dtype).add_graphs(module, kernels)
+    if request.has_decoder:
+        LogMel(request.dims.n_mels).add_graph(module, kernels)
+        decoder = TextDecoder(request.dims, dtype)
+        decoder.add_graphs(module, kernels)
+        DecodingLoop(decoder).add_graphs(module, kernels)
+        BeamLoop(decoder).add_graphs(module, kernels)

@@ -1,0 +1,96 @@
+"""Request for compiled graphs: all that decides a compiled file, but for code and machine."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Self
+
+from weights.dims import ModelDimensions
+
+HOST = "host"
+"""The target that is this machine's CPU."""
+NATIVE = ""
+"""The compiler's target for a processor that is not x86-64: the one that it runs on."""
+TWO_BYTES = "int16"
+"""Integers of 16 bits with a scale for each row, high and low bytes apart.
+
+A step reads the high ones of all tokens, half of the bytes of float16, and the low ones of the
+tokens that may be the most likely after that: tokens are ranked by 16 bits, and the sum for the
+log-probability is taken by 8.
+"""
+ENCODER_GRAPHS = ("encoder", "encoder_states")
+CPU_GRAPHS = (
+    "log_mel",
+    *ENCODER_GRAPHS,
+    "audio_keys_values",
+    "decoder",
+    "step",
+    "likeliest",
+    "greedy",
+)
+GPU_GRAPHS = (
+    "log_mel",
+    *ENCODER_GRAPHS,
+    "audio_keys_values",
+    "decoder",
+    "alignment",
+    "loop_first",
+    "loop_step",
+    "beam_first",
+    "beam_step",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixTypes:
+    """Types in which matrices are stored; sums are in float32 whatever they are."""
+
+    encoder: str
+    """Also of the cross-attention's keys and values, computed once per window."""
+    decoder: str
+    embedding: str
+    """Type of the token embedding, by which logits are computed."""
+
+    def of(self, name: str) -> str:
+        """Returns the type of a matrix, by its name in the graphs."""
+        if name == "decoder.token_embedding.weight":
+            return self.embedding
+        many_rows = name.startswith("encoder.") or ".cross_attn.key_value." in name
+        return self.encoder if many_rows else self.decoder
+
+
+@dataclass(frozen=True, slots=True)
+class CompileRequest:
+    """Graphs of a model's sizes, for a target."""
+
+    graphs: tuple[str, ...]
+    """`ENCODER_GRAPHS`, or `CPU_GRAPHS` for the host, or `GPU_GRAPHS`."""
+    dims: ModelDimensions
+    matrices: MatrixTypes
+    """Types of matrices; on a GPU also of keys and values."""
+    target: str = HOST
+    """`host`, this machine's CPU, or a GPU by its architecture: `cuda:sm_90a`."""
+    cpu_target: str = NATIVE
+    """The compiler's name for the least processor that runs the host's code: `x86-64-v3`, ..."""
+    gpu: int = 0
+    """Index of the GPU in its machine, which a compiled file names."""
+
+    @property
+    def has_decoder(self) -> bool:
+        """True unless it asks for the encoder alone."""
+        return "decoder" in self.graphs
+
+    def to_json(self) -> str:
+        """Returns the request as text, for `from_json` and for a cache key."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Returns the request that `to_json` wrote.
+
+        Raises:
+            ValueError, TypeError, KeyError: the text is not a request.
+        """
+        fields = json.loads(text)
+        graphs, dims = tuple(fields.pop("graphs")), ModelDimensions(**fields.pop("dims"))
+        return cls(graphs, dims, MatrixTypes(**fields.pop("matrices")), **fields)
