@@ -5,7 +5,7 @@ Apart from `audio_decode`, since PyAV is the slowest to import of all that reads
 
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import av
 import numpy as np
@@ -17,6 +17,15 @@ from av.container import InputContainer
 from maxwhisper_cli.transcription.audio_decode import AudioError, DecodedStream, Float32, Warn
 
 _HEADERLESS: Final = frozenset({"g722", "g726", "g726le", "mulaw", "alaw", "gsm", "sln"})
+
+
+def tag_options(pyav_version: str) -> dict[str, Any]:
+    """Return the arguments for `av.open` that let in files whose tags are not UTF-8.
+
+    PyAV 19 always lets them in, and no longer has the argument.
+    """
+    major = int(pyav_version.partition(".")[0])
+    return {"metadata_errors": "replace"} if major < 19 else {}
 
 
 def decode_container(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
@@ -32,7 +41,7 @@ def _open_container(file: IO[bytes], name: str) -> InputContainer:
     # No protocol is allowed: a playlist then cannot open what it names, a file or an address.
     options = {"protocol_whitelist": "none"}
     try:
-        container = av.open(file, "r", metadata_errors="replace", options=options)
+        container = av.open(file, "r", options=options, **tag_options(av.__version__))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise AudioError(
             f"{name} is not audio or video that can be read: it is something else, "
@@ -67,7 +76,7 @@ def _from_container(container: InputContainer, name: str, warn: Warn) -> Decoded
     stream = container.streams.best("audio")
     assert isinstance(stream, AudioStream)
     seconds = None
-    if stream.duration is not None and stream.time_base is not None:
+    if stream.duration is not None and stream.time_base:  # unknown: None, from PyAV 19 on zero
         seconds = float(stream.duration * stream.time_base)
     elif container.duration is not None:
         seconds = container.duration / av.time_base

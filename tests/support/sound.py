@@ -13,7 +13,7 @@ def tone(frequency: float, seconds: float, rate: int) -> np.ndarray:
 
 
 def encode(path: Path, container: str, codec: str | None, *, video: bool = False) -> Path:
-    """Write 3 s of 440 Hz on the left and 880 Hz on the right, with black video if asked."""
+    """Write 3 s of 440 Hz on the left, softer 880 Hz on the right; black video if asked."""
     rate = {"libopus": 48000, "g722": 16000}.get(codec or "", 44100)
     with av.open(str(path), "w", format=container) as output:
         picture = output.add_stream("mpeg4", rate=10) if video else None
@@ -32,7 +32,7 @@ def encode(path: Path, container: str, codec: str | None, *, video: bool = False
                 output.mux(picture.encode(image))
             output.mux(picture.encode(None))
         if sound is not None:
-            left, right = tone(440, 3.0, rate), tone(880, 3.0, rate)
+            left, right = tone(440, 3.0, rate), 0.5 * tone(880, 3.0, rate)
             samples = (left * 32767).astype(np.int16)[None] if mono else np.stack([left, right])
             frame = av.AudioFrame.from_ndarray(
                 samples, format="s16" if mono else "fltp", layout="mono" if mono else "stereo"

@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from maxwhisper_cli.transcription.audio import AudioError, open_audio
+from maxwhisper_cli.transcription.audio_container import tag_options
 from tests.support.sound import encode, tone
 
 RATE = 16000
@@ -134,6 +135,25 @@ def test_missing_channel(jfk: Path, channel: str | int) -> None:
 def test_wrong_extension(tmp_path: Path, make: Callable[[Path], object], wrong: str) -> None:
     make(tmp_path / wrong)
     assert pitch(heard(tmp_path / wrong)) == pytest.approx(440, abs=2)
+
+
+def test_tags_that_are_not_utf_8(tmp_path: Path) -> None:
+    """As old programs wrote them: Latin-1 in the last 128 bytes of an MP3 (ID3v1)."""
+    path = tmp_path / "a.mp3"
+    soundfile.write(path, tone(440, 2.0, RATE), RATE)
+    plain = heard(path)
+    path.write_bytes(path.read_bytes() + b"TAG" + b"Caf\xe9".ljust(124, b"\0") + b"\xff")
+    with pytest.raises(UnicodeDecodeError):
+        path.read_bytes()[-128:].decode()
+    np.testing.assert_array_equal(heard(path), plain)
+
+
+def test_pyav_is_told_of_tags_only_what_it_takes() -> None:
+    """The argument went in PyAV 19; the one that is installed is covered by the test above."""
+    for version in ("14.0.0", "18.1.0"):
+        assert tag_options(version) == {"metadata_errors": "replace"}
+    for version in ("19.0.2", "20.0.0rc1"):
+        assert tag_options(version) == {}
 
 
 def test_file_object_stays_open(jfk: Path) -> None:
