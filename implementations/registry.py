@@ -43,7 +43,7 @@ class Entry:
     install: str
     """Command that installs them."""
 
-    speed_rank: Mapping[str, int] = field(default_factory=dict)
+    speed_rank: Mapping[str, int] = field(default_factory=dict, hash=False)
     """By device kind, 1 for the fastest; `auto` leaves out kinds that are missing."""
     gpu_probes: tuple[Callable[[str], str | None], ...] = ()
     """Functions that return the reason why it cannot use a GPU, by the device's name."""
