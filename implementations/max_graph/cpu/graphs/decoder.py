@@ -66,5 +66,5 @@ class TextDecoder:
     def audio_types(self) -> list[TensorType]:
         """Keys and values of one window for each layer."""
         sizes = (self.n_head, self.dims.n_audio_ctx, self.n_channels)
-        types = keys_values_types(1, *sizes, self.audio_type)
+        types = keys_values_types(1, sizes, self.audio_type)
         return [part for _ in range(self.dims.n_text_layer) for part in types]

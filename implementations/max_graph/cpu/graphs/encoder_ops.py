@@ -26,18 +26,20 @@ def stem(mel: TensorValue, conv1: Parts, conv2: Parts, positional: TensorValue) 
 
 
 def query_key_value(
-    x: TensorValue, norm: Parts, linear: Parts, n_head: int
+    x: TensorValue, norm: Parts, linear: Parts, n_head: Dim | int
 ) -> tuple[TensorValue, TensorValue, TensorValue]:
     """[n_batch, n_ctx, n_state] -> queries of the same shape, keys and values, after layer norm."""
-    types = [x.type, *_keys_values(x, linear[0].dtype, int(x.shape[2]), n_head)]
+    types = [x.type, *_keys_values(x, linear[0].dtype, x.shape[2], n_head)]
     values = [x, *norm, *linear, n_threads()]
     queries, keys, own_values = _run("whisper_query_key_value", values, *types)
     return queries, keys, own_values
 
 
-def key_value(x: TensorValue, linear: Parts, n_head: int) -> tuple[TensorValue, TensorValue]:
+def key_value(
+    x: TensorValue, linear: Parts, n_head: Dim | int
+) -> tuple[TensorValue, TensorValue]:
     """[n_batch, n_ctx, n_in] -> keys and values as attention reads them."""
-    types = _keys_values(x, linear[0].dtype, int(linear[2].shape[0]) // 2, n_head)
+    types = _keys_values(x, linear[0].dtype, linear[2].shape[0] // 2, n_head)
     keys, values = _run("whisper_key_value", [x, *linear, n_threads()], *types)
     return keys, values
 
@@ -62,20 +64,21 @@ def kept_type(dtype: DType) -> DType:
 
 
 def keys_values_types(
-    n_batch: Dim | int, n_head: int, n_ctx: int, n_channels: int, dtype: DType
+    n_batch: Dim | int, sizes: tuple[Dim | int, Dim | int, Dim | int], dtype: DType
 ) -> tuple[TensorType, TensorType]:
-    """The types of keys and values of n_ctx positions."""
-    n_values = n_ctx if dtype == DType.float32 else -(-n_ctx // AMX_STEP) * AMX_STEP
+    """The types of keys and values of some positions: sizes are n_head, n_ctx and n_channels."""
+    n_head, n_ctx, n_channels = (Dim(size) for size in sizes)
+    steps = (n_ctx + (AMX_STEP - 1)) // AMX_STEP
+    n_values = n_ctx if dtype == DType.float32 else steps * AMX_STEP
     keys, values = key_shape(n_head, n_ctx, n_channels), value_shape(n_head, n_values, n_channels)
     return TensorType(dtype, [n_batch, *keys], CPU), TensorType(dtype, [n_batch, *values], CPU)
 
 
 def _keys_values(
-    x: TensorValue, dtype: DType, n_state: int, n_head: int
+    x: TensorValue, dtype: DType, n_state: Dim, n_head: Dim | int
 ) -> tuple[TensorType, TensorType]:
     """The types of keys and values of every row of x, from a matrix in dtype."""
-    sizes = (n_head, int(x.shape[1]), n_state // n_head)
-    return keys_values_types(x.shape[0], *sizes, kept_type(dtype))
+    return keys_values_types(x.shape[0], (n_head, x.shape[1], n_state // n_head), kept_type(dtype))
 
 
 def _run(name: str, values: Parts, *types: TensorType) -> Parts:

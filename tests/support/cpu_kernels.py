@@ -1,0 +1,117 @@
+"""The CPU's operations one by one, compiled together and kept in the cache folder.
+
+The key is of the kernels' sources, of what builds the graphs, of MAX and of the processor's level,
+so that only a change of one of these compiles again; see cpu_kernel_graphs.py for the graphs.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from filelock import FileLock
+
+from implementations.errors import ImplementationUnavailableError
+from implementations.max_graph import artifacts
+from implementations.max_graph.cpu import cpu_level
+from implementations.max_graph.cpu.weights import graph_constants
+from weights.cache import cache_root
+
+Array = npt.NDArray[Any]
+
+N_HEAD = 4
+"""Heads of the decoder in all graphs; an encoder's are as many as its inputs say."""
+N_AUDIO_CTX = 50
+N_VOCAB = 1003
+"""No whole number of panels."""
+N_LAYER = 2
+N_TOKENS = 16
+"""Tokens that one run of the graph `greedy` may give."""
+
+
+def has_amx() -> bool:
+    """Whether graphs with bfloat16 matrices can be run here."""
+    try:
+        return cpu_level.cpu_level() == "amx"
+    except ImplementationUnavailableError:
+        return False
+
+
+needs_amx = pytest.mark.skipif(
+    not has_amx(), reason="bfloat16 needs a CPU with AMX (Intel Xeon, 2023 or later)"
+)
+BFLOAT16 = pytest.param("bfloat16", marks=needs_amx)
+DTYPES = ["float32", "float16", BFLOAT16]
+"""Of matrices of operations over many rows."""
+DECODERS = ["float32", "float16", "int8", BFLOAT16]
+"""Decoders by the dtype of their layers; with int8 the embedding is in two bytes, and bfloat16 is
+of long prompts and the audio, beside float16 layers and an embedding in two bytes."""
+
+
+def key() -> str:
+    """Differs wherever what is compiled would."""
+    digest = hashlib.sha256(f"{artifacts.max_version()} {cpu_level.cpu_level()}".encode())
+    root, folder = Path(__file__).parents[2], Path(cpu_level.__file__).parent
+    graphs = Path(__file__).with_name("cpu_kernel_graphs.py")
+    sources = [*(folder / "graphs").glob("*.py"), *(folder / "kernels").rglob("*.mojo"), graphs]
+    for source in sorted([*sources, Path(__file__)]):
+        name = source.relative_to(root).as_posix()
+        digest.update(name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def compiled() -> Path:
+    """The compiled file, made in a process of its own where it is not kept; older ones go."""
+    folder = cache_root() / "compiled-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"cpu-{key()}.mef"
+    with FileLock(folder / "cpu.lock"):
+        if path.is_file():
+            return path
+        for older in folder.glob("cpu-*.mef"):
+            older.unlink()
+        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
+            made = Path(unfinished) / "graphs.mef"
+            root = Path(__file__).parents[2]
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.support.cpu_kernel_graphs", str(made)],
+                cwd=root,
+                env=os.environ | {"PYTHONPATH": str(root)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert made.is_file(), done.stderr
+            made.replace(path)
+    return path
+
+
+@cache
+def models() -> dict[str, Any]:
+    """The graphs by name: `mlp_float16`, `decode_step_int8`."""
+    from max.driver import CPU
+    from max.engine import InferenceSession, read
+
+    threads = {"n_threads": graph_constants(n_threads=0)["n_threads"]}
+    return InferenceSession(devices=[CPU()]).init_all(read(compiled()), weights_registry=threads)
+
+
+def run(name: str, *inputs: Any) -> list[Array]:
+    """A graph's results as arrays of their own, bfloat16 as float32."""
+    return [_numbers(result) for result in models()[name].execute(*inputs)]
+
+
+def _numbers(result: Any) -> Array:
+    from max.dtype import DType
+
+    if result.dtype != DType.bfloat16:
+        return result.to_numpy().copy()
+    bits = result.view(DType.uint16, result.shape).to_numpy()
+    return (bits.astype(np.uint32) << 16).view(np.float32)
