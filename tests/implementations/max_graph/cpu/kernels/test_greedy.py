@@ -1,0 +1,141 @@
+"""Several steps with the likeliest token fed each time, against the same in numpy."""
+
+import numpy as np
+import pytest
+
+from implementations.decoding.request import TokenRules
+from implementations.decoding.rules import RuleBook
+from implementations.max_graph.token_state import (
+    IS_FINISHED,
+    LATEST,
+    LIMIT,
+    N_SAMPLED,
+    N_STATE_FIELDS,
+    OFFSET,
+    PENULTIMATE,
+    TOKEN,
+    rule_mask,
+    rule_numbers,
+)
+from tests.support import cpu_kernels
+from tests.support.cpu_kernels import N_TOKENS, N_VOCAB
+from tests.support.random_decoder import RandomDecoder, decoder
+
+pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
+pytestmark = pytest.mark.max
+
+NEVER = N_VOCAB - 1
+PROMPT = np.random.default_rng(3).integers(0, 900, 20).tolist()
+TOLERANCE = {"float32": 1e-3, "float16": 1e-3, "int8": 0.1, "bfloat16": 0.5}
+"""Absolute, of the sum of up to 49 log-probabilities; see test_top_k.py for what each is off."""
+LEAST_GAP = {"float32": 2e-4, "float16": 2e-4, "int8": 2e-4, "bfloat16": 0}
+"""Between the two likeliest logits of every step: nearer ones might change places by rounding."""
+
+
+def rules(*, eot: int = NEVER, with_timestamps: bool = False, begin: int = 903) -> TokenRules:
+    return TokenRules(eot, begin, None, (901, 902, 5, 6, 7), with_timestamps=with_timestamps)
+
+
+def expected_text(
+    model: RandomDecoder, book: TokenRules, first: int, most: int
+) -> tuple[list[int], float]:
+    """All that is sampled, and the sum of its log-probabilities without the first's."""
+    sampled, total = [first], 0.0
+    while sampled[-1] != book.eot and len(sampled) < most:
+        logits = model.compute([*PROMPT, *sampled]).logits[-1:].astype(np.float32)
+        (log_total,) = RuleBook(book).apply(logits, [sampled])
+        second, highest = np.sort(logits[0])[-2:]
+        assert highest - second > LEAST_GAP[model.name]
+        sampled.append(int(logits[0].argmax()))
+        total += float(highest - log_total)
+    return sampled, total
+
+
+def begun(book: TokenRules, first: int, limit: int) -> np.ndarray:
+    """The state after the prompt and a first token."""
+    state = np.zeros(N_STATE_FIELDS, np.int32)
+    state[[TOKEN, OFFSET, N_SAMPLED, LIMIT]] = first, len(PROMPT), 1, limit
+    state[LATEST] = first if first >= book.timestamp_begin else -1
+    return state
+
+
+def decode(
+    model: RandomDecoder, book: TokenRules, state: np.ndarray
+) -> tuple[list[int], float, list[np.ndarray]]:
+    """What runs of the graph sample until the text ends, and the caches afterwards."""
+    from max.driver import Buffer
+
+    caches = model.new_caches(1)
+    model.fill(caches, 0, model.compute(PROMPT), len(PROMPT))
+    total, sampled = np.zeros(1, np.float32), [int(state[TOKEN])]
+    buffers = [Buffer.from_numpy(array) for array in (state, total)]
+    while not state[IS_FINISHED]:
+        before = int(state[N_SAMPLED])
+        mask = rule_mask(book, N_VOCAB)
+        (tokens,) = model.run("greedy", *buffers, rule_numbers(book), mask, caches=caches)
+        n_new = int(state[N_SAMPLED]) - before
+        assert 0 < n_new <= N_TOKENS
+        sampled += tokens[:n_new].tolist()
+    return sampled, float(total[0]), caches
+
+
+@pytest.mark.parametrize("name", cpu_kernels.DECODERS)
+@pytest.mark.parametrize("limit", [2, N_TOKENS, N_TOKENS + 1, N_TOKENS + 2, 50])
+def test_texts_up_to_a_limit(name: str, limit: int) -> None:
+    """50 tokens behind a prompt of 20 fill the cache of 70 positions but for the last one."""
+    model, book = decoder(name), rules()
+    state = begun(book, 17, limit)
+    expected, total = expected_text(model, book, 17, limit)
+    sampled, found, _ = decode(model, book, state)
+    assert sampled == expected
+    assert found == pytest.approx(total, abs=TOLERANCE[name])
+    assert state[[TOKEN, OFFSET, N_SAMPLED]].tolist() == [sampled[-1], 19 + limit, limit]
+    assert state[PENULTIMATE] == sampled[-2]
+
+
+@pytest.mark.parametrize("name", cpu_kernels.DECODERS)
+def test_a_text_ends_with_its_end_token(name: str) -> None:
+    model = decoder(name)
+    endless, _ = expected_text(model, rules(), 17, 12)
+    n = next(n for n in range(4, 12) if endless[n] not in endless[:n])
+    book = rules(eot=endless[n])
+    state = begun(book, 17, 40)
+    expected, total = expected_text(model, book, 17, 40)
+    sampled, found, _ = decode(model, book, state)
+    assert sampled == expected == endless[: n + 1]
+    assert found == pytest.approx(total, abs=TOLERANCE[name])
+
+
+@pytest.mark.parametrize("name", cpu_kernels.DECODERS)
+@pytest.mark.parametrize("begin", [903, 990])
+def test_timestamps_come_in_pairs(name: str, begin: int) -> None:
+    model, book = decoder(name), rules(eot=900, with_timestamps=True, begin=begin)
+    state = begun(book, begin, 12)
+    expected, total = expected_text(model, book, begin, 12)
+    sampled, found, _ = decode(model, book, state)
+    assert sampled == expected
+    assert found == pytest.approx(total, abs=TOLERANCE[name])
+    assert state[LATEST] == max(token for token in sampled if token >= begin)
+
+
+def test_a_text_that_has_ended_stays_as_it_is() -> None:
+    from max.driver import Buffer
+
+    model, book = decoder("float32"), rules()
+    state = begun(book, 17, 40)
+    state[IS_FINISHED] = 1
+    before, total, caches = state.copy(), np.full(1, 0.5, np.float32), model.new_caches(1)
+    buffers = [Buffer.from_numpy(array) for array in (state, total)]
+    model.run("greedy", *buffers, rule_numbers(book), rule_mask(book, N_VOCAB), caches=caches)
+    np.testing.assert_array_equal(state, before)
+    assert total[0] == 0.5
+    assert all(np.isnan(cache).all() for cache in caches)
+
+
+@pytest.mark.parametrize("name", cpu_kernels.DECODERS)
+def test_where_nothing_is_a_number_the_text_ends(name: str) -> None:
+    model, book = RandomDecoder(name, 128), rules()
+    model.positional[len(PROMPT) + 3] = np.nan
+    sampled, _, _ = decode(model, book, begun(book, 17, 40))
+    assert len(sampled) == 5
+    assert sampled[-1] == book.eot
