@@ -23,14 +23,14 @@ from max.graph import (
     Module,
     TensorType,
     TensorValue,
-    Value,
 )
 
-from implementations.max_graph.cpu.cpu_level import NATIVE, compile_target, cpu_level
+from implementations.max_graph.cpu.cpu_level import compiler_target, cpu_level
 from implementations.max_graph.cpu.graphs import encoder_ops, ops, step_ops
 from implementations.max_graph.cpu.graphs.layouts import PANEL
 from implementations.max_graph.cpu.graphs.ops import CPU, KERNELS, Matrix
-from implementations.max_graph.token_state import N_RULES, N_STATE_FIELDS
+from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
+from implementations.max_graph.request import NATIVE
 from tests.support.cpu_kernels import (
     N_AUDIO_CTX,
     N_HEAD,
@@ -223,10 +223,9 @@ def decoder_types(name: str) -> list[TensorType | BufferType]:
     return [step_ops.table_type(N_LAYER), *blocks, *caches, *heard, *last]
 
 
-def step_inputs(name: str, values: Sequence[Value[Any]]) -> step_ops.StepInputs:
+def step_inputs(name: str, values: Sequence[Any]) -> step_ops.StepInputs:
     """A decoder of the values whose types `decoder_types` gives; it is noted in its table."""
-    table, *rest = values
-    assert isinstance(table, BufferValue)
+    table, rest = values[0], list(values[1:])
     blocks, rest = rest[: N_LAYER * N_WEIGHTS], rest[N_LAYER * N_WEIGHTS :]
     caches, heard, last = rest[: 2 * N_LAYER], rest[2 * N_LAYER : 4 * N_LAYER], rest[4 * N_LAYER :]
     for i in range(N_LAYER):
@@ -259,9 +258,9 @@ def build() -> Builder:
 
 def compile_to(path: Path) -> None:
     """Compile all graphs for the level of this processor, or the one that is forced."""
-    level = cpu_level()
-    if level != NATIVE:
-        driver.set_virtual_cpu_target(compile_target(level))
+    target = compiler_target(cpu_level())
+    if target != NATIVE:
+        driver.set_virtual_cpu_target(target)
     builder = build()
     session = InferenceSession(devices=[driver.CPU()])
     compiled = session.compile(builder.module, custom_extensions=builder.kernels.library_paths())

@@ -22,6 +22,7 @@ from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph import artifacts
 from implementations.max_graph.cpu import cpu_level
 from implementations.max_graph.cpu.weights import graph_constants
+from implementations.max_graph.request import HOST
 from weights.cache import cache_root
 
 Array = npt.NDArray[Any]
@@ -58,12 +59,9 @@ of long prompts and the audio, beside float16 layers and an embedding in two byt
 def key() -> str:
     """Differs wherever what is compiled would."""
     digest = hashlib.sha256(f"{artifacts.max_version()} {cpu_level.cpu_level()}".encode())
-    root, folder = Path(__file__).parents[2], Path(cpu_level.__file__).parent
     graphs = Path(__file__).with_name("cpu_kernel_graphs.py")
-    sources = [*(folder / "graphs").glob("*.py"), *(folder / "kernels").rglob("*.mojo"), graphs]
-    for source in sorted([*sources, Path(__file__)]):
-        name = source.relative_to(root).as_posix()
-        digest.update(name.encode() + b"\0" + source.read_bytes())
+    for source in (*artifacts.sources(HOST), graphs, Path(__file__)):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:32]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from implementations.max_graph.cpu.weights import graph_weights
-from implementations.max_graph.dtypes import MatrixTypes
+from implementations.max_graph.request import MatrixTypes
 from tests.support.checkpoints import SMALL_DIMS
 from weights.checkpoint import Checkpoint
 
@@ -65,9 +65,10 @@ def packed(matrix: Array, dtype: str) -> Packed:
     n_out, n_in = len(matrix), matrix[0].size
     if dtype == "bfloat16":
         bits = panels.reshape(len(panels), -1, PANEL, 2).transpose(0, 2, 1, 3)
-        numbers = (bits.astype(np.uint32) << 16).view(np.float32).reshape(bits.shape[0] * PANEL, -1)
+        floats = (bits.astype(np.uint32) << 16).view(np.float32)
+        numbers = floats.reshape(len(bits) * PANEL, -1).astype(np.float64)
         operands = [bfloat16_buffer(panels), np.ones(1, np.float32)]
-        return Packed(operands, numbers[:n_out, :n_in].astype(np.float64))
+        return Packed(operands, numbers[:n_out, :n_in])
     if dtype == "int16":
         assert scales is not None
         high, low = np.split(panels.astype(np.float64), 2)

@@ -35,9 +35,7 @@ def query_key_value(
     return queries, keys, own_values
 
 
-def key_value(
-    x: TensorValue, linear: Parts, n_head: Dim | int
-) -> tuple[TensorValue, TensorValue]:
+def key_value(x: TensorValue, linear: Parts, n_head: Dim | int) -> tuple[TensorValue, TensorValue]:
     """[n_batch, n_ctx, n_in] -> keys and values as attention reads them."""
     types = _keys_values(x, linear[0].dtype, linear[2].shape[0] // 2, n_head)
     keys, values = _run("whisper_key_value", [x, *linear, n_threads()], *types)

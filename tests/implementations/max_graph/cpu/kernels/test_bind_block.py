@@ -21,7 +21,8 @@ def test_a_block_has_its_own_line_of_the_table() -> None:
     block = [*norm, *dense, *dense, *norm, *dense, *dense, *norm, *dense, *dense]
     weights = [array.copy() for array in block]
     audio = [np.zeros((1, 4, 2, 8, PANEL), np.float32), np.zeros((1, 4, 50, PANEL), np.float32)]
-    buffers = [Buffer.from_numpy(array) for array in (table, *caches)]
+    written: list[np.ndarray] = [table, *caches]
+    buffers = [Buffer.from_numpy(array) for array in written]
     cpu_kernels.run("bind_block", *buffers, *weights, *audio)
     expected = [array.ctypes.data for array in (*weights, *caches, *audio)]
     np.testing.assert_array_equal(table[1], expected)

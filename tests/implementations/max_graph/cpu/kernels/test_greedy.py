@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from implementations.decoding.request import TokenRules
 from implementations.decoding.rules import RuleBook
-from implementations.max_graph.token_state import (
+from implementations.max_graph.graphs.token_state import (
     IS_FINISHED,
     LATEST,
     LIMIT,
@@ -14,9 +13,9 @@ from implementations.max_graph.token_state import (
     OFFSET,
     PENULTIMATE,
     TOKEN,
-    rule_mask,
-    rule_numbers,
 )
+from implementations.max_graph.token_state import rule_mask, rule_numbers
+from implementations.request import TokenRules
 from tests.support import cpu_kernels
 from tests.support.cpu_kernels import N_TOKENS, N_VOCAB
 from tests.support.random_decoder import RandomDecoder, decoder

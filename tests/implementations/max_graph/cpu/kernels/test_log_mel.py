@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from implementations.log_mel import HOP_LENGTH, N_FFT, hann_window
+from implementations.log_mel import hann_window
 from implementations.max_graph.cpu.weights import graph_constants
 from tests.support import cpu_kernels
+from weights.dims import HOP_LENGTH, N_FFT
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 pytestmark = pytest.mark.max

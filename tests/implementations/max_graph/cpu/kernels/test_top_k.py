@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from implementations.decoding.request import TokenRules
 from implementations.decoding.rules import RuleBook
 from implementations.max_graph.cpu.graphs.layouts import n_panels
 from implementations.max_graph.token_state import hypothesis_states, rule_mask, rule_numbers
+from implementations.request import TokenRules
 from tests.support import cpu_kernels
 from tests.support.cpu_kernels import N_VOCAB
 from tests.support.kernel_reference import random
@@ -27,7 +28,7 @@ with bfloat16 the audio's keys meet float32 queries, but weights of attention ar
 of 8 bits."""
 
 
-def rules(begin: int, **changes: object) -> TokenRules:
+def rules(begin: int, **changes: Any) -> TokenRules:
     suppressed = (EOT + 1, EOT + 2, 5, 6, 7)
     return replace(TokenRules(EOT, begin, None, suppressed), **changes)
 
