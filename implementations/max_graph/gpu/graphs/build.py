@@ -6,7 +6,8 @@ from max.graph import KernelLibrary, Module
 from implementations.max_graph.gpu.graphs.beams import BeamLoop
 from implementations.max_graph.gpu.graphs.decoder import TextDecoder
 from implementations.max_graph.gpu.graphs.encoder import AudioEncoder
-from implementations.max_graph.gpu.graphs.half_encoder import COLUMNS, HalfEncoder
+from implementations.max_graph.gpu.graphs.encoder_ops import COLUMNS
+from implementations.max_graph.gpu.graphs.half_encoder import HalfEncoder
 from implementations.max_graph.gpu.graphs.mel import LogMel
 from implementations.max_graph.gpu.graphs.ops import GPU, KERNELS
 from implementations.max_graph.gpu.graphs.sampling import DecodingLoop

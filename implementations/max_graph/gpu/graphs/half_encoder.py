@@ -4,42 +4,21 @@ What a product ends with, layer norm before the next one included, belongs to it
 through the blocks: the state, float32, and the same normalised and rounded.
 """
 
-from dataclasses import dataclass
-
 from max.dtype import DType
-from max.graph import Dim, TensorType, TensorValue, ops
+from max.graph import TensorValue
 
 from implementations.max_graph.gpu.graphs.blocks import ResidualAttentionBlock
+from implementations.max_graph.gpu.graphs.encoder_ops import (
+    WIDEST_NORM,
+    ResidualNorm,
+    Taps,
+    encoder_matmul,
+    encoder_post_attention,
+)
 from implementations.max_graph.gpu.graphs.layers import LayerNorm, Linear, weight
 from implementations.max_graph.gpu.graphs.ops import GPU, attention, turn
 from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs
 from weights.dims import ModelDimensions
-
-COLUMNS = 128
-"""What the state's width is a multiple of; as in kernels/encoder.mojo."""
-_WIDEST_NORM = 8 * COLUMNS
-"""Wider states are kept to be normalised; as in kernels/encoder.mojo."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Frames:
-    """How a product finds its rows among frames: each beside its two neighbours, or alone."""
-
-    n_taps: int = 1
-    stride: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Residual:
-    """What is added to a product, and the layer norm that follows."""
-
-    x: TensorValue
-    """One with fewer rows is repeated."""
-    norm: LayerNorm
-    dtype: DType
-    """Of what is normalised."""
-    is_kept: bool = True
-    """Whether the sum itself is asked for, too."""
 
 
 class HalfEncoder(EncoderGraphs):
@@ -59,7 +38,7 @@ class HalfEncoder(EncoderGraphs):
 
     def __call__(self, mel: TensorValue) -> TensorValue:
         """[n_batch, n_mels, 2 * n_audio_ctx] -> [n_batch, n_audio_ctx, n_audio_state]."""
-        _, features = self._run(mel, is_traced=self.dims.n_audio_state > _WIDEST_NORM)
+        _, features = self._run(mel, is_traced=self.dims.n_audio_state > WIDEST_NORM)
         return features
 
     def states(self, mel: TensorValue) -> list[TensorValue]:
@@ -72,91 +51,31 @@ class HalfEncoder(EncoderGraphs):
         dims = self.dims
         positional = weight("encoder.positional_embedding", (dims.n_audio_ctx, dims.n_audio_state))
         norms = [*(block.attn_ln for block in self.blocks), self.ln_post]
-        frames, _ = _product(turn(mel, self.dtype), self.conv1, _Frames(3), gelu=True)
-        ending = _Residual(positional, norms[0], self.dtype)
-        x, normed = _product(frames, self.conv2, _Frames(3, 2), ending, gelu=True)
+        mel = turn(mel, self.dtype)
+        frames, _ = encoder_matmul(mel, *self.conv1.parameters(), Taps(3), None, gelu=True)
+        ending = ResidualNorm(positional, *norms[0].parameters(), self.dtype)
+        conv2 = self.conv2.parameters()
+        x, normed = encoder_matmul(frames, *conv2, Taps(3, 2), ending, gelu=True)
         states = [x]
         for block, norm in zip(self.blocks, norms[1:], strict=True):
             is_last = norm is self.ln_post
-            qkv, _ = _product(normed, block.attn.query_key_value)
-            attended = attention(qkv, block.attn.n_channels)
+            qkv = block.attn.query_key_value.parameters()
+            projected, _ = encoder_matmul(normed, *qkv, Taps(), None, gelu=False)
+            attended = attention(projected, block.attn.n_channels)
             dtype = DType.float32 if is_last else self.dtype
-            ending = _Residual(x, norm, dtype, is_kept=is_traced or not is_last)
-            x, normed = _after_attention(attended, block, ending)
+            stored = is_traced or not is_last
+            ending = ResidualNorm(x, *norm.parameters(), dtype, store_output=stored)
+            x, normed = encoder_post_attention(attended, _post_attention(block), ending)
             states.append(x)
         return states, normed
 
 
-def _product(
-    x: TensorValue,
-    layer: Linear,
-    frames: _Frames = _Frames(),
-    ending: _Residual | None = None,
-    *,
-    gelu: bool = False,
-) -> tuple[TensorValue, TensorValue]:
-    """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, n_out], and that normalised.
-
-    The sum is float32 where there is a residual; without one nothing is normalised.
-    """
-    matrix, bias = layer.parameters()
-    shape: list[Dim | int] = [x.shape[0], int(x.shape[1]) // frames.stride, layer.n_out]
-    nothing: list[Dim | int] = [1, 1, 1]
-    dtype = x.dtype if ending is None else DType.float32
-    types = [
-        TensorType(dtype, shape if ending is None or ending.is_kept else nothing, GPU),
-        TensorType(x.dtype, nothing, GPU)
-        if ending is None
-        else TensorType(ending.dtype, shape, GPU),
+def _post_attention(block: ResidualAttentionBlock) -> list[TensorValue]:
+    """Weights of the projection, of the MLP's layer norm and of its two layers."""
+    layers: list[Linear | LayerNorm] = [
+        block.attn.out,
+        block.mlp_ln,
+        block.mlp.widen,
+        block.mlp.narrow,
     ]
-    norm = (bias, bias) if ending is None else ending.norm.parameters()
-    output, normed = ops.custom(
-        "whisper_gpu_product",
-        GPU,
-        [x, matrix, bias, bias if ending is None else ending.x, *norm],
-        types,
-        {
-            "n_out": layer.n_out,
-            "n_taps": frames.n_taps,
-            "stride": frames.stride,
-            "has_gelu": gelu,
-            "has_residual": ending is not None,
-            "has_norm": ending is not None,
-            "keeps": ending is None or ending.is_kept,
-        },
-    )
-    return output.tensor, normed.tensor
-
-
-def _after_attention(
-    attended: TensorValue, block: ResidualAttentionBlock, ending: _Residual
-) -> tuple[TensorValue, TensorValue]:
-    """What follows attention in a block: the next state, and that normalised for the next block.
-
-    It is several products or a kernel of its own, as kernels/encoder.mojo decides by the rows.
-    """
-    shape = list(attended.shape)
-    n_state = int(shape[-1])
-    f32 = DType.float32
-    output, normed, *_ = ops.custom(
-        "whisper_gpu_after_attention",
-        GPU,
-        [
-            attended,
-            ending.x,
-            *block.attn.out.parameters(),
-            *block.mlp_ln.parameters(),
-            *block.mlp.widen.parameters(),
-            *block.mlp.narrow.parameters(),
-            *ending.norm.parameters(),
-        ],
-        [
-            TensorType(f32, shape if ending.is_kept else [1, 1, 1], GPU),
-            TensorType(ending.dtype, shape, GPU),
-            TensorType(f32, shape, GPU),
-            TensorType(attended.dtype, shape, GPU),
-            TensorType(attended.dtype, [*shape[:-1], 4 * n_state], GPU),
-        ],
-        {"n_state": n_state, "keeps": ending.is_kept},
-    )
-    return output.tensor, normed.tensor
+    return [tensor for layer in layers for tensor in layer.parameters()]

@@ -37,7 +37,7 @@ def patches(x: TensorValue, dtype: DType, *, stride: int, channels_first: bool) 
     n_batch, n_frames, n_in = x.shape
     if channels_first:
         n_frames, n_in = n_in, n_frames
-    shape: list[Dim | int] = [n_batch, int(n_frames) // stride, 3 * int(n_in)]
+    shape: list[Dim | int] = [n_batch, n_frames // stride, n_in * 3]
     return _tensor(
         "whisper_gpu_patches", [x], shape, dtype, stride=stride, channels_first=channels_first
     )
