@@ -39,6 +39,15 @@ def first_lane(is_it: Bool) -> Int32:
 
 
 @always_inline
+def last_lane(is_it: Bool) -> Int32:
+    """The last lane of the warp where it is so, or -1."""
+    var lane = Int32(lane_id()) if is_it else Int32(-1)
+    comptime for i in range(5):
+        lane = max(lane, warp.shuffle_xor(lane, UInt32(1 << i)))
+    return lane
+
+
+@always_inline
 def draw(shares: Shares, n_vocab: Int32, at: Float32) -> Int32:
     """The token whose share a number from 0 to 1 falls into, in the order of the vocabulary.
 
@@ -72,8 +81,8 @@ def draw(shares: Shares, n_vocab: Int32, at: Float32) -> Int32:
                 last = first + hit
                 break
             # Sums in another order may just miss it; then it is the last that may come.
-            var at_end = first_lane(share > 0)
-            if at_end != NOBODY:
+            var at_end = last_lane(share > 0)
+            if at_end >= 0:
                 last = first + at_end
             before = warp.shuffle_idx(reached, 31)
         if lane == 0:
