@@ -261,7 +261,8 @@ def flash_attention[
             attributes=early(),
         )
 
-    if ceildiv(n_ctx, 128) * n_head * n_batch >= ENOUGH_BLOCKS:
+    # The keys of fewer than a group's are not split: a group without keys has no largest score.
+    if n_ctx <= KEYS or ceildiv(n_ctx, 128) * n_head * n_batch >= ENOUGH_BLOCKS:
         run[1, 6, 2]()
     else:
         run[2, 3, 1]()
