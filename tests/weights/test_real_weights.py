@@ -60,7 +60,8 @@ def test_encoder_positions_are_openai_whispers(named: Checkpoint) -> None:
     found = named.tensors["encoder.positional_embedding"]
     reference = sinusoids(*found.shape).numpy()
     assert found.dtype == np.float32
-    assert np.abs(found - reference).max() < 2e-5
+    # One rounding of the rate, 2^-24, counted 1500 times: it depends on the processor's `exp`.
+    assert np.abs(found - reference).max() < 1e-4
     assert (found == reference).mean() > 0.9
 
 

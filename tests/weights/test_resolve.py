@@ -45,22 +45,38 @@ def name_model(
     monkeypatch.setitem(NAMED_MODELS, name, model)
 
 
+def install(site: Path, prefix: str, content: bytes) -> PackagedModel:
+    """Lay a file in two parts into two importable packages."""
+    for number, part in (("1", content[:5000]), ("2", content[5000:])):
+        folder = site / f"{prefix}_{number}"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("raise RuntimeError('imported')")
+        (folder / "part").write_bytes(part)
+    return PackagedModel(
+        ((f"{prefix}_1", "part"), (f"{prefix}_2", "part")),
+        hashlib.sha256(content).hexdigest(),
+        extra=prefix,
+    )
+
+
 @pytest.fixture
 def in_parts(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """A `small` in two parts, in two importable packages."""
+    """A `small` in two parts, in two importable packages, which are its only source."""
     folder = write_ctranslate2(tmp_path / "ct2", DIMS, random_tensors(DIMS))
     content = (folder / "model.bin").read_bytes()
-    for package, part in (("small_part_1", content[:5000]), ("small_part_2", content[5000:])):
-        (tmp_path / "site" / package).mkdir(parents=True)
-        (tmp_path / "site" / package / "__init__.py").write_text("raise RuntimeError('imported')")
-        (tmp_path / "site" / package / "part").write_bytes(part)
-    packaged = PackagedModel(
-        (("small_part_1", "part"), ("small_part_2", "part")),
-        hashlib.sha256(content).hexdigest(),
-        extra="small",
-    )
-    monkeypatch.setitem(packages.PACKAGED_MODELS, "small", packaged)
+    packaged = install(tmp_path / "site", "small_part", content)
+    monkeypatch.setitem(packages.PACKAGED_MODELS, "small", (packaged,))
     monkeypatch.syspath_prepend(tmp_path / "site")
+    return content
+
+
+@pytest.fixture
+def two_sources(in_parts: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Bytes of the second source of `small`: the same numbers in another file."""
+    content = in_parts + b"more"
+    second = install(tmp_path / "site", "small_mirror", content)
+    (first,) = packages.PACKAGED_MODELS["small"]
+    monkeypatch.setitem(packages.PACKAGED_MODELS, "small", (first, second))
     return content
 
 
@@ -99,9 +115,13 @@ class TestOffline:
         assert str(cache / "models") not in str(caught.value)
 
     def test_names_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        absent = replace(packages.PACKAGED_MODELS["base"], parts=(("no_such_package", "x"),))
-        monkeypatch.setitem(packages.PACKAGED_MODELS, "base", absent)
-        with pytest.raises(ModelNotFoundError, match=r"pip install 'maxwhisper\[base\]'"):
+        absent = [
+            replace(source, parts=(("no_such_package", "x"),))
+            for source in packages.PACKAGED_MODELS["base"]
+        ]
+        monkeypatch.setitem(packages.PACKAGED_MODELS, "base", tuple(absent))
+        ways = r"pip install 'maxwhisper\[base\]' or pip install 'maxwhisper\[base-mirror\]'"
+        with pytest.raises(ModelNotFoundError, match=ways):
             resolve.load("base", offline=True)
 
 
@@ -230,6 +250,38 @@ class TestPackages:
     def test_half_installed(self, in_parts: bytes, tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "site" / "small_part_2")
         assert resolve.locate("small") is None
+
+    def test_first_of_two_sources(self, in_parts: bytes, two_sources: bytes) -> None:
+        assert resolve.resolve("small", offline=True).read_bytes() == in_parts
+
+    def test_second_source_where_the_first_is_not_installed(
+        self, two_sources: bytes, tmp_path: Path, cache: Path
+    ) -> None:
+        shutil.rmtree(tmp_path / "site" / "small_part_1")
+        location = resolve.locate("small")
+        assert location is not None
+        assert location.path.parent.name == "small_mirror_1"
+        path = resolve.resolve("small", offline=True)
+        assert path == cache / "models" / "small.ctranslate2.bin"
+        assert path.read_bytes() == two_sources
+        written = path.stat().st_mtime_ns
+        assert resolve.resolve("small", offline=True) == path
+        assert path.stat().st_mtime_ns == written
+
+    def test_second_source_where_the_first_is_another_version(
+        self, two_sources: bytes, tmp_path: Path
+    ) -> None:
+        (tmp_path / "site" / "small_part_2" / "part").write_bytes(b"changed")
+        assert resolve.resolve("small", offline=True).read_bytes() == two_sources
+
+    def test_joined_file_of_either_source_is_kept(
+        self, in_parts: bytes, two_sources: bytes, cache: Path
+    ) -> None:
+        path = cache / "models" / "small.ctranslate2.bin"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(two_sources)
+        assert resolve.resolve("small", offline=True) == path
+        assert path.read_bytes() == two_sources
 
 
 class TestPaths:
