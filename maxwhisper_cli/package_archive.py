@@ -11,7 +11,6 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -23,6 +22,7 @@ from urllib.request import url2pathname
 from weights.cache import sha256_of
 from weights.download import fetch
 from weights.errors import MaxWhisperError, WeightsError
+from weights.helper_process import helper_environment, module_command
 
 Progress = Callable[[str, int, int | None], None]
 """Called with an archive's name, the bytes that are here, and how many there will be, if known."""
@@ -134,9 +134,17 @@ def _pip_settings() -> dict[str, list[str]]:
     """Return pip's settings, those of the environment before those of its files."""
     lines: Iterable[str] = ()
     if importlib.util.find_spec("pip") is not None:
-        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "config", "list"]
+        command = module_command("pip", "--disable-pip-version-check", "config", "list")
         with suppress(OSError):
-            answer = subprocess.run(command, capture_output=True, text=True, check=False)
+            answer = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                env=helper_environment(),
+                check=False,
+            )
             lines = answer.stdout.splitlines()
     settings: dict[str, list[str]] = {}
     for line in lines:

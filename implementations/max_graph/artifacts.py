@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ import weights.dims
 from implementations.errors import ImplementationFailedError
 from implementations.max_graph.request import HOST, NATIVE, CompileRequest
 from weights.cache import cache_root
+from weights.helper_process import helper_environment, module_command
 
 Notify = Callable[[str], None]
 
@@ -152,9 +152,8 @@ def max_version() -> str:
 
 
 def compiler_command(request: CompileRequest, path: Path) -> list[str]:
-    """Returns the command that compiles a request to a file; `-P` keeps the current folder out."""
-    module = "implementations.max_graph.compile"
-    return [sys.executable, "-P", "-m", module, request.to_json(), str(path)]
+    """Returns the command that compiles a request to a file."""
+    return module_command("implementations.max_graph.compile", request.to_json(), str(path))
 
 
 def _source_hash(target: str) -> str:
@@ -239,7 +238,8 @@ def _run_compiler(request: CompileRequest, path: Path) -> bytes:
     """Returns the file that the compiler writes to the path."""
     done = subprocess.run(
         compiler_command(request, path),
-        env=os.environ | {"PYTHONPATH": _python_path()},
+        cwd=path.parent,  # MAX looks for packages of Mojo in the current folder too
+        env=helper_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -252,12 +252,6 @@ def _run_compiler(request: CompileRequest, path: Path) -> bytes:
             f"{lines[-1] if lines else 'it did not say why'}"
         )
     return path.read_bytes()
-
-
-def _python_path() -> str:
-    """Lets the compiler's process find this project however this process found it."""
-    root = str(Path(__file__).parents[2])
-    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
 
 
 def _store(path: Path, data: bytes, request: CompileRequest) -> None:

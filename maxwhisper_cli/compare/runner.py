@@ -4,15 +4,12 @@ A worker that dies is an outcome like any other, with what it said last; nothing
 is kept then, so that no failure ever shows a time.
 """
 
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO, Literal
 
 import msgspec
@@ -27,6 +24,7 @@ from maxwhisper_cli.compare.messages import (
     Message,
     Stopped,
 )
+from weights.helper_process import helper_environment, module_command
 
 Status = Literal["ok", "unavailable", "failed"]
 OnMessage = Callable[[Message], None]
@@ -93,11 +91,9 @@ def run_job(job: Job, on_message: OnMessage, worker: str = _WORKER) -> Outcome:
 def _converse(
     job: Job, worker: str, errors: IO[bytes], heard: _Heard, on_message: OnMessage
 ) -> int:
-    root = str(Path(__file__).parents[2])
-    python_path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", worker],
-        env=os.environ | {"PYTHONPATH": python_path},
+        module_command(worker),
+        env=helper_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
