@@ -10,14 +10,18 @@ from implementations.torch_model.implementation import TorchImplementation
 
 
 class CpuImplementation(TorchImplementation):
-    """The reference: what the other implementations are compared with."""
+    """The reference implementation, with which the others are compared."""
 
     name: ClassVar[str] = "cpu"
     default_dtype: ClassVar[str] = EXACT
 
     @classmethod
     def choose_device(cls, device: str | None) -> torch.device:
-        """The processor, and nothing else."""
+        """Returns the CPU.
+
+        Raises:
+            ImplementationUnavailableError: Another device was given.
+        """
         if device not in (None, "cpu"):
             raise ImplementationUnavailableError(
                 f"implementation cpu does not run on {device}; drop --device or use --impl cuda"

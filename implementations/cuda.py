@@ -17,7 +17,11 @@ class CudaImplementation(TorchImplementation):
 
     @classmethod
     def choose_device(cls, device: str | None) -> torch.device:
-        """The GPU of that name, `cuda` or `cuda:N`."""
+        """Returns the GPU of that name, `cuda` or `cuda:N`.
+
+        Raises:
+            ImplementationUnavailableError: It is no GPU, or there is none of that name.
+        """
         chosen = device or "cuda"
         if chosen.partition(":")[0] != "cuda":
             raise ImplementationUnavailableError(

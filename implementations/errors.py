@@ -1,4 +1,4 @@
-"""What implementations raise when they cannot run here, or fail to."""
+"""Errors and warnings of implementations."""
 
 from weights.errors import MaxWhisperError
 
@@ -8,11 +8,11 @@ class ImplementationUnavailableError(MaxWhisperError):
 
 
 class ImplementationFailedError(MaxWhisperError):
-    """An implementation could run here, and failed: out of memory, a driver's error."""
+    """An implementation failed while running: out of memory, a driver's error."""
 
 
-class NotNumbersError(ImplementationFailedError):
-    """A model computes NaN or infinity: half precision is too narrow for it, or it is broken."""
+class NonFiniteLogitsError(ImplementationFailedError):
+    """A model computes NaN or infinity: half precision is too narrow for it, or it is damaged."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -92,7 +92,7 @@ class Implementation(ABC):
         """Decodes one window (a batch of one) at one temperature, rules and search included.
 
         Raises:
-            NotNumbersError: the model computes NaN or infinity.
+            NonFiniteLogitsError: the model computes NaN or infinity.
         """
         began = time.perf_counter()
         with self.start(audio_features, request.search.n_group) as session:
@@ -108,7 +108,7 @@ class Implementation(ABC):
 
         Raises:
             ImplementationFailedError: so many at once do not fit into memory.
-            NotNumbersError: the model computes NaN or infinity in one of them.
+            NonFiniteLogitsError: the model computes NaN or infinity in one of them.
         """
         return [self.decode(audio_features[i], request) for i, request in enumerate(requests)]
 

@@ -1,4 +1,4 @@
-"""Log-mel frames of a stretch of audio, in numpy; an implementation may have its own.
+"""Log-mel frames of a block of audio, in numpy; an implementation may have its own.
 
 The numbers are those of the transform inside openai-whisper's `log_mel_spectrogram`, before its
 floor and scale, which need the whole recording.
@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def log_mel_frames(samples: FloatArray, filters: FloatArray) -> FloatArray:
-    """Every frame that lies wholly in the samples: 25 ms each, every 10 ms, under a Hann window.
+    """Returns every whole frame of the samples: 25 ms each, every 10 ms, under a Hann window.
 
     Args:
         samples: [n_samples] at 16 kHz, at least 400.
@@ -35,9 +35,9 @@ def log_mel_frames(samples: FloatArray, filters: FloatArray) -> FloatArray:
 
 
 def hann_window() -> FloatArray:
-    """The periodic Hann window, [400], in float32 throughout as torch.hann_window is.
+    """Returns the periodic Hann window, [400], computed in float32 as torch.hann_window is.
 
-    In the quietest bands its rounding shows.
+    Its rounding is visible in the quietest bands.
     """
     phase = np.arange(N_FFT, dtype=np.float32) * np.float32(2 * np.pi / N_FFT)
     return np.float32(0.5) - np.float32(0.5) * np.cos(phase)

@@ -1,4 +1,4 @@
-"""What is told where memory does not suffice, whichever library it is that runs out of it."""
+"""Translation of out-of-memory errors of PyTorch, MAX, cuBLAS and cuDNN."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,34 +6,38 @@ from contextlib import contextmanager
 from implementations.errors import ImplementationFailedError
 from weights.errors import MaxWhisperError
 
-_ELSEWHERE = ", --device cpu none of it, and nvidia-smi shows who else uses it"
-_SAID_OF_GPUS = ("out of memory", "ALLOC_FAILED")
-"""By PyTorch and MAX; by cuBLAS and cuDNN."""
-_SAID_OF_THE_MACHINE = "can't allocate memory"
-"""By PyTorch; others raise a MemoryError."""
+_GPU_ADVICE = ", --device cpu none of it, and nvidia-smi shows who else uses it"
+_GPU_OOM_MESSAGES = ("out of memory", "ALLOC_FAILED")
+"""Messages of PyTorch and MAX, and of cuBLAS and cuDNN."""
+_HOST_OOM_MESSAGE = "can't allocate memory"
+"""Message of PyTorch; other libraries raise a MemoryError."""
 
 
 @contextmanager
-def told_when_full(
-    device: str, kind: type[MaxWhisperError] = ImplementationFailedError
+def translate_out_of_memory(
+    device: str, error_type: type[MaxWhisperError] = ImplementationFailedError
 ) -> Iterator[None]:
-    """Let what a library says of too little memory on a device become an error of ours.
+    """Converts a library's out-of-memory error into a MaxWhisperError.
+
+    Args:
+        device: Name of the device, for the message.
+        error_type: Class of the error to raise.
 
     Raises:
-        MaxWhisperError: of that kind; it says what takes less memory.
+        MaxWhisperError: An `error_type`, whose message says what takes less memory.
     """
     try:
         yield
     except MaxWhisperError:
-        raise  # it says what is wrong already, and how to mend that
+        raise  # its message has a remedy already
     except Exception as error:
-        if any(said in str(error) for said in _SAID_OF_GPUS):
-            place, elsewhere = device, _ELSEWHERE
-        elif isinstance(error, MemoryError) or _SAID_OF_THE_MACHINE in str(error):
-            place, elsewhere = "this machine", ""
+        if any(message in str(error) for message in _GPU_OOM_MESSAGES):
+            location, advice = device, _GPU_ADVICE
+        elif isinstance(error, MemoryError) or _HOST_OOM_MESSAGE in str(error):
+            location, advice = "this machine", ""
         else:
             raise
-        raise kind(
-            f"{place} has too little memory left; a smaller --model, --batch-size or --beam-size "
-            f"takes less{elsewhere}"
+        raise error_type(
+            f"{location} has too little memory left; a smaller --model, --batch-size or "
+            f"--beam-size takes less{advice}"
         ) from error

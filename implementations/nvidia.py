@@ -1,16 +1,16 @@
-"""What the NVIDIA driver says of its GPUs, asked directly: no framework is imported for it."""
+"""Queries of the NVIDIA driver, without importing a framework."""
 
 import ctypes
 
 KNOWN_ARCHITECTURES = ("sm_90a",)
-"""What the kernels of the MAX graphs are written for: H100 and H200."""
+"""Architectures that the kernels of the MAX graphs support: H100 and H200."""
 
 _COMPUTE_CAPABILITY = (75, 76)
-"""The driver's numbers for a GPU's major and minor version."""
+"""Driver attributes of a GPU's major and minor version."""
 
 
 def no_gpu_because() -> str | None:
-    """Why no NVIDIA GPU can be used here; None where there is one."""
+    """Returns the reason why no NVIDIA GPU can be used here; None if there is one."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -49,16 +49,16 @@ def no_torch_gpu_because(device: str = "cuda") -> str | None:
 
 
 def gpu_index(device: str) -> int | None:
-    """The N of `cuda:N`, 0 of `cuda`, None of any other name."""
+    """Returns N for `cuda:N`, 0 for `cuda`, None for any other name."""
     kind, _, index = device.partition(":")
     index = index or "0"
     return int(index) if kind == "cuda" and index.isdecimal() else None
 
 
 def architecture(device: str) -> str | None:
-    """What graphs are compiled for to run on `cuda` or `cuda:N`: `sm_90a`; None if it is unknown.
+    """Returns the architecture of `cuda` or `cuda:N`, such as `sm_90a`; None if it is unknown.
 
-    From 9.0 on the features of one architecture alone, which the letter stands for, are used.
+    From 9.0 on the letter `a` selects features that only this architecture has.
     """
     index = gpu_index(device)
     if index is None or no_gpu_because() is not None:

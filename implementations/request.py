@@ -1,14 +1,14 @@
-"""What to decode for one window, and what came of it; plain data that any device can take."""
+"""Decoding request and result of one window, as plain data that any device can take."""
 
 import math
 from dataclasses import dataclass, field
 
-from implementations.errors import NotNumbersError
+from implementations.errors import NonFiniteLogitsError
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """Which tokens may come next, as data (source: the logit filters of whisper/decoding.py)."""
+    """Constraints on the next token, as data (source: the logit filters of whisper/decoding.py)."""
 
     eot: int
     timestamp_begin: int
@@ -16,18 +16,18 @@ class TokenRules:
     no_speech: int | None
     """Token whose probability after <|startoftranscript|> says how likely silence is."""
     suppressed: tuple[int, ...] = ()
-    """Tokens that never come; <|notimestamps|> is among them where timestamps are asked for."""
+    """Tokens that are never sampled; <|notimestamps|> is one of them if timestamps are wanted."""
     suppressed_first: tuple[int, ...] = ()
-    """Tokens that do not come first: blank and end of text."""
+    """Tokens that are never sampled first: blank and end of text."""
     with_timestamps: bool = True
-    """Whether timestamps come in pairs, never decrease, and begin the window."""
+    """True if timestamps come in pairs, never decrease, and begin the window."""
     max_initial_timestamp: int | None = None
     """Latest first timestamp, in steps of 20 ms."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How the next tokens are chosen."""
+    """Search method: greedy decoding, sampling or beam search, with its parameters."""
 
     temperature: float = 0.0
     n_group: int = 1
@@ -42,7 +42,7 @@ class Search:
 
     @property
     def max_finished(self) -> int:
-        """How many hypotheses of a beam search may end."""
+        """Number of ended hypotheses after which a beam search stops."""
         return round(self.n_group * self.patience)
 
 
@@ -51,9 +51,9 @@ class DecodeRequest:
     """One window's decoding at one temperature."""
 
     prompt: tuple[int, ...]
-    """Tokens given: previous text, <|startoftranscript|>, language, task, prefix."""
+    """Prompt tokens: previous text, <|startoftranscript|>, language, task, prefix."""
     sot_index: int
-    """Where <|startoftranscript|> stands in the prompt."""
+    """Index of <|startoftranscript|> in the prompt."""
     n_text_ctx: int
     """The decoder's positions: prompt and output together stay within them."""
     max_new_tokens: int
@@ -61,8 +61,8 @@ class DecodeRequest:
     search: Search
 
     @property
-    def most_tokens(self) -> int:
-        """How many tokens may be sampled; the last one needs no position."""
+    def max_tokens(self) -> int:
+        """Largest number of tokens to sample; the last one needs no position."""
         return min(self.max_new_tokens, self.n_text_ctx - len(self.prompt) + 1)
 
 
@@ -71,7 +71,7 @@ class DecodedWindow:
     """The chosen hypothesis for a window.
 
     Raises:
-        NotNumbersError: it has no likelihood, as where a device went on with logits that are NaN.
+        NonFiniteLogitsError: The log-probability is not finite, as after NaN logits on a device.
     """
 
     tokens: tuple[int, ...]
@@ -83,13 +83,13 @@ class DecodedWindow:
     n_steps: int
     """Decoder passes after the prompt's."""
     prompt_seconds: float = field(default=0.0, compare=False)
-    """Until the prompt was fed, preparing the audio for the decoder included; 0: not measured."""
+    """Seconds until the prompt was fed, cross-attention KV included; 0 if not measured."""
     steps_seconds: float = field(default=0.0, compare=False)
-    """In all steps, choosing tokens included; 0: not measured."""
+    """Seconds of all steps, token choice included; 0 if not measured."""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.sum_logprob):
-            raise NotNumbersError
+            raise NonFiniteLogitsError
 
     @property
     def avg_logprob(self) -> float:

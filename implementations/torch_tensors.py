@@ -1,4 +1,4 @@
-"""What all that runs on PyTorch shares: devices, dtypes, and tensors of arrays and of features.
+"""Devices, dtypes and tensors, shared by everything that runs on PyTorch.
 
 It holds no model and imports no openai-whisper.
 """
@@ -28,31 +28,31 @@ class TorchAudioFeatures(AudioFeatures):
         return type(self)(self.tensor[index : index + 1])
 
     def numpy(self) -> FloatArray:
-        """A float32 copy on the host."""
+        """Returns a float32 copy on the host."""
         return float32_array(self.tensor)
 
 
 def float32_array(tensor: torch.Tensor) -> FloatArray:
-    """A copy on the host."""
+    """Returns a float32 copy on the host."""
     array: FloatArray = tensor.float().cpu().numpy().copy()
     return array
 
 
 def as_tensor(array: Array, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """A copy of a checkpoint's array, which may be mapped from a file, on a device."""
+    """Returns a copy, on a device, of a checkpoint's array, which may be mapped from a file."""
     tensor = torch.empty(array.shape)
     tensor.numpy()[...] = array
     return tensor.to(device, dtype)
 
 
 def free(module: torch.nn.Module) -> None:
-    """Let go of a module's weights, and of memory that PyTorch keeps on a GPU for later."""
+    """Frees a module's weights, and the memory that PyTorch caches on a GPU."""
     module.to("meta")
     torch.cuda.empty_cache()
 
 
 def find_gpu(name: str) -> torch.device:
-    """The GPU of that name, `cuda` or `cuda:N`.
+    """Returns the GPU of that name, `cuda` or `cuda:N`.
 
     Raises:
         ImplementationUnavailableError: PyTorch finds no GPU, or not that one.
@@ -66,8 +66,8 @@ def find_gpu(name: str) -> torch.device:
         raise ImplementationUnavailableError(
             f"there is no GPU {name}; this machine has {torch.cuda.device_count()}"
         )
-    # float32 is meant as such: cuDNN's convolutions would keep 10 bits of it (TF32).
+    # cuDNN's convolutions would round float32 to 10 bits (TF32).
     torch.backends.cudnn.allow_tf32 = False
-    # cuDNN's attention would plan anew, for 50 ms, for each length that the text comes to have.
+    # cuDNN's attention would plan again, for 50 ms, for every new length of the text.
     torch.backends.cuda.enable_cudnn_sdp(enabled=False)
     return torch.device("cuda", index)

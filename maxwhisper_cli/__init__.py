@@ -36,7 +36,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (types are given above, for type checkers)
-    """Import what is asked for from where it lives (PEP 562)."""
+    """Imports what is asked for from where it lives (PEP 562)."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -11,7 +11,7 @@ _NEW_OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Runs the command line and exit with its code."""
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a letter shows another in its place; nothing stops for it.
         if isinstance(stream, io.TextIOWrapper):

@@ -15,10 +15,10 @@ class Activity:
     def show(
         self, what: str, done: float = 0, total: float | None = None, detail: str = ""
     ) -> None:
-        """Show a task and how much of it is done; without a total, only that it goes on."""
+        """Shows a task and how much of it is done; without a total, only that it goes on."""
 
     def show_download(self, what: str, n_done: int, n_total: int | None) -> None:
-        """Show how many bytes of a file are here; the total is 0 or None where nobody told it."""
+        """Shows how many bytes of a file are here; the total is 0 or None where nobody told it."""
         of_all = f"/{n_total / 1e6:.1f}" if n_total else ""
         self.show(f"downloading {what}", n_done, n_total or None, f"{n_done / 1e6:.1f}{of_all} MB")
 

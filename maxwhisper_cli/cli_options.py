@@ -61,8 +61,8 @@ def _switch(name: str, text: str, panel: str) -> object:
     )
 
 
-def _of_words(name: str, *, is_switch: bool = False) -> object:
-    """An option about words: taken at its default, so that commands written for upstream run."""
+def _word_option(name: str, *, is_switch: bool = False) -> object:
+    """Returns a hidden option of word timestamps, accepted at its default for compatibility."""
     metavar = SWITCH_METAVAR if is_switch else None
     return typer.Option(name, parser=optional_text, metavar=metavar, hidden=True)
 
@@ -288,13 +288,13 @@ SampleLen = Annotated[
     _int_option("--sample-len", "Most tokens per window; half the model's by default.", _TEXT),
 ]
 
-WordTimestamps = Annotated[str | None, _of_words("--word-timestamps", is_switch=True)]
-PrependPunctuations = Annotated[str | None, _of_words("--prepend-punctuations")]
-AppendPunctuations = Annotated[str | None, _of_words("--append-punctuations")]
-HighlightWords = Annotated[str | None, _of_words("--highlight-words", is_switch=True)]
-MaxLineWidth = Annotated[str | None, _of_words("--max-line-width")]
-MaxLineCount = Annotated[str | None, _of_words("--max-line-count")]
-MaxWordsPerLine = Annotated[str | None, _of_words("--max-words-per-line")]
+WordTimestamps = Annotated[str | None, _word_option("--word-timestamps", is_switch=True)]
+PrependPunctuations = Annotated[str | None, _word_option("--prepend-punctuations")]
+AppendPunctuations = Annotated[str | None, _word_option("--append-punctuations")]
+HighlightWords = Annotated[str | None, _word_option("--highlight-words", is_switch=True)]
+MaxLineWidth = Annotated[str | None, _word_option("--max-line-width")]
+MaxLineCount = Annotated[str | None, _word_option("--max-line-count")]
+MaxWordsPerLine = Annotated[str | None, _word_option("--max-words-per-line")]
 HallucinationSilenceThreshold = Annotated[
-    str | None, _of_words("--hallucination-silence-threshold")
+    str | None, _word_option("--hallucination-silence-threshold")
 ]

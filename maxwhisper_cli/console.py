@@ -52,7 +52,7 @@ class Terminal:
         return self._out.is_terminal
 
     def timed_line(self, times: str, text: str) -> None:
-        """Print a result with its times: `[00:00.000 --> 00:07.000]  text`."""
+        """Prints a result with its times: `[00:00.000 --> 00:07.000]  text`."""
         if not self._out.is_terminal:
             self._out.out(f"[{times}] {text}", highlight=False)
             return
@@ -65,11 +65,11 @@ class Terminal:
         self._out.print(grid)
 
     def line(self, text: str) -> None:
-        """Print a line as a result, as long as it is."""
+        """Prints a line as a result, as long as it is."""
         self._out.out(text, highlight=False)
 
     def document(self, text: str) -> None:
-        """Write a finished document to stdout, in UTF-8 whatever the terminal's encoding."""
+        """Writes a finished document to stdout, in UTF-8 whatever the terminal's encoding."""
         self._out.file.flush()
         buffer = getattr(self._out.file, "buffer", None)
         if buffer is None:  # a text stream put in stdout's place
@@ -79,24 +79,24 @@ class Terminal:
         self._out.file.flush()
 
     def note(self, message: str) -> None:
-        """Say on stderr how things go, unless told to be quiet."""
+        """Says on stderr how things go, unless told to be quiet."""
         if not self.is_quiet:
             self._line(Text(message, style="dim"))
 
     def warning(self, message: str) -> None:
-        """Say on stderr what the user should know."""
+        """Says on stderr what the user should know."""
         self._line(Text.assemble(("warning: ", "bold yellow"), message))
 
     def error(self, message: str) -> None:
-        """Say on stderr what went wrong."""
+        """Says on stderr what went wrong."""
         self._line(Text.assemble(("error: ", "bold red"), message))
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table as a result, on stdout."""
+        """Prints a table as a result, on stdout."""
         self._out.print(_table(self._out, columns, rows))
 
     def summary(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-        """Print a table on stderr."""
+        """Prints a table on stderr."""
         self._err.print(_table(self._err, columns, rows))
 
     @property
@@ -110,15 +110,15 @@ class Terminal:
         return self._err.is_terminal and not self.is_quiet
 
     def styled_line(self, text: Text) -> None:
-        """Print a line as a result, as long as it is, with its colours on a terminal."""
+        """Prints a line as a result, as long as it is, with its colours on a terminal."""
         self._out.print(text, soft_wrap=True)
 
     def show(self, what: "RenderableType") -> None:
-        """Print something with a layout of its own as a result."""
+        """Prints something with a layout of its own as a result."""
         self._out.print(what)
 
     def live(self, what: "RenderableType") -> "AbstractContextManager[object]":
-        """Draw something several times a second on stderr, where it can be; gone afterwards."""
+        """Draws something several times a second on stderr, where it can be; gone afterwards."""
         from rich.live import Live
 
         if not self.draws_live:
@@ -126,7 +126,7 @@ class Terminal:
         return Live(what, console=self._err, refresh_per_second=4, transient=True)
 
     def activity(self, *, is_wanted_when_piped: bool = False) -> "AbstractContextManager[Activity]":
-        """A live line on stderr; none where nobody looks, or stdout is piped on."""
+        """Returns a live line on stderr; none where nobody looks, or stdout is piped on."""
         from maxwhisper_cli.activity import Activity
 
         is_seen = self._out.is_terminal or is_wanted_when_piped

@@ -40,7 +40,7 @@ class LiveActivity(Activity):
     def show(
         self, what: str, done: float = 0, total: float | None = None, detail: str = ""
     ) -> None:
-        """Draw it anew."""
+        """Draws it anew."""
         if what != self._what:  # a task anew, so that neither its time nor its total goes on
             self._what = what
             self._progress.remove_task(self._task)
@@ -66,6 +66,6 @@ class _Elapsed(ProgressColumn):
     """`0:12`, of a task of which nobody knows how long it takes."""
 
     def render(self, task: Task) -> Text:
-        """Draw it from the first second on."""
+        """Draws it from the first second on."""
         seconds = task.elapsed or 0.0
         return Text(clock(seconds) if task.total is None and seconds >= 1 else "")

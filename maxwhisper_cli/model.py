@@ -17,10 +17,10 @@ from implementations import registry
 from implementations.choose import Choice, choose
 from implementations.errors import ImplementationUnavailableError
 from implementations.implementation import Implementation
-from implementations.memory import told_when_full
+from implementations.memory import translate_out_of_memory
 from implementations.options import AUTO, CompileProgress, LoadOptions
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
-from maxwhisper_cli.transcription.batched import BatchedRun, Rounds, start_run
+from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler, start_run
 from maxwhisper_cli.transcription.longform import DecodedPart
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -83,7 +83,7 @@ class Model:
             ImplementationFailedError: there is too little memory.
         """
         with (
-            told_when_full(self.implementation.device),
+            translate_out_of_memory(self.implementation.device),
             self._stopwatch.on("text"),
             self._open(audio, channel) as opened,
             self._mel(opened) as mel,
@@ -103,7 +103,7 @@ class Model:
     ) -> Iterator[Segment]:
         """Yield a recording's segments as they are decoded; as `transcribe` otherwise."""
         with (
-            told_when_full(self.implementation.device),
+            translate_out_of_memory(self.implementation.device),
             self._open(audio, channel) as opened,
             self._mel(opened) as mel,
         ):
@@ -136,10 +136,10 @@ class Model:
                 told = partial(on_progress, index) if on_progress else None
                 yield self._one_of_several(index, audio, options, channel, told)
             return
-        rounds = Rounds(self.implementation, options, self._stopwatch)
+        scheduler = BatchScheduler(self.implementation, options, self._stopwatch)
         with self._stopwatch.on("text"):
             recordings = (self._recording(audio, options, channel) for audio in audios)
-            yield from Batch(recordings, rounds, on_progress)
+            yield from Batch(recordings, scheduler, on_progress)
 
     def _one_of_several(
         self,
@@ -161,7 +161,7 @@ class Model:
         self, audio: AudioSource, options: TranscribeOptions, channel: Channel
     ) -> Iterator[Opened]:
         with self._open(audio, channel) as opened, self._mel(opened) as mel:
-            with told_when_full(self.implementation.device):
+            with translate_out_of_memory(self.implementation.device):
                 run = BatchedRun(self.implementation, mel, options, self._stopwatch)
             yield Opened(run, opened.warnings)
 
@@ -269,7 +269,7 @@ def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -
         implementation_class = registry.implementation_class(choice.name)
     with stopwatch.on("graphs and weights"):
         device = choice.options.device or "cpu"
-        with told_when_full(device, ImplementationUnavailableError):
+        with translate_out_of_memory(device, ImplementationUnavailableError):
             implementation = implementation_class.load(checkpoint, choice.options)
         if implementation.load_report.compiled_seconds > 0:
             stopwatch.move("compiling", implementation.load_report.compiled_seconds, 1)

@@ -45,7 +45,7 @@ class PackageArchive:
 
 
 def fetch_archive(archive: PackageArchive, folder: Path, progress: Progress | None = None) -> Path:
-    """Download an archive into a folder, going on where an earlier attempt was cut off.
+    """Downloads an archive into a folder, going on where an earlier attempt was cut off.
 
     Raises:
         PackageArchiveError: No index has it, the network fails, or the content is not the pinned.
@@ -73,7 +73,7 @@ def fetch_archive(archive: PackageArchive, folder: Path, progress: Progress | No
 
 
 def extract_member(archive: Path, member: str, target: Path, sha256: str | None = None) -> None:
-    """Unpack one regular file of a `.tar.gz` to `target`, whole or not at all.
+    """Unpacks one regular file of a `.tar.gz` to `target`, whole or not at all.
 
     Raises:
         PackageArchiveError: The archive has no such file, or another one under that name.
@@ -115,7 +115,7 @@ def _find_url(archive: PackageArchive) -> str:
 
 
 def _pip_sources() -> Iterator[tuple[list[str], list[str]]]:
-    """Yield index addresses with folders or pages of links, in the order to ask them.
+    """Yields index addresses with folders or pages of links, in the order to ask them.
 
     An empty pair stands for unearth's default index, which is pip's.
     """
@@ -131,7 +131,7 @@ def _pip_sources() -> Iterator[tuple[list[str], list[str]]]:
 
 
 def _pip_settings() -> dict[str, list[str]]:
-    """Return pip's settings, those of the environment before those of its files."""
+    """Returns pip's settings, those of the environment before those of its files."""
     lines: Iterable[str] = ()
     if importlib.util.find_spec("pip") is not None:
         command = module_command("pip", "--disable-pip-version-check", "config", "list")

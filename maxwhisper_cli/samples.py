@@ -60,7 +60,7 @@ class Sample:
 
 
 def load_manifest() -> list[Sample]:
-    """Return every sample, in the manifest's order."""
+    """Returns every sample, in the manifest's order."""
     # In a checkout the folder is beside the package, in a wheel within it.
     beside = Path(__file__).parent.parent / "audio_samples" / "manifest.json"
     inside = files("maxwhisper_cli") / "audio_samples" / "manifest.json"
@@ -69,14 +69,14 @@ def load_manifest() -> list[Sample]:
 
 
 def samples_folder() -> Path:
-    """Return the folder for fetched samples (not created here)."""
+    """Returns the folder for fetched samples (not created here)."""
     return cache_root() / "samples"
 
 
 def fetch_samples(
     names: Iterable[str] | None = None, progress: Progress | None = None
 ) -> dict[str, Path]:
-    """Make sure that samples are in the cache folder, with their words beside them.
+    """Makes sure that samples are in the cache folder, with their words beside them.
 
     Args:
         names: Which; all of them when None.
@@ -103,7 +103,7 @@ def fetch_samples(
 
 
 def reference_text(sample: Sample) -> str:
-    """Return the words of a sample that has been fetched."""
+    """Returns the words of a sample that has been fetched."""
     return (samples_folder() / sample.file).with_suffix(".txt").read_text("utf-8").strip()
 
 
@@ -176,7 +176,7 @@ def _unpack(sample: Sample, source: SampleSource, archive: Path, folder: Path) -
 
 
 def _make(sample: Sample, pieces: list[Sample], folder: Path) -> None:
-    """Join samples into one mono 16-bit wav at the sample rate asked for."""
+    """Joins samples into one mono 16-bit wav at the sample rate asked for."""
     import soundfile
     import soxr
 

@@ -39,7 +39,7 @@ class UpstreamCommand(TyperCommand):
         super().__init__(*args, **settings)  # type: ignore[arg-type]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Give each switch that stands alone its value, then parse as usual."""
+        """Gives each switch that stands alone its value, then parses as usual."""
         switches = {
             name
             for parameter in self.params
@@ -59,7 +59,7 @@ class UpstreamCommand(TyperCommand):
         return super().parse_args(ctx, completed)
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ANN401
-        """List the options under the headings of their panels."""
+        """Lists the options under the headings of their panels."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
@@ -74,7 +74,7 @@ class UpstreamCommand(TyperCommand):
 
 
 def optional_int(given: object) -> int | None:
-    """A whole number, or None where that is written; a default passes through as well."""
+    """Returns a whole number, or None where that is written; a default passes through as well."""
     text = str(given)
     try:
         return None if text == "None" else int(text)
@@ -83,7 +83,7 @@ def optional_int(given: object) -> int | None:
 
 
 def optional_count(given: object) -> int | None:
-    """A whole number from 0 on, or None where that is written."""
+    """Returns a whole number from 0 on, or None where that is written."""
     number = optional_int(given)
     if number is not None and number < 0:
         raise typer.BadParameter(f"'{number}' is below 0")
@@ -91,7 +91,7 @@ def optional_count(given: object) -> int | None:
 
 
 def optional_float(given: object) -> float | None:
-    """A finite number, or None where that is written; a default passes through as well."""
+    """Returns a finite number, or None where that is written; a default passes through as well."""
     text = str(given)
     try:
         number = None if text == "None" else float(text)
@@ -103,7 +103,7 @@ def optional_float(given: object) -> float | None:
 
 
 def optional_text(given: object) -> str | None:
-    """The text, or None where that is written; a default passes through as well."""
+    """Returns the text, or None where that is written; a default passes through as well."""
     return None if given is None or given == "None" else str(given)
 
 
@@ -115,7 +115,7 @@ class Arguments(Protocol):
 
 
 def as_command(arguments: Callable[..., Arguments]) -> Callable[..., None]:
-    """A dataclass of arguments as a function for Typer: same parameters, name and docstring."""
+    """Returns a function for Typer with the fields, name and docstring of a dataclass."""
 
     @wraps(arguments, updated=())
     def command(**given: object) -> None:

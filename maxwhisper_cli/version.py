@@ -4,7 +4,7 @@ import importlib.metadata
 
 
 def program_version() -> str:
-    """The installed version; `not installed` where the program was only copied."""
+    """Returns the installed version; `not installed` where the program was only copied."""
     try:
         return importlib.metadata.version("maxwhisper")
     except importlib.metadata.PackageNotFoundError:

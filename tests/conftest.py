@@ -66,7 +66,7 @@ def shared_audio() -> Path:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test with the argument `shared_audio_file` once for each further recording."""
+    """Runs a test with the argument `shared_audio_file` once for each further recording."""
     if "shared_audio_file" not in metafunc.fixturenames:
         return
     found = sorted(

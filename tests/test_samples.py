@@ -93,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def index(monkeypatch: pytest.MonkeyPatch) -> Iterator[Index]:
-    """Serve an index, and set pip to it alone."""
+    """Serves an index, and set pip to it alone."""
     sound = io.BytesIO()
     soundfile.write(sound, tone(440, 1.0, 44100), 44100, format="WAV")
     index = Index(

@@ -1,6 +1,6 @@
-"""From tensors under canonical names to a `Checkpoint`: sizes, completeness, alignment heads, name.
+"""Assembly of a `Checkpoint` from tensors: sizes, completeness, alignment heads, model name.
 
-The last step of every reader. It knows no file format.
+The last step of every reader. It depends on no file format.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from weights.errors import WeightsError
 from weights.models import NAMED_MODELS, AlignmentHeads
 from weights.names import check_names_and_shapes, count_layers
 
-_HEAD_WIDTH = 64
+_HEAD_DIM = 64
 _N_FINGERPRINT_NUMBERS = 64
 _MAX_JSON_BYTES = 16 * 2**20
 
@@ -29,15 +29,22 @@ def assemble(
     n_text_head: int | None = None,
     alignment_heads: AlignmentHeads | None = None,
 ) -> Checkpoint:
-    """Check `tensors` and put them together with all that follows from them.
+    """Checks tensors and returns them with their sizes, alignment heads and model name.
 
-    Sizes come from the tensors. A head count that the file does not tell is the width over 64, as
-    in every published Whisper. The alignment heads are, in this order: those of the named model
-    whose tensors these are; `alignment_heads`, which came with the file; those of the one named
-    model that has these sizes (fine-tuning keeps them useful); openai-whisper's default.
+    Sizes come from the tensors. A head count that the file does not give is the width over 64, as
+    in every published Whisper. The first of these alignment heads that exists is used: those of
+    the named model with these tensors; `alignment_heads`; those of the only named model with
+    these sizes (fine-tuning keeps them useful); openai-whisper's default.
+
+    Args:
+        source: File of the tensors, for messages.
+        tensors: Arrays under canonical names.
+        n_audio_head: Heads of the encoder, if the file gives them.
+        n_text_head: Heads of the decoder, if the file gives them.
+        alignment_heads: Alignment heads, if they came with the file.
 
     Raises:
-        WeightsError: the tensors are not those of a complete Whisper model.
+        WeightsError: The tensors are not those of a complete Whisper model.
     """
     try:
         dims = _dims_of(tensors, n_audio_head, n_text_head)
@@ -54,7 +61,7 @@ def assemble(
 
 
 def read_alignment_heads(config: Path) -> AlignmentHeads | None:
-    """The `alignment_heads` of a JSON file, or None where there is none to be had."""
+    """Returns the `alignment_heads` of a JSON file, or None if it has none."""
     heads = read_json(config).get("alignment_heads")
     if not isinstance(heads, list):
         return None
@@ -63,7 +70,7 @@ def read_alignment_heads(config: Path) -> AlignmentHeads | None:
 
 
 def read_json(path: Path) -> dict[str, object]:
-    """The JSON object in a small file that may be absent or unusable: then it is empty."""
+    """Returns the JSON object in a small file; empty if the file is absent or unusable."""
     try:
         if not path.is_file() or path.stat().st_size > _MAX_JSON_BYTES:
             return {}
@@ -74,7 +81,7 @@ def read_json(path: Path) -> dict[str, object]:
 
 
 def fingerprint(tensors: Mapping[str, Array]) -> str:
-    """Sha256 over the first numbers of every tensor in float16: the same from every file format.
+    """Returns the sha256 of the first numbers of every tensor in float16, whatever the file format.
 
     Encoder positions are left out: formats round them differently. One page of each tensor is
     read. Any fine-tuning, and quantisation, gives another fingerprint.
@@ -83,7 +90,7 @@ def fingerprint(tensors: Mapping[str, Array]) -> str:
     for name in sorted(tensors):
         if name != "encoder.positional_embedding":
             first = tensors[name].reshape(-1)[:_N_FINGERPRINT_NUMBERS]
-            with np.errstate(all="ignore"):  # what float16 cannot hold is no named model's
+            with np.errstate(all="ignore"):  # values beyond float16 belong to no named model
                 digest.update(first.astype("<f2").tobytes())
     return digest.hexdigest()
 
@@ -120,8 +127,8 @@ def _shape(tensors: Mapping[str, Array], name: str, rank: int) -> tuple[int, ...
     return shape
 
 
-def _n_head(told: int | None, n_state: int) -> int:
-    n_head = n_state // _HEAD_WIDTH if told is None else told
+def _n_head(declared: int | None, n_state: int) -> int:
+    n_head = n_state // _HEAD_DIM if declared is None else declared
     if n_head < 1 or n_state % n_head:
         raise WeightsError(f"a width of {n_state} cannot be split into {n_head} attention heads")
     return n_head
@@ -139,8 +146,8 @@ def _name_of(tensors: Mapping[str, Array], dims: ModelDimensions) -> str | None:
     ]
     if not candidates:
         return None
-    found = fingerprint(tensors)
-    return next((model.name for model in candidates if model.fingerprint == found), None)
+    actual = fingerprint(tensors)
+    return next((model.name for model in candidates if model.fingerprint == actual), None)
 
 
 def _heads_by_size(dims: ModelDimensions) -> AlignmentHeads:

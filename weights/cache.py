@@ -1,6 +1,6 @@
-"""Where weights are kept on this machine, and which of those files were checked before.
+"""Folders of weights on this machine, and records of the sha256 of their files.
 
-A file's sha256 is computed once: a small record keeps it for as long as size and time of change
+A file's sha256 is computed once: a small record stores it for as long as size and time of change
 stay the same. Nothing here fetches.
 """
 
@@ -19,23 +19,23 @@ CACHE_VARIABLE = "MAXWHISPER_CACHE"
 
 
 def cache_root() -> Path:
-    """The project's cache folder: `$MAXWHISPER_CACHE`, or the user's (not created here)."""
+    """Returns the project's cache folder: `$MAXWHISPER_CACHE`, or the user's (not created here)."""
     chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path("maxwhisper")
 
 
 def model_folder(model_dir: Path | None = None) -> Path:
-    """Where weights are looked for and put: `model_dir`, or `models` in the cache folder."""
+    """Returns the folder of weights: `model_dir`, or `models` in the cache folder."""
     return cache_root() / "models" if model_dir is None else model_dir.expanduser()
 
 
 def openai_whisper_folder() -> Path:
-    """Where openai-whisper keeps its downloads, which are the same files as ours."""
+    """Returns the folder of openai-whisper's downloads, which are the same files as ours."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whisper"
 
 
 def sha256_of(path: Path) -> str:
-    """Sha256 of a file, from its record where it has not changed since.
+    """Returns the sha256 of a file, from its record if the file has not changed since.
 
     Raises:
         WeightsError: the file cannot be read.
@@ -52,7 +52,7 @@ def sha256_of(path: Path) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Sha256 of a file, computed.
+    """Computes the sha256 of a file.
 
     Raises:
         OSError: the file cannot be read.
@@ -62,7 +62,7 @@ def hash_file(path: Path) -> str:
 
 
 def record_sha256(path: Path, sha256: str) -> None:
-    """Keep a file's sha256, in one step; where that cannot be, it is computed again next time."""
+    """Stores a file's sha256 atomically; if that fails, it is computed again next time."""
     target = _record_path(path)
     with suppress(OSError):
         record = json.dumps(_state(path) | {"sha256": sha256})

@@ -28,4 +28,4 @@ class Checkpoint:
     """(decoder layer, head) pairs whose cross-attention follows time: see `weights.assembly`."""
     source: Path
     model_name: str | None = None
-    """`tiny.en`, ...: set where the tensors are a named model's, whatever the file is called."""
+    """Name such as `tiny.en` if the tensors are a named model's, whatever the file is called."""

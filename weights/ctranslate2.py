@@ -1,7 +1,7 @@
 """Reader of CTranslate2's Whisper models (`model.bin`): float32, float16, bfloat16 and quantised.
 
-Undoes what its converter does: fused projections are split, zero key biases dropped, int8 and int16
-weights turned back into float32, the encoder's positions recomputed. It runs nothing.
+Reverses its converter: fused projections are split, zero key biases dropped, int8 and int16 weights
+converted back to float32, the encoder's positions recomputed. It runs nothing.
 """
 
 import struct
@@ -21,14 +21,14 @@ _SPECIFICATION = b"WhisperSpec\0"
 _VERSION = 6
 _MIN_SCALE = 1e-30
 _ROUNDED = 1e-2
-"""How far sinusoids that were rounded to half precision may be from exact ones, with room."""
+"""Bound on the error of sinusoids that were rounded to half precision, with a margin."""
 _DTYPES = {0: "f4", 1: "i1", 2: "i2", 3: "i4", 4: "f2", 5: BFLOAT16}
 _EMBEDDING, _PROJECTION = "decoder/embeddings/weight", "decoder/projection/weight"
 _ENCODER_POSITIONS = "encoder.positional_embedding"
 
 
 def read(path: Path) -> Checkpoint:
-    """Read `path`, a `model.bin` or the folder that holds one.
+    """Reads `path`, a `model.bin` or the folder that holds one.
 
     A `config.json` beside it supplies the alignment heads of a model that is not a named one.
 
@@ -51,21 +51,21 @@ def read(path: Path) -> Checkpoint:
 
 
 class _Parser:
-    """Walks the file once: a header, the variables, then the aliases, up to the last byte."""
+    """Parser that reads the file once: a header, the variables, then the aliases."""
 
     def __init__(self, file: MappedFile) -> None:
         self.file = file
         self.offset = 0
 
     def variables(self) -> dict[str, Array]:
-        """Every variable by name, an alias being one more name of its variable."""
+        """Returns every variable by name; an alias is one more name of its variable."""
         (version,) = self.numbers("I")
         specification = self.string() if version == _VERSION else b""
         if specification != _SPECIFICATION:
-            found = specification.removesuffix(b"\0").decode("ascii", "replace")
+            actual = specification.removesuffix(b"\0").decode("ascii", "replace")
             raise WeightsError(
                 f"{self.file.path}: not a CTranslate2 Whisper model of version {_VERSION} "
-                f"(version {version}{f', {found}' if found else ''}); convert it again with "
+                f"(version {version}{f', {actual}' if actual else ''}); convert it again with "
                 "ct2-transformers-converter"
             )
         _revision, n_variables = self.numbers("II")
@@ -121,7 +121,7 @@ def _scalar(variables: dict[str, Array], name: str) -> int | None:
 
 
 def _to_canonical(variables: dict[str, Array]) -> dict[str, Array]:
-    """Rename, dequantise and split; settings (variables of rank 0) are left out."""
+    """Renames, dequantises and splits variables; settings (of rank 0) are left out."""
     embedding = variables.get(_EMBEDDING)
     tensors: dict[str, Array] = {}
     for name, stored in variables.items():
@@ -135,7 +135,7 @@ def _to_canonical(variables: dict[str, Array]) -> dict[str, Array]:
 
 
 def _dequantise(name: str, quantised: Array, scale: Array) -> npt.NDArray[np.float32]:
-    """Divide integers by their scale: one for each row (int8), or one for all (int16)."""
+    """Divides integers by their scale: one for each row (int8), or one for all (int16)."""
     if scale.ndim > 1 or scale.size not in (1, *quantised.shape[:1]):
         raise WeightsError(f"{name}: its scale has shape {list(scale.shape)}; the file is damaged")
     if not ((scale > _MIN_SCALE) & (scale < 1 / _MIN_SCALE)).all():
@@ -145,7 +145,7 @@ def _dequantise(name: str, quantised: Array, scale: Array) -> npt.NDArray[np.flo
 
 
 def _split(names: tuple[str, ...], array: Array) -> dict[str, Array]:
-    """Cut fused projections by rows, and drop the key bias that Whisper does not have."""
+    """Splits fused projections by rows, and drops the key bias that Whisper does not have."""
     if array.shape[0] % len(names):
         raise WeightsError(f"{array.shape[0]} rows cannot be split into {', '.join(names)}")
     parts = dict(zip(names, np.split(array, len(names)), strict=True))
@@ -156,7 +156,7 @@ def _split(names: tuple[str, ...], array: Array) -> dict[str, Array]:
 
 
 def _with_exact_positions(tensors: dict[str, Array]) -> dict[str, Array]:
-    """Replace encoder positions that are rounded sinusoids by the sinusoids themselves."""
+    """Replaces encoder positions that are rounded sinusoids by the sinusoids themselves."""
     stored = tensors.get(_ENCODER_POSITIONS)
     if stored is None or stored.ndim != 2 or stored.shape[1] % 2 or stored.shape[1] < 4:
         return tensors
@@ -167,7 +167,7 @@ def _with_exact_positions(tensors: dict[str, Array]) -> dict[str, Array]:
 
 
 def sinusoids(n_ctx: int, n_state: int) -> npt.NDArray[np.float32]:
-    """Encoder positions, [n_ctx, n_state]: sines in the left half, cosines in the right.
+    """Returns encoder positions, [n_ctx, n_state]: sines in the left half, cosines in the right.
 
     Wavelengths grow from 2 pi to 20000 pi. Angles are rounded to float32 where openai-whisper's
     `sinusoids` (whisper/model.py) rounds them, so that both agree to about 1e-4 and mostly exactly.

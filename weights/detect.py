@@ -1,6 +1,6 @@
-"""Tells a weights file's format by its first bytes, and reads it.
+"""Detection of a weights file's format by its first bytes, and reading in that format.
 
-The file's name is not looked at; in a folder, the names that each format uses are.
+The file's own name is ignored; in a folder, the file names of each format are looked up.
 """
 
 import re
@@ -27,19 +27,19 @@ _READERS: Mapping[str, str] = {
     "CTranslate2": "weights.ctranslate2",
     "Hugging Face": "weights.huggingface",
 }
-"""The modules whose `read` does it, imported on first use."""
+"""Modules whose `read` reads each format, imported on first use."""
 
 _FOREIGN: Mapping[bytes, str] = {
     b"\x80\x02": "a PyTorch file of the kind before 1.6: load it with torch.load and save it again",
     b"lmgg": "a whisper.cpp file; use OpenAI's, Hugging Face's or CTranslate2's",
     b"GGUF": "a GGUF file; use OpenAI's, Hugging Face's or CTranslate2's",
-    b"version https://git-lfs": "a Git LFS pointer: fetch the file it stands for (git lfs pull)",
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file it points to (git lfs pull)",
     b"<": "a web page, not weights; fetch the file itself",
 }
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read the Whisper weights at `path`, a file or a folder, whatever their format.
+    """Reads the Whisper weights at `path`, a file or a folder, whatever their format.
 
     Raises:
         WeightsError: there are none, or they are damaged, incomplete or of an unknown format.
@@ -50,10 +50,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def format_of(path: Path) -> str:
-    """`PyTorch`, `CTranslate2` or `Hugging Face`, by the first bytes of the file.
+    """Returns `PyTorch`, `CTranslate2` or `Hugging Face`, by the first bytes of the file.
 
     Raises:
-        WeightsError: it is none of them; the message says what it is instead, where that is known.
+        WeightsError: The format is another; the message names it if it is known.
     """
     file = MappedFile(path)
     head = file.bytes_at(0, min(_N_HEAD_BYTES, file.n_bytes))
@@ -70,7 +70,7 @@ def format_of(path: Path) -> str:
 
 
 def is_weights(path: Path) -> bool:
-    """Whether a file, or one in a folder, starts like weights; it may still turn out damaged."""
+    """Returns True if a file, or one in a folder, starts like weights; it may still be damaged."""
     try:
         format_of(_weights_file(path) if path.is_dir() else path)
     except WeightsError:

@@ -1,4 +1,4 @@
-"""The sizes that define a Whisper model, and those of its spectrogram, which all models share."""
+"""Sizes that define a Whisper model, and those of its spectrogram, which all models share."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -32,10 +32,10 @@ class ModelDimensions:
 
     @property
     def is_multilingual(self) -> bool:
-        """Whether the vocabulary has language tokens (source: whisper/model.py)."""
+        """True if the vocabulary has language tokens (source: whisper/model.py)."""
         return self.n_vocab >= 51865
 
     @property
     def n_languages(self) -> int:
-        """How many language tokens the vocabulary has: 99, or 100 from large-v3 on."""
+        """Number of language tokens in the vocabulary: 99, or 100 from large-v3 on."""
         return self.n_vocab - 51765 - int(self.is_multilingual)

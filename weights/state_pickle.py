@@ -1,6 +1,6 @@
-"""Reads the pickle inside a `.pt` file without ever running what it names.
+"""Reader of the pickle inside a `.pt` file, which never runs anything that the pickle names.
 
-A pickle is a program: Python's unpickler calls whatever it asks for. This one knows only the
+A pickle is a program: Python's unpickler calls whatever it names. This one supports only the
 opcodes that `torch.save` writes for a state dict, builds dicts, lists, tuples, strings and numbers,
 and turns the three calls that belong to tensors into plain records. It touches no tensor data.
 """
@@ -38,7 +38,7 @@ class _Malformed(Exception):  # noqa: N818 - never leaves this module
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A block of numbers, kept in the archive's member `data/<key>`."""
+    """A block of numbers in the archive's member `data/<key>`."""
 
     dtype: str
     key: str
@@ -47,7 +47,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A view into a storage; offset and strides count numbers, as PyTorch's do."""
+    """A view of a storage; offset and strides count numbers, as PyTorch's do."""
 
     storage: Storage
     offset: int
@@ -63,7 +63,7 @@ class _Global:
 
 
 def read_state(program: bytes) -> object:
-    """Read a pickle written by `torch.save` into plain values and `StoredTensor`s.
+    """Reads a pickle written by `torch.save` into plain values and `StoredTensor`s.
 
     Raises:
         WeightsError: it names anything but tensors and their containers, or is damaged.
@@ -158,7 +158,7 @@ class _Machine:
             raise _Malformed(f"an unusual call of {function.name}")
 
     def build(self) -> None:
-        """Drop the attributes that PyTorch hangs on a state dict (`_metadata`)."""
+        """Drops the attributes that PyTorch adds to a state dict (`_metadata`)."""
         target, _ = self.pop_many(2)
         if not isinstance(target, dict):
             raise _Malformed("attributes of no dict")
@@ -176,7 +176,7 @@ class _Machine:
 
 
 def _tensor(arguments: tuple[object, ...]) -> StoredTensor:
-    """A tensor that lies within its storage, and has no more numbers than it."""
+    """Returns the tensor, which must lie within its storage and have no more numbers than it."""
     match arguments:
         case (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_):
             tensor = StoredTensor(storage, offset, _counts(shape), _counts(strides))

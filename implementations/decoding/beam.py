@@ -1,7 +1,9 @@
-"""Beam search with patience, as `BeamSearchDecoder` of whisper/decoding.py does it.
+"""Beam search with patience.
 
 A beam keeps `n_group` unfinished hypotheses; finished ones are set aside until there are
 round(n_group * patience) of them (arXiv:2204.05424).
+
+Source: `BeamSearchDecoder` of whisper/decoding.py.
 """
 
 import numpy as np
@@ -14,8 +16,8 @@ from implementations.session import DecoderSession
 
 FloatArray = npt.NDArray[np.float32]
 
-_SET = 64
-"""Tokens of a set in which the likeliest are looked for."""
+_SET_SIZE = 64
+"""Tokens per set in the top-k search."""
 
 
 class BeamSearch(HypothesisSearch):
@@ -31,58 +33,66 @@ class BeamSearch(HypothesisSearch):
 
     @property
     def is_complete(self) -> bool:
-        """Whether enough hypotheses have ended."""
+        """True once enough hypotheses have ended."""
         return len(self._finished) >= self._max_finished
 
     def step(self, session: DecoderSession, book: RuleBook) -> list[int] | None:
-        """As for every search, but with tokens that the session ranks, where it can."""
+        """Takes a step, with the top k tokens from the session if it computes them."""
         ranked = session.top_k(self.sampled, book.rules)
         return super().step(session, book) if ranked is None else self.extend(*ranked)
 
-    def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int]:
-        """Extend every beam by its most likely tokens and keep the best of all."""
-        tokens = np.array([_likeliest(row, self._n_beams + 1) for row in logits])
-        return self.extend(tokens, np.take_along_axis(logits, tokens, 1) - log_totals[:, None])
+    def advance(self, logits: FloatArray, logsumexp: FloatArray) -> list[int]:
+        """Extends every beam by its most likely tokens and keeps the best of all."""
+        tokens = np.array([_top_k(row, self._n_beams + 1) for row in logits])
+        return self.extend(tokens, np.take_along_axis(logits, tokens, 1) - logsumexp[:, None])
 
-    def extend(self, likeliest: npt.NDArray[np.int64], logprobs: FloatArray) -> list[int]:
-        """As `advance`, of each beam's n_beams + 1 likeliest tokens, [n_group, n_beams + 1]."""
-        scores, sources = self._continuations(likeliest, logprobs)
-        kept: list[tuple[int, ...]] = []
+    def extend(self, top_tokens: npt.NDArray[np.int64], logprobs: FloatArray) -> list[int]:
+        """Extends every beam by candidates that are chosen already.
+
+        Args:
+            top_tokens: Most likely next tokens of each beam, [n_group, n_beams + 1].
+            logprobs: Their log-probabilities, [n_group, n_beams + 1].
+
+        Returns:
+            The beam that each new beam continues.
+        """
+        scores, sources = self._continuations(top_tokens, logprobs)
+        survivors: list[tuple[int, ...]] = []
         ended: dict[tuple[int, ...], float] = {}
         for tokens in sorted(scores, key=scores.__getitem__, reverse=True):
             if tokens[-1] == self._eot:
                 ended[tokens[:-1]] = scores[tokens]
                 continue
-            self._sum_logprobs[len(kept)] = scores[tokens]
-            kept.append(tokens)
-            if len(kept) == self._n_beams:
+            self._sum_logprobs[len(survivors)] = scores[tokens]
+            survivors.append(tokens)
+            if len(survivors) == self._n_beams:
                 break
         for tokens, score in ended.items():
             if self.is_complete:
                 break
             self._finished[tokens] = score
-        self.sampled = [list(tokens) for tokens in kept]
-        return [sources[tokens] for tokens in kept]
+        self.sampled = [list(tokens) for tokens in survivors]
+        return [sources[tokens] for tokens in survivors]
 
     def candidates(self) -> list[Candidate]:
-        """Finished hypotheses, filled up with the best unfinished ones to one per beam."""
-        found = [Candidate(tokens, score) for tokens, score in self._finished.items()]
-        for index in stand_ins(len(found), self._sum_logprobs):
+        """Returns finished hypotheses, completed to one per beam by the best unfinished ones."""
+        candidates = [Candidate(tokens, score) for tokens, score in self._finished.items()]
+        for index in best_unfinished(len(candidates), self._sum_logprobs):
             sum_logprob = float(self._sum_logprobs[index])
-            found.append(Candidate(tuple(self.sampled[index]), sum_logprob))
-        return found
+            candidates.append(Candidate(tuple(self.sampled[index]), sum_logprob))
+        return candidates
 
     def _continuations(
-        self, likeliest: npt.NDArray[np.int64], logprobs: FloatArray
+        self, top_tokens: npt.NDArray[np.int64], logprobs: FloatArray
     ) -> tuple[dict[tuple[int, ...], float], dict[tuple[int, ...], int]]:
-        """Score each beam's continuations, in the order of the beams.
+        """Returns score and source beam of every continuation, in the order of the beams.
 
-        On the first step all beams are the same, and so are their continuations: equal keys merge.
+        On the first step all beams are equal, and so are their continuations: equal keys merge.
         """
         scores: dict[tuple[int, ...], float] = {}
         sources: dict[tuple[int, ...], int] = {}
         totals = self._sum_logprobs[:, None] + logprobs
-        rows = zip(likeliest.tolist(), totals.tolist(), strict=True)
+        rows = zip(top_tokens.tolist(), totals.tolist(), strict=True)
         for index, (tokens, row_totals) in enumerate(rows):
             for token, total in zip(tokens, row_totals, strict=True):
                 text = (*self.sampled[index], token)
@@ -90,27 +100,35 @@ class BeamSearch(HypothesisSearch):
         return scores, sources
 
 
-def stand_ins(n_finished: int, sum_logprobs: FloatArray) -> list[int]:
-    """Which unfinished hypotheses, the best first, fill up the finished ones to one per beam."""
+def best_unfinished(n_finished: int, sum_logprobs: FloatArray) -> list[int]:
+    """Returns the best unfinished hypotheses that complete the finished ones to one per beam.
+
+    Args:
+        n_finished: Number of finished hypotheses.
+        sum_logprobs: Scores of the unfinished ones, [n_beams].
+
+    Returns:
+        Their indices, best first.
+    """
     n_missing = max(0, len(sum_logprobs) - n_finished)
     order: list[int] = np.argsort(sum_logprobs)[::-1].tolist()
     return order[:n_missing]
 
 
-def _likeliest(row: FloatArray, n_best: int) -> list[int]:
-    """The tokens with the n_best highest logits, highest first.
+def _top_k(row: FloatArray, k: int) -> list[int]:
+    """Returns the tokens with the k highest logits, highest first; row is [n_vocab].
 
-    Each is the highest of its set, or one of the others of these few sets: tokens that are
-    n_sets apart make a set, so that all sets' highest are found in one pass over the row.
+    Tokens that are n_sets apart form a set, so that one pass over the row gives the maximum of
+    every set. The top k lie in the k sets with the highest maxima.
     """
-    n_sets = max(n_best, len(row) // _SET)
+    n_sets = max(k, len(row) // _SET_SIZE)
     n_whole = len(row) // n_sets * n_sets
     highest = row[:n_whole].reshape(-1, n_sets).max(axis=0)
-    sets = np.argpartition(highest, -n_best)[-n_best:]
+    sets = np.argpartition(highest, -k)[-k:]
     members = np.arange(0, n_whole, n_sets)[:, None] + sets
-    among = np.concatenate([members.ravel(), np.arange(n_whole, len(row))])
-    logits = row[among]
-    kept = np.argpartition(logits, -n_best)[-n_best:]
-    kept = kept[np.lexsort((among[kept], -logits[kept]))]
-    likeliest: list[int] = among[kept].tolist()
-    return likeliest
+    candidates = np.concatenate([members.ravel(), np.arange(n_whole, len(row))])
+    logits = row[candidates]
+    best = np.argpartition(logits, -k)[-k:]
+    best = best[np.lexsort((candidates[best], -logits[best]))]
+    tokens: list[int] = candidates[best].tolist()
+    return tokens

@@ -16,16 +16,24 @@ from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import DecoderSession
 
 
-def decode_window(session: DecoderSession, request: DecodeRequest, began: float) -> DecodedWindow:
-    """Decode one window through a fresh session with `request.search.n_group` hypotheses.
+def decode_window(
+    session: DecoderSession, request: DecodeRequest, start_time: float
+) -> DecodedWindow:
+    """Decodes one window through a fresh session.
 
-    `began` is when, by `time.perf_counter`, the session was about to be opened.
+    Args:
+        session: Opened for `request.search.n_group` hypotheses, and fed nothing yet.
+        request: The prompt, the token rules and the search.
+        start_time: `time.perf_counter` before the session was opened.
+
+    Raises:
+        NonFiniteLogitsError: The model computes NaN or infinity.
     """
     rules, search = request.rules, _search_for(request)
     book = RuleBook(rules)
     last = len(request.prompt) - 1
     at_sot, at_last = session.prefill(request.prompt, (request.sot_index, last))
-    prompt_seconds = time.perf_counter() - began
+    prompt_seconds = time.perf_counter() - start_time
     no_speech_prob = (
         math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
     )
@@ -33,7 +41,7 @@ def decode_window(session: DecoderSession, request: DecodeRequest, began: float)
     n_steps, steps_seconds = 0, 0.0
     source_indices = search.advance(logits, book.apply(logits, search.sampled))
     while True:
-        if search.is_complete or len(search.sampled[0]) >= request.most_tokens:
+        if search.is_complete or len(search.sampled[0]) >= request.max_tokens:
             break
         if source_indices is not None:
             session.reorder(source_indices)

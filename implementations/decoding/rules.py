@@ -1,4 +1,4 @@
-"""Apply `TokenRules` to the logits of one step, and tell what normalises those that are left.
+"""Masking of one step's logits by `TokenRules`, and the logsumexp of those that remain.
 
 The rules are those of whisper/decoding.py (SuppressBlank, SuppressTokens, ApplyTimestampRules) in
 one pass: exponentials are taken once and serve both the timestamp rule and the log-softmax. Rows
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from implementations.errors import NotNumbersError
+from implementations.errors import NonFiniteLogitsError
 from implementations.request import TokenRules
 
 FloatArray = npt.NDArray[np.float32]
@@ -25,13 +25,17 @@ class RuleBook:
         self._first = np.array(rules.suppressed_first, dtype=np.int64)
 
     def apply(self, logits: FloatArray, sampled: Sequence[Sequence[int]]) -> FloatArray:
-        """Mask logits [n_rows, n_vocab] in place; return what they exceed their log-softmax by.
+        """Masks the logits in place and returns their logsumexp.
 
-        That is the logarithm of the sum of each row's exponentials, [n_rows]. `sampled` holds what
-        each row has sampled so far, prompt left out.
+        Args:
+            logits: [n_rows, n_vocab], float32.
+            sampled: Tokens sampled by each row so far, without the prompt.
+
+        Returns:
+            Logsumexp of each masked row, [n_rows]: logits minus it are log-probabilities.
 
         Raises:
-            NotNumbersError: there is NaN or infinity among the logits.
+            NonFiniteLogitsError: There is NaN or infinity among the logits.
         """
         logits[:, self._always] = -np.inf
         is_first = not sampled[0]
@@ -43,10 +47,10 @@ class RuleBook:
             if is_first:
                 self._begin_with_timestamp(logits)
         exponentials = np.empty(logits.shape[1], np.float32)
-        return np.array([self._log_total(row, exponentials) for row in logits], np.float32)
+        return np.array([self._logsumexp(row, exponentials) for row in logits], np.float32)
 
     def _pair_timestamps(self, row: FloatArray, tokens: Sequence[int]) -> None:
-        """Timestamps come in pairs, except before the end, and never go back."""
+        """Masks what would break timestamp pairs or let timestamps decrease; row is [n_vocab]."""
         begin = self.rules.timestamp_begin
         last_is_timestamp = len(tokens) >= 1 and tokens[-1] >= begin
         penultimate_is_timestamp = len(tokens) < 2 or tokens[-2] >= begin
@@ -67,25 +71,28 @@ class RuleBook:
         if self.rules.max_initial_timestamp is not None:
             logits[:, begin + self.rules.max_initial_timestamp + 1 :] = -np.inf
 
-    def _log_total(self, row: FloatArray, exponentials: FloatArray) -> np.float32:
-        """Of a row; text is dropped first where timestamps together outweigh any text token."""
+    def _logsumexp(self, row: FloatArray, exponentials: FloatArray) -> np.float32:
+        """Returns the logsumexp of a row [n_vocab].
+
+        Text is masked first if all timestamps together are more probable than any text token.
+        """
         begin = self.rules.timestamp_begin
         peak = row.max()
-        if not peak < np.inf:  # so with NaN
-            raise NotNumbersError
+        if not peak < np.inf:  # true of NaN as well
+            raise NonFiniteLogitsError
         np.subtract(row, peak, out=exponentials)
         np.exp(exponentials, out=exponentials)
         total = exponentials.sum()
         if self.rules.with_timestamps:
-            timestamp_mass = exponentials[begin:].sum()
-            if timestamp_mass > exponentials[:begin].max():
+            timestamp_sum = exponentials[begin:].sum()
+            if timestamp_sum > exponentials[:begin].max():
                 row[:begin] = -np.inf
-                total = timestamp_mass
-        log_total: np.float32 = peak + np.log(total)
-        return log_total
+                total = timestamp_sum
+        logsumexp: np.float32 = peak + np.log(total)
+        return logsumexp
 
 
 def probability_of(logits: FloatArray, token: int) -> float:
-    """Softmax probability of one token: logits [n_vocab] -> [0, 1]."""
+    """Returns the softmax probability of one token: logits [n_vocab] -> [0, 1]."""
     exponentials = np.exp(logits - logits.max())
     return float(exponentials[token] / exponentials.sum())

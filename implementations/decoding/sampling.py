@@ -15,7 +15,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 class SamplingSearch(HypothesisSearch):
-    """Each hypothesis takes its own most likely or sampled next token until end of text."""
+    """Hypotheses that each take their most likely, or a sampled, next token until end of text."""
 
     def __init__(self, search: Search, eot: int) -> None:
         self._temperature = search.temperature
@@ -27,14 +27,14 @@ class SamplingSearch(HypothesisSearch):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every hypothesis has ended."""
+        """True once every hypothesis has ended."""
         return bool(self._is_finished.all())
 
-    def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int] | None:
-        """Choose a token per hypothesis: logits [n_group, n_vocab], log_totals [n_group]."""
+    def advance(self, logits: FloatArray, logsumexp: FloatArray) -> list[int] | None:
+        """Appends a token to each hypothesis: logits [n_group, n_vocab], logsumexp [n_group]."""
         chosen = self._choose(logits)
         chosen[self._is_finished] = self._eot
-        gained = logits[np.arange(len(chosen)), chosen] - log_totals
+        gained = logits[np.arange(len(chosen)), chosen] - logsumexp
         self._sum_logprobs[~self._is_finished] += gained[~self._is_finished]
         self._is_finished |= chosen == self._eot
         for tokens, token in zip(self.sampled, chosen.tolist(), strict=True):
@@ -42,7 +42,7 @@ class SamplingSearch(HypothesisSearch):
         return None
 
     def candidates(self) -> list[Candidate]:
-        """All hypotheses, cut at their end of text."""
+        """Returns all hypotheses, cut at their end of text."""
         return [
             Candidate.of(tokens, float(logprob), self._eot)
             for tokens, logprob in zip(self.sampled, self._sum_logprobs, strict=True)
@@ -56,9 +56,9 @@ class SamplingSearch(HypothesisSearch):
         return np.array([self._eot if done else self._draw(row, at) for row, at, done in rows])
 
     def _draw(self, row: FloatArray, at: float) -> int:
-        """The token whose share of the tempered softmax a number from 0 to 1 falls into."""
+        """Returns the token at `at` (0 to 1) of the cumulative softmax with temperature."""
         allowed = np.flatnonzero(row > -np.inf)
         scaled = (row[allowed] / np.float32(self._temperature)).astype(np.float64)
-        shares = np.exp(scaled - scaled.max()).cumsum()
-        index = np.searchsorted(shares, at * shares[-1], side="right")
+        cumulative = np.exp(scaled - scaled.max()).cumsum()
+        index = np.searchsorted(cumulative, at * cumulative[-1], side="right")
         return int(allowed[min(index, len(allowed) - 1)])

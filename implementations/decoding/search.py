@@ -1,4 +1,4 @@
-"""What greedy, sampling and beam search have in common, and how a winner is ranked."""
+"""Base class of greedy, sampling and beam search, and the ranking of their hypotheses."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Candidate:
 
     @classmethod
     def of(cls, sampled: Sequence[int], sum_logprob: float, eot: int) -> Self:
-        """The hypothesis of all that was sampled, cut at its end of text."""
+        """Returns the hypothesis of the sampled tokens, cut at their end of text."""
         tokens = tuple(sampled)
         return cls(tokens[: tokens.index(eot)] if eot in tokens else tokens, sum_logprob)
 
@@ -34,7 +34,7 @@ class HypothesisSearch(ABC):
     @property
     @abstractmethod
     def is_complete(self) -> bool:
-        """Whether another step can change nothing."""
+        """True once another step cannot change the result."""
 
     def step(self, session: DecoderSession, book: RuleBook) -> list[int] | None:
         """Feeds each hypothesis its latest token and takes its next.
@@ -46,19 +46,24 @@ class HypothesisSearch(ABC):
         return self.advance(logits, book.apply(logits, self.sampled))
 
     @abstractmethod
-    def advance(self, logits: FloatArray, log_totals: FloatArray) -> list[int] | None:
-        """Take a step: masked logits [n_group, n_vocab] and what `RuleBook.apply` says of them.
+    def advance(self, logits: FloatArray, logsumexp: FloatArray) -> list[int] | None:
+        """Takes a step.
 
-        Returns which hypothesis each new one continues, or None where all continue themselves.
+        Args:
+            logits: Masked logits, [n_group, n_vocab].
+            logsumexp: Result of `RuleBook.apply`, [n_group].
+
+        Returns:
+            The hypothesis that each new one continues; None if each continues itself.
         """
 
     @abstractmethod
     def candidates(self) -> list[Candidate]:
-        """The hypotheses to choose from, once complete or out of room."""
+        """Returns the hypotheses to choose from, once complete or at the limit of tokens."""
 
 
 def best(candidates: Sequence[Candidate], length_penalty: float | None) -> Candidate:
-    """The candidate with the highest length-normalised log-probability.
+    """Returns the candidate with the highest length-normalised log-probability.
 
     Source: `MaximumLikelihoodRanker` of whisper/decoding.py; the penalty is GNMT's
     (arXiv:1609.08144). An empty candidate counts as one token long.

@@ -1,6 +1,6 @@
 """The text decoder; class and attribute names as in whisper/model.py, so that weights fit by name.
 
-It keeps no state between calls: callers bring the past, and keys and values of what was heard.
+It keeps no state between calls: callers pass the KV caches of self- and cross-attention.
 """
 
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from implementations.torch_decoder.kv_cache import KeysValues, KVCache
+from implementations.torch_decoder.kv_cache import KV, KVCache
 from weights.dims import ModelDimensions
 
 
 class LayerNorm(nn.LayerNorm):
-    """Computes in float32, whatever it is given."""
+    """Layer norm that computes in float32, whatever the input dtype."""
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """[..., n_state] -> [..., n_state]."""
@@ -22,21 +22,21 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Linear(nn.Linear):
-    """Waits for the weights of a checkpoint; until they come its own memory stays untouched."""
+    """Linear layer whose own memory stays untouched until a checkpoint's weights replace it."""
 
     def reset_parameters(self) -> None:
-        """Draw no random numbers."""
+        """Draws no random numbers."""
 
 
 class Embedding(nn.Embedding):
-    """Waits for weights, as `Linear`."""
+    """Embedding whose own memory stays untouched until a checkpoint's weights replace it."""
 
     def reset_parameters(self) -> None:
-        """Draw no random numbers."""
+        """Draws no random numbers."""
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention of queries to keys and values that were computed before."""
+    """Attention of queries to precomputed keys and values."""
 
     def __init__(self, n_state: int, n_head: int) -> None:
         super().__init__()
@@ -47,19 +47,17 @@ class MultiHeadAttention(nn.Module):
         self.out = Linear(n_state, n_state)
 
     def queries(self, states: torch.Tensor) -> torch.Tensor:
-        """[n_batch, n_new, n_state] -> [n_batch, n_head, n_new, n_channels]."""
+        """[n_batch, n_new, n_state] -> [n_batch, n_head, n_new, head_dim]."""
         return self._heads(self.query(states))
 
-    def keys_values(self, states: torch.Tensor) -> KeysValues:
-        """[n_batch, n_ctx, n_state] -> two of [n_batch, n_head, n_ctx, n_channels]."""
+    def kv(self, states: torch.Tensor) -> KV:
+        """[n_batch, n_ctx, n_state] -> two of [n_batch, n_head, n_ctx, head_dim]."""
         return self._heads(self.key(states)), self._heads(self.value(states))
 
-    def forward(
-        self, queries: torch.Tensor, past: KeysValues, *, is_causal: bool = False
-    ) -> torch.Tensor:
-        """[n_batch, n_head, n_new, n_channels] -> [n_batch, n_new, n_state]."""
-        found = functional.scaled_dot_product_attention(queries, *past, is_causal=is_causal)
-        states: torch.Tensor = self.out(found.transpose(1, 2).flatten(2))
+    def forward(self, queries: torch.Tensor, kv: KV, *, is_causal: bool = False) -> torch.Tensor:
+        """[n_batch, n_head, n_new, head_dim] -> [n_batch, n_new, n_state]."""
+        attended = functional.scaled_dot_product_attention(queries, *kv, is_causal=is_causal)
+        states: torch.Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return states
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
@@ -81,25 +79,23 @@ class ResidualAttentionBlock(nn.Module):
         self.mlp_ln = LayerNorm(n_state)
 
     def forward(
-        self, states: torch.Tensor, past: KVCache, audio: KeysValues
+        self, states: torch.Tensor, self_kv: KVCache, cross_kv: KV
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[n_group, n_new, n_state] -> the same, and cross-attention's queries.
 
-        These are [1, n_head, n_group * n_new, n_channels]: all hypotheses hear the same window, so
-        that they read its keys and values together.
+        The queries are [1, n_head, n_group * n_new, head_dim]: all hypotheses attend to the same
+        window and read its keys and values together.
         """
         new = self.attn_ln(states)
-        everything = past.append(*self.attn.keys_values(new))
-        states = states + self.attn(
-            self.attn.queries(new), everything, is_causal=states.shape[1] > 1
-        )
+        kv = self_kv.append(*self.attn.kv(new))
+        states = states + self.attn(self.attn.queries(new), kv, is_causal=states.shape[1] > 1)
         queries = self.cross_attn.queries(self.cross_attn_ln(states).flatten(0, 1)[None])
-        states = states + self.cross_attn(queries, audio).view_as(states)
+        states = states + self.cross_attn(queries, cross_kv).view_as(states)
         return states + self.mlp(self.mlp_ln(states)), queries
 
 
 class TextDecoder(nn.Module):
-    """Tokens to states, for one hypothesis about a window or for several."""
+    """Decoder from tokens to states, for one or several hypotheses about a window."""
 
     def __init__(self, dims: ModelDimensions) -> None:
         super().__init__()
@@ -113,35 +109,35 @@ class TextDecoder(nn.Module):
         self.blocks = nn.ModuleList(self.layers)
         self.ln = LayerNorm(dims.n_text_state)
 
-    def hear(self, audio_features: torch.Tensor) -> list[KeysValues]:
-        """[1, n_audio_ctx, n_audio_state] -> keys and values of each layer, once per window.
+    def compute_cross_kv(self, audio_features: torch.Tensor) -> list[KV]:
+        """[1, n_audio_ctx, n_audio_state] -> cross-attention KV of each layer, once per window.
 
-        Each head's lie together, which every step is 3 % the quicker for.
+        They are contiguous by head, which makes every step faster.
         """
-        layers = (block.cross_attn.keys_values(audio_features) for block in self.layers)
+        layers = (block.cross_attn.kv(audio_features) for block in self.layers)
         return [(keys.contiguous(), values.contiguous()) for keys, values in layers]
 
     def new_cache(self, n_group: int) -> list[KVCache]:
-        """An empty past of n_group hypotheses, for each layer."""
+        """Returns an empty KV cache of n_group hypotheses for each layer."""
         weight = self.token_embedding.weight
         return [KVCache(self.dims, n_group, weight.device, weight.dtype) for _ in self.layers]
 
     def forward(
-        self, tokens: torch.Tensor, past: Sequence[KVCache], audio: Sequence[KeysValues]
+        self, tokens: torch.Tensor, self_kv: Sequence[KVCache], cross_kv: Sequence[KV]
     ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """[n_group, n_new] -> states [n_group, n_new, n_state], and each layer's queries.
 
-        A text of several new tokens is fed from its beginning.
+        Several new tokens at once must begin the text.
         """
-        begin = past[0].n_filled
+        begin = self_kv[0].n_filled
         end = begin + tokens.shape[1]
         embedded = self.token_embedding(tokens)
         states = (embedded + self.positional_embedding[begin:end]).to(embedded.dtype)
-        asked = []
-        for block, *kept in zip(self.layers, past, audio, strict=True):
-            states, queries = block(states, *kept)
-            asked.append(queries)
-        return self.ln(states), asked
+        cross_queries = []
+        for block, *kv in zip(self.layers, self_kv, cross_kv, strict=True):
+            states, queries = block(states, *kv)
+            cross_queries.append(queries)
+        return self.ln(states), cross_queries
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """[n_rows, n_state] -> [n_rows, n_vocab], float32."""

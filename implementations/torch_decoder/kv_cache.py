@@ -1,4 +1,4 @@
-"""The keys and values that a decoder session keeps: a tensor for each layer, written in place.
+"""KV cache of a decoder session: a tensor for each layer, written in place.
 
 It computes nothing.
 """
@@ -9,44 +9,52 @@ import torch
 
 from weights.dims import ModelDimensions
 
-KeysValues = tuple[torch.Tensor, torch.Tensor]
-"""Each [n_batch, n_text_head, n_ctx, n_channels]."""
+KV = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values, each [n_batch, n_text_head, n_ctx, head_dim]."""
 
 
 class KVCache:
-    """One layer's past for n_group hypotheses; the prompt goes in as that of the first alone.
+    """One layer's keys and values for n_group hypotheses; the prompt is stored for the first alone.
 
-    Memory is touched as positions are filled, not when it is set aside.
+    Memory is touched as positions are filled, not when it is allocated.
     """
 
     def __init__(
         self, dims: ModelDimensions, n_group: int, device: torch.device, dtype: torch.dtype
     ) -> None:
-        n_head, n_channels = dims.n_text_head, dims.n_text_state // dims.n_text_head
-        shape = (2, n_group, n_head, dims.n_text_ctx, n_channels)
+        n_head, head_dim = dims.n_text_head, dims.n_text_state // dims.n_text_head
+        shape = (2, n_group, n_head, dims.n_text_ctx, head_dim)
         self._states = torch.empty(shape, device=device, dtype=dtype)
         self.n_filled = 0
 
-    def append(self, keys: torch.Tensor, values: torch.Tensor) -> KeysValues:
-        """Put new positions of the first hypotheses, or of all, behind theirs; returns all."""
+    def append(self, keys: torch.Tensor, values: torch.Tensor) -> KV:
+        """Appends new positions of the first hypotheses, or of all.
+
+        Args:
+            keys: [n_rows, n_text_head, n_new, head_dim].
+            values: As keys.
+
+        Returns:
+            Keys and values of these rows, old and new.
+        """
         n_rows, _, n_new, _ = keys.shape
         begin, self.n_filled = self.n_filled, self.n_filled + n_new
-        kept = self._filled[:, :n_rows]
-        kept[0, :, :, begin:] = keys
-        kept[1, :, :, begin:] = values
-        return kept[0], kept[1]
+        rows = self._filled[:, :n_rows]
+        rows[0, :, :, begin:] = keys
+        rows[1, :, :, begin:] = values
+        return rows[0], rows[1]
 
     def share(self) -> None:
-        """Let all hypotheses go on from what the first one holds."""
+        """Copies the first hypothesis to all others."""
         self._filled[:, 1:] = self._filled[:, :1]
 
     def reorder(self, source_indices: Sequence[int]) -> None:
-        """Let hypothesis i continue from what hypothesis source_indices[i] holds."""
-        moved = [row for row, source in enumerate(source_indices) if row != source]
-        if moved:
-            self._filled[:, moved] = self._filled[:, [source_indices[row] for row in moved]]
+        """Copies hypothesis source_indices[i] to hypothesis i, for all i at once."""
+        rows = [row for row, source in enumerate(source_indices) if row != source]
+        if rows:
+            self._filled[:, rows] = self._filled[:, [source_indices[row] for row in rows]]
 
     @property
     def _filled(self) -> torch.Tensor:
-        """[2, n_group, n_text_head, n_filled, n_channels]."""
+        """[2, n_group, n_text_head, n_filled, head_dim]."""
         return self._states[:, :, :, : self.n_filled]

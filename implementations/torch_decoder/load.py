@@ -1,4 +1,4 @@
-"""Give the decoder a checkpoint's weights, on a device and in a dtype."""
+"""Loading of a checkpoint's weights into the decoder, on a device and in a dtype."""
 
 import torch
 
@@ -7,11 +7,11 @@ from implementations.torch_tensors import as_tensor
 from weights.checkpoint import Checkpoint
 
 PREFIX = "decoder."
-"""Of the decoder's weights in a checkpoint."""
+"""Prefix of the decoder's weights in a checkpoint."""
 
 
 def load_decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> TextDecoder:
-    """The decoder, ready to run; of the checkpoint's arrays none is held on to."""
+    """Returns the decoder, ready to run; it keeps no reference to the checkpoint's arrays."""
     decoder = TextDecoder(checkpoint.dims)
     state = {
         name.removeprefix(PREFIX): as_tensor(array, device, _parameter_dtype(name, dtype))
@@ -23,7 +23,7 @@ def load_decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtyp
 
 
 def _parameter_dtype(name: str, dtype: torch.dtype) -> torch.dtype:
-    """Norms and positions stay in float32, as upstream computes them."""
+    """Returns float32 for norms and positions, as upstream computes them, else `dtype`."""
     holder = name.rpartition(".")[0]
     is_wide = holder.endswith("ln") or name.endswith("positional_embedding")
     return torch.float32 if is_wide else dtype

@@ -17,28 +17,28 @@ from implementations.session import (
     IntArray,
 )
 from implementations.torch_decoder.decoder import TextDecoder
-from implementations.torch_decoder.kv_cache import KeysValues, KVCache
+from implementations.torch_decoder.kv_cache import KV, KVCache
 from implementations.torch_tensors import TorchAudioFeatures, float32_array
 
 
 class DecoderAudioFeatures(TorchAudioFeatures):
-    """Encoder output with what the decoder makes of it."""
+    """Encoder output with its cross-attention KV, computed once."""
 
     def __init__(self, tensor: torch.Tensor) -> None:
         super().__init__(tensor)
-        self._keys_values: list[KeysValues] | None = None
+        self._cross_kv: list[KV] | None = None
 
     def __getitem__(self, index: int) -> Self:
         if len(self) == 1 and index in {0, -1}:
-            return self  # with the keys and values that it may have
+            return self  # with its cross-attention KV, if computed
         return super().__getitem__(index)
 
-    def keys_values(self, decoder: TextDecoder) -> list[KeysValues]:
-        """Cross-attention's keys and values of each layer, computed once (a batch of one)."""
+    def cross_kv(self, decoder: TextDecoder) -> list[KV]:
+        """Returns the cross-attention KV of each layer, computed once (a batch of one)."""
         assert len(self) == 1, "a session decodes one window"
-        if self._keys_values is None:
-            self._keys_values = decoder.hear(self.tensor)
-        return self._keys_values
+        if self._cross_kv is None:
+            self._cross_kv = decoder.compute_cross_kv(self.tensor)
+        return self._cross_kv
 
 
 class TorchDecoderSession(DecoderSession):
@@ -47,14 +47,14 @@ class TorchDecoderSession(DecoderSession):
     @torch.inference_mode()
     def __init__(self, decoder: TextDecoder, audio_features: AudioFeatures, n_group: int) -> None:
         self._decoder = decoder
-        self._audio = _own(audio_features).keys_values(decoder)
-        self._past: list[KVCache] = decoder.new_cache(n_group)
+        self._cross_kv = _own(audio_features).cross_kv(decoder)
+        self._self_kv: list[KVCache] = decoder.new_cache(n_group)
 
     @torch.inference_mode()
     def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
         """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
         states = self._feed(torch.tensor([list(tokens)]))
-        for layer in self._past:
+        for layer in self._self_kv:
             layer.share()
         return self._logits(states[0, list(positions)])
 
@@ -65,19 +65,19 @@ class TorchDecoderSession(DecoderSession):
 
     @torch.inference_mode()
     def reorder(self, source_indices: Sequence[int]) -> None:
-        """Move the rows of the cache."""
-        for layer in self._past:
+        """Moves the rows of the cache."""
+        for layer in self._self_kv:
             layer.reorder(source_indices)
 
     def close(self) -> None:
-        """Let go of the cache."""
-        self._past = []
+        """Frees the cache."""
+        self._self_kv = []
 
     def _feed(self, tokens: torch.Tensor) -> torch.Tensor:
         """[n_rows, n_new] -> [n_rows, n_new, n_state]."""
-        assert self._past, "the session is closed"
+        assert self._self_kv, "the session is closed"
         device = self._decoder.positional_embedding.device
-        states: torch.Tensor = self._decoder(tokens.to(device), self._past, self._audio)[0]
+        states: torch.Tensor = self._decoder(tokens.to(device), self._self_kv, self._cross_kv)[0]
         return states
 
     def _logits(self, states: torch.Tensor) -> FloatArray:
@@ -93,17 +93,17 @@ def align(
     tokens: Sequence[int],
     heads: Heads,
 ) -> Alignment:
-    """Cross-attention scores of the chosen heads, and logits, over a whole token sequence.
+    """Returns cross-attention scores of the chosen heads, and logits, over a whole token sequence.
 
-    Source: `qkv_attention` of whisper/model.py, which scales both factors before the product.
+    Source: `qkv_attention` of whisper/model.py, which scales queries and keys before the matmul.
     """
-    audio = _own(audio_features).keys_values(decoder)
+    cross_kv = _own(audio_features).cross_kv(decoder)
     device = decoder.positional_embedding.device
-    states, asked = decoder(
-        torch.tensor([list(tokens)], device=device), decoder.new_cache(1), audio
+    states, cross_queries = decoder(
+        torch.tensor([list(tokens)], device=device), decoder.new_cache(1), cross_kv
     )
-    queries = torch.stack([asked[layer][0, head] for layer, head in heads])
-    keys = torch.stack([audio[layer][0][0, head] for layer, head in heads])
+    queries = torch.stack([cross_queries[layer][0, head] for layer, head in heads])
+    keys = torch.stack([cross_kv[layer][0][0, head] for layer, head in heads])
     scale = queries.shape[-1] ** -0.25
     scores = (queries * scale) @ (keys * scale).transpose(1, 2)
     return Alignment(float32_array(scores), float32_array(decoder.logits(states[0])))

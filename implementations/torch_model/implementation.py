@@ -1,4 +1,4 @@
-"""Openai-whisper's PyTorch model as an implementation, whatever the device."""
+"""Openai-whisper's PyTorch model as an implementation, on any device."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from weights.checkpoint import Checkpoint
 
 
 class TorchImplementation(Implementation):
-    """Encoder and decoder of openai-whisper; subclasses name the device."""
+    """Encoder and decoder of openai-whisper; subclasses choose the device."""
 
     default_dtype: ClassVar[str]
 
@@ -32,7 +32,7 @@ class TorchImplementation(Implementation):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
-        """Build the model on the device; sets PyTorch's thread count where one is asked for."""
+        """Builds the model on the device, and sets PyTorch's thread count if one is given."""
         device = cls.choose_device(options.device)
         dtype = choose_dtype(options.dtype, cls.default_dtype)
         if options.n_threads:
@@ -41,10 +41,10 @@ class TorchImplementation(Implementation):
 
     @classmethod
     def choose_device(cls, device: str | None) -> torch.device:
-        """The device to run on.
+        """Returns the device to run on.
 
         Raises:
-            ImplementationUnavailableError: it is not one of this implementation's, or not here.
+            ImplementationUnavailableError: The implementation or this machine lacks the device.
         """
         raise NotImplementedError
 
@@ -56,17 +56,17 @@ class TorchImplementation(Implementation):
             return TorchAudioFeatures(self._model.encoder(tensor))
 
     def wait(self) -> None:
-        """Wait for the GPU, where it is one."""
+        """Waits for the GPU, if the device is one."""
         if self._torch_device.type == "cuda":
             torch.cuda.synchronize(self._torch_device)
 
     def close(self) -> None:
-        """Free the weights."""
+        """Frees the weights."""
         with self._lock:
             free(self._model)
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
-        """The model's parameters."""
+        """Yields name and float32 copy of each parameter."""
         for name, tensor in self._model.state_dict().items():
             yield name, float32_array(tensor)
 
@@ -79,7 +79,7 @@ class TorchImplementation(Implementation):
             states.append(inputs[0].float().cpu().numpy())
 
         with self._lock:
-            # What enters a block is the state before it; what enters ln_post, that after the last.
+            # The input of a block is the state before it; the input of ln_post is the last state.
             modules = (*self._model.encoder.blocks, self._model.encoder.ln_post)
             hooks = [module.register_forward_pre_hook(save_input) for module in modules]
             try:
@@ -90,13 +90,13 @@ class TorchImplementation(Implementation):
         return states
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> TorchSession:
-        """Open a session; waits while another thread has one open."""
+        """Opens a session; waits while another thread has one open."""
         return TorchSession(self._model, own_tensor(audio_features), n_group, self._lock)
 
     def align(
         self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
-        """Cross-attention of the given heads over the tokens."""
+        """Returns cross-attention scores of the given heads, and logits, over the tokens."""
         with self._lock:
             return Alignment(
                 *cross_attention(self._model, own_tensor(audio_features), tokens, heads)
@@ -104,6 +104,6 @@ class TorchImplementation(Implementation):
 
 
 def own_tensor(audio_features: AudioFeatures) -> torch.Tensor:
-    """The tensor of features that an implementation on PyTorch made."""
+    """Returns the tensor of features that an implementation on PyTorch made."""
     assert isinstance(audio_features, TorchAudioFeatures), "features of another implementation"
     return audio_features.tensor

@@ -1,4 +1,4 @@
-"""Build openai-whisper's PyTorch model from a checkpoint, on a device and in a dtype."""
+"""Openai-whisper's PyTorch model built from a checkpoint, on a device and in a dtype."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from weights.checkpoint import Array, Checkpoint
 
 
 def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Whisper:
-    """Openai-whisper's model with the checkpoint's weights, ready to run."""
+    """Returns openai-whisper's model with the checkpoint's weights, ready to run."""
     with _WithoutRandomWeights():
         model = Whisper(WhisperDimensions(**dataclasses.asdict(checkpoint.dims)))
     state = {
@@ -29,7 +29,7 @@ def build_model(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
 
 
 def choose_dtype(name: str | None, default: str) -> torch.dtype:
-    """The torch dtype of that name.
+    """Returns the torch dtype of that name.
 
     Raises:
         ImplementationUnavailableError: PyTorch's Whisper does not run in it.
@@ -43,7 +43,7 @@ def choose_dtype(name: str | None, default: str) -> torch.dtype:
 
 
 class _WithoutRandomWeights(TorchFunctionMode):
-    """Leaves new weights unset, so that their memory is never touched before it is replaced."""
+    """Mode that leaves new weights unset, so that their memory stays untouched until replaced."""
 
     _RANDOM = frozenset({"uniform_", "normal_", "kaiming_uniform_"})
 
@@ -54,7 +54,7 @@ class _WithoutRandomWeights(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401  (PyTorch's own signature)
-        """Run every function but those that draw random numbers."""
+        """Runs every function but those that draw random numbers."""
         del types
         named = kwargs or {}
         if func.__name__ in self._RANDOM:
@@ -63,13 +63,13 @@ class _WithoutRandomWeights(TorchFunctionMode):
 
 
 def _parameter_dtype(name: str, array: Array, dtype: torch.dtype) -> torch.dtype:
-    """Products run in `dtype`; norms and positions stay in float32, as upstream computes them."""
-    is_product = array.ndim >= 2 and not name.endswith("positional_embedding")
-    return dtype if is_product else torch.float32
+    """Returns `dtype` for matmul weights, float32 for norms and positions, as upstream does."""
+    is_matmul_weight = array.ndim >= 2 and not name.endswith("positional_embedding")
+    return dtype if is_matmul_weight else torch.float32
 
 
 def _alignment_heads(checkpoint: Checkpoint) -> torch.Tensor:
-    """The checkpoint's alignment heads as upstream keeps them: a sparse mask over all heads."""
+    """Returns the alignment heads as a sparse mask over all heads, as upstream stores them."""
     heads = torch.zeros(checkpoint.dims.n_text_layer, checkpoint.dims.n_text_head, dtype=torch.bool)
     for layer, head in checkpoint.alignment_heads:
         heads[layer, head] = True

@@ -1,7 +1,7 @@
 """Decoding sessions over openai-whisper's decoder, with its hook-filled KV cache.
 
 Upstream's hooks belong to the model, so only one session can be open at a time: the caller passes
-the lock that says so, held from opening to closing.
+a lock, which is held from opening to closing.
 """
 
 import threading
@@ -37,7 +37,7 @@ class TorchSession(DecoderSession):
         return self._logits(torch.from_numpy(tokens)[:, None])[:, -1].cpu().numpy()
 
     def reorder(self, source_indices: Sequence[int]) -> None:
-        """Gather the self-attention rows; cross-attention is the same for all."""
+        """Gathers the self-attention rows; cross-attention KV is the same for all."""
         if list(source_indices) == list(range(self._n_group)):
             return
         for block in self._model.decoder.blocks:
@@ -45,7 +45,7 @@ class TorchSession(DecoderSession):
                 self._kv_cache[module] = self._kv_cache[module][list(source_indices)]
 
     def close(self) -> None:
-        """Take the hooks off the model and let the next session in."""
+        """Removes the hooks from the model and admits the next session."""
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -71,22 +71,23 @@ def cross_attention(
     tokens: Sequence[int],
     heads: Heads,
 ) -> tuple[FloatArray, FloatArray]:
-    """Scores before softmax of the chosen heads, and logits, over a whole token sequence.
+    """Returns scores before softmax of the chosen heads, and logits, over a whole token sequence.
 
-    [n_tokens] -> ([n_heads, n_tokens, n_audio_ctx], [n_tokens, n_vocab]); the source of the method
-    is `find_alignment` of whisper/timing.py.
+    [n_tokens] -> ([n_heads, n_tokens, n_audio_ctx], [n_tokens, n_vocab])
+
+    Source: `find_alignment` of whisper/timing.py.
     """
     from whisper.model import disable_sdpa
 
     scores: dict[int, torch.Tensor] = {}
 
-    def keep(layer: int) -> torch.utils.hooks.RemovableHandle:
+    def hook_scores(layer: int) -> torch.utils.hooks.RemovableHandle:
         def save(_module: torch.nn.Module, _inputs: object, outputs: list[torch.Tensor]) -> None:
             scores[layer] = outputs[-1][0]
 
         return model.decoder.blocks[layer].cross_attn.register_forward_hook(save)
 
-    hooks = [keep(layer) for layer in sorted({layer for layer, _ in heads})]
+    hooks = [hook_scores(layer) for layer in sorted({layer for layer, _ in heads})]
     try:
         with disable_sdpa():
             logits = model.decoder(

@@ -38,14 +38,14 @@ class Display:
     shows_bar_when_piped: bool
 
     def segment(self, segment: Segment) -> None:
-        """Show a segment, if segments are shown and it says something."""
+        """Shows a segment, if segments are shown and it says something."""
         if self.shows_segments and segment.text:
             times = f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}"
             self.terminal.timed_line(times, segment.text.strip())
 
 
 def require_sources(sources: list[str]) -> None:
-    """See that there is something to transcribe, before a model is loaded for it.
+    """Sees that there is something to transcribe, before a model is loaded for it.
 
     Raises:
         MaxWhisperError: none of the files exists, or standard input is a keyboard.
@@ -68,7 +68,7 @@ def transcribe_files(
     channel: "Channel",
     display: Display,
 ) -> None:
-    """Load the model, transcribe each file into its sink, and sum up.
+    """Loads the model, transcribes each file into its sink, and sum up.
 
     Args:
         sinks: Each file (`-` is standard input) with the files to write, or with the one format
@@ -123,7 +123,7 @@ class _Overview:
     finished: set[int] = field(default_factory=set)
 
     def show(self, activity: Activity) -> None:
-        """Show it."""
+        """Shows it."""
         going = (i for i in self.heard if i not in self.finished)
         n_done = len(self.finished) + sum(self.heard[i][0] / (self.heard[i][1] or 1) for i in going)
         seconds = sum(done for done, _ in self.heard.values())
@@ -143,7 +143,7 @@ class _Work:
     display: Display
 
     def transcribe(self, file: _File) -> Outcome:
-        """Transcribe one file and write it."""
+        """Transcribes one file and writes it."""
         pace = Pace()
         try:
             with self._activity() as activity:
@@ -160,7 +160,7 @@ class _Work:
         return self._finish(file, pace.seconds, transcript, None)
 
     def transcribe_together(self, files: Sequence[_File]) -> Iterator[Outcome]:
-        """Transcribe files in one batch and write each as it is done; yield them in order."""
+        """Transcribes files in one batch and writes each as it is done; yields them in order."""
         overview = _Overview(len(files))
         activity = Activity()
 
@@ -191,7 +191,7 @@ class _Work:
                 yield outcome
 
     def tell(self, outcome: Outcome, sink: Outputs | Writer) -> None:
-        """Say what is to be said of a transcript, on stdout the transcript itself."""
+        """Says what is to be said of a transcript, on stdout the transcript itself."""
         terminal, transcript = self.display.terminal, outcome.transcript
         if transcript is None:
             return
@@ -213,7 +213,7 @@ class _Work:
         transcript: Transcript | None,
         error: MaxWhisperError | None,
     ) -> Outcome:
-        """Write a transcript's files; what is for stdout waits until it is told."""
+        """Writes a transcript's files; what is for stdout waits until it is told."""
         heard = self._heard(transcript.duration_seconds) if transcript else 0.0
         if transcript is not None and not isinstance(file.sink, Writer):
             try:
@@ -255,7 +255,7 @@ class _Work:
 def _fit_to_model(
     options: TranscribeOptions, model: "Model", terminal: Terminal
 ) -> TranscribeOptions:
-    """Warn of what the model cannot do, and do what openai-whisper does instead."""
+    """Warns of what the model cannot do, and do what openai-whisper does instead."""
     dims = model.implementation.dims
     if not dims.is_multilingual:
         if options.language not in {None, "en"}:

@@ -140,7 +140,7 @@ class Compare:
     quiet: Quiet = False
 
     def run(self) -> None:
-        """Check what can be checked, get what is missing, compare, report."""
+        """Checks what can be checked, gets what is missing, compares, reports."""
         from maxwhisper_cli.compare.candidates import on_device, parse_candidates, with_dtypes
 
         named = parse_candidates(",".join(registry.names()) if self.impl is None else self.impl)
@@ -163,7 +163,7 @@ class Compare:
         self._report(comparison, terminal)
 
     def _prepare_outputs(self) -> None:
-        """See that every report can be written, before anything is measured for it."""
+        """Sees that every report can be written, before anything is measured for it."""
         from maxwhisper_cli.compare.history import history_folder
         from maxwhisper_cli.writers.files import prepare_folder
 
@@ -182,7 +182,7 @@ class Compare:
         )
 
     def _model(self, terminal: Terminal) -> str:
-        """The model's name, once it is on this machine."""
+        """Returns the model's name, once it is on this machine."""
         from weights.resolve import resolve
 
         model = self.model or (_MODEL if self.files else _SAMPLES_MODEL)
@@ -197,7 +197,7 @@ class Compare:
         return model
 
     def _report(self, comparison: "Comparison", terminal: Terminal) -> None:
-        from maxwhisper_cli.compare.history import history_folder, keep_comparison
+        from maxwhisper_cli.compare.history import history_folder, save_comparison
         from maxwhisper_cli.compare.page import write_page
         from maxwhisper_cli.compare.results import ComparisonError, write_comparison
         from maxwhisper_cli.compare.shown import show_comparison, warnings_of
@@ -216,7 +216,7 @@ class Compare:
                 write(path, comparison)
                 terminal.note(f"wrote {path}")
         if self.save:
-            kept = keep_comparison(comparison, history_folder(self.history_dir))
+            kept = save_comparison(comparison, history_folder(self.history_dir))
             terminal.note(f"kept as {kept}")
         failed = [row.implementation for row in comparison.rows if row.status == "failed"]
         if failed:

@@ -5,7 +5,7 @@ from maxwhisper_cli.transcription.options import OptionsError
 
 
 def language_code(text: str | None) -> str | None:
-    """The code of a language given as code or name; None, for detection, passes through.
+    """Returns the code of a language given as code or name; None, for detection, passes through.
 
     Raises:
         OptionsError: Whisper does not know the language.
@@ -21,7 +21,7 @@ def language_code(text: str | None) -> str | None:
 
 
 def known_device(text: str | None) -> str | None:
-    """A device's name, `cpu`, `cuda` or `cuda:N`; None, for the default, passes through.
+    """Returns a device's name, `cpu`, `cuda` or `cuda:N`; None, for the default, passes through.
 
     Raises:
         OptionsError: no device is called so.

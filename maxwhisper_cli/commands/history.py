@@ -31,13 +31,13 @@ def history(
     from maxwhisper_cli.compare.history import (
         Series,
         history_folder,
-        kept_comparisons,
+        saved_comparisons,
         series_of,
     )
     from maxwhisper_cli.compare.trends import show_series
 
     terminal, folder = Terminal(), history_folder(history_dir)
-    comparisons, problems = kept_comparisons(folder)
+    comparisons, problems = saved_comparisons(folder)
     for problem in problems:
         terminal.warning(problem)
     for number, series in enumerate(series_of(comparisons)):

@@ -44,7 +44,7 @@ class Outcome:
 
 
 def said_of(outcome: Outcome, ran_on: "Implementation", sink: Outputs | Writer) -> str:
-    """The line for a file that is done."""
+    """Returns the line for a file that is done."""
     assert outcome.transcript is not None
     said = (
         f"{outcome.name}: {_language_name(outcome.transcript.language)}, "
@@ -58,7 +58,7 @@ def said_of(outcome: Outcome, ran_on: "Implementation", sink: Outputs | Writer) 
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
-    """A file's row of the table."""
+    """Returns a file's row of the table."""
     name, took = outcome.name, f"{outcome.wall_seconds:.1f} s"
     if outcome.transcript is None or outcome.error is not None:
         said = headline(str(outcome.error))

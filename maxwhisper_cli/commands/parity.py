@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from implementations import registry
-from implementations.memory import told_when_full
+from implementations.memory import translate_out_of_memory
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.given import language_code
 from maxwhisper_cli.commands.loading import Loading, load_model
@@ -57,7 +57,7 @@ class Parity:
     beam_size: cli.BeamSize = 5
 
     def run(self) -> None:
-        """Climb the ladder of each implementation on each file."""
+        """Climbs the ladder of each implementation on each file."""
         terminal = Terminal()
         candidates = self._candidates()
         options = self._options()
@@ -87,7 +87,7 @@ class Parity:
         options: TranscribeOptions,
         terminal: Terminal,
     ) -> bool:
-        """Print an implementation's ladders; return whether all rungs hold."""
+        """Prints an implementation's ladders; returns whether all rungs hold."""
         from maxwhisper_cli.parity.ladder import climb
 
         passed = True
@@ -96,7 +96,7 @@ class Parity:
             ours = model.implementation
             for file, reference in references:
                 terminal.note(f"{name}: {file}")
-                with told_when_full(ours.device):
+                with translate_out_of_memory(ours.device):
                     rungs = list(climb(ours, cpu.implementation, reference, options))
                 terminal.line(f"{name} ({ours.device}, {ours.dtype}) against cpu: {file}")
                 terminal.show(_table(rungs))
@@ -131,7 +131,7 @@ class Parity:
 
 
 def _table(rungs: "list[Rung]") -> "Table":
-    """A ladder as a table that fits 80 columns."""
+    """Returns a ladder as a table that fits 80 columns."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

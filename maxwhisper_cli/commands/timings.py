@@ -49,7 +49,7 @@ class Timings:
         self.stopwatch = RunningStopwatch()
 
     def show(self, terminal: Terminal) -> None:
-        """Print the table on stderr; the end of the process, after it, is not in it."""
+        """Prints the table on stderr; the end of the process, after it, is not in it."""
         spent = {"starting": Spent(self._start_seconds, 1), **self.stopwatch.spent}
         spent = {what: spent[what] for what in _ORDER if what in spent}
         total = self._start_seconds + time.perf_counter() - self._began

@@ -100,7 +100,7 @@ class Transcribe:
     hallucination_silence_threshold: cli.HallucinationSilenceThreshold = None
 
     def run(self) -> None:
-        """Check everything that can be checked beforehand, then transcribe."""
+        """Checks everything that can be checked beforehand, then transcribes."""
         self._refuse_word_options()
         options, channel = self._options(), _channel(self.channel)
         sinks = _sinks(

@@ -1,4 +1,4 @@
-"""Error rates between texts, and where two token sequences part; jiwer counts."""
+"""Error rates between texts, counted by jiwer, and the first difference of token sequences."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from maxwhisper_cli.compare.normalizers import WITHOUT_SPACES, normalizer_for
 
 @dataclass(frozen=True, slots=True)
 class ErrorRate:
-    """Substitutions, insertions and deletions, by the length of the reference."""
+    """Substitutions, insertions and deletions over the length of the reference."""
 
     rate: float
     n_errors: int
@@ -21,38 +21,38 @@ class ErrorRate:
 
     @classmethod
     def of(cls, n_errors: int, n_reference: int) -> Self | None:
-        """None where the reference has nothing to get wrong."""
+        """Returns the rate, or None if the reference is empty."""
         return cls(n_errors / n_reference, n_errors, n_reference) if n_reference else None
 
     @classmethod
     def over(cls, rates: Iterable[Self | None]) -> Self | None:
-        """The rate over several recordings: all errors by all words."""
+        """Returns the rate over several recordings: all errors over all words."""
         known = [rate for rate in rates if rate is not None]
         return cls.of(sum(rate.n_errors for rate in known), sum(rate.n_reference for rate in known))
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """How a text differs from a reference."""
+    """Word and character error rates of a text against a reference."""
 
     wer: ErrorRate | None
     cer: ErrorRate | None
 
 
 def accuracy(reference: str, text: str, language: str) -> Accuracy:
-    """Word and character error rates after Whisper's normalizer for the language."""
+    """Computes word and character error rates after Whisper's normalizer for the language."""
     normalize = normalizer_for(language)
-    expected, said = normalize(reference), normalize(text)
+    expected, actual = normalize(reference), normalize(text)
     if not expected:
         return Accuracy(None, None)
-    words = _rate(jiwer.process_words(expected, said))
-    if language in WITHOUT_SPACES:  # each character stands as a word
+    words = _rate(jiwer.process_words(expected, actual))
+    if language in WITHOUT_SPACES:  # each character is a word
         return Accuracy(words, words)
-    return Accuracy(words, _rate(jiwer.process_characters(expected, said)))
+    return Accuracy(words, _rate(jiwer.process_characters(expected, actual)))
 
 
 def first_difference(left: Sequence[int], right: Sequence[int]) -> int | None:
-    """The index of the first token in which two sequences differ; None where they are equal."""
+    """Returns the index of the first differing token; None if the sequences are equal."""
     pairs = zip_longest(left, right)
     return next((index for index, (a, b) in enumerate(pairs) if a != b), None)
 

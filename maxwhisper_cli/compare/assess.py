@@ -77,7 +77,7 @@ def _result(
 
 
 def _total(results: Sequence[RecordingResult], baselines: Sequence[Measurement | None]) -> Figures:
-    """The figures over all recordings; error rates weigh each word the same."""
+    """Returns the figures over all recordings; error rates weigh each word the same."""
     total = _figures([result.measurement for result in results], baselines)
     parts = [result.figures for result in results]
     return replace(

@@ -82,7 +82,7 @@ class Board:
             self._note(f"{outcome.implementation}: {lane.words}")
 
     def __rich__(self) -> Table:
-        """The lanes as they are now."""
+        """Returns the lanes as they are now."""
         grid = Table.grid(padding=(0, 2, 0, 0), expand=True)
         grid.add_column(width=1)
         grid.add_column(no_wrap=True)

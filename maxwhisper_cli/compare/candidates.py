@@ -22,7 +22,7 @@ class Candidate:
 
 
 def parse_candidates(text: str) -> list[Candidate]:
-    """The candidates of `--impl cpu,full-max,full-max:int8`, each once.
+    """Returns the candidates of `--impl cpu,full-max,full-max:int8`, each once.
 
     Raises:
         OptionsError: there is none, or one that does not exist.
@@ -40,7 +40,7 @@ def parse_candidates(text: str) -> list[Candidate]:
 
 
 def with_dtypes(candidates: Iterable[Candidate], text: str | None) -> list[Candidate]:
-    """Give `--dtype float16` to all but the reference, or `cuda=float16` to those it names.
+    """Gives `--dtype float16` to all but the reference, or `cuda=float16` to those it names.
 
     A dtype that a candidate already has stays.
 
@@ -66,7 +66,7 @@ def with_dtypes(candidates: Iterable[Candidate], text: str | None) -> list[Candi
 
 
 def on_device(candidates: Iterable[Candidate], device: str | None) -> list[Candidate]:
-    """Put those on a device that run on its kind; the others stay where they always run."""
+    """Puts those on a device that run on its kind; the others stay where they always run."""
     if device is None:
         return list(candidates)
     kind = registry.device_kind(device)

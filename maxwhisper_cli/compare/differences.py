@@ -20,7 +20,7 @@ class Stretch:
 
 
 def compare_texts(left: str, right: str, language: str) -> tuple[Stretch, ...]:
-    """Cut two texts into stretches that agree and stretches that differ.
+    """Cuts two texts into stretches that agree and stretches that differ.
 
     Joined with `separator(language)`, the lefts are the left text, and the rights the right one.
     """
@@ -50,5 +50,5 @@ def _words(text: str, language: str) -> list[str]:
 
 
 def _key(word: str) -> str:
-    """A word without capitals and punctuation; punctuation alone stands for itself."""
+    """Returns a word without capitals and punctuation; punctuation alone stands for itself."""
     return "".join(char for char in word.casefold() if char.isalnum()) or word

@@ -1,7 +1,6 @@
-"""Comparisons that were kept: where they are, which of them can be held against each other.
+"""Saved comparisons: their folder, and the series of those that are comparable.
 
-Only those with the same work on the same processor are one series. What they look like is in
-`trends`.
+Comparisons with the same work on the same processor form a series. `trends` shows them.
 """
 
 import hashlib
@@ -28,29 +27,29 @@ class Series:
 
     @property
     def latest(self) -> Comparison:
-        """The newest of them."""
+        """Newest comparison."""
         return self.comparisons[-1]
 
     @property
     def implementations(self) -> tuple[str, ...]:
-        """All that ever did the work, in the order of their first time."""
+        """Implementations that finished at least once, in the order of first success."""
         names = (row.implementation for c in self.comparisons for row in c.finished)
         return tuple(dict.fromkeys(names))
 
 
 def history_folder(chosen: Path | None = None) -> Path:
-    """Where comparisons are kept: `chosen`, or the user's data folder (not created here)."""
+    """Returns the folder of saved comparisons: `chosen`, or in the user's data (not created)."""
     if chosen is not None:
         return chosen.expanduser()
     return platformdirs.user_data_path("maxwhisper") / "comparisons"
 
 
-def keep_comparison(comparison: Comparison, folder: Path) -> Path:
-    """Put a comparison into the folder; returns its file.
+def save_comparison(comparison: Comparison, folder: Path) -> Path:
+    """Writes a comparison into the folder; returns its file.
 
     Raises:
-        ComparisonError: the folder cannot be made.
-        OutputError: the file cannot be written.
+        ComparisonError: The folder cannot be created.
+        OutputError: The file cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,8 +65,8 @@ def keep_comparison(comparison: Comparison, folder: Path) -> Path:
     return path
 
 
-def kept_comparisons(folder: Path) -> tuple[list[Comparison], list[str]]:
-    """All comparisons of a folder, the oldest first, and what is wrong with files left out."""
+def saved_comparisons(folder: Path) -> tuple[list[Comparison], list[str]]:
+    """Returns all comparisons of a folder, oldest first, and messages about unreadable files."""
     comparisons: list[Comparison] = []
     problems: list[str] = []
     for path in sorted(folder.glob("*.json")):
@@ -79,17 +78,17 @@ def kept_comparisons(folder: Path) -> tuple[list[Comparison], list[str]]:
 
 
 def series_of(comparisons: Sequence[Comparison]) -> list[Series]:
-    """Sort comparisons into series, the one with the newest comparison last."""
-    alike: dict[bytes, list[Comparison]] = {}
+    """Groups comparisons into series, the one with the newest comparison last."""
+    groups: dict[bytes, list[Comparison]] = {}
     for comparison in comparisons:
         key = _key(comparison)
-        alike[key] = [*alike.pop(key, []), comparison]
-    return [Series(tuple(members)) for members in alike.values()]
+        groups[key] = [*groups.pop(key, []), comparison]
+    return [Series(tuple(members)) for members in groups.values()]
 
 
 def _key(comparison: Comparison) -> bytes:
-    """What must be the same for times to be comparable; the number of runs is not."""
+    """Returns everything that must be equal for times to be comparable."""
     work, machine = comparison.work, comparison.machine
     names = [recording.name for recording in work.recordings]
-    place = [machine.cpu, machine.n_cpus, machine.gpus, work.device]
-    return msgspec.json.encode([work.model, work.options, work.n_threads, names, place])
+    hardware = [machine.cpu, machine.n_cpus, machine.gpus, work.device]
+    return msgspec.json.encode([work.model, work.options, work.n_threads, names, hardware])

@@ -37,7 +37,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """Look around; takes well under a second."""
+    """Looks around; takes well under a second."""
     page_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found = importlib.metadata.distributions()
     return Machine(
@@ -57,7 +57,7 @@ def describe_machine() -> Machine:
 def _named_versions(
     found: Iterable[importlib.metadata.Distribution],
 ) -> Iterator[tuple[str, str]]:
-    """Name and version of those that tell both; a damaged installation does not."""
+    """Names and version of those that tell both; a damaged installation does not."""
     for distribution in found:
         metadata = distribution.metadata
         if metadata is not None and metadata["Name"] and metadata["Version"]:
@@ -65,7 +65,7 @@ def _named_versions(
 
 
 def peak_memory_mib() -> float:
-    """The most memory that this process has had at once.
+    """Returns the most memory that this process has had at once.
 
     Linux tells it of the program that runs now; `getrusage` would begin with the parent's peak.
     """
@@ -100,7 +100,7 @@ def own_gpu_memory_mib(in_use_before: float | None) -> float | None:
 
 
 def _mib(text: str) -> float | None:
-    """A number of nvidia-smi's; None for `[N/A]`."""
+    """Returns a number of nvidia-smi's; None for `[N/A]`."""
     try:
         return float(text)
     except ValueError:

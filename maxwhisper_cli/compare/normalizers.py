@@ -17,7 +17,7 @@ WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 @cache
 def normalizer_for(language: str) -> Normalizer:
-    """The English normalizer, or the basic one for any other language."""
+    """Returns the English normalizer, or the basic one for any other language."""
     module = whisper_module("normalizers")
     normalize: Normalizer = (
         module.EnglishTextNormalizer()

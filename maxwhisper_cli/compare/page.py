@@ -78,7 +78,7 @@ class _Recording:
 
 
 def write_page(path: Path, comparison: Comparison) -> None:
-    """Write the page.
+    """Writes the page.
 
     Raises:
         OutputError: it cannot be written.
@@ -87,7 +87,7 @@ def write_page(path: Path, comparison: Comparison) -> None:
 
 
 def render_page(comparison: Comparison) -> str:
-    """The page as text, with the recordings in it."""
+    """Returns the page as text, with the recordings in it."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -163,7 +163,7 @@ def _table_row(row: Row, columns: Sequence[Column]) -> _TableRow:
 
 
 def _error_rates(rows: Sequence[Row]) -> list[_TableRow]:
-    """A line for each implementation, a cell for each recording, where any has a reference."""
+    """Returns a row per implementation with a cell per recording; none without a reference."""
 
     def cell(figures: Figures) -> str:
         return f"{percent(figures.wer)} ({percent(figures.cer)})" if figures.wer else "no reference"
@@ -216,7 +216,7 @@ def _segment(spoken: Spoken) -> _Segment:
 
 
 def _embedded(file: str, seconds: float) -> tuple[str | None, str]:
-    """The recording as a data address that every browser plays, or why there is none."""
+    """Returns the recording as a data address that every browser plays, or why there is none."""
     import soundfile
 
     if seconds > _LONGEST_AUDIO_SECONDS:

@@ -139,7 +139,7 @@ class Comparison:
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Write it as JSON.
+    """Writes it as JSON.
 
     Raises:
         OutputError: it cannot be written.
@@ -149,7 +149,7 @@ def write_comparison(path: Path, comparison: Comparison) -> None:
 
 
 def read_comparison(path: Path) -> Comparison:
-    """Read what `write_comparison` wrote.
+    """Reads what `write_comparison` wrote.
 
     Raises:
         ComparisonError: it cannot be read, or is something else.

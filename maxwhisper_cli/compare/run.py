@@ -23,7 +23,7 @@ from maxwhisper_cli.version import program_version
 
 
 def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[Recording, ...]:
-    """Pair recordings with what is said in them.
+    """Pairs recordings with what is said in them.
 
     Args:
         files: Recordings.
@@ -57,7 +57,7 @@ def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[R
 def run_comparison(
     work: Work, candidates: Sequence[Candidate], model_dir: Path | None, board: Board
 ) -> Comparison:
-    """Run every implementation and put together what came of it.
+    """Runs every implementation and puts together what came of it.
 
     Args:
         work: What each has to do; the model needs no network any more.

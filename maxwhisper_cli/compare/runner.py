@@ -68,7 +68,7 @@ class _Heard:
 
 
 def run_job(job: Job, on_message: OnMessage, worker: str = _WORKER) -> Outcome:
-    """Run a worker to its end.
+    """Runs a worker to its end.
 
     Args:
         job: What it does.

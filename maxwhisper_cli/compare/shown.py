@@ -14,7 +14,7 @@ from maxwhisper_cli.console import Terminal
 
 
 def show_comparison(comparison: Comparison, terminal: Terminal, *, is_wide: bool) -> None:
-    """Print all of it."""
+    """Prints all of it."""
     width = None if is_wide else terminal.width
     terminal.styled_line(Text(described(comparison), style="dim"))
     terminal.line("")

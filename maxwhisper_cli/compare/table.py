@@ -28,7 +28,7 @@ class _Line:
 
 
 def summary_lines(comparison: Comparison, width: int | None) -> list[Text]:
-    """The table over all recordings.
+    """Returns the table over all recordings.
 
     Args:
         comparison: What is shown.
@@ -40,14 +40,14 @@ def summary_lines(comparison: Comparison, width: int | None) -> list[Text]:
 
 
 def recording_lines(comparison: Comparison, index: int, width: int | None) -> list[Text]:
-    """The table for one recording."""
+    """Returns the table for one recording."""
     columns = [column for column in COLUMNS if column.is_per_recording]
     lines = [_line(row, row.recordings[index].figures, columns) for row in comparison.finished]
     return _drawn(["implementation"], lines, columns, width)
 
 
 def write_markdown(path: Path, comparison: Comparison) -> None:
-    """Write the table over all recordings in Markdown.
+    """Writes the table over all recordings in Markdown.
 
     Raises:
         OutputError: it cannot be written.
@@ -56,12 +56,12 @@ def write_markdown(path: Path, comparison: Comparison) -> None:
 
 
 def telling_columns(comparison: Comparison) -> list[Column]:
-    """The columns that have something to say of any implementation."""
+    """Returns the columns that have something to say of any implementation."""
     return _telling(list(COLUMNS), [_summary(row) for row in comparison.rows])
 
 
 def markdown_table(comparison: Comparison) -> str:
-    """The table over all recordings in Markdown, for a README."""
+    """Returns the table over all recordings in Markdown, for a README."""
     columns = telling_columns(comparison)
     titles = ["implementation", *(column.title for column in columns)]
     rules = [":---", *("---:" for _ in columns)]
@@ -80,7 +80,7 @@ def _line(row: Row, figures: Figures, columns: Sequence[Column]) -> _Line:
 
 
 def _telling(columns: list[Column], lines: Sequence[_Line]) -> list[Column]:
-    """The columns that are not empty in every line."""
+    """Returns the columns that are not empty in every line."""
     filled = [line.cells for line in lines if line.cells]
     return [c for i, c in enumerate(columns) if any(cells[i] for cells in filled)]
 
@@ -134,7 +134,7 @@ def _fitting(
 
 
 def _worded(line: _Line, name_width: int, width: int | None) -> list[Text]:
-    """A row of words beside its name, wrapped under themselves."""
+    """Returns a row of words beside its name, wrapped under themselves."""
     import textwrap
 
     indent = " " * (name_width + len(_GAP))

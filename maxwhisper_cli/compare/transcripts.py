@@ -29,7 +29,7 @@ class Version:
 
 
 def versions_of(comparison: Comparison, index: int) -> list[Version]:
-    """The different texts of one recording; the one that the others are held against is first."""
+    """Returns the different texts of one recording; the others are compared with the first."""
     results = {row.implementation: row.recordings[index] for row in comparison.finished}
     texts: dict[str, list[str]] = {}
     for name, result in results.items():
@@ -47,12 +47,12 @@ def versions_of(comparison: Comparison, index: int) -> list[Version]:
 
 
 def language_of(comparison: Comparison, index: int) -> str:
-    """The language of a recording, as the first implementation says."""
+    """Returns the language of a recording, as the first implementation says."""
     return comparison.finished[0].recordings[index].measurement.language
 
 
 def side_by_side(versions: Sequence[Version], language: str, width: int) -> RenderableType:
-    """The texts in columns, or below one another where columns would be too narrow.
+    """Returns the texts in columns, or below one another where columns would be too narrow.
 
     The first text is shown as the second sees it, if there are two; with more, plain.
     """
@@ -71,7 +71,7 @@ def side_by_side(versions: Sequence[Version], language: str, width: int) -> Rend
 
 
 def marked_lines(version: Version, language: str) -> str:
-    """A text for a pipe: `[-left out or wrong-]` and `{+written instead+}`, as wdiff marks them."""
+    """Returns a text with `[-deletions-]` and `{+insertions+}`, as wdiff marks them."""
     parts: list[str] = []
     for stretch in version.stretches:
         if stretch.is_same:

@@ -26,7 +26,7 @@ _FRAME_WIDTH = 12
 
 
 def show_series(series: Series, terminal: Terminal) -> None:
-    """Print a series as a table and, from two comparisons on, as plots."""
+    """Prints a series as a table and, from two comparisons on, as plots."""
     latest = series.latest
     names = ", ".join(recording.name for recording in latest.work.recordings)
     terminal.line(f"{latest.work.model}, {search_of(latest.work)}: {names}; {latest.machine.cpu}")

@@ -45,7 +45,7 @@ class Reference:
 def make_reference(
     cpu: Implementation, samples: FloatArray, options: TranscribeOptions
 ) -> Reference:
-    """Run `cpu` over a recording once, for all implementations to be compared with.
+    """Runs `cpu` over a recording once, for all implementations to be compared with.
 
     Raises:
         MaxWhisperError: the recording is empty.
@@ -71,7 +71,7 @@ def make_reference(
 def climb(
     ours: Implementation, cpu: Implementation, reference: Reference, options: TranscribeOptions
 ) -> Iterator[Rung]:
-    """Compare an implementation with the reference, from the lowest rung to the highest."""
+    """Compares an implementation with the reference, from the lowest rung to the highest."""
     tolerance = TOLERANCES[ours.dtype]
     yield _weights(ours, cpu, tolerance)
     mel, transcript = _transcribe(ours, reference.samples, options)
@@ -146,7 +146,7 @@ def _times(transcript: Transcript) -> list[str]:
 def _transcribe(
     implementation: Implementation, samples: FloatArray, options: TranscribeOptions
 ) -> tuple[FloatArray, Transcript]:
-    """The first mel window [1, n_mels, 3000], and the transcript of all."""
+    """Returns the first mel window [1, n_mels, 3000], and the transcript of all."""
     n_mels = implementation.dims.n_mels
     with MelSpectrogram([samples], n_mels, transform=implementation.log_mel) as mel:
         run = TranscriptionRun(implementation, mel, options)

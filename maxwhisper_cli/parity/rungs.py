@@ -35,7 +35,7 @@ class Rung:
 
 
 def measure(ours: FloatArray, reference: FloatArray) -> Distance:
-    """The distance of two arrays of one shape; NaN anywhere makes all of it NaN."""
+    """Returns the distance of two arrays of one shape; NaN anywhere makes all of it NaN."""
     ours64, reference64 = ours.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
     difference = ours64 - reference64
     norm = float(np.linalg.norm(reference64))
@@ -55,7 +55,7 @@ def array_rung(
     *,
     is_relative: bool = False,
 ) -> Rung:
-    """Compare arrays; another shape fails, and so does a number that is none."""
+    """Compares arrays; another shape fails, and so does a number that is none."""
     if ours.shape != reference.shape:
         note = f"shape {list(ours.shape)}, not {list(reference.shape)}"
         return Rung(name, passed=False, limit=limit, is_relative=is_relative, note=note)
@@ -67,7 +67,7 @@ def array_rung(
 def sequence_rung(
     name: str, ours: Sequence[object], reference: Sequence[object], *, must_be_equal: bool
 ) -> Rung:
-    """Compare sequences, and say where they part."""
+    """Compares sequences, and say where they part."""
     is_equal = list(ours) == list(reference)
     passed = is_equal if must_be_equal or is_equal else None
     if is_equal:

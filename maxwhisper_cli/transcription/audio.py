@@ -1,21 +1,21 @@
 """Any recording as mono float32 samples at 16 kHz, in blocks, with bounded memory.
 
-| given | answer |
+| input | result |
 | --- | --- |
 | a missing file, a folder, no permission, 0 bytes | AudioError |
 | text, an image, random bytes, a playlist; a video without sound | AudioError |
 | a channel that is not there | AudioError, with how many there are |
 | a wrong extension | read by content |
-| a headerless format (g722, gsm, ...) | goes by its extension: any bytes but text are sound |
+| a headerless format (g722, gsm, ...) | read by its extension: any bytes but text are audio |
 | a header and no samples | no blocks, and a warning: the transcript is empty |
 | silence, 10 ms | read like anything else |
 | cut off or damaged | what can be decoded, and a warning |
 | NaN, Inf or absurd sample values | silence in their place, and a warning with the first second |
-| beyond full scale (float) | kept: Whisper's log scale does not clip |
+| beyond full scale (float) | unchanged: Whisper's log scale does not clip |
 
-Broken samples do not stop the reading, because the rest of a long recording is worth having; they
-never pass unmentioned. A 16 kHz mono 16-bit wav gives exactly what openai-whisper's loader gives.
-Formats are decoded in `audio_decode`; what is heard is for the model to say.
+Broken samples do not stop the reading, because the rest of a long recording is valuable; they
+are always reported. A 16 kHz mono 16-bit wav gives exactly what openai-whisper's loader gives.
+Formats are decoded in `audio_decode`.
 """
 
 import io
@@ -32,35 +32,35 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from maxwhisper_cli.transcription.audio_decode import AudioError, DecodedStream, decode
+from maxwhisper_cli.transcription.audio_decode import decode
+from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32
 
 __all__ = ["SAMPLE_RATE", "Audio", "AudioError", "AudioSource", "Channel", "open_audio"]
 
 SAMPLE_RATE: Final = 16000
 
-Float32 = npt.NDArray[np.float32]
 Channel = Literal["mix", "left", "right"] | int
-"""The mean of all channels, or one of them; numbers count from 1, so left is 1 and right is 2."""
+"""Mean of all channels, or one of them; numbers count from 1, so left is 1 and right is 2."""
 AudioSource = str | Path | IO[bytes] | npt.NDArray[np.floating]
-"""A path, `"-"` for standard input, a binary file object, or mono samples at 16 kHz."""
+"""Path, `"-"` for standard input, a binary file object, or mono samples at 16 kHz."""
 
 _BLOCK_SAMPLES = 65536
-_ABSURD = 1e12  # its square, summed over a frame, is still a float32
+_MAX_SAMPLE = 1e12  # its square, summed over a frame, is still a float32
 
 
 class Audio:
-    """Sound being read: iterate once over its blocks; a context manager."""
+    """Recording that is being read: iterate once over its blocks; a context manager."""
 
     name: str
-    """What messages call it."""
+    """Name of the recording in messages."""
     seconds: float | None
-    """Length as announced, before anything is read; None where the source announces none."""
+    """Length as announced, before anything is read; None if the source announces none."""
     sample_rate: int
-    """As stored; the blocks are at 16 kHz."""
+    """Sample rate of the source; the blocks are at 16 kHz."""
     n_channels: int
-    """As stored; the blocks are mono."""
+    """Channels of the source; the blocks are mono."""
     warnings: list[str]
-    """What was missing or damaged; complete once the last block is read."""
+    """Messages about missing or damaged audio; complete once the last block is read."""
 
     def __init__(
         self,
@@ -81,10 +81,10 @@ class Audio:
         self._resources = resources
 
     def __iter__(self) -> Iterator[Float32]:
-        """Yield `[n_samples]` blocks at 16 kHz, each at most a few seconds long.
+        """Yields `[n_samples]` blocks at 16 kHz, each at most a few seconds long.
 
         Raises:
-            AudioError: The samples cannot be brought to 16 kHz.
+            AudioError: The samples cannot be resampled to 16 kHz.
         """
         if self.sample_rate == SAMPLE_RATE:
             yield from self._mono()
@@ -94,18 +94,18 @@ class Audio:
         except (RuntimeError, ValueError) as error:
             raise AudioError(
                 f"{self.name} has a sample rate of {self.sample_rate} Hz, which cannot be "
-                f"brought to {SAMPLE_RATE} Hz: {error}"
+                f"resampled to {SAMPLE_RATE} Hz: {error}"
             ) from error
         for block in self._mono():
             yield resampler.resample_chunk(block)
         yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
     def read(self) -> Float32:
-        """Return all of it, `[n_samples]` at 16 kHz."""
+        """Returns all samples, `[n_samples]` at 16 kHz."""
         return np.concatenate([np.empty(0, np.float32), *self])
 
     def close(self) -> None:
-        """Close what `open_audio` opened; a caller's file object stays open."""
+        """Closes what `open_audio` opened; a caller's file object stays open."""
         self._resources.close()
 
     def __enter__(self) -> Self:
@@ -117,9 +117,10 @@ class Audio:
     def _mono(self) -> Iterator[Float32]:
         n_read = n_broken = 0
         first_broken = 0.0
-        for block in _joined(self._stream.blocks):
-            if not -_ABSURD < block.min(initial=0) <= block.max(initial=0) < _ABSURD:  # so with NaN
-                broken = ~(np.abs(block) < _ABSURD)
+        for block in _join_blocks(self._stream.blocks):
+            lowest, highest = block.min(initial=0), block.max(initial=0)
+            if not -_MAX_SAMPLE < lowest <= highest < _MAX_SAMPLE:  # true of NaN as well
+                broken = ~(np.abs(block) < _MAX_SAMPLE)
                 if not n_broken:
                     first_broken = (n_read + broken.any(axis=1).argmax()) / self.sample_rate
                 n_broken += int(broken.sum())
@@ -132,14 +133,14 @@ class Audio:
         if n_broken:
             self.warnings.append(
                 f"{self.name}: samples that are not numbers or far out of range, the first "
-                f"at {first_broken:.2f} s: {n_broken:,}; they were replaced by silence."
+                f"at {first_broken:.2f} s: {n_broken:,}; they were replaced by silence"
             )
         if not n_read:
-            self.warnings.append(f"{self.name} holds no sound: its length is zero.")
+            self.warnings.append(f"{self.name} holds no sound: its length is zero")
 
 
 def open_audio(source: AudioSource, channel: Channel = "mix") -> Audio:
-    """Open a recording; errors of opening come at once, those of reading while iterating.
+    """Opens a recording; errors in its samples are raised while iterating.
 
     Args:
         source: A path, `"-"` for standard input, a binary file object (copied to a temporary file
@@ -147,7 +148,7 @@ def open_audio(source: AudioSource, channel: Channel = "mix") -> Audio:
         channel: `"mix"`, `"left"`, `"right"` or a number from 1 on.
 
     Raises:
-        AudioError: It cannot be heard; the module's table says when.
+        AudioError: The source has no readable audio; the module's table lists the cases.
     """
     warnings: list[str] = []
     with ExitStack() as resources:
@@ -171,7 +172,7 @@ def _open_source(source: str | Path | IO[bytes], resources: ExitStack) -> tuple[
     else:
         name, file = str(getattr(source, "name", "the stream")), source
     if isinstance(file, io.TextIOBase):
-        raise AudioError(f"{name} is open as text: open it in binary mode.")
+        raise AudioError(f"{name} is open as text: open it in binary mode")
     if file.seekable():
         file.seek(0)
         return name, file
@@ -187,11 +188,11 @@ def _open_path(path: Path) -> IO[bytes]:
     try:
         return path.open("rb", buffering=0)
     except FileNotFoundError as error:
-        raise AudioError(f"{path} does not exist: check its name and folder.") from error
+        raise AudioError(f"{path} does not exist: check its name and folder") from error
     except IsADirectoryError as error:
-        raise AudioError(f"{path} is a folder: name the files in it.") from error
+        raise AudioError(f"{path} is a folder: name the files in it") from error
     except PermissionError as error:
-        raise AudioError(f"{path} may not be read: change its permissions.") from error
+        raise AudioError(f"{path} may not be read: change its permissions") from error
     except (OSError, ValueError) as error:
         raise AudioError(f"{path} cannot be opened: {error}") from error
 
@@ -199,8 +200,8 @@ def _open_path(path: Path) -> IO[bytes]:
 def _from_array(samples: npt.NDArray[np.floating]) -> DecodedStream:
     if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
         raise AudioError(
-            f"An array of shape {samples.shape} and type {samples.dtype} is not mono sound: "
-            "give floats from -1 to 1 at 16 kHz, in one dimension."
+            f"an array of shape {samples.shape} and type {samples.dtype} is not mono sound: "
+            "give floats from -1 to 1 at 16 kHz, in one dimension"
         )
     blocks = (
         samples[start : start + _BLOCK_SAMPLES, np.newaxis].astype(np.float32, copy=False)
@@ -210,7 +211,7 @@ def _from_array(samples: npt.NDArray[np.floating]) -> DecodedStream:
 
 
 def _channel_index(channel: Channel, n_channels: int, name: str) -> int | None:
-    """Return the column to take, or None for the mean of all."""
+    """Returns the column of the channel, or None for the mean of all."""
     if channel == "mix":
         return 0 if n_channels == 1 else None
     number = {"left": 1, "right": 2}.get(channel) if isinstance(channel, str) else channel
@@ -218,20 +219,20 @@ def _channel_index(channel: Channel, n_channels: int, name: str) -> int | None:
         count = "1 channel" if n_channels == 1 else f"{n_channels} channels"
         raise AudioError(
             f"{name} has {count}, and no channel {channel!r}: "
-            f"choose 'mix' or a number from 1 to {n_channels}."
+            f"choose 'mix' or a number from 1 to {n_channels}"
         )
     return number - 1
 
 
-def _joined(blocks: Iterator[Float32]) -> Iterator[Float32]:
-    """Join short blocks, so that the steps after this one cost little for each."""
-    waiting: list[Float32] = []
-    n_waiting = 0
+def _join_blocks(blocks: Iterator[Float32]) -> Iterator[Float32]:
+    """Joins short blocks, to reduce the cost per block of the following steps."""
+    pending: list[Float32] = []
+    n_pending = 0
     for block in blocks:
-        waiting.append(block)
-        n_waiting += len(block)
-        if n_waiting >= _BLOCK_SAMPLES:
-            yield np.concatenate(waiting) if len(waiting) > 1 else block
-            waiting, n_waiting = [], 0
-    if waiting:
-        yield np.concatenate(waiting)
+        pending.append(block)
+        n_pending += len(block)
+        if n_pending >= _BLOCK_SAMPLES:
+            yield np.concatenate(pending) if len(pending) > 1 else block
+            pending, n_pending = [], 0
+    if pending:
+        yield np.concatenate(pending)

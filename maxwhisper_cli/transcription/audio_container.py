@@ -14,7 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from maxwhisper_cli.transcription.audio_decode import AudioError, DecodedStream, Float32, Warn
+from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
 
 _HEADERLESS: Final = frozenset({"g722", "g726", "g726le", "mulaw", "alaw", "gsm", "sln"})
 

@@ -1,71 +1,48 @@
 """Decoding of audio and video files: samples as stored, whatever the format.
 
-libsndfile (through soundfile) reads what it knows by content; FFmpeg's libraries (`container`)
-read the rest, and MP3, where they decode as openai-whisper does and libsndfile writes to the
-terminal. No program is run. Rate, channels and damage in the samples are left as they are: `audio`
-deals with those.
+libsndfile (through soundfile) reads the formats that it recognises by content; FFmpeg's libraries
+(`audio_container`) read the rest, and MP3, where they decode as openai-whisper does and libsndfile
+writes to the terminal. No program is run. Rate, channels and damaged samples stay as they are:
+`audio` handles them.
 """
 
 import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import IO, Final
 
-import numpy as np
-import numpy.typing as npt
 import soundfile
 
-from weights.errors import MaxWhisperError
+from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
 
-Float32 = npt.NDArray[np.float32]
-Warn = Callable[[str], None]
-
-# One FLAC block: reading stops at damage, and what was read of the same piece is lost with it.
+# One FLAC block: reading stops at damage, and loses the samples before it in the same read.
 _SOUNDFILE_FRAMES: Final = 4096
 _OGG_PAGE: Final = b"OggS"
 _OGG_HEADER_BYTES: Final = 27
-_MOST_OGG_BYTES: Final = 65307  # of a page: its header, 255 sizes of pieces, and those
-
-
-class AudioError(MaxWhisperError):
-    """A file, stream or array cannot be heard."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedStream:
-    """Samples on their way out of a file."""
-
-    sample_rate: int
-    n_channels: int
-    seconds: float | None
-    """The length that the file announces; None where it announces none."""
-    blocks: Iterator[Float32]
-    """`[n_samples, n_channels]` each, full scale being -1 to 1."""
-    close: Callable[[], None]
+_MAX_OGG_PAGE_BYTES: Final = 65307  # header, 255 segment sizes, and the segments
 
 
 def decode(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
-    """Open a seekable binary file as sound.
+    """Opens the audio of a seekable binary file.
 
     Args:
         file: Positioned at its start; stays open when the stream is closed.
-        name: What to call it in messages; its extension decides where the content has no header.
-        warn: Takes a message about sound that is missing or damaged.
+        name: Name for messages; its extension decides the format if the content has no header.
+        warn: Called with each message about missing or damaged audio.
 
     Raises:
-        AudioError: It is no audio or video that can be read, or has no sound.
+        AudioError: The file is no readable audio or video, or has no sound.
     """
     head = file.read(4)
     file.seek(0)
     if not head:
-        raise AudioError(f"{name} is empty (0 bytes): check that it was saved or copied fully.")
+        raise AudioError(f"{name} is empty (0 bytes): check that it was saved or copied fully")
     if head == _OGG_PAGE and not _ends_as_ogg(file):
-        warn(f"{name} may be cut off: the page that ends an Ogg file is not there.")
+        warn(f"{name} may be cut off: the page that ends an Ogg file is missing")
     is_mpeg = head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0")
-    # soundfile takes the extension .raw as an order to ask for a sample rate.
+    # For the extension .raw soundfile requires a sample rate.
     if not is_mpeg and Path(name).suffix.lower() != ".raw":
         try:
             sound = soundfile.SoundFile(_for_libsndfile(file), closefd=False)
@@ -79,34 +56,37 @@ def decode(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
 
 
 def _for_libsndfile(file: IO[bytes]) -> IO[bytes] | int:
-    """An unbuffered file's descriptor: a Ctrl-C in a call back into Python would be lost."""
+    """Returns the descriptor of an unbuffered file, else the file.
+
+    A Ctrl-C during a callback from libsndfile into Python would be lost.
+    """
     return file.fileno() if isinstance(file, FileIO) else file
 
 
 def _ends_as_ogg(file: IO[bytes]) -> bool:
-    """Whether the last page is whole and marked as the end of its stream (RFC 3533, section 6)."""
+    """Returns True if the last page is whole and ends its stream (RFC 3533, section 6)."""
     n_bytes = file.seek(0, os.SEEK_END)
-    file.seek(max(0, n_bytes - _MOST_OGG_BYTES))
+    file.seek(max(0, n_bytes - _MAX_OGG_PAGE_BYTES))
     page = file.read()
     file.seek(0)
     page = page[max(0, page.rfind(_OGG_PAGE)) :]
     if len(page) < _OGG_HEADER_BYTES:
         return False
-    is_last, n_pieces = page[5] & 0x4, page[_OGG_HEADER_BYTES - 1]
-    sizes = page[_OGG_HEADER_BYTES : _OGG_HEADER_BYTES + n_pieces]
-    is_whole = len(page) >= _OGG_HEADER_BYTES + n_pieces + sum(sizes)
+    is_last, n_segments = page[5] & 0x4, page[_OGG_HEADER_BYTES - 1]
+    sizes = page[_OGG_HEADER_BYTES : _OGG_HEADER_BYTES + n_segments]
+    is_whole = len(page) >= _OGG_HEADER_BYTES + n_segments + sum(sizes)
     return bool(is_last) and is_whole
 
 
 def _from_soundfile(sound: soundfile.SoundFile, name: str, warn: Warn) -> DecodedStream:
-    # libsndfile corrects the length in silence, but notes it; pipes announce an endless length.
+    # libsndfile corrects the length, but logs it; pipes announce an endless length.
     for announced, present in re.findall(
         r"(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", sound.extra_info
     ):
         if int(present) < int(announced) < 0x7FFF0000:
             warn(
                 f"{name} is cut off: {int(present):,} of {int(announced):,} bytes of sound "
-                f"are there, up to {sound.frames / sound.samplerate:.1f} s."
+                f"are there, up to {sound.frames / sound.samplerate:.1f} s"
             )
     seconds = sound.frames / sound.samplerate
     return DecodedStream(
@@ -126,5 +106,5 @@ def _soundfile_blocks(sound: soundfile.SoundFile, name: str, warn: Warn) -> Iter
     if n_read < sound.frames:
         warn(
             f"{name} could be read up to {n_read / sound.samplerate:.1f} s of "
-            f"{sound.frames / sound.samplerate:.1f} s: {damage}."
+            f"{sound.frames / sound.samplerate:.1f} s: {damage}"
         )

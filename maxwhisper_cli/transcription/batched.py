@@ -1,9 +1,9 @@
-"""Several windows at a time: recordings are cut into stretches that go on side by side.
+"""Batched transcription: recordings are cut into shards, whose windows are decoded together.
 
-Each stretch is transcribed window after window, led by its timestamps as always; only where two
-stretches meet may a word be cut in two. No window is shown the text before it. Faster where an
-implementation decodes many windows at once. How a recording is cut does not hang on what goes on
-beside it, so its text is the same with others in the batch as alone.
+Each shard is transcribed window after window, guided by its timestamps; a word may be split where
+two shards meet. No window is prompted with the text before it. This is faster if an implementation
+decodes many windows at once. The cuts of a recording do not depend on the others in the batch, so
+its text is the same as alone.
 """
 
 from collections import deque
@@ -14,14 +14,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from implementations.implementation import Implementation
-from implementations.memory import told_when_full
+from implementations.memory import translate_out_of_memory
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.fallback import (
     WindowText,
     count_times,
     decode_with_fallback,
-    judge,
+    make_window_text,
     needs_fallback,
 )
 from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun, encode
@@ -31,29 +31,29 @@ from maxwhisper_cli.transcription.segments import Progress
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_window
 
-_SHORTEST = 4 * N_FRAMES
-"""Mel frames of a stretch at least: where stretches meet, text suffers."""
-_N_FILLING = 8
-"""Threads that write windows; a GPU waits for them."""
+_MIN_SHARD_FRAMES = 4 * N_FRAMES
+"""Smallest length of a shard in mel frames; text suffers where shards meet."""
+_N_FILL_THREADS = 8
+"""Threads that write mel windows, for which a GPU has to wait."""
 
 
 @dataclass(slots=True)
-class Stretch:
-    """A part of a recording, and what was found in it so far."""
+class Shard:
+    """A part of a recording, with its windows decoded so far; `seek` and `end` are mel frames."""
 
     seek: int
     end: int
-    found: list[tuple[list[Piece], WindowText, int]] = field(default_factory=list)
-    """Of each window: its pieces, its text, where it began."""
+    windows: list[tuple[list[Piece], WindowText, int]] = field(default_factory=list)
+    """Pieces, text and first mel frame of each decoded window."""
 
     @property
     def is_done(self) -> bool:
-        """Whether all of it is transcribed."""
+        """True once the shard is transcribed to its end."""
         return self.seek >= self.end
 
 
 class BatchedRun(TranscriptionRun):
-    """As `TranscriptionRun`, with a window of each of up to `batch_size` stretches at a time."""
+    """Transcription of one recording by up to `batch_size` shards at a time."""
 
     def __init__(
         self,
@@ -62,90 +62,95 @@ class BatchedRun(TranscriptionRun):
         options: TranscribeOptions,
         stopwatch: Stopwatch = STOPPED,
     ) -> None:
-        """As `TranscriptionRun`, the errors too."""
+        """Detects the language if none is given, and cuts the recording into shards.
+
+        Raises:
+            OptionsError: A prompt, prefix or token does not fit this model.
+            LanguageError: This model does not support the language.
+        """
         super().__init__(implementation, mel, options, stopwatch)
         self._prompt = self._history.prompt()
         self._n_done = 0
-        self.stretches = self._cut()
+        self.shards = self._make_shards()
 
     def parts(self) -> Iterator[DecodedPart]:
-        """Parts without segments tell how far it is; the segments come at the end, in order."""
+        """Yields parts without segments for progress, and all segments at the end, in order."""
         yield DecodedPart((), self.progress)
-        rounds = Rounds(self._implementation, self._options, self._stopwatch)
-        rounds.add(self)
-        while rounds.decode():
+        scheduler = BatchScheduler(self._implementation, self._options, self._stopwatch)
+        scheduler.add(self)
+        while scheduler.decode():
             yield DecodedPart((), self.progress)
-        yield from self.ending()
+        yield from self.finish()
 
-    def ending(self) -> Iterator[DecodedPart]:
-        """The segments, stretch by stretch; iterate once, when all of them are done."""
-        for stretch in self.stretches:
-            segments = [s for found in stretch.found for s in self._take(*found)]
+    def finish(self) -> Iterator[DecodedPart]:
+        """Yields the segments, shard by shard; iterate once, when all shards are done."""
+        for shard in self.shards:
+            segments = [s for window in shard.windows for s in self._add_segments(*window)]
             yield DecodedPart(tuple(segments), self.progress)
 
     @property
     def progress(self) -> Progress:
-        """How far it is, all stretches together."""
+        """Progress of all shards together."""
         return self._progress(self._n_done)
 
     @property
     def is_done(self) -> bool:
-        """Whether every stretch is."""
-        return all(stretch.is_done for stretch in self.stretches)
+        """True once every shard is transcribed."""
+        return all(shard.is_done for shard in self.shards)
 
-    def fill(self, window: Float32, stretch: Stretch) -> WindowPlace:
-        """Write the stretch's next window into `[n_mels, 3000]`; tell where it is."""
-        place = self._place(stretch.seek, stretch.end)
+    def fill(self, window: Float32, shard: Shard) -> WindowPlace:
+        """Writes the shard's next mel window into `[n_mels, 3000]` and returns its place."""
+        place = self._place(shard.seek, shard.end)
         self._mel.fill_padded(window, place.seek, place.n_frames)
         return place
 
     def request(self, place: WindowPlace) -> DecodeRequest:
-        """What is asked of the decoder at first."""
+        """Returns the decoding request of a window at the first temperature."""
         seed = (self._options.seed, place.seek, 0)
         return self._builder.build(self._prompt, self._options.temperatures[0], seed)
 
-    def judge(
+    def apply_fallback(
         self, decoded: DecodedWindow, features: AudioFeatures, index: int, place: WindowPlace
     ) -> WindowText:
-        """The window's text, decoded again on its own at the other temperatures if it failed."""
+        """Returns the window's text, decoded again at the other temperatures if that is needed."""
         first, *others = self._options.temperatures
-        window = judge(decoded, first, self._builder)
+        window = make_window_text(decoded, first, self._builder)
         if not others or not needs_fallback(window, self._options):
             return window
-        hotter = replace(self._builder, options=replace(self._options, temperatures=tuple(others)))
+        options = replace(self._options, temperatures=tuple(others))
         return decode_with_fallback(
             self._implementation,
             features[index],
-            hotter,
+            replace(self._builder, options=options),
             self._prompt,
             place.seek,
             self._stopwatch,
         )
 
-    def advance(self, stretch: Stretch, place: WindowPlace, window: WindowText) -> None:
-        """Keep what the window says, and go on behind it."""
+    def advance(self, shard: Shard, place: WindowPlace, window: WindowText) -> None:
+        """Stores the window's pieces, and moves the shard on to its next window."""
         n_frames = place.n_frames
         if not window.is_silence(self._options):
             pieces, n_frames = split_window(window.tokens, place)
-            stretch.found.append((pieces, window, place.seek))
-        stretch.seek += n_frames
+            shard.windows.append((pieces, window, place.seek))
+        shard.seek += n_frames
         self._n_done += n_frames
 
-    def _cut(self) -> list[Stretch]:
-        """Every clip cut into stretches of about the same length, `batch_size` in all or fewer."""
+    def _make_shards(self) -> list[Shard]:
+        """Returns all clips as at most `batch_size` shards of about the same length."""
         clips = self._clips()
         total = sum(end - start for start, end in clips)
-        length = max(_SHORTEST, -(-total // self._options.batch_size))
+        length = max(_MIN_SHARD_FRAMES, -(-total // self._options.batch_size))
         return [
-            Stretch(start + i * (end - start) // n, start + (i + 1) * (end - start) // n)
+            Shard(start + i * (end - start) // n, start + (i + 1) * (end - start) // n)
             for start, end in clips
             for n in (max(1, (end - start) // length),)
             for i in range(n)
         ]
 
 
-class Rounds:
-    """Rows of stretches, of one recording or of several, decoded a window of each at a time."""
+class BatchScheduler:
+    """Scheduler of shards, of one recording or several: each batch has a window of each row."""
 
     def __init__(
         self,
@@ -156,40 +161,40 @@ class Rounds:
         self._implementation = implementation
         self._n_rows = options.batch_size
         self._stopwatch = stopwatch
-        self._rows: list[tuple[BatchedRun, Stretch]] = []
-        self._waiting: deque[tuple[BatchedRun, Stretch]] = deque()
+        self._rows: list[tuple[BatchedRun, Shard]] = []
+        self._queue: deque[tuple[BatchedRun, Shard]] = deque()
 
     @property
-    def has_room(self) -> bool:
-        """Whether a row is left for another recording."""
-        return len(self._rows) + len(self._waiting) < self._n_rows
+    def has_free_row(self) -> bool:
+        """True if a row is left for another recording."""
+        return len(self._rows) + len(self._queue) < self._n_rows
 
     def add(self, run: BatchedRun) -> None:
-        """Let a recording's stretches take rows, now or as they come free."""
-        self._waiting.extend((run, s) for s in run.stretches if not s.is_done)
+        """Queues a recording's shards for rows, which they take as these become free."""
+        self._queue.extend((run, s) for s in run.shards if not s.is_done)
 
     def decode(self) -> Sequence[BatchedRun]:
-        """Decode a window of each row.
+        """Decodes the next window of each row.
 
         Returns:
-            The recordings that have rows; none when nothing is left to do.
+            Recordings whose windows were decoded; none if nothing is left to do.
 
         Raises:
-            ImplementationFailedError: there is too little memory for so many.
+            ImplementationFailedError: There is too little memory for the batch.
         """
         rows = self._rows
-        while self._waiting and len(rows) < self._n_rows:
-            rows.append(self._waiting.popleft())
+        while self._queue and len(rows) < self._n_rows:
+            rows.append(self._queue.popleft())
         if not rows:
             return ()
-        with told_when_full(self._implementation.device):
+        with translate_out_of_memory(self._implementation.device):
             self._advance(rows)
-        self._rows = [(run, stretch) for run, stretch in rows if not stretch.is_done]
+        self._rows = [(run, shard) for run, shard in rows if not shard.is_done]
         return tuple(dict.fromkeys(run for run, _ in rows))
 
-    def _advance(self, rows: list[tuple[BatchedRun, Stretch]]) -> None:
+    def _advance(self, rows: list[tuple[BatchedRun, Shard]]) -> None:
         mel = np.empty((len(rows), self._implementation.dims.n_mels, N_FRAMES), np.float32)
-        with ThreadPoolExecutor(_N_FILLING) as pool:
+        with ThreadPoolExecutor(_N_FILL_THREADS) as pool:
             places = list(pool.map(lambda window, row: row[0].fill(window, row[1]), mel, rows))
         features = encode(self._implementation, mel, self._stopwatch)
         requests = [run.request(place) for (run, _), place in zip(rows, places, strict=True)]
@@ -197,15 +202,15 @@ class Rounds:
             decoded = self._implementation.decode_batch(features, requests)
             for window in decoded:
                 count_times(window, self._stopwatch)
-        for i, (run, stretch) in enumerate(rows):
-            text = run.judge(decoded[i], features, i, places[i])
-            run.advance(stretch, places[i], text)
+        for i, (run, shard) in enumerate(rows):
+            text = run.apply_fallback(decoded[i], features, i, places[i])
+            run.advance(shard, places[i], text)
 
     def drop(self) -> Sequence[BatchedRun]:
-        """Give up the recordings that have rows, where a round failed."""
+        """Removes and returns the recordings that have rows, after their batch failed."""
         dropped = tuple(dict.fromkeys(run for run, _ in self._rows))
         self._rows = []
-        self._waiting = deque(row for row in self._waiting if row[0] not in dropped)
+        self._queue = deque(row for row in self._queue if row[0] not in dropped)
         return dropped
 
 
@@ -215,11 +220,11 @@ def start_run(
     options: TranscribeOptions,
     stopwatch: Stopwatch = STOPPED,
 ) -> TranscriptionRun:
-    """The run that the options ask for.
+    """Returns a batched or sequential run, by the options.
 
     Raises:
-        OptionsError: a prompt, prefix or token that this model cannot take.
-        LanguageError: this model does not know the language.
+        OptionsError: A prompt, prefix or token does not fit this model.
+        LanguageError: This model does not support the language.
     """
     run = BatchedRun if options.batch_size > 1 else TranscriptionRun
     return run(implementation, mel, options, stopwatch)

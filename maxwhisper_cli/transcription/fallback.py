@@ -1,4 +1,4 @@
-"""Decode a window, again at higher temperatures where the text looks wrong.
+"""Decoding of a window with temperature fallback: again, hotter, if the text looks wrong.
 
 Source: `decode_with_fallback` of whisper/transcribe.py; section 4.5 of arXiv:2212.04356.
 """
@@ -17,7 +17,7 @@ from maxwhisper_cli.transcription.window_request import RequestBuilder
 
 @dataclass(frozen=True, slots=True)
 class WindowText:
-    """The decoding of a window that was kept."""
+    """Decoded tokens of a window, with the figures that decide on fallback and silence."""
 
     tokens: tuple[int, ...]
     temperature: float
@@ -26,7 +26,7 @@ class WindowText:
     no_speech_prob: float
 
     def is_silence(self, options: TranscribeOptions) -> bool:
-        """Whether to take the window for silence and skip it."""
+        """Returns True if the window counts as silence and is to be skipped."""
         if options.no_speech_threshold is None:
             return False
         threshold = options.logprob_threshold
@@ -35,7 +35,7 @@ class WindowText:
 
 
 def compression_ratio(text: str) -> float:
-    """How much zlib shrinks the text; loops of repeated text shrink most."""
+    """Returns the size of the text over its size after zlib; repetitive text compresses most."""
     data = text.encode("utf-8")
     return len(data) / len(zlib.compress(data))
 
@@ -48,10 +48,10 @@ def decode_with_fallback(
     seek: int,
     stopwatch: Stopwatch = STOPPED,
 ) -> WindowText:
-    """Decode one window at each temperature in turn until the text passes the thresholds.
+    """Decodes one window at each temperature in turn until the text passes the thresholds.
 
-    Where none passes, the last one is returned. Sampling is seeded by window and temperature, so a
-    window's text does not hang on how many were sampled before it.
+    If none passes, the last decoding is returned. Sampling is seeded by window and temperature, so
+    that a window's text does not depend on the number of samples before it.
     """
     options = builder.options
     for index, temperature in enumerate(options.temperatures):
@@ -59,20 +59,22 @@ def decode_with_fallback(
         with stopwatch.on("decoder: all else"):
             decoded = implementation.decode(audio_features, request)
             count_times(decoded, stopwatch)
-        result = judge(decoded, temperature, builder)
+        result = make_window_text(decoded, temperature, builder)
         if not needs_fallback(result, options):
             break
     return result
 
 
 def count_times(decoded: DecodedWindow, stopwatch: Stopwatch) -> None:
-    """Tell prompt and steps from all else of the decoding that is being counted."""
+    """Moves the time of prompt and steps to entries of their own."""
     stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
     stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
 
 
-def judge(decoded: DecodedWindow, temperature: float, builder: RequestBuilder) -> WindowText:
-    """What a decoding says, and how it is to be judged."""
+def make_window_text(
+    decoded: DecodedWindow, temperature: float, builder: RequestBuilder
+) -> WindowText:
+    """Returns the tokens of a decoding with the figures that decide on fallback."""
     return WindowText(
         tokens=decoded.tokens,
         temperature=temperature,
@@ -83,7 +85,7 @@ def judge(decoded: DecodedWindow, temperature: float, builder: RequestBuilder) -
 
 
 def needs_fallback(result: WindowText, options: TranscribeOptions) -> bool:
-    """Whether the text looks so wrong that it is to be decoded at a higher temperature."""
+    """Returns True if the window is to be decoded again at a higher temperature."""
     is_unlikely = (
         options.logprob_threshold is not None and result.avg_logprob < options.logprob_threshold
     )

@@ -1,4 +1,4 @@
-"""Which language is spoken, from the first token after <|startoftranscript|>.
+"""Language detection, from the first token after <|startoftranscript|>.
 
 Source: `detect_language` of whisper/decoding.py.
 """
@@ -14,7 +14,7 @@ from maxwhisper_cli.transcription.tokenizer import Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class DetectedLanguage:
-    """The likeliest language and how likely it is."""
+    """Most probable language, with its probability among all languages."""
 
     code: str
     probability: float
@@ -23,11 +23,11 @@ class DetectedLanguage:
 def detect_language(
     implementation: Implementation, audio_features: AudioFeatures, tokenizer: Tokenizer
 ) -> DetectedLanguage:
-    """Detect the language of one window (a batch of one) with a multilingual model."""
+    """Detects the language of one window (a batch of one) with a multilingual model."""
     with implementation.start(audio_features, 1) as session:
         logits = session.prefill((tokenizer.sot,), (0,))[0]
-    of_languages = logits[list(tokenizer.all_language_tokens)].astype(np.float64)
-    likelihoods = np.exp(of_languages - of_languages.max())
-    best = int(likelihoods.argmax())
-    probability = float(likelihoods[best] / likelihoods.sum())
+    language_logits = logits[list(tokenizer.all_language_tokens)].astype(np.float64)
+    exponentials = np.exp(language_logits - language_logits.max())
+    best = int(exponentials.argmax())
+    probability = float(exponentials[best] / exponentials.sum())
     return DetectedLanguage(tokenizer.all_language_codes[best], probability)

@@ -1,7 +1,8 @@
-"""The sequential algorithm over a whole recording: windows one after the other, led by timestamps.
+"""Sequential transcription of a whole recording: window after window, guided by timestamps.
 
-Source: `transcribe` of whisper/transcribe.py; section 3.8 of arXiv:2212.04356. A run yields its
-segments window by window; what they make up together is read from it afterwards.
+A run yields its segments window by window; the whole transcript is read from it afterwards.
+
+Source: `transcribe` of whisper/transcribe.py; section 3.8 of arXiv:2212.04356.
 """
 
 from collections.abc import Iterator
@@ -28,14 +29,14 @@ from maxwhisper_cli.transcription.window_request import RequestBuilder
 
 @dataclass(frozen=True, slots=True)
 class DecodedPart:
-    """What a window added."""
+    """Segments that a window added, and the progress after it."""
 
     segments: tuple[Segment, ...]
     progress: Progress
 
 
 class TranscriptionRun:
-    """One recording on one implementation: iterate `parts` once, then ask for the `transcript`."""
+    """One recording on one implementation: iterate `parts` once, then read the `transcript`."""
 
     def __init__(
         self,
@@ -44,11 +45,11 @@ class TranscriptionRun:
         options: TranscribeOptions,
         stopwatch: Stopwatch = STOPPED,
     ) -> None:
-        """Detect the language where none is given, and get ready.
+        """Detects the language if none is given, and prepares tokenizer and prompts.
 
         Raises:
-            OptionsError: a prompt, prefix or token that this model cannot take.
-            LanguageError: this model does not know the language.
+            OptionsError: A prompt, prefix or token does not fit this model.
+            LanguageError: This model does not support the language.
         """
         self._implementation = implementation
         self._mel = mel
@@ -65,7 +66,7 @@ class TranscriptionRun:
         self._segments: list[Segment] = []
 
     def parts(self) -> Iterator[DecodedPart]:
-        """Decode window after window; a first part without segments tells length and language."""
+        """Decodes window after window; the first part has length and language, and no segments."""
         yield DecodedPart((), self._progress(0))
         for clip_start, clip_end in self._clips():
             seek = clip_start
@@ -77,7 +78,7 @@ class TranscriptionRun:
 
     @property
     def transcript(self) -> Transcript:
-        """The segments so far and their text."""
+        """Segments so far and their text."""
         return Transcript(
             text=self._history.text(),
             segments=tuple(self._segments),
@@ -87,7 +88,7 @@ class TranscriptionRun:
         )
 
     def _decode_window(self, place: WindowPlace) -> tuple[list[Segment], int]:
-        """Decode one window; return its segments and by how many mel frames to go on."""
+        """Decodes one window; returns its segments and the number of mel frames to advance."""
         mel = self._mel.padded_window(place.seek, place.n_frames)
         window = decode_with_fallback(
             self._implementation,
@@ -100,10 +101,10 @@ class TranscriptionRun:
         if window.is_silence(self._options):
             return [], place.n_frames
         pieces, n_frames = split_window(window.tokens, place)
-        return self._take(pieces, window, place.seek), n_frames
+        return self._add_segments(pieces, window, place.seek), n_frames
 
-    def _take(self, pieces: list[Piece], window: WindowText, seek: int) -> list[Segment]:
-        """The segments of a window's pieces, from now on part of what was said."""
+    def _add_segments(self, pieces: list[Piece], window: WindowText, seek: int) -> list[Segment]:
+        """Adds a window's pieces to transcript and prompt history; returns their segments."""
         segments = [
             self._segment(id_, piece, window, seek)
             for id_, piece in enumerate(pieces, start=len(self._segments))
@@ -114,7 +115,7 @@ class TranscriptionRun:
         return segments
 
     def _segment(self, id_: int, piece: Piece, window: WindowText, seek: int) -> Segment:
-        """A segment of a piece; one without length or text keeps its place but says nothing."""
+        """Returns the segment of a piece; without length or text it has no tokens."""
         tokenizer = self._tokenizer
         text = tokenizer.decode([token for token in piece.tokens if token < tokenizer.eot])
         is_empty = piece.start == piece.end or not text.strip()
@@ -132,7 +133,7 @@ class TranscriptionRun:
         )
 
     def _clips(self) -> list[tuple[int, int]]:
-        """(first, past the last) mel frames of the clips to transcribe, within the recording."""
+        """Returns start and end of the clips to transcribe, in mel frames within the recording."""
         n_content = self._mel.n_content_frames
         points = [round(at * FRAMES_PER_SECOND) for at in self._options.clip_timestamps or (0.0,)]
         if len(points) % 2:
@@ -155,7 +156,7 @@ class TranscriptionRun:
         return Progress(done, self._mel.seconds, self._language)
 
     def _detect_language(self) -> DetectedLanguage | None:
-        """Listen to the first 30 s where the language is to be found out and there is a choice."""
+        """Detects the language from the first 30 s; None if it is given or the only one."""
         if self._options.language is not None or not self._implementation.dims.is_multilingual:
             return None
         features = encode(

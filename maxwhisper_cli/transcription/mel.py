@@ -1,11 +1,11 @@
 """Log-mel spectrogram of a whole recording, built block by block and read window by window.
 
 The numbers are those of openai-whisper's `log_mel_spectrogram` with 30 s of padding; the frames
-themselves are computed by `implementations.log_mel` or by what an implementation has instead.
-Frames are kept as plain log10 values, because the floor of the scale is set by the loudest frame
+themselves are computed by `implementations.log_mel` or by an implementation's own transform.
+Frames are stored as plain log10 values, because the floor of the scale is set by the loudest frame
 of the whole recording: it is applied when a window is read. They stay in the arrays in which they
-were computed, and move to a temporary file when they are many. This module knows neither recordings
-nor models.
+were computed, and move to a temporary file when there are too many for memory. This module depends
+on neither recordings nor models.
 
 Each frame covers 25 ms of samples around its time and comes every 10 ms (Hann window, 400-point
 Fourier transform), reflected at the start as `torch.stft(center=True)` does.
@@ -51,14 +51,14 @@ class MelSpectrogram:
         frames_at_once: int = 512,
         progress: Callable[[float], None] | None = None,
     ) -> None:
-        """Read all the audio and compute its frames.
+        """Reads all the audio and computes its frames.
 
         Args:
             blocks: Mono samples at 16 kHz, in blocks of any length.
             n_mels: Mel bands: 80, or 128 from large-v3 on.
-            transform: What computes the frames: (samples, filters) -> log10 of band powers, in an
-                array that is not written to again.
-            frames_at_once: How many frames it is given at most.
+            transform: Computes the frames: (samples, filters) -> log10 of band powers, in an array
+                that is not written to again.
+            frames_at_once: Largest number of frames per call of `transform`.
             progress: Called with the seconds of audio read so far.
         """
         self.n_mels = n_mels
@@ -68,9 +68,9 @@ class MelSpectrogram:
         self._lock = Lock()
         self._arrays: list[Float32] = []
         self._starts: list[int] = []
-        """The first frame of each array."""
+        """First frame of each array."""
         self._file: IO[bytes] | None = None
-        """What holds all frames, once they are too many for memory."""
+        """File of all frames, once they are too many for memory."""
         self._n_stored = 0
         self._loudest = _QUIETEST_LOG10
         self._n_samples = 0
@@ -87,16 +87,16 @@ class MelSpectrogram:
 
     @property
     def n_content_frames(self) -> int:
-        """Frames of the audio itself, the padding apart; upstream's `content_frames`."""
+        """Frames of the audio itself, without padding; upstream's `content_frames`."""
         return self._n_samples // HOP_LENGTH
 
     @property
     def n_frames(self) -> int:
-        """All frames, the 3000 of padding included."""
+        """Number of frames, the 3000 of padding included."""
         return self.n_content_frames + N_FRAMES
 
     def window(self, start_frame: int, n_frames: int) -> Float32:
-        """Return the frames from `start_frame` on, fewer than `n_frames` at the end.
+        """Returns `n_frames` frames from `start_frame` on, fewer at the end.
 
         Returns:
             `[n_mels, n_frames]`, scaled as the encoder expects it.
@@ -107,12 +107,11 @@ class MelSpectrogram:
         return log_spec
 
     def padded_window(self, start_frame: int, n_frames: int = N_FRAMES) -> Float32:
-        """Return `n_frames` frames followed by zeros up to a full window.
+        """Returns `n_frames` frames followed by zeros up to a full window.
 
-        The zeros are mel values, not silence: what upstream's `pad_or_trim` gives the encoder. A
-        short clip is not cut shorter than that, since the models were trained on full windows:
-        over 11 English clips of 3 to 27 s, tiny.en has 3.7 % of words wrong with all of the
-        window, 4.3 % with 5 s after the clip, and loops that make 63 % with 2 s.
+        The zeros are mel values, not silence, as upstream's `pad_or_trim` gives the encoder. Short
+        clips are padded too, since the models were trained on full windows (README.md has the
+        word error rates of shorter ones).
 
         Returns:
             `[n_mels, 3000]`.
@@ -122,14 +121,14 @@ class MelSpectrogram:
         return window
 
     def fill_padded(self, window: Float32, start_frame: int, n_frames: int) -> None:
-        """Write what `padded_window` returns into `[n_mels, 3000]`."""
+        """Writes what `padded_window` returns into `[n_mels, 3000]`."""
         stop = min(start_frame + min(n_frames, N_FRAMES), self.n_frames)
         n_filled = max(stop - start_frame, 0)
         self._fill(window[:, :n_filled], start_frame)
         window[:, n_filled:] = 0
 
     def _fill(self, log_spec: Float32, start_frame: int) -> None:
-        """Write scaled frames from `start_frame` on into `[n_mels, n_frames]`."""
+        """Writes scaled frames from `start_frame` on into `[n_mels, n_frames]`."""
         floor = max(np.float32(self._loudest) - np.float32(8.0), np.float32(_QUIETEST_LOG10))
         n_filled = 0
         for stored in self._read(start_frame, start_frame + log_spec.shape[1]):
@@ -141,7 +140,7 @@ class MelSpectrogram:
         log_spec *= np.float32(0.25)
 
     def close(self) -> None:
-        """Drop the frames and their temporary file."""
+        """Drops the frames and their temporary file."""
         self._arrays, self._starts = [], []
         if self._file is not None:
             self._file.close()
@@ -153,39 +152,39 @@ class MelSpectrogram:
         self.close()
 
     def _build(self, blocks: Iterable[Float32], progress: Callable[[float], None] | None) -> None:
-        held = np.empty(self._samples_at_once + 3 * N_FFT, np.float32)
-        n_held = N_FFT // 2  # the mirror image of the start goes there
-        for part, ends_piece in _parts(blocks, self._samples_at_once):
-            held[n_held : n_held + len(part)] = part
-            n_held += len(part)
-            self._n_samples += len(part)
-            if ends_piece:
-                n_held = self._store_frames(held, n_held)
+        buffer = np.empty(self._samples_at_once + 3 * N_FFT, np.float32)
+        n_buffered = N_FFT // 2  # the mirror image of the start goes there
+        for block, is_complete in _split_blocks(blocks, self._samples_at_once):
+            buffer[n_buffered : n_buffered + len(block)] = block
+            n_buffered += len(block)
+            self._n_samples += len(block)
+            if is_complete:
+                n_buffered = self._store_frames(buffer, n_buffered)
                 if progress is not None:
                     progress(self.seconds)
-        # Silence up to the last frame that hears any of the audio; those after it are not stored.
-        held[n_held : n_held + 2 * N_FFT] = 0
-        self._store_frames(held, n_held + 2 * N_FFT)
+        # Silence up to the last frame that overlaps the audio; those after it are not stored.
+        buffer[n_buffered : n_buffered + 2 * N_FFT] = 0
+        self._store_frames(buffer, n_buffered + 2 * N_FFT)
 
-    def _store_frames(self, held: Float32, n_held: int) -> int:
-        """Store every frame that lies wholly in the samples held; bring those needed to the front.
+    def _store_frames(self, buffer: Float32, n_buffered: int) -> int:
+        """Stores every whole frame of the buffer; moves the samples still needed to its front.
 
         Returns:
-            How many these are.
+            Number of samples still needed.
         """
-        if n_held <= N_FFT:
-            return n_held
+        if n_buffered <= N_FFT:
+            return n_buffered
         if not self._n_stored:
-            held[: N_FFT // 2] = held[N_FFT : N_FFT // 2 : -1]
-        log_spec = np.ascontiguousarray(self._transform(held[:n_held], self._filters))
+            buffer[: N_FFT // 2] = buffer[N_FFT : N_FFT // 2 : -1]
+        log_spec = np.ascontiguousarray(self._transform(buffer[:n_buffered], self._filters))
         self._loudest = max(self._loudest, float(log_spec.max()))
-        self._keep(log_spec)
+        self._append_frames(log_spec)
         n_done = len(log_spec) * HOP_LENGTH
-        held[: n_held - n_done] = held[n_done:n_held]
-        return n_held - n_done
+        buffer[: n_buffered - n_done] = buffer[n_done:n_buffered]
+        return n_buffered - n_done
 
-    def _keep(self, log_spec: Float32) -> None:
-        """Append frames, in memory as long as there is room for all."""
+    def _append_frames(self, log_spec: Float32) -> None:
+        """Appends frames, in memory as long as all of them fit there."""
         n_stored = self._n_stored + len(log_spec)
         if self._file is None and n_stored * self.n_mels * 4 > _MEMORY_BYTES:
             self._file = TemporaryFile()  # noqa: SIM115 - closed by close()
@@ -200,7 +199,7 @@ class MelSpectrogram:
         self._n_stored = n_stored
 
     def _read(self, start: int, stop: int) -> Iterator[Float32]:
-        """The frames stored from `start` to before `stop`, `[n_frames, n_mels]` at a time."""
+        """Yields the stored frames from `start` to before `stop`, as `[n_frames, n_mels]`."""
         stop = min(stop, self._n_stored)
         if self._file is not None and start < stop:
             with self._lock:
@@ -216,10 +215,10 @@ class MelSpectrogram:
             index += 1
 
 
-def _parts(blocks: Iterable[Float32], size: int) -> Iterator[tuple[Float32, bool]]:
-    """The blocks, cut where `size` samples are complete; with each, whether they are.
+def _split_blocks(blocks: Iterable[Float32], size: int) -> Iterator[tuple[Float32, bool]]:
+    """Yields the blocks, cut at multiples of `size` samples, each with a flag.
 
-    The last one completes what there is.
+    The flag is True for blocks that end at such a multiple, and for an empty last one.
     """
     n_missing = size
     for block in blocks:

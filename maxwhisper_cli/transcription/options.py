@@ -1,4 +1,4 @@
-"""How to transcribe: openai-whisper's options with its command line's defaults."""
+"""Options of a transcription: openai-whisper's, with its command line's defaults."""
 
 import itertools
 import math
@@ -16,62 +16,61 @@ class OptionsError(MaxWhisperError):
 
 @dataclass(frozen=True, slots=True)
 class TranscribeOptions:
-    """Frozen and checked; vary one with `dataclasses.replace`."""
+    """Checked options of a transcription; vary them with `dataclasses.replace`."""
 
     task: Task = "transcribe"
     language: str | None = None
     """Code such as `es`; None detects it from the first 30 s."""
 
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    """Tried in turn until a window's text passes the thresholds."""
+    """Temperatures to try in turn until a window's text passes the thresholds."""
     beam_size: int | None = 5
     """Beams at temperature 0; None decodes greedily."""
     best_of: int | None = 5
-    """Samples above temperature 0, of which the likeliest is kept."""
+    """Samples above temperature 0, of which the most probable is used."""
     patience: float | None = None
-    """Beam search ends after beam_size * patience hypotheses have; None means 1."""
+    """Beam search stops after beam_size * patience ended hypotheses; None means 1."""
     length_penalty: float | None = None
     """Alpha of the GNMT length penalty, 0 to 1; None divides by the length."""
     seed: int = 0
-    """Seeds sampling: the same seed, audio and model give the same text."""
+    """Seed of sampling: the same seed, audio and model give the same text."""
 
     compression_ratio_threshold: float | None = 2.4
-    """Text that zlib shrinks more than this is taken for a repetition loop, and decoded again."""
+    """Text that zlib compresses more than this counts as a repetition loop: decoded again."""
     logprob_threshold: float | None = -1.0
-    """Text less likely than this per token is decoded again."""
+    """Text with a lower mean log-probability per token is decoded again."""
     no_speech_threshold: float | None = 0.6
-    """A window likelier silent than this, and unlikely by `logprob_threshold`, is skipped."""
+    """Windows more probably silent than this, and below `logprob_threshold`, are skipped."""
 
     condition_on_previous_text: bool = True
-    """Whether a window's prompt is the text before it."""
+    """True if a window's prompt is the text before it."""
     initial_prompt: str | None = None
     """Text before the first window: names, spelling, style."""
     carry_initial_prompt: bool = False
-    """Whether the initial prompt stays in front of every window's prompt."""
+    """True if the initial prompt stays in front of every window's prompt."""
     prefix: str | None = None
     """Text that each window's output begins with."""
 
     suppress_tokens: tuple[int, ...] = (-1,)
-    """Tokens that never come; -1 stands for everything that is not speech."""
+    """Tokens that are never sampled; -1 means everything that is not speech."""
     suppress_blank: bool = True
     without_timestamps: bool = False
     max_initial_timestamp: float | None = 1.0
-    """Latest begin of a window's first segment, in seconds."""
+    """Latest start of a window's first segment, in seconds."""
     sample_len: int | None = None
-    """Most tokens per window; None takes half of the decoder's positions."""
+    """Largest number of tokens per window; None is half of the decoder's positions."""
 
     batch_size: int = 1
-    """Windows decoded together, of one recording or several; above 1 each is cut into so many
-    stretches of 2 minutes or more, whatever is said there, and no window is shown the text before
-    it."""
+    """Windows decoded together, of one recording or several. Above 1 each recording is cut into up
+    to as many shards of 2 minutes or more, and no window is prompted with the text before it."""
     clip_timestamps: tuple[float, ...] = (0.0,)
-    """start, end, start, end, ... in seconds; a missing last end is the end of the audio."""
+    """Clips as start, end, start, end, ... in seconds; a missing last end is the audio's end."""
 
     def __post_init__(self) -> None:
-        """Refuse contradictions.
+        """Checks the options.
 
         Raises:
-            OptionsError: what contradicts what.
+            OptionsError: An option is out of range, or contradicts another.
         """
         self._check_search()
         self._check_patience()

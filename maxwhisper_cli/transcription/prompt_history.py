@@ -1,4 +1,4 @@
-"""What has been said so far, as the prompt of the next window.
+"""Text so far, as the prompt of the next window.
 
 Source: the handling of `all_tokens`, `prompt_reset_since` and `carry_initial_prompt` in
 whisper/transcribe.py.
@@ -14,7 +14,7 @@ _RESET_ABOVE_TEMPERATURE = 0.5
 
 
 class PromptHistory:
-    """Tokens of a transcription, and which of them the next window is shown."""
+    """Tokens of a transcription, and the selection of them that prompts the next window."""
 
     def __init__(self, options: TranscribeOptions, tokenizer: Tokenizer, n_text_ctx: int) -> None:
         self._options = options
@@ -24,22 +24,22 @@ class PromptHistory:
             self._initial = encode_text(tokenizer, options.initial_prompt, "the initial prompt")
         self._tokens = list(self._initial)
         self._reset_since = 0
-        self._n_room = n_text_ctx // 2 - 1 - len(self._initial)
+        self._max_recent_tokens = n_text_ctx // 2 - 1 - len(self._initial)
 
     def prompt(self) -> list[int]:
-        """The tokens to show to the next window; the caller cuts them to the model's room."""
+        """Returns the prompt of the next window; the caller truncates it to the model's limit."""
         if not self._options.carry_initial_prompt:
             return self._tokens[self._reset_since :]
         recent = self._tokens[max(len(self._initial), self._reset_since) :]
-        return [*self._initial, *recent[-self._n_room :]]
+        return [*self._initial, *recent[-self._max_recent_tokens :]]
 
     def add(self, tokens: Iterable[int], temperature: float) -> None:
-        """Take in a window's tokens; hot text, or all where so asked, is not shown again."""
+        """Adds a window's tokens; text of high temperature is not part of later prompts."""
         self._tokens.extend(tokens)
         is_hot = temperature > _RESET_ABOVE_TEMPERATURE
         if is_hot or not self._options.condition_on_previous_text:
             self._reset_since = len(self._tokens)
 
     def text(self) -> str:
-        """All text so far, the initial prompt left out."""
+        """Returns all text so far, without the initial prompt."""
         return self._tokenizer.decode(self._tokens[len(self._initial) :])

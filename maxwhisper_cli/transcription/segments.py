@@ -1,4 +1,4 @@
-"""What transcription produces: segments, the transcript they make up, and progress on the way."""
+"""Results of transcription: segments, transcript, and progress meanwhile."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A stretch of speech with its text; fields as in openai-whisper's result."""
+    """A piece of speech with its text; fields as in openai-whisper's result."""
 
     id: int
     seek: int
@@ -15,9 +15,9 @@ class Segment:
     """Seconds from the beginning of the audio."""
     end: float
     text: str
-    """Begins with a space where the language writes one."""
+    """Text, with a leading space if the language writes one."""
     tokens: tuple[int, ...]
-    """Tokens, timestamps included; empty where the text is."""
+    """Tokens, timestamps included; empty if the text is."""
     temperature: float
     avg_logprob: float
     compression_ratio: float
@@ -26,22 +26,22 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A whole file's text."""
+    """Text of a whole recording."""
 
     text: str
     segments: tuple[Segment, ...]
     language: str
     """Code of the language spoken, given or detected."""
     language_probability: float | None
-    """How sure detection was; None where the language was given."""
+    """Probability of the detected language; None if the language was given."""
     duration_seconds: float
     warnings: tuple[str, ...] = ()
-    """What was odd about the audio or options, in words for the user."""
+    """Messages for the user about the audio or options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a transcription has come."""
+    """Progress of a transcription, in seconds of audio."""
 
     done_seconds: float
     total_seconds: float
@@ -49,6 +49,6 @@ class Progress:
 
 
 OnProgress = Callable[[Progress], None]
-"""Called before the first window and after each; raise from it to stop."""
+"""Callback before the first window and after each; raise from it to stop."""
 OnSegment = Callable[[Segment], None]
-"""Called for each segment as it is decoded."""
+"""Callback for each segment as it is decoded."""

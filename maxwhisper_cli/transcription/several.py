@@ -1,7 +1,7 @@
-"""Several recordings in one batch: opened as rows come free, closed and handed over as they end.
+"""Several recordings in one batch: opened as rows become free, closed and returned as they end.
 
-A recording that cannot be heard fails alone; a round that fails takes with it the recordings that
-had a window in it. What a recording is and how it is opened is for the caller to say.
+A recording that cannot be decoded fails alone; if a batch of windows fails, all recordings with a
+window in it fail. The caller supplies the recordings and opens them.
 """
 
 import time
@@ -9,25 +9,25 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
-from maxwhisper_cli.transcription.batched import BatchedRun, Rounds
+from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler
 from maxwhisper_cli.transcription.segments import Progress, Transcript
 from weights.errors import MaxWhisperError
 
 OnProgressOf = Callable[[int, Progress], None]
-"""Told of which recording, as it begins and after each of its windows; raise from it to stop."""
+"""Callback with a recording's index, at its start and after each window; raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What became of one of several recordings."""
+    """Result of one of several recordings."""
 
     index: int
-    """Its place among those given."""
+    """Index of the recording in the input."""
     wall_seconds: float
-    """From its opening to its end, shared with what went on beside it."""
+    """Seconds from opening to end, shared with the other recordings of the batch."""
     transcript: Transcript | None = None
     error: MaxWhisperError | None = None
-    """Why there is no transcript."""
+    """Error, if there is no transcript."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,94 +36,94 @@ class Opened:
 
     run: BatchedRun
     warnings: list[str]
-    """About its sound; complete by now."""
+    """Messages about its audio; complete once it is open."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Going:
+class _OpenRecording:
     """A recording that is being transcribed."""
 
     index: int
-    began: float
+    start_time: float
     opened: Opened
     resources: ExitStack
 
-    def end(self) -> Finished:
-        """Close it and hand it over."""
+    def finish(self) -> Finished:
+        """Closes the recording and returns its transcript."""
         with self.resources:
-            for _ in self.opened.run.ending():
+            for _ in self.opened.run.finish():
                 pass
         transcript = replace(self.opened.run.transcript, warnings=tuple(self.opened.warnings))
-        return Finished(self.index, time.perf_counter() - self.began, transcript)
+        return Finished(self.index, time.perf_counter() - self.start_time, transcript)
 
     def fail(self, error: MaxWhisperError) -> Finished:
-        """Close it and say why."""
+        """Closes the recording and returns its error."""
         self.resources.close()
-        return Finished(self.index, time.perf_counter() - self.began, error=error)
+        return Finished(self.index, time.perf_counter() - self.start_time, error=error)
 
 
 class Batch:
-    """Recordings going on side by side; iterate once."""
+    """Recordings transcribed together; iterate once over their results."""
 
     def __init__(
         self,
         recordings: Iterable[AbstractContextManager[Opened]],
-        rounds: Rounds,
+        scheduler: BatchScheduler,
         on_progress: OnProgressOf | None,
     ) -> None:
-        """Nothing is opened before the first is asked for."""
-        self._waiting = enumerate(recordings)
-        self._rounds = rounds
+        """Stores the arguments; recordings are opened while iterating."""
+        self._sources = enumerate(recordings)
+        self._scheduler = scheduler
         self._on_progress = on_progress
-        self._going: dict[BatchedRun, _Going] = {}
+        self._open: dict[BatchedRun, _OpenRecording] = {}
 
     def __iter__(self) -> Iterator[Finished]:
-        """Yield each as it is done; what is open is closed when the iteration ends early."""
+        """Yields each recording as it is done; closes the open ones if the iteration ends early."""
         try:
-            yield from self._fill()
-            while self._going:
+            yield from self._open_recordings()
+            while self._open:
                 yield from self._decode()
-                yield from self._fill()
+                yield from self._open_recordings()
         finally:
             with ExitStack() as everything:
-                for going in self._going.values():
-                    everything.enter_context(going.resources)
+                for recording in self._open.values():
+                    everything.enter_context(recording.resources)
 
-    def _fill(self) -> Iterator[Finished]:
-        """Open recordings for the rows that are free."""
-        while self._rounds.has_room and (following := next(self._waiting, None)) is not None:
-            index, recording = following
-            began = time.perf_counter()
+    def _open_recordings(self) -> Iterator[Finished]:
+        """Opens recordings for the free rows; yields those that fail or have no audio."""
+        while self._scheduler.has_free_row and (following := next(self._sources, None)) is not None:
+            index, source = following
+            start_time = time.perf_counter()
             try:
                 with ExitStack() as resources:
-                    opened = resources.enter_context(recording)
-                    going = _Going(index, began, opened, resources.pop_all())
+                    opened = resources.enter_context(source)
+                    recording = _OpenRecording(index, start_time, opened, resources.pop_all())
             except MaxWhisperError as error:
-                yield Finished(index, time.perf_counter() - began, error=error)
+                yield Finished(index, time.perf_counter() - start_time, error=error)
                 continue
-            self._going[opened.run] = going
-            self._tell(going)
-            self._rounds.add(opened.run)
+            self._open[opened.run] = recording
+            self._report_progress(recording)
+            self._scheduler.add(opened.run)
             if opened.run.is_done:  # there is nothing in it
-                yield self._take(opened.run).end()
+                yield self._pop(opened.run).finish()
 
     def _decode(self) -> Iterator[Finished]:
-        """A window of each row."""
+        """Decodes a window of each row; yields the recordings that end or fail."""
         try:
-            went_on = self._rounds.decode()
+            advanced = self._scheduler.decode()
         except MaxWhisperError as error:
-            for run in self._rounds.drop():
-                yield self._take(run).fail(error)
+            for run in self._scheduler.drop():
+                yield self._pop(run).fail(error)
             return
-        for run in went_on:
-            self._tell(self._going[run])
-        for run in went_on:
+        for run in advanced:
+            self._report_progress(self._open[run])
+        for run in advanced:
             if run.is_done:
-                yield self._take(run).end()
+                yield self._pop(run).finish()
 
-    def _take(self, run: BatchedRun) -> _Going:
-        return self._going.pop(run)
+    def _pop(self, run: BatchedRun) -> _OpenRecording:
+        return self._open.pop(run)
 
-    def _tell(self, going: _Going) -> None:
+    def _report_progress(self, recording: _OpenRecording) -> None:
         if self._on_progress is not None:
-            self._on_progress(going.index, going.opened.run.progress)
+            self._on_progress(recording.index, recording.opened.run.progress)

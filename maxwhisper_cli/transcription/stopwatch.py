@@ -1,6 +1,6 @@
-"""Where time goes: seconds by what they were spent on, each second counted once.
+"""Timing of a run: seconds by activity, each second counted once.
 
-`Stopwatch` itself measures nothing and costs nothing; it stands where nobody asked.
+`Stopwatch` itself measures nothing and costs nothing; it is the default.
 """
 
 import time
@@ -13,22 +13,22 @@ Item = TypeVar("Item")
 
 
 class Stopwatch:
-    """What is told as work begins and ends; here: nobody listens."""
+    """Interface of stopwatches; this one measures nothing."""
 
     is_running = False
 
-    def on(self, what: str, n_times: int = 1) -> AbstractContextManager[None]:
-        """Count the time until this is left as spent on `what`, but for what is counted inside."""
-        del what, n_times
+    def on(self, activity: str, n_times: int = 1) -> AbstractContextManager[None]:
+        """Counts the time inside the context for `activity`, without that of nested contexts."""
+        del activity, n_times
         return nullcontext()
 
-    def each(self, what: str, items: Iterable[Item]) -> Iterable[Item]:
-        """The items, with the time that it takes to get them counted."""
-        del what
+    def each(self, activity: str, items: Iterable[Item]) -> Iterable[Item]:
+        """Returns the items, and counts the time of getting each."""
+        del activity
         return items
 
-    def move(self, what: str, seconds: float, n_times: int) -> None:
-        """Count seconds for `what` that are part of what is being counted now."""
+    def move(self, activity: str, seconds: float, n_times: int) -> None:
+        """Moves seconds from the current activity to `activity`."""
 
 
 STOPPED: Final = Stopwatch()
@@ -36,7 +36,7 @@ STOPPED: Final = Stopwatch()
 
 @dataclass(slots=True)
 class Spent:
-    """Time spent on something."""
+    """Time and repetitions of an activity."""
 
     seconds: float = 0.0
     n_times: int = 0
@@ -44,55 +44,55 @@ class Spent:
 
 @dataclass(slots=True)
 class RunningStopwatch(Stopwatch):
-    """Counts. For one thread alone."""
+    """Stopwatch that measures, for use by a single thread."""
 
     is_running = True
 
     spent: dict[str, Spent] = field(default_factory=dict)
-    """By what it was spent on, in the order of first times."""
+    """Time by activity, in the order of first use."""
     _open: list[str] = field(default_factory=list)
     _since: float = 0.0
 
     @contextmanager
-    def on(self, what: str, n_times: int = 1) -> Iterator[None]:
-        """Let what is counted now rest, and count `what`."""
-        self._settle()
-        self._open.append(what)
-        self._entry(what).n_times += n_times
+    def on(self, activity: str, n_times: int = 1) -> Iterator[None]:
+        """Pauses the current activity, and counts the time inside the context for `activity`."""
+        self._charge_elapsed()
+        self._open.append(activity)
+        self._entry(activity).n_times += n_times
         try:
             yield
         finally:
-            self._settle()
+            self._charge_elapsed()
             self._open.pop()
 
-    def each(self, what: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Count what it takes to get each item, not what is done with it."""
+    def each(self, activity: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Yields the items, and counts the time of getting each, not that of using it."""
         iterator = iter(items)
         while True:
-            with self.on(what):
+            with self.on(activity):
                 try:
                     item = next(iterator)
                 except StopIteration:
                     return
             yield item
 
-    def move(self, what: str, seconds: float, n_times: int) -> None:
-        """Take seconds from what is being counted now."""
+    def move(self, activity: str, seconds: float, n_times: int) -> None:
+        """Moves seconds from the current activity to `activity`."""
         self._entry(self._open[-1]).seconds -= seconds
-        moved = self._entry(what)
+        moved = self._entry(activity)
         moved.seconds += seconds
         moved.n_times += n_times
 
     def reset(self) -> None:
-        """Forgets all that was counted; nothing may be counting."""
-        assert not self._open, "something is being counted"
+        """Clears the times; no activity may be running."""
+        assert not self._open, "an activity is running"
         self.spent.clear()
 
-    def _entry(self, what: str) -> Spent:
-        return self.spent.setdefault(what, Spent())
+    def _entry(self, activity: str) -> Spent:
+        return self.spent.setdefault(activity, Spent())
 
-    def _settle(self) -> None:
-        """Put the time since the last change where it belongs."""
+    def _charge_elapsed(self) -> None:
+        """Adds the time since the last change to the current activity."""
         now = time.perf_counter()
         if self._open:
             self._entry(self._open[-1]).seconds += now - self._since

@@ -1,4 +1,4 @@
-"""Cut a window's tokens into segments at its timestamps, and find where the next window begins.
+"""Splitting of a window's tokens at its timestamps, and the start of the next window.
 
 Source: the middle of `transcribe` in whisper/transcribe.py.
 """
@@ -11,7 +11,7 @@ from weights.dims import HOP_LENGTH
 
 @dataclass(frozen=True, slots=True)
 class WindowPlace:
-    """Where a window lies in the recording, and how its timestamps count."""
+    """Position of a window in the recording, with the scale of its timestamps."""
 
     seek: int
     """First mel frame."""
@@ -22,25 +22,25 @@ class WindowPlace:
 
     @property
     def frames_per_position(self) -> int:
-        """Mel frames to one encoder position, and so to one timestamp step: 2."""
+        """Mel frames per encoder position, and so per timestamp step: 2."""
         return N_FRAMES // self.n_audio_ctx
 
     @property
     def start_seconds(self) -> float:
-        """Where the window begins."""
+        """Start of the window in the recording, in seconds."""
         return float(self.seek * HOP_LENGTH / SAMPLE_RATE)
 
     @property
     def seconds(self) -> float:
-        """Audio in the window."""
+        """Length of the audio in the window, in seconds."""
         return self.n_frames * HOP_LENGTH / SAMPLE_RATE
 
     def steps(self, token: int) -> int:
-        """Timestamp steps from the window's beginning to a timestamp token."""
+        """Returns the timestamp steps from the window's start to a timestamp token."""
         return token - self.timestamp_begin
 
     def offset_seconds(self, token: int) -> float:
-        """Seconds from the window's beginning to a timestamp token."""
+        """Returns the seconds from the window's start to a timestamp token."""
         return self.steps(token) * (self.frames_per_position * HOP_LENGTH / SAMPLE_RATE)
 
 
@@ -55,10 +55,11 @@ class Piece:
 
 
 def split_window(tokens: tuple[int, ...], place: WindowPlace) -> tuple[list[Piece], int]:
-    """Cut a window's tokens; return the pieces and by how many mel frames to go on.
+    """Splits a window's tokens; returns the pieces and the number of mel frames to advance.
 
-    Segments end where two timestamps meet. Speech after the last pair is cut short by the window's
-    edge, so the next window begins there; a single timestamp at the end says that none was left.
+    Segments end at two consecutive timestamps. Speech after the last pair is cut off by the
+    window's edge, so the next window begins there; a single timestamp at the end means that
+    there is none.
     """
     is_timestamp = [token >= place.timestamp_begin for token in tokens]
     ends_with_single = is_timestamp[-2:] == [False, True]
@@ -73,7 +74,7 @@ def split_window(tokens: tuple[int, ...], place: WindowPlace) -> tuple[list[Piec
     if ends_with_single:
         return pieces, place.n_frames
     advance = place.steps(tokens[cuts[-1] - 1]) * place.frames_per_position
-    # Without timestamp rules a model may repeat <|0.00|>: going on by nothing would never end.
+    # Without timestamp rules a model may repeat <|0.00|>: an advance of 0 would never end.
     return pieces, advance or place.n_frames
 
 
@@ -86,7 +87,7 @@ def _piece(tokens: tuple[int, ...], place: WindowPlace) -> Piece:
 
 
 def _whole(tokens: tuple[int, ...], place: WindowPlace) -> Piece:
-    """One piece for the window, up to its last timestamp where that says anything."""
+    """Returns one piece for the window, up to its last timestamp if that is not <|0.00|>."""
     timestamps = [token for token in tokens if token >= place.timestamp_begin]
     seconds = place.seconds
     if timestamps and timestamps[-1] != place.timestamp_begin:

@@ -2,7 +2,7 @@
 
 Text to tokens and back, special tokens, and the tokens of non-speech. The vocabularies and rules
 are the installed openai-whisper's; this module gives them types and one object per vocabulary,
-language and task. It chooses no tokens and knows no model.
+language and task. It chooses no tokens and depends on no model.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,11 +24,11 @@ class Tokenizer:
     def __init__(self, upstream: Any) -> None:  # noqa: ANN401 - its module is loaded by location
         self._upstream = upstream
         self.num_languages: int = upstream.num_languages
-        """How many language tokens the vocabulary has: 99 or 100."""
+        """Number of language tokens in the vocabulary: 99 or 100."""
         self.language: str | None = upstream.language
         """Language code; None for an English-only vocabulary."""
         self.task: Task | None = upstream.task
-        """None for an English-only vocabulary."""
+        """Task; None for an English-only vocabulary."""
         self.special_tokens: dict[str, int] = dict(upstream.special_tokens)
         """`{"<|endoftext|>": 50257, ..., "<|30.00|>": 51864}`."""
         self.eot: int = upstream.eot
@@ -42,7 +42,7 @@ class Tokenizer:
         self.transcribe: int = upstream.transcribe
         self.translate: int = upstream.translate
         self.sot_sequence: tuple[int, ...] = tuple(upstream.sot_sequence)
-        """What a decoded window starts with: start, then language and task where there are any."""
+        """First tokens of a decoded window: start, then language and task if there are any."""
         self.sot_sequence_including_notimestamps: tuple[int, ...] = (
             *self.sot_sequence,
             self.no_timestamps,
@@ -54,7 +54,7 @@ class Tokenizer:
         return int(self._upstream.encoding.n_vocab)
 
     def encode(self, text: str) -> list[int]:
-        """Return the tokens of plain text.
+        """Returns the tokens of plain text.
 
         Raises:
             ValueError: The text contains the spelling of a special token.
@@ -62,15 +62,15 @@ class Tokenizer:
         return list(self._upstream.encode(text))
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Return the text; timestamp tokens are dropped, broken UTF-8 becomes U+FFFD."""
+        """Returns the text; timestamp tokens are dropped, broken UTF-8 becomes U+FFFD."""
         return str(self._upstream.decode(list(tokens)))
 
     def decode_with_timestamps(self, tokens: Iterable[int]) -> str:
-        """Return the text with its timestamp tokens spelled out: `<|0.00|> Hello<|1.08|>`."""
+        """Returns the text with its timestamp tokens spelled out: `<|0.00|> Hello<|1.08|>`."""
         return str(self._upstream.decode_with_timestamps(list(tokens)))
 
     def to_language_token(self, language: str) -> int:
-        """Return the token of a language code.
+        """Returns the token of a language code.
 
         Raises:
             KeyError: This vocabulary has no such language.
@@ -102,7 +102,7 @@ class Tokenizer:
         return tuple(self._upstream.non_speech_tokens)
 
     def split_to_word_tokens(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
-        """Split tokens into words, by spaces or by character where a language uses none.
+        """Splits tokens into words, by spaces or by character where a language uses none.
 
         Returns:
             The words and, for each, its tokens; joined they give all the text and all the tokens.
@@ -118,13 +118,13 @@ def get_tokenizer(
     language: str | None = None,
     task: Task | None = None,
 ) -> Tokenizer:
-    """Return the tokenizer of a vocabulary, the same object for the same arguments.
+    """Returns the tokenizer of a vocabulary, the same object for the same arguments.
 
     Args:
-        multilingual: Whether the model is (`ModelDimensions.is_multilingual`).
+        multilingual: True for a multilingual model (`ModelDimensions.is_multilingual`).
         num_languages: Language tokens in the vocabulary (`ModelDimensions.n_languages`).
         language: Code, English name or alias; English when None. Ignored if not multilingual.
-        task: What to do; transcribe when None. Ignored if not multilingual.
+        task: Task; transcribe when None. Ignored if not multilingual.
 
     Raises:
         LanguageError: Whisper does not know the language, or this vocabulary does not have it.

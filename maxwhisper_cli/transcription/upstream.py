@@ -1,9 +1,8 @@
-"""What is read from the installed openai-whisper without importing it: filters and modules.
+"""Filters and modules of the installed openai-whisper, read without importing the package.
 
 Importing the `whisper` package imports torch, which takes seconds and which `full-max` never does.
-So its files are found by location: the mel filter bank, a data file, and modules such as
-`tokenizer.py`, which needs only tiktoken. Nothing here is interpreted; `mel`, `tokenizer` and
-`languages` do that.
+So its files are read by path: the mel filter bank, a data file, and modules such as `tokenizer.py`,
+which needs only tiktoken. `mel`, `tokenizer` and `languages` interpret them.
 """
 
 import importlib.util
@@ -24,7 +23,7 @@ _LOADING = RLock()
 
 
 def whisper_package_folder() -> Path:
-    """Return the folder of the installed openai-whisper, found without importing it.
+    """Returns the folder of the installed openai-whisper, found without importing it.
 
     Raises:
         MaxWhisperError: It is not installed, or another package of that name is.
@@ -33,15 +32,15 @@ def whisper_package_folder() -> Path:
     folder = Path(next(iter((spec and spec.submodule_search_locations) or ()), ""))
     if not (folder / "assets" / "mel_filters.npz").is_file():
         raise MaxWhisperError(
-            "The package openai-whisper is missing (or another one is called 'whisper'): "
-            "install it with 'pip install openai-whisper'."
+            "the package openai-whisper is missing (or another one is called 'whisper'): "
+            "install it with 'pip install openai-whisper'"
         )
     return folder
 
 
 @cache
 def mel_filters(n_mels: int) -> npt.NDArray[np.float32]:
-    """Return the filter bank that turns a power spectrum into mel bands, read-only.
+    """Returns the filter bank that turns a power spectrum into mel bands, read-only.
 
     Args:
         n_mels: 80, or 128 from large-v3 on.
@@ -55,33 +54,33 @@ def mel_filters(n_mels: int) -> npt.NDArray[np.float32]:
     return filters
 
 
-def _quicken(tokenizer: ModuleType) -> None:
-    """Give the module, which is ours alone, what does the same as it imported in half the time."""
+def _patch_tiktoken_loading(tokenizer: ModuleType) -> None:
+    """Replaces base64 and tiktoken in our private copy of the module by faster equivalents."""
     tokenizer.base64 = SimpleNamespace(b64decode=a2b_base64)  # type: ignore[attr-defined]
     encoding = tokenizer.tiktoken.Encoding
 
-    class QuickEncoding(encoding):  # type: ignore[misc, valid-type]
-        """Looks for special tokens only in texts that have the beginning of one."""
+    class FastEncoding(encoding):  # type: ignore[misc, valid-type]
+        """Encoding that searches for special tokens only in texts that contain `<|`."""
 
         def encode(self, text: str, **options: object) -> list[int]:
             if "<|" in text or options:
                 return list(super().encode(text, **options))
             return list(self.encode_ordinary(text))
 
-    tokenizer.tiktoken = SimpleNamespace(Encoding=QuickEncoding)  # type: ignore[attr-defined]
+    tokenizer.tiktoken = SimpleNamespace(Encoding=FastEncoding)  # type: ignore[attr-defined]
 
 
 def tokenizer_module() -> ModuleType:
-    """Return openai-whisper's tokenizer module."""
-    return whisper_module("tokenizer", _quicken)
+    """Returns openai-whisper's tokenizer module."""
+    return whisper_module("tokenizer", _patch_tiktoken_loading)
 
 
 def whisper_module(name: str, prepare: Callable[[ModuleType], None] | None = None) -> ModuleType:
-    """Return a module or package of openai-whisper's, loaded once under a private name.
+    """Returns a module or package of openai-whisper's, loaded once under a private name.
 
     Args:
-        name: What it is called within openai-whisper; it imports nothing else from there.
-        prepare: Does something to it when it has been loaded.
+        name: Name within openai-whisper, of which the module imports nothing else.
+        prepare: Called with the module once it has been loaded.
 
     Raises:
         MaxWhisperError: openai-whisper is not installed.

@@ -1,6 +1,8 @@
-"""Turn options, a prompt and a temperature into the decoding request of one window.
+"""Decoding request of one window, from options, a prompt and a temperature.
 
-Source: the set-up half of `DecodingTask` in whisper/decoding.py. Nothing is decoded here.
+Nothing is decoded here.
+
+Source: the first half of `DecodingTask` in whisper/decoding.py.
 """
 
 from collections.abc import Sequence
@@ -14,40 +16,45 @@ from weights.dims import ModelDimensions
 _WINDOW_SECONDS = 30
 
 
-def encode_text(tokenizer: Tokenizer, text: str, what: str) -> tuple[int, ...]:
-    """Tokens of a user's text, with the space in front that running text has.
+def encode_text(tokenizer: Tokenizer, text: str, label: str) -> tuple[int, ...]:
+    """Returns the tokens of a user's text, with the leading space of running text.
+
+    Args:
+        tokenizer: Tokenizer of the model.
+        text: Text without special tokens.
+        label: Name of the text in messages.
 
     Raises:
-        OptionsError: the text contains the spelling of a special token.
+        OptionsError: The text contains the spelling of a special token.
     """
     try:
         return tuple(tokenizer.encode(" " + text.strip()))
     except ValueError as error:
         raise OptionsError(
-            f"{what} contains a special token of Whisper's, such as <|endoftext|>; leave it out"
+            f"{label} contains a special token of Whisper's, such as <|endoftext|>; leave it out"
         ) from error
 
 
 @dataclass(frozen=True, slots=True)
 class RequestBuilder:
-    """Builds the requests of one transcription, in which only prompt and temperature vary."""
+    """Builder of the requests of one transcription, which differ in prompt and temperature."""
 
     dims: ModelDimensions
     options: TranscribeOptions
     tokenizer: Tokenizer
     rules: TokenRules
     sot_sequence: tuple[int, ...]
-    """What follows the previous text: <|startoftranscript|>, language, task, prefix."""
+    """Tokens after the previous text: <|startoftranscript|>, language, task, prefix."""
     max_new_tokens: int
 
     @classmethod
     def create(
         cls, dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokenizer
     ) -> "RequestBuilder":
-        """Work out what all windows share.
+        """Computes the parts that all windows share.
 
         Raises:
-            OptionsError: a token or prefix that the model does not have room for.
+            OptionsError: A token or prefix does not fit the model.
         """
         max_new_tokens = options.sample_len or dims.n_text_ctx // 2
         sot_sequence = tokenizer.sot_sequence
@@ -65,11 +72,11 @@ class RequestBuilder:
     def build(
         self, previous_tokens: Sequence[int], temperature: float, seed: tuple[int, ...]
     ) -> DecodeRequest:
-        """The request for a window that follows `previous_tokens`."""
+        """Returns the request for a window that follows `previous_tokens`."""
         prompt = self.sot_sequence
         if previous_tokens:
-            n_kept = self.dims.n_text_ctx // 2 - 1
-            prompt = (self.tokenizer.sot_prev, *previous_tokens[-n_kept:], *prompt)
+            max_previous = self.dims.n_text_ctx // 2 - 1
+            prompt = (self.tokenizer.sot_prev, *previous_tokens[-max_previous:], *prompt)
         return DecodeRequest(
             prompt=prompt,
             sot_index=prompt.index(self.tokenizer.sot),
@@ -115,7 +122,7 @@ def _rules(dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokeniz
 def _suppressed(
     dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokenizer
 ) -> set[int]:
-    """Tokens that never come; none at all where the option is empty, as upstream reads it."""
+    """Returns the tokens that are never sampled; none if the option is empty, as upstream."""
     if not options.suppress_tokens:
         return set()
     chosen = set(options.suppress_tokens)

@@ -1,4 +1,4 @@
-"""The contract of the output formats, and what they are given to write."""
+"""Contract of the output formats, and the document that they write."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class OutputError(MaxWhisperError):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A transcript and what made it."""
+    """A transcript, with the model and implementation that made it."""
 
     transcript: Transcript
     task: str
@@ -29,8 +29,8 @@ class Writer(ABC):
     """An output format."""
 
     name: ClassVar[str]
-    """What `--output-format` calls it; also the file extension."""
+    """Name in `--output-format`; also the file extension."""
 
     @abstractmethod
     def render(self, document: Document) -> str:
-        """The whole file's text, with the line feed that ends it."""
+        """Returns the whole file's text, with its final line feed."""

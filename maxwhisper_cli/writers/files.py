@@ -1,4 +1,4 @@
-"""Where outputs go, checked before any work, and putting them in place whole or not at all."""
+"""Paths of outputs, checked before any work, and atomic writing."""
 
 import os
 import re
@@ -17,14 +17,14 @@ DEFAULT_NAME = "{stem}"
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """The files that one input's transcript becomes."""
+    """Output files of one input's transcript."""
 
     writers: tuple[Writer, ...]
     paths: tuple[Path, ...]
-    """One for each writer, in their order."""
+    """Path for each writer, in their order."""
 
     def write(self, document: Document) -> None:
-        """Write them all, each atomically.
+        """Writes all files, each atomically.
 
         Raises:
             OutputError: one cannot be written; a file that was there before is left as it was.
@@ -37,7 +37,7 @@ class Outputs:
 def plan_outputs(
     sources: Sequence[str], writers: tuple[Writer, ...], folder: Path, name: str = DEFAULT_NAME
 ) -> list[Outputs]:
-    """Name each source's outputs: `talks/a.b.mp3` -> `folder/a.b.txt`, standard input -> `stdin`.
+    """Names each source's outputs: `talks/a.b.mp3` -> `folder/a.b.txt`, standard input -> `stdin`.
 
     Args:
         sources: Inputs as the user gave them.
@@ -71,7 +71,7 @@ def plan_outputs(
 
 
 def prepare_folder(folder: Path, paths: Iterable[Path]) -> None:
-    """Make the output folder where it is missing, and see that the paths in it can be written.
+    """Creates the output folder if it is missing, and checks that the paths in it can be written.
 
     Raises:
         OutputError: they cannot.
@@ -90,7 +90,7 @@ def prepare_folder(folder: Path, paths: Iterable[Path]) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 beside the target, then move it there.
+    """Writes UTF-8 beside the target, then moves it there.
 
     Raises:
         OutputError: it cannot be written; what was at `path` is still there.
@@ -134,5 +134,5 @@ def _clash(first: str, second: str, path: Path) -> str:
 
 
 def _identity(path: Path) -> str:
-    """The same for paths that are one file on some file system, case and symbolic links aside."""
+    """Returns a key that is equal for paths to the same file, on any file system."""
     return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()

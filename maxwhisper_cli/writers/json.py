@@ -1,4 +1,4 @@
-"""JSON: the whole result, openai-whisper's keys first, then what made it.
+"""JSON: the whole result, openai-whisper's keys first, then model and implementation.
 
 Unlike openai-whisper's file, text is UTF-8 and not escaped, and a number that JSON cannot hold
 (NaN, infinity) is null.

@@ -1,4 +1,4 @@
-"""The output formats by name."""
+"""Output formats by name."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -16,7 +16,7 @@ WRITERS: Mapping[str, Writer] = MappingProxyType(
 
 
 def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
-    """The writers of formats given as names, comma lists or `all`; each once, in the order given.
+    """Returns the writers of formats given as names, comma lists or `all`; each once, in order.
 
     Raises:
         OptionsError: there is no such format.

@@ -8,12 +8,12 @@ from maxwhisper_cli.writers.times import format_timestamp
 
 
 class SrtWriter(Writer):
-    """Byte for byte what openai-whisper's `WriteSRT` writes."""
+    """SubRip, identical to the output of openai-whisper's `WriteSRT`."""
 
     name: ClassVar[str] = "srt"
 
     def render(self, document: Document) -> str:
-        """Numbered cues; hours always, a comma before the milliseconds."""
+        """Returns numbered cues; hours always, a comma before the milliseconds."""
         return "".join(
             f"{number}\n{self._times(segment)}\n{_cue_text(segment)}\n\n"
             for number, segment in enumerate(document.transcript.segments, start=1)
@@ -29,12 +29,12 @@ class SrtWriter(Writer):
 
 
 class VttWriter(Writer):
-    """Byte for byte what openai-whisper's `WriteVTT` writes."""
+    """WebVTT, identical to the output of openai-whisper's `WriteVTT`."""
 
     name: ClassVar[str] = "vtt"
 
     def render(self, document: Document) -> str:
-        """A header, then cues without numbers; hours only where there are any."""
+        """Returns a header, then cues without numbers; hours only from one hour on."""
         cues = (
             f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}\n"
             f"{_cue_text(segment)}\n\n"
@@ -44,5 +44,5 @@ class VttWriter(Writer):
 
 
 def _cue_text(segment: Segment) -> str:
-    """A cue's text must not contain the arrow that separates its times."""
+    """Returns a cue's text without the arrow that separates its times."""
     return segment.text.strip().replace("-->", "->")

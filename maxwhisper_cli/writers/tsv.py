@@ -6,12 +6,12 @@ from maxwhisper_cli.writers.base import Document, Writer
 
 
 class TsvWriter(Writer):
-    """Byte for byte what openai-whisper's `WriteTSV` writes."""
+    """TSV, identical to the output of openai-whisper's `WriteTSV`."""
 
     name: ClassVar[str] = "tsv"
 
     def render(self, document: Document) -> str:
-        """A header line, then one line per segment; a tab within the text becomes a space."""
+        """Returns a header line, then one line per segment; tabs in the text become spaces."""
         rows = (
             f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t"
             f"{segment.text.strip().replace(chr(9), ' ')}\n"

@@ -6,10 +6,10 @@ from maxwhisper_cli.writers.base import Document, Writer
 
 
 class TxtWriter(Writer):
-    """Byte for byte what openai-whisper's `WriteTXT` writes."""
+    """Plain text, identical to the output of openai-whisper's `WriteTXT`."""
 
     name: ClassVar[str] = "txt"
 
     def render(self, document: Document) -> str:
-        """One line per segment."""
+        """Returns one line per segment."""
         return "".join(f"{segment.text.strip()}\n" for segment in document.transcript.segments)

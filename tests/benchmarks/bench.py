@@ -85,7 +85,7 @@ def run_sections(arguments: argparse.Namespace, console: Console) -> list[Row]:
 
 
 def main() -> int:
-    """Print the tables; 1 where a bar is missed."""
+    """Prints the tables; 1 where a bar is missed."""
     arguments = arguments_of()
     machine, console = describe_machine(), Console()
     console.width = max(console.width, TABLE_WIDTH)

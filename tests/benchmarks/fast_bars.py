@@ -79,7 +79,7 @@ def described(run: Measured) -> str:
 
 
 def compare(runs: dict[str, list[Measured]]) -> list[Row]:
-    """Time for each clip and baseline, word errors, memory."""
+    """Times for each clip and baseline, word errors, memory."""
     ours = runs[OURS]
     rows = [
         Row(

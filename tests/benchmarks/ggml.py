@@ -21,7 +21,7 @@ _FLOAT32, _FLOAT16 = 0, 1
 
 
 def write_ggml(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the whole model."""
+    """Writes the whole model."""
     dims = checkpoint.dims
     with path.open("wb") as file:
         _integers(file, _MAGIC, dims.n_vocab, dims.n_audio_ctx, dims.n_audio_state)

@@ -57,7 +57,7 @@ class Timed:
 
 
 def main() -> None:
-    """Measure what was asked for, and print a table for each model."""
+    """Measures what was asked for, and print a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", default="tiny.en,base,turbo,large-v3")
     parser.add_argument("--runs", type=int, default=5, help="of each whole recording")

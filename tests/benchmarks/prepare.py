@@ -19,7 +19,7 @@ N_TIMES = 3
 
 
 def main() -> None:
-    """Write all three into a folder."""
+    """Writes all three into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seconds", type=float, help="keep only so much of the long clip")

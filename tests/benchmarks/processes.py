@@ -22,7 +22,7 @@ def maxwhisper_command(*arguments: str) -> list[str]:
 
 
 def python(script: str, *arguments: str, changes: Mapping[str, str] | None = None) -> str:
-    """Run a script of this folder under a changed environment; returns what it prints."""
+    """Runs a script of this folder under a changed environment; returns what it prints."""
     return subprocess.run(
         script_command(script, *arguments),
         env=_environment(changes or {}),

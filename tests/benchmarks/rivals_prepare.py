@@ -31,7 +31,7 @@ def joined(recordings: Sequence[Samples]) -> Samples:
 
 
 def main() -> None:
-    """Write everything into a folder."""
+    """Writes everything into a folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--long", action="store_true", help="160 s instead of the sonnet")

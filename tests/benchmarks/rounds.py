@@ -15,7 +15,7 @@ def take_turns(
     measure: Callable[[str], Run],
     describe: Callable[[Run], str],
 ) -> dict[str, list[Run]]:
-    """Measure each contender once a round, saying what came out; the runs of each."""
+    """Measures each contender once a round, saying what came out; the runs of each."""
     runs: dict[str, list[Run]] = {name: [] for name in contenders}
     for number in range(setting.n_runs):
         for name, done in runs.items():

@@ -67,7 +67,7 @@ def step_rows(setting: Setting) -> list[Row]:
 
 
 def implementation_of(name: str) -> str:
-    """NAME of NAME:DTYPE@avx2."""
+    """Names of NAME:DTYPE@avx2."""
     return name.removesuffix(AVX2).partition(":")[0]
 
 

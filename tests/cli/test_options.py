@@ -30,7 +30,7 @@ class Captured:
 
 @pytest.fixture
 def parsed(maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Parse a command line up to the point where work would begin."""
+    """Parses a command line up to the point where work would begin."""
     Path("talk.wav").touch()
     captured: list[Captured] = []
 

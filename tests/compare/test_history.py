@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 from maxwhisper_cli.app import make_app
 from maxwhisper_cli.compare.history import (
     history_folder,
-    keep_comparison,
-    kept_comparisons,
+    save_comparison,
+    saved_comparisons,
     series_of,
 )
 from maxwhisper_cli.compare.results import Comparison, ComparisonError, Recording
@@ -35,20 +35,20 @@ def faster(talk: str, seconds: float, text: str = "Ask not") -> Comparison:
 
 def test_kept_comparisons_come_back_in_order(comparison: Comparison, tmp_path: Path) -> None:
     later, earlier = at(comparison, 20), at(comparison, 3)
-    paths = [keep_comparison(each, tmp_path / "new") for each in (later, earlier)]
+    paths = [save_comparison(each, tmp_path / "new") for each in (later, earlier)]
     assert paths[0].name.startswith("2026-03-20T100000-")
-    assert kept_comparisons(tmp_path / "new") == ([earlier, later], [])
+    assert saved_comparisons(tmp_path / "new") == ([earlier, later], [])
 
 
 def test_two_of_one_second_are_both_kept(talk: str, tmp_path: Path) -> None:
-    paths = {keep_comparison(faster(talk, seconds), tmp_path) for seconds in (1.0, 2.0)}
+    paths = {save_comparison(faster(talk, seconds), tmp_path) for seconds in (1.0, 2.0)}
     assert len(paths) == 2
 
 
 def test_an_unreadable_file_is_told_and_left_out(comparison: Comparison, tmp_path: Path) -> None:
-    keep_comparison(comparison, tmp_path)
+    save_comparison(comparison, tmp_path)
     (tmp_path / "a.json").write_text("{}")
-    kept, problems = kept_comparisons(tmp_path)
+    kept, problems = saved_comparisons(tmp_path)
     assert kept == [comparison]
     assert len(problems) == 1
     assert "a.json is no comparison" in problems[0]
@@ -72,7 +72,7 @@ def test_only_the_same_work_is_one_series(comparison: Comparison) -> None:
 
 def test_the_table_shows_what_changed(talk: str, tmp_path: Path) -> None:
     for day, seconds, text in ((1, 2.0, "Ask not"), (2, 1.0, "Ask knot"), (3, 1.5, "Ask not")):
-        keep_comparison(at(faster(talk, seconds, text), day), tmp_path)
+        save_comparison(at(faster(talk, seconds, text), day), tmp_path)
     lines = history(tmp_path).stdout.splitlines()
     cells = [line.split() for line in lines if line.startswith("  ") and "cpu" in line][:3]
     assert [row[4:] for row in cells] == [
@@ -85,9 +85,9 @@ def test_the_table_shows_what_changed(talk: str, tmp_path: Path) -> None:
 
 
 def test_two_points_make_a_plot_and_one_does_not(talk: str, tmp_path: Path) -> None:
-    keep_comparison(at(faster(talk, 2.0), 1), tmp_path)
+    save_comparison(at(faster(talk, 2.0), 1), tmp_path)
     assert "by run" not in history(tmp_path).stdout
-    keep_comparison(at(faster(talk, 1.0), 2), tmp_path)
+    save_comparison(at(faster(talk, 1.0), 2), tmp_path)
     shown = history(tmp_path).stdout
     assert "warm s by run" in shown
     assert "WER % by run" in shown
@@ -95,7 +95,7 @@ def test_two_points_make_a_plot_and_one_does_not(talk: str, tmp_path: Path) -> N
 
 
 def test_a_failure_is_shown_and_an_absence_is_not(comparison: Comparison, tmp_path: Path) -> None:
-    keep_comparison(comparison, tmp_path)
+    save_comparison(comparison, tmp_path)
     shown = history(tmp_path).stdout
     assert "failed" in shown
     assert "cuda" not in shown
@@ -110,7 +110,7 @@ def test_nothing_kept_is_said(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_told(comparison: Comparison, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ComparisonError, match="cannot be kept in"):
-        keep_comparison(comparison, tmp_path / "file" / "folder")
+        save_comparison(comparison, tmp_path / "file" / "folder")
 
 
 def test_the_users_data_folder_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:

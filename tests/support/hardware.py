@@ -22,6 +22,6 @@ needs_two_max_gpus = pytest.mark.skipif(
 
 
 def skip_if_unavailable(name: str) -> None:
-    """Skip a test of an implementation that cannot run here, and say why."""
+    """Skips a test of an implementation that cannot run here, and say why."""
     if (reason := registry.unavailable_because(name)) is not None:
         pytest.skip(f"{name}: {reason}")

@@ -60,7 +60,7 @@ def samples_of(path: Path) -> np.ndarray:
 
 @contextmanager
 def whisper_may_warn() -> Iterator[None]:
-    """Let openai-whisper run on a CPU beside a GPU, and sort a tensor by numpy as it ends beams."""
+    """Ignores warnings of openai-whisper: a CPU beside a GPU, tensors sorted by numpy."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Performing inference on CPU when CUDA is available")
         warnings.filterwarnings("ignore", "__array_wrap__ must accept", DeprecationWarning)

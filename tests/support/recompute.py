@@ -64,8 +64,7 @@ class RecomputeSession(DecoderSession):
     @torch.inference_mode()
     def _logits(self, texts: list[list[int]]) -> FloatArray:
         logits = self._model.decoder(torch.tensor(texts), self._features)
-        array: FloatArray = logits.numpy().copy()  # of inference mode, and to be written into
-        return array
+        return np.array(logits, np.float32)
 
 
 class RecomputeImplementation(Implementation):

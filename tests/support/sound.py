@@ -7,13 +7,13 @@ import numpy as np
 
 
 def tone(frequency: float, seconds: float, rate: int) -> np.ndarray:
-    """Return a sine wave, `[n_samples]` float32."""
+    """Returns a sine wave, `[n_samples]` float32."""
     times = np.arange(int(seconds * rate)) / rate
     return (0.3 * np.sin(2 * np.pi * frequency * times)).astype(np.float32)
 
 
 def encode(path: Path, container: str, codec: str | None, *, video: bool = False) -> Path:
-    """Write 3 s of 440 Hz on the left, softer 880 Hz on the right; black video if asked."""
+    """Writes 3 s of 440 Hz on the left, softer 880 Hz on the right; black video if asked."""
     rate = {"libopus": 48000, "g722": 16000}.get(codec or "", 44100)
     with av.open(str(path), "w", format=container) as output:
         picture = output.add_stream("mpeg4", rate=10) if video else None

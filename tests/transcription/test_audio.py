@@ -29,7 +29,7 @@ def heard(source: object, channel: object = "mix") -> np.ndarray:
 
 
 def pitch(samples: np.ndarray) -> float:
-    """Return the strongest frequency, in Hz."""
+    """Returns the strongest frequency, in Hz."""
     return float(np.argmax(np.abs(np.fft.rfft(samples))) * RATE / len(samples))
 
 

@@ -66,7 +66,7 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
             publisher.answer(self)
 
         def log_message(self, *_: object) -> None:
-            """Keep the test's output clean."""
+            """Keeps the test's output clean."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         publisher.url = f"http://127.0.0.1:{server.server_port}/model.pt"

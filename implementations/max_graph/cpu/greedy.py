@@ -33,14 +33,14 @@ def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -
     at_sot, at_last = session.prefill(prompt, (request.sot_index, len(prompt) - 1))
     fed = time.perf_counter()
     silence = math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
-    (log_total,) = RuleBook(rules).apply(at_last[None], [[]])
+    (logsumexp,) = RuleBook(rules).apply(at_last[None], [[]])
     first = int(at_last.argmax())
     sampled = [first]
-    sum_logprob = np.array([at_last[first] - log_total], np.float32)
+    sum_logprob = np.array([at_last[first] - logsumexp], np.float32)
     state = np.zeros(N_STATE_FIELDS, np.int32)
-    state[[TOKEN, OFFSET, N_SAMPLED, LIMIT]] = first, len(prompt), 1, request.most_tokens
+    state[[TOKEN, OFFSET, N_SAMPLED, LIMIT]] = first, len(prompt), 1, request.max_tokens
     state[LATEST] = first if first >= rules.timestamp_begin else -1
-    state[IS_FINISHED] = first == rules.eot or request.most_tokens <= 1
+    state[IS_FINISHED] = first == rules.eot or request.max_tokens <= 1
     arrays = (state, sum_logprob, rule_numbers(rules), rule_mask(rules, len(at_last)))
     buffers = [Buffer.from_numpy(array) for array in arrays]
     while not state[IS_FINISHED]:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from max.driver import Buffer
 from max.dtype import DType
 
-from implementations.decoding.beam import stand_ins
+from implementations.decoding.beam import best_unfinished
 from implementations.decoding.search import Candidate
 from implementations.max_graph.gpu.device_decoder import Runner
 from implementations.max_graph.gpu.graphs.ops import N_NOTES
@@ -82,6 +82,6 @@ def hypotheses(
     found = [
         Candidate(text(steps[i], beams[i]), float(ended[i])) for i in np.lexsort((-ended, steps))
     ]
-    going_on = stand_ins(len(found), sum_logprobs)
+    going_on = best_unfinished(len(found), sum_logprobs)
     found += [Candidate(text(len(notes), beam), float(sum_logprobs[beam])) for beam in going_on]
     return found

@@ -126,7 +126,7 @@ class Runner(ABC):
         for i, request in enumerate(requests):
             tokens[i, : lengths[i]] = request.prompt
             states[i, [OFFSET, LATEST]] = lengths[i], -1
-            states[i, [LIMIT, ENDINGS_LEFT]] = request.most_tokens, request.search.max_finished
+            states[i, [LIMIT, ENDINGS_LEFT]] = request.max_tokens, request.search.max_finished
         begins = np.arange(self.n_windows) * n_new
         rows = [*(begins + [request.sot_index for request in requests]), *(begins + lengths - 1)]
         fill(self.states, np.repeat(states, self.n_group, 0))

@@ -50,7 +50,7 @@ class LoopRunner(Runner):
         draws = np.zeros((self.n_windows, self.n_group, n_text_ctx), np.float32)
         for of_window, request in zip(draws, requests, strict=True):
             random = np.random.default_rng(request.search.seed)
-            n_most = request.most_tokens
+            n_most = request.max_tokens
             of_window[:, :n_most] = random.random((n_most, self.n_group)).T
         fill(self._draws, draws.reshape(self.n_rows, -1))
 

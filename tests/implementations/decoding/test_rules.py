@@ -7,7 +7,7 @@ from whisper.decoding import ApplyTimestampRules, SuppressBlank, SuppressTokens
 from whisper.tokenizer import get_tokenizer
 
 from implementations.decoding.rules import RuleBook, probability_of
-from implementations.errors import NotNumbersError
+from implementations.errors import NonFiniteLogitsError
 from implementations.request import DecodedWindow, TokenRules
 
 TOKENIZER = get_tokenizer(multilingual=False)
@@ -59,10 +59,10 @@ def test_masks_what_whisper_masks(
     logits = np.random.default_rng(len(history)).normal(0, 4, (1, N_VOCAB)).astype(np.float32)
     logits[:, BEGIN:] += timestamp_bias
     expected = theirs(logits, history, max_initial)
-    log_totals = book(max_initial).apply(logits, [history])
+    logsumexp = book(max_initial).apply(logits, [history])
     np.testing.assert_array_equal(np.isneginf(logits), np.isneginf(expected))
     reference = torch.log_softmax(torch.from_numpy(expected), -1).numpy()
-    np.testing.assert_allclose(logits - log_totals[:, None], reference, atol=1e-4)
+    np.testing.assert_allclose(logits - logsumexp[:, None], reference, atol=1e-4)
 
 
 def test_rows_are_judged_one_by_one() -> None:
@@ -85,11 +85,11 @@ def test_probability_of_matches_softmax() -> None:
 def test_logits_that_are_not_numbers_are_an_error(number: float) -> None:
     logits = np.zeros((2, N_VOCAB), np.float32)
     logits[1, BEGIN + 3] = number
-    with pytest.raises(NotNumbersError, match=r"not numbers.*--dtype float32"):
+    with pytest.raises(NonFiniteLogitsError, match=r"not numbers.*--dtype float32"):
         book().apply(logits, [[], []])
 
 
 @pytest.mark.parametrize("sum_logprob", [np.nan, -np.inf])
 def test_text_without_likelihood_is_an_error(sum_logprob: float) -> None:
-    with pytest.raises(NotNumbersError):
+    with pytest.raises(NonFiniteLogitsError):
         DecodedWindow((1, 2), sum_logprob, no_speech_prob=0.5, n_steps=2)

@@ -135,7 +135,7 @@ def test_tokens_are_chosen_by_all_their_bits(
     decoded = int8.decode(audio_features, request)
     with int8.start(audio_features, request.search.n_group) as session:
         monkeypatch.setattr(session, "top_k", MethodType(DecoderSession.top_k, session))
-        expected = decode_window(session, request, began=0.0)
+        expected = decode_window(session, request, start_time=0.0)
     assert decoded.tokens == expected.tokens
     # The sum of all tokens' exponentials is of the high bytes.
     assert decoded.sum_logprob == pytest.approx(expected.sum_logprob, abs=0.1)

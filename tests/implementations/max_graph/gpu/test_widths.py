@@ -186,7 +186,7 @@ def forced(
     sampled = list(found.tokens)
     text = [*asked.prompt, *sampled]
     logits = pair.logits([text], window)[0, len(asked.prompt) - 1 :]
-    if len(sampled) < asked.most_tokens:
+    if len(sampled) < asked.max_tokens:
         sampled.append(asked.rules.eot)
     book, total, most = RuleBook(asked.rules), 0.0, 0.0
     for i, token in enumerate(sampled):
