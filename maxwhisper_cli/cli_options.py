@@ -14,6 +14,7 @@ from implementations import registry
 from maxwhisper_cli.upstream_style import (
     SWITCH_METAVAR,
     Switch,
+    number,
     optional_count,
     optional_float,
     optional_int,
@@ -185,14 +186,21 @@ Task = Annotated[
 Language = Annotated[
     str | None,
     _text_option(
-        "--language", "Language spoken: es or Spanish; detected by default.", _TASK, "LANGUAGE"
+        "--language",
+        "Language spoken: es, es-MX, spa or Spanish; detected by default, or by auto.",
+        _TASK,
+        "LANGUAGE",
     ),
 ]
 
 Temperature = Annotated[
     float,
-    _option(
-        "--temperature", "0 takes the likeliest tokens; above it, they are sampled.", _SEARCH, "X"
+    typer.Option(
+        "--temperature",
+        parser=number,
+        metavar="X",
+        help="0 takes the likeliest tokens; from 0.001 to 2, they are sampled.",
+        rich_help_panel=_SEARCH,
     ),
 ]
 BeamSize = Annotated[

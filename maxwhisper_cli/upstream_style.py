@@ -102,6 +102,14 @@ def optional_float(given: object) -> float | None:
     return number
 
 
+def number(given: object) -> float:
+    """Returns a finite number; a default passes through as well."""
+    found = optional_float(given)
+    if found is None:
+        raise typer.BadParameter("'None' is no number")
+    return found
+
+
 def optional_text(given: object) -> str | None:
     """Returns the text, or None where that is written; a default passes through as well."""
     return None if given is None or given == "None" else str(given)

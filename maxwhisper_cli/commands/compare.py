@@ -9,7 +9,7 @@ import typer
 
 from implementations import registry
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.given import known_device, language_code
+from maxwhisper_cli.commands.given import known_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 
@@ -176,7 +176,7 @@ class Compare:
     def _options(self) -> TranscribeOptions:
         temperatures = TranscribeOptions().temperatures
         return TranscribeOptions(
-            language=language_code(self.language),
+            language=self.language,
             temperatures=(self.temperature,) if self.temperature else temperatures,
             beam_size=self.beam_size,
         )

@@ -8,7 +8,6 @@ import typer
 from implementations import registry
 from implementations.memory import translate_out_of_memory
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.given import language_code
 from maxwhisper_cli.commands.loading import Loading, load_model
 from maxwhisper_cli.compare.candidates import Candidate, parse_candidates
 from maxwhisper_cli.console import Terminal
@@ -127,7 +126,7 @@ class Parity:
         return [Candidate(name) for name in able or [registry.REFERENCE]]
 
     def _options(self) -> TranscribeOptions:
-        return TranscribeOptions(language=language_code(self.language), beam_size=self.beam_size)
+        return TranscribeOptions(language=self.language, beam_size=self.beam_size)
 
 
 def _table(rungs: "list[Rung]") -> "Table":

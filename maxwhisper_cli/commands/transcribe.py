@@ -5,12 +5,11 @@ The work on each file is in `batch`.
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from implementations import nvidia, registry
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.batch import Display, require_sources, transcribe_files
-from maxwhisper_cli.commands.given import language_code
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.timings import Timings
 from maxwhisper_cli.console import Terminal
@@ -42,6 +41,7 @@ _WORD_OPTIONS = frozenset(
     }
 )
 _MOST_TEMPERATURE = 1.0
+_MIN_INCREMENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +125,8 @@ class Transcribe:
 
     def _options(self) -> TranscribeOptions:
         return TranscribeOptions(
-            task=_task(self.task),
-            language=language_code(self.language),
+            task=cast("Task", self.task),  # checked there
+            language=self.language,
             temperatures=_temperatures(self.temperature, self.temperature_increment_on_fallback),
             beam_size=self.beam_size,
             best_of=self.best_of,
@@ -212,22 +212,17 @@ def _writer_for_stdout(writers: tuple[Writer, ...], n_files: int) -> Writer:
     return writers[0]
 
 
-def _task(text: str) -> Task:
-    if text == "transcribe":
-        return "transcribe"
-    if text == "translate":
-        return "translate"
-    raise OptionsError(f"--task is transcribe or translate, not {text!r}")
-
-
 def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
     """`first`, and up to 1 in steps of `increment`, without the noise of binary fractions."""
     if increment is None:
         return (first,)
-    if increment <= 0:
-        raise OptionsError("--temperature-increment-on-fallback must be above 0, or None")
+    if increment < _MIN_INCREMENT:
+        raise OptionsError(
+            f"--temperature-increment-on-fallback must be at least {_MIN_INCREMENT}, or None"
+        )
+    TranscribeOptions(temperatures=(first,))  # is refused before steps are counted
     n_more = max(0, int((_MOST_TEMPERATURE - first + 1e-6) / increment))
-    return tuple(round(first + i * increment, 6) for i in range(n_more + 1))
+    return (first, *(round(first + i * increment, 6) for i in range(1, n_more + 1)))
 
 
 def _channel(text: str) -> "Channel":

@@ -5,13 +5,21 @@ input into a code. A model's vocabulary has 99 codes, 100 from large-v3 on, or n
 English-only.
 """
 
+import re
 from difflib import get_close_matches
 
+from maxwhisper_cli.transcription.language_codes import EXTENDED_TAGS, HINTS, ISO_CODES
+from maxwhisper_cli.transcription.option_types import OptionsError
 from maxwhisper_cli.transcription.upstream import tokenizer_module
-from weights.errors import MaxWhisperError
+
+_MIN_LETTERS_TO_COMPARE = 5
+"""Shorter words are near to too many names."""
+_MIN_LIKENESS = 0.75
+_TAG = re.compile(r"(?P<language>[a-z]{2,3})(?P<rest>(?:-[a-z0-9]{1,8})+)(?:[.@].*)?")
+"""A language with region, script or variant, as `en-us`, `zh-hant-tw` or `pt-br.utf-8`."""
 
 
-class LanguageError(MaxWhisperError):
+class LanguageError(OptionsError):
     """A language is unknown to Whisper, or to the chosen model."""
 
 
@@ -26,26 +34,51 @@ def language_aliases() -> dict[str, str]:
 
 
 def parse_language(text: str, n_languages: int = 100) -> str:
-    """Returns the code for a language given as code, name or alias, in any case.
+    """Returns Whisper's code for a language given as code, tag, name or alias, in any case.
 
     Args:
-        text: `"es"`, `"Spanish"` or `"castilian"`.
-        n_languages: Languages in the model's vocabulary (`ModelDimensions.n_languages`).
+        text: `"es"`, `"Spanish"`, `"castilian"`, `"spa"`, `"es-MX"` or `"es_MX"`.
+        n_languages: Number of languages in the model's vocabulary (`ModelDimensions.n_languages`).
 
     Raises:
-        LanguageError: The language is unknown to Whisper (the message has the nearest name), or to
-            this model.
+        LanguageError: Whisper does not know it (the message names what may be meant), or this model
+            does not.
     """
-    name = " ".join(text.lower().split())
-    names, aliases = language_names(), language_aliases()
-    code = name if name in names else aliases.get(name)
+    wanted = " ".join(text.lower().split())
+    names = language_names()
+    code = _code_of(wanted)
     if code is None:
-        nearest = get_close_matches(name, [*aliases, *names], n=1)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else "give a code such as 'es' or a name"
-        raise LanguageError(f"Whisper knows no language {text!r}: {hint}")
+        raise LanguageError(f"Whisper knows no language {text!r}: {_hint(wanted)}")
     if code not in language_names(n_languages):
         raise LanguageError(
-            f"this model does not know {names[code]} ({code}): "
-            f"of Whisper's {len(names)} languages it has {n_languages}; choose a newer model"
+            f"This model does not know {names[code]} ({code}): "
+            f"of Whisper's {len(names)} languages it has {n_languages}; choose a newer model."
         )
     return code
+
+
+def _code_of(wanted: str) -> str | None:
+    """Returns the code of a language in lower case; None where it is unknown."""
+    names = language_names()
+    if wanted in names:
+        return wanted
+    code = language_aliases().get(wanted) or ISO_CODES.get(wanted)
+    tag = _TAG.fullmatch(wanted.replace("_", "-"))
+    if code is not None or tag is None:
+        return code
+    extended = EXTENDED_TAGS.get("-".join(tag[0].split("-")[:2]))
+    return extended or _code_of(tag["language"])
+
+
+def _hint(wanted: str) -> str:
+    """Returns what is to be given instead of an unknown language."""
+    names, aliases = language_names(), language_aliases()
+    meant = HINTS.get(wanted)
+    if meant == "auto":
+        return "did you mean 'auto', which detects it?"
+    if meant is not None:
+        return f"did you mean {names[meant]!r} ({meant})?"
+    near: list[str] = []
+    if len(wanted) >= _MIN_LETTERS_TO_COMPARE:
+        near = get_close_matches(wanted, aliases, n=1, cutoff=_MIN_LIKENESS)
+    return f"did you mean {near[0]!r}?" if near else "give a code such as 'es' or a name."

@@ -1,17 +1,33 @@
 """Options of a transcription: openai-whisper's, with its command line's defaults."""
 
 import itertools
-import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
-from weights.errors import MaxWhisperError
+from maxwhisper_cli.transcription.option_types import (
+    OptionsError,
+    flag,
+    real,
+    several,
+    text,
+    whole,
+)
+
+__all__ = ["OptionsError", "Task", "TranscribeOptions"]
 
 Task = Literal["transcribe", "translate"]
 
+AUTO_LANGUAGE = "auto"
+"""Word for the language that is detected, as None is."""
+MIN_TEMPERATURE = 0.001
+"""Lowest temperature above 0; logits divided by less leave float32."""
+_MAX_HYPOTHESES = 100
+_MAX_WINDOWS = 1024
 
-class OptionsError(MaxWhisperError):
-    """Options contradict each other or make no sense."""
+_hypotheses = partial(whole, least=1, most=_MAX_HYPOTHESES)
+_seconds = partial(real, least=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +36,13 @@ class TranscribeOptions:
 
     task: Task = "transcribe"
     language: str | None = None
-    """Code such as `es`; None detects it from the first 30 s."""
+    """Code, tag or name such as `es`, `es-MX`, `spa`, `Spanish`, of which the code is stored. None,
+    or `auto`, detects it from the first 30 s."""
+    multilingual: bool = False
+    """True if the language is detected for each window; not in openai-whisper."""
 
     temperatures: tuple[float, ...] = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-    """Temperatures to try in turn until a window's text passes the thresholds."""
+    """Temperatures to try in turn until a window's text passes the thresholds: 0, or 0.001 to 2."""
     beam_size: int | None = 5
     """Beams at temperature 0; None decodes greedily."""
     best_of: int | None = 5
@@ -49,7 +68,7 @@ class TranscribeOptions:
     carry_initial_prompt: bool = False
     """True if the initial prompt stays in front of every window's prompt."""
     prefix: str | None = None
-    """Text that each window's output begins with."""
+    """Text that the transcript begins with, as in faster-whisper; openai-whisper leaves it out."""
 
     suppress_tokens: tuple[int, ...] = (-1,)
     """Tokens that are never sampled; -1 means everything that is not speech."""
@@ -65,46 +84,102 @@ class TranscribeOptions:
     to as many shards of 2 minutes or more, and no window is prompted with the text before it."""
     clip_timestamps: tuple[float, ...] = (0.0,)
     """Clips as start, end, start, end, ... in seconds; a missing last end is the audio's end."""
+    clamp_timestamps: bool = False
+    """True if no segment ends after the audio, as the model's timestamps may; not in
+    openai-whisper."""
 
     def __post_init__(self) -> None:
-        """Checks the options.
+        """Checks the options, and stores them in their own types.
 
         Raises:
-            OptionsError: An option is out of range, or contradicts another.
+            OptionsError: An option is not understood or out of range, or contradicts another.
         """
+        for name, check in _CHECKS.items():
+            value = getattr(self, name)
+            if value is not None or name not in _OPTIONAL:
+                object.__setattr__(self, name, check(name, value))
+        if self.task not in get_args(Task):
+            raise OptionsError(f"task is transcribe or translate, not {self.task!r}")
+        self._check_language()
         self._check_search()
-        self._check_patience()
-        self._check_clips()
-        if not 1 <= self.batch_size <= 1024:
-            raise OptionsError("batch_size must be from 1 to 1024")
-        if self.sample_len is not None and self.sample_len < 1:
-            raise OptionsError("sample_len must be at least 1")
+        if any(later < earlier for earlier, later in itertools.pairwise(self.clip_timestamps)):
+            raise OptionsError("clip_timestamps must not go back in time")
         if self.carry_initial_prompt and self.initial_prompt is None:
             raise OptionsError("carry_initial_prompt needs an initial_prompt")
 
-    def _check_search(self) -> None:
-        if not self.temperatures or any(not 0 <= t <= 2 for t in self.temperatures):
-            raise OptionsError("temperatures must be one or more numbers from 0 to 2")
-        for name in ("beam_size", "best_of"):
-            count = getattr(self, name)
-            if count is not None and not 1 <= count <= 100:
-                raise OptionsError(f"{name} must be from 1 to 100")
-        if self.length_penalty is not None and not 0 <= self.length_penalty <= 1:
-            raise OptionsError("length_penalty must be from 0 to 1")
-        if self.seed < 0:
-            raise OptionsError("seed must be 0 or more")
+    def _check_language(self) -> None:
+        if self.language is not None:
+            object.__setattr__(self, "language", language_code(self.language))
+        if self.multilingual and self.language is not None:
+            raise OptionsError("multilingual detects the language; leave language out")
 
-    def _check_patience(self) -> None:
+    def _check_search(self) -> None:
+        if not self.temperatures:
+            raise OptionsError("temperatures must be one or more numbers")
+        if any(0 < temperature < MIN_TEMPERATURE for temperature in self.temperatures):
+            raise OptionsError(f"temperatures must be 0, or from {MIN_TEMPERATURE} to 2")
         if self.patience is None:
             return
         if self.beam_size is None:
             raise OptionsError("patience needs a beam_size")
-        if not math.isfinite(self.patience) or round(self.beam_size * self.patience) < 1:
+        if round(self.beam_size * self.patience) < 1:
             raise OptionsError("patience leaves no hypothesis: beam_size * patience is below 1")
 
-    def _check_clips(self) -> None:
-        clips = self.clip_timestamps
-        if any(not math.isfinite(at) or at < 0 for at in clips):
-            raise OptionsError("clip_timestamps must be seconds from 0 on")
-        if any(later < earlier for earlier, later in itertools.pairwise(clips)):
-            raise OptionsError("clip_timestamps must not go back in time")
+
+def language_code(given: str) -> str | None:
+    """Returns the code of a language given as code, tag, name or alias; None for `auto`.
+
+    Raises:
+        LanguageError: Whisper does not know the language.
+    """
+    if given.strip().lower() == AUTO_LANGUAGE:
+        return None
+    from maxwhisper_cli.transcription.languages import parse_language
+
+    return parse_language(given)
+
+
+_CHECKS: Mapping[str, Callable[[str, object], Any]] = {
+    "task": text,
+    "language": text,
+    "multilingual": flag,
+    "temperatures": partial(several, check=partial(real, least=0, most=2)),
+    "beam_size": _hypotheses,
+    "best_of": _hypotheses,
+    "patience": partial(real, least=0, most=_MAX_HYPOTHESES),
+    "length_penalty": partial(real, least=0, most=1),
+    "seed": partial(whole, least=0),
+    "compression_ratio_threshold": real,
+    "logprob_threshold": real,
+    "no_speech_threshold": real,
+    "condition_on_previous_text": flag,
+    "initial_prompt": text,
+    "carry_initial_prompt": flag,
+    "prefix": text,
+    "suppress_tokens": partial(several, check=partial(whole, least=-1)),
+    "suppress_blank": flag,
+    "without_timestamps": flag,
+    "max_initial_timestamp": _seconds,
+    "sample_len": partial(whole, least=1),
+    "batch_size": partial(whole, least=1, most=_MAX_WINDOWS),
+    "clip_timestamps": partial(several, check=_seconds),
+    "clamp_timestamps": flag,
+}
+"""The check of each option by itself."""
+_OPTIONAL = frozenset(
+    {
+        "language",
+        "beam_size",
+        "best_of",
+        "patience",
+        "length_penalty",
+        "compression_ratio_threshold",
+        "logprob_threshold",
+        "no_speech_threshold",
+        "initial_prompt",
+        "prefix",
+        "max_initial_timestamp",
+        "sample_len",
+    }
+)
+"""Options that may be None."""

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from whisper import tokenizer as upstream
 
+from maxwhisper_cli.transcription.language_codes import ISO_CODES
 from maxwhisper_cli.transcription.languages import (
     LanguageError,
     language_aliases,
@@ -107,6 +108,19 @@ def test_same_object_in_every_thread() -> None:
         ("castilian", "es"),
         (" Haitian  Creole", "ht"),
         ("YUE", "yue"),
+        ("en-US", "en"),
+        ("pt_BR", "pt"),
+        ("zh-Hant-TW", "zh"),
+        ("zh-yue-HK", "yue"),
+        ("de_DE.UTF-8", "de"),
+        ("deu", "de"),
+        ("ger", "de"),
+        ("SPA", "es"),
+        ("spa-419", "es"),
+        ("fil", "tl"),
+        ("nb-NO", "no"),
+        ("jv", "jw"),
+        ("iw", "he"),
     ],
 )
 def test_parse_language(text: str, code: str) -> None:
@@ -118,6 +132,33 @@ def test_every_name_and_alias() -> None:
     assert language_aliases() == upstream.TO_LANGUAGE_CODE
     for name, code in upstream.TO_LANGUAGE_CODE.items():
         assert parse_language(name.title()) == code
+
+
+def test_codes_of_three_letters() -> None:
+    """Every language of Whisper's has one, and no code means two languages or hides Whisper's."""
+    assert {code for iso, code in ISO_CODES.items() if len(iso) == 3} | {"haw", "yue"} == set(
+        upstream.LANGUAGES
+    )
+    assert not ISO_CODES.keys() & upstream.LANGUAGES.keys()
+    assert all(parse_language(iso.upper()) == code for iso, code in ISO_CODES.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("auto", "'auto', which detects it"),
+        ("deutsch", r"'german' \(de\)"),
+        ("jp", r"'japanese' \(ja\)"),
+        ("Portuguesse", "'portuguese'"),
+        ("xx", "give a code such as 'es' or a name"),
+        ("qqq", "give a code such as 'es' or a name"),
+        ("", "give a code such as 'es' or a name"),
+        ("english-ish", "give a code|'english'"),
+    ],
+)
+def test_hints_are_by_meaning(text: str, hint: str) -> None:
+    with pytest.raises(LanguageError, match=hint):
+        parse_language(text)
 
 
 def test_unknown_languages() -> None:

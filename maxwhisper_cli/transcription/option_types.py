@@ -1,0 +1,100 @@
+"""Checks of single values that a user gives from Python: type, finiteness and range.
+
+Each function returns the value in Python's own type, so that NumPy's numbers, and lists where
+tuples are expected, are accepted.
+"""
+
+import math
+import operator
+from collections.abc import Callable, Iterable
+from numbers import Real
+from typing import TypeVar
+
+from weights.errors import MaxWhisperError
+
+Value = TypeVar("Value")
+
+
+class OptionsError(MaxWhisperError):
+    """Options contradict each other or make no sense."""
+
+
+def whole(name: str, value: object, least: int, most: int | None = None) -> int:
+    """Returns a whole number within a range; True and False are none.
+
+    Raises:
+        OptionsError: It is no whole number, or out of range.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None:
+        raise OptionsError(f"{name} must be a whole number, not {_shown(value)}")
+    if number < least or (most is not None and number > most):
+        raise OptionsError(f"{name} must be {_range(least, most)}, not {number}")
+    return number
+
+
+def real(name: str, value: object, least: float | None = None, most: float | None = None) -> float:
+    """Returns a finite number within a range.
+
+    Raises:
+        OptionsError: It is no number, NaN, infinite, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise OptionsError(f"{name} must be a number, not {_shown(value)}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise OptionsError(f"{name} must be a finite number, not {_shown(value)}")
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise OptionsError(f"{name} must be {_range(least, most)}, not {number:g}")
+    return number
+
+
+def flag(name: str, value: object) -> bool:
+    """Returns True or False.
+
+    Raises:
+        OptionsError: It is neither.
+    """
+    if value is True or value is False:
+        return value
+    raise OptionsError(f"{name} must be True or False, not {_shown(value)}")
+
+
+def text(name: str, value: object) -> str:
+    """Returns a text.
+
+    Raises:
+        OptionsError: It is none.
+    """
+    if not isinstance(value, str):
+        raise OptionsError(f"{name} must be text, not {_shown(value)}")
+    return str(value)
+
+
+def several(name: str, values: object, check: Callable[[str, object], Value]) -> tuple[Value, ...]:
+    """Returns the values of a tuple, list or other iterable but text, each of them checked.
+
+    Raises:
+        OptionsError: It is no such iterable, or one of its values is refused.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise OptionsError(f"{name} must be a tuple, not {_shown(values)}")
+    return tuple(check(name, value) for value in values)
+
+
+def _range(least: float | None, most: float | None) -> str:
+    if most is None:
+        return f"at least {least:g}"
+    return f"at most {most:g}" if least is None else f"from {least:g} to {most:g}"
+
+
+def _shown(value: object) -> str:
+    """Returns a short form of any value for a message."""
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:37]}..."
