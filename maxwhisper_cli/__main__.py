@@ -1,26 +1,44 @@
-"""Starts the command line: `maxwhisper`, or `python -m maxwhisper_cli`."""
+"""Starts the command line: `maxwhisper`, or `python -m maxwhisper_cli`.
+
+Little is imported before Ctrl-C has an answer.
+"""
 
 import gc
-import io
-import sys
-
-from maxwhisper_cli.app import make_app
+import os
+import signal
+from types import FrameType
 
 _NEW_OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """Python's 700 would have it look for garbage hundreds of times while libraries are imported."""
+_INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command line and exit with its code."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a letter shows another in its place; nothing stops for it.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    """Runs the command line and exits with its code."""
+    is_stoppable = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_stoppable:
+        signal.signal(signal.SIGINT, _stop)
     gc.set_threshold(_NEW_OBJECTS_BETWEEN_COLLECTIONS)
+    from maxwhisper_cli.standard_streams import guard_standard_streams
+
+    guard_standard_streams()
+    from maxwhisper_cli.app import make_app
+
+    app = make_app()
+    if is_stoppable:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        make_app()(prog_name="maxwhisper")
+        app(prog_name="maxwhisper")
     finally:
+        if is_stoppable:
+            signal.signal(signal.SIGINT, _stop)
         gc.freeze()  # the end of the process then looks for no garbage
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    """Ends at once: before the work begins and after it, there is nothing to put in order."""
+    os.write(2, b"error: stopped\n")
+    os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

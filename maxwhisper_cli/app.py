@@ -1,11 +1,12 @@
 """The command line as a whole: its commands, and how errors end it.
 
 Exit codes: 0 all done; 1 something failed; 2 the command line makes no sense; 130 stopped by the
-user. A `MaxWhisperError` is one line on stderr; any other exception is a bug and shows its
-traceback.
+user. A `MaxWhisperError` is one line on stderr, and so is what the system refuses; any other
+exception is a bug and shows its traceback.
 """
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -20,6 +21,7 @@ from maxwhisper_cli.commands.parity import Parity
 from maxwhisper_cli.commands.samples import make_samples
 from maxwhisper_cli.commands.transcribe import Transcribe
 from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 from weights.errors import MaxWhisperError
@@ -32,16 +34,34 @@ _INTERRUPTED = 130
 class ErrorsToExitCodes(TyperGroup):
     """The group of all commands; the only place where errors become exit codes."""
 
+    def main(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  (click's)
+        """Reads the command line and runs it."""
+        try:
+            return super().main(*args, **settings)
+        except (MaxWhisperError, *SYSTEM_ERRORS) as error:  # out of the help, for instance
+            sys.exit(_told(error))
+
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """Run the command that was asked for."""
+        """Runs the command that was asked for."""
         try:
             return super().invoke(ctx)
-        except MaxWhisperError as error:
-            Terminal().error(str(error))
-            raise typer.Exit(_USAGE if isinstance(error, OptionsError) else _FAILED) from error
+        except BrokenPipeError:  # whoever read the results has left: click ends in silence
+            raise
+        except (MaxWhisperError, *SYSTEM_ERRORS) as error:
+            raise typer.Exit(_told(error)) from error
         except KeyboardInterrupt as interrupt:
             Terminal().error("stopped")
             raise typer.Exit(_INTERRUPTED) from interrupt
+
+
+def _told(error: BaseException) -> int:
+    """Says on stderr what went wrong; returns the exit code."""
+    if not isinstance(error, MaxWhisperError):
+        if sys.flags.dev_mode:  # python -X dev
+            raise error
+        error = refusal(error)
+    Terminal().error(str(error))
+    return _USAGE if isinstance(error, OptionsError) else _FAILED
 
 
 def _print_version(is_wanted: bool) -> None:  # noqa: FBT001  (typer's callback)

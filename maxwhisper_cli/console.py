@@ -1,34 +1,34 @@
 """The one place that talks to the terminal: results on stdout, everything else on stderr.
 
-On a terminal there is colour and layout; piped, text goes out line by line and plain. Nothing
-here knows what the words mean.
+On a terminal there is colour and layout; piped, text goes out line by line and plain. Which of
+both it is, the stream itself says, and no variable of the environment. Nothing here knows what the
+words mean; names are shown with their control characters escaped.
 """
 
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypedDict
 
 from rich.console import Console
 from rich.text import Text
 
+from maxwhisper_cli.standard_streams import ClosedStreamError
+from maxwhisper_cli.tables import Column, arranged
+from weights.errors import MaxWhisperError
+from weights.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
     from maxwhisper_cli.activity import Activity
 
+__all__ = ["Column", "Terminal"]
+
 _PIPE_WIDTH = 80
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table."""
-
-    title: str
-    is_number: bool = False
-    is_name: bool = False
-    """A name is never wrapped."""
+_LEAST_TEXT_WIDTH = 18
+"""What is said stands beside its times where there are this many characters for it."""
 
 
 class Terminal:
@@ -38,12 +38,21 @@ class Terminal:
     not through it.
     """
 
-    def __init__(self, *, is_quiet: bool = False) -> None:
+    def __init__(self, *, is_quiet: bool = False, needs_reader: bool = True) -> None:
+        """Asks both streams what they are.
+
+        Args:
+            is_quiet: True prints only warnings and errors.
+            needs_reader: False goes on with the work where stdout takes no more, since it also
+                goes into files; `check_results` then says why.
+        """
         self.is_quiet = is_quiet
         """Whether only warnings and errors are wanted."""
-        self._out = _console(stderr=False)
-        self._err = _console(stderr=True)
-        if self._out.is_terminal and self._err.is_terminal:
+        self._needs_reader = needs_reader
+        self._lost_results: MaxWhisperError | None = None
+        self._out = _ResultsConsole(_console_settings(sys.stdout), needs_reader=needs_reader)
+        self._err = Console(stderr=True, **_console_settings(sys.stderr))
+        if self._out.is_terminal and self._err.is_terminal and _are_one(sys.stdout, sys.stderr):
             self._err = self._out
 
     @property
@@ -53,8 +62,13 @@ class Terminal:
 
     def timed_line(self, times: str, text: str) -> None:
         """Prints a result with its times: `[00:00.000 --> 00:07.000]  text`."""
+        text = printable(text, keep="\n\t")
         if not self._out.is_terminal:
-            self._out.out(f"[{times}] {text}", highlight=False)
+            self._result(lambda: self._out.out(f"[{times}] {text}", highlight=False))
+            return
+        if self._out.width < len(times) + _LEAST_TEXT_WIDTH:
+            lines = Text.assemble((f"[{times}]", "cyan"), f"\n{text}")
+            self._result(lambda: self._out.print(lines))
             return
         from rich.table import Table
 
@@ -62,14 +76,18 @@ class Terminal:
         grid.add_column(no_wrap=True, style="cyan")
         grid.add_column(overflow="fold")
         grid.add_row(f"[{times}]", Text(text))
-        self._out.print(grid)
+        self._result(lambda: self._out.print(grid))
 
     def line(self, text: str) -> None:
         """Prints a line as a result, as long as it is."""
-        self._out.out(text, highlight=False)
+        self._result(lambda: self._out.out(printable(text), highlight=False))
 
     def document(self, text: str) -> None:
-        """Writes a finished document to stdout, in UTF-8 whatever the terminal's encoding."""
+        """Writes a finished document to stdout, in UTF-8 whatever the terminal's encoding.
+
+        Raises:
+            OutputError: stdout takes no more.
+        """
         self._out.file.flush()
         buffer = getattr(self._out.file, "buffer", None)
         if buffer is None:  # a text stream put in stdout's place
@@ -78,26 +96,36 @@ class Terminal:
             buffer.write(text.encode("utf-8", errors="backslashreplace"))
         self._out.file.flush()
 
+    def check_results(self) -> None:
+        """Checks that all results could be printed.
+
+        Raises:
+            OutputError: stdout took no more of them. That its reader left is no error.
+        """
+        if self._lost_results is not None:
+            raise self._lost_results
+
     def note(self, message: str) -> None:
         """Says on stderr how things go, unless told to be quiet."""
         if not self.is_quiet:
-            self._line(Text(message, style="dim"))
+            self._line(Text(printable(message), style="dim"))
 
     def warning(self, message: str) -> None:
         """Says on stderr what the user should know."""
-        self._line(Text.assemble(("warning: ", "bold yellow"), message))
+        self._line(Text.assemble(("warning: ", "bold yellow"), printable(message)))
 
     def error(self, message: str) -> None:
         """Says on stderr what went wrong."""
-        self._line(Text.assemble(("error: ", "bold red"), message))
+        self._line(Text.assemble(("error: ", "bold red"), printable(message)))
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table as a result, on stdout."""
-        self._out.print(_table(self._out, columns, rows))
+        table = arranged(columns, rows, self._out.width, is_ruled=self._out.is_terminal)
+        self._result(lambda: self._out.print(table))
 
     def summary(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table on stderr."""
-        self._err.print(_table(self._err, columns, rows))
+        self._err.print(arranged(columns, rows, self._err.width, is_ruled=self._err.is_terminal))
 
     @property
     def width(self) -> int:
@@ -111,11 +139,14 @@ class Terminal:
 
     def styled_line(self, text: Text) -> None:
         """Prints a line as a result, as long as it is, with its colours on a terminal."""
-        self._out.print(text, soft_wrap=True)
+        shown = printable(text.plain)
+        if shown != text.plain:
+            text = Text(shown, style=text.style)
+        self._result(lambda: self._out.print(text, soft_wrap=True))
 
     def show(self, what: "RenderableType") -> None:
         """Prints something with a layout of its own as a result."""
-        self._out.print(what)
+        self._result(lambda: self._out.print(what))
 
     def live(self, what: "RenderableType") -> "AbstractContextManager[object]":
         """Draws something several times a second on stderr, where it can be; gone afterwards."""
@@ -136,6 +167,15 @@ class Terminal:
 
         return LiveActivity(self._err)
 
+    def _result(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except MaxWhisperError as error:
+            if self._needs_reader:
+                raise
+            if not isinstance(error.__cause__, ClosedStreamError):  # which was meant so
+                self._lost_results = error
+
     def _line(self, text: Text) -> None:
         if self._err.is_terminal:
             self._err.print(text)
@@ -143,26 +183,53 @@ class Terminal:
             self._err.out(text.plain, highlight=False)
 
 
-def _console(*, stderr: bool) -> Console:
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False)
+class _ResultsConsole(Console):
+    """Stdout; the program goes on without a reader where its work also goes into files."""
+
+    def __init__(self, settings: "_Settings", *, needs_reader: bool) -> None:
+        super().__init__(**settings)
+        self._needs_reader = needs_reader
+
+    def on_broken_pipe(self) -> None:
+        """Ends the program without a word, or goes on."""
+        self.quiet = True
+        if self._needs_reader:
+            raise SystemExit(1)
 
 
-def _table(console: Console, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> "Table":
-    from rich import box
-    from rich.table import Table
+class _Settings(TypedDict):
+    """What rich would take from the environment, and what it would do to text."""
 
-    table = Table(
-        box=box.SIMPLE_HEAD if console.is_terminal else None,
-        pad_edge=False,
-        header_style="bold",
-    )
-    for column in columns:
-        table.add_column(
-            column.title,
-            justify="right" if column.is_number else "left",
-            no_wrap=column.is_number or column.is_name,
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+    force_terminal: bool
+    force_interactive: bool | None
+    force_jupyter: bool
+    markup: bool
+    highlight: bool
+    emoji: bool
+
+
+def _console_settings(stream: object) -> _Settings:
+    is_terminal = _is_terminal(stream)
+    return {
+        "force_terminal": is_terminal,
+        "force_interactive": None if is_terminal else False,
+        "force_jupyter": False,
+        "markup": False,
+        "highlight": False,
+        "emoji": False,
+    }
+
+
+def _is_terminal(stream: object) -> bool:
+    try:
+        return bool(getattr(stream, "isatty", bool)())
+    except ValueError:  # it was closed
+        return False
+
+
+def _are_one(first: IO[str], second: IO[str]) -> bool:
+    """Tells whether two streams are the same terminal."""
+    try:
+        return os.path.sameopenfile(first.fileno(), second.fileno())
+    except (OSError, ValueError):  # something else put in their place
+        return True

@@ -9,6 +9,7 @@ from rich.table import Column
 from rich.text import Text
 
 from maxwhisper_cli.activity import Activity, clock
+from weights.printable import printable
 
 
 class LiveActivity(Activity):
@@ -41,6 +42,7 @@ class LiveActivity(Activity):
         self, what: str, done: float = 0, total: float | None = None, detail: str = ""
     ) -> None:
         """Draws it anew."""
+        what, detail = printable(what), printable(detail)
         if what != self._what:  # a task anew, so that neither its time nor its total goes on
             self._what = what
             self._progress.remove_task(self._task)

@@ -15,19 +15,21 @@ Every mistake of a user ends in one of these; any other exception is a bug and s
     └── OutputError                     (maxwhisper_cli.writers.base) an output cannot be written
 """
 
+from weights.printable import printable
+
 _N_CHARACTERS = 2000
 
 
 class MaxWhisperError(Exception):
     """Base of every error with a message for the user: what, where, what to do, in one line.
 
-    A message may quote names from damaged files: it is cut to a readable length, and characters
-    that a terminal cannot print become `?`.
+    A message may quote names from damaged files: it is cut to a readable length, and control
+    characters become escapes.
     """
 
     def __init__(self, message: str) -> None:
         one_line = " ".join(message[:_N_CHARACTERS].split())
-        super().__init__("".join(char if char.isprintable() else "?" for char in one_line))
+        super().__init__(printable(one_line))
 
 
 class WeightsError(MaxWhisperError):

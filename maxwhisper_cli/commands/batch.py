@@ -17,6 +17,7 @@ from maxwhisper_cli.activity import Activity, Pace, clock
 from maxwhisper_cli.commands.loading import Loading, load_model
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, said_of
 from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.writers.base import Document, Writer
@@ -48,17 +49,24 @@ def require_sources(sources: list[str]) -> None:
     """Sees that there is something to transcribe, before a model is loaded for it.
 
     Raises:
-        MaxWhisperError: none of the files exists, or standard input is a keyboard.
+        MaxWhisperError: none of the files exists, or standard input is a keyboard or closed.
     """
-    if STDIN in sources and sys.stdin.isatty():
+    if STDIN in sources and (sys.stdin is None or sys.stdin.isatty()):
         raise MaxWhisperError("- is standard input: pipe a recording into it")
-    if any(source == STDIN or Path(source).exists() for source in sources):
+    if any(source == STDIN or _may_exist(Path(source)) for source in sources):
         return
     if "://" in sources[0]:
         raise MaxWhisperError(f"{sources[0]} is an address: fetch it first, and name the file")
     if len(sources) == 1:
         raise MaxWhisperError(f"{sources[0]} does not exist: check its name and folder")
     raise MaxWhisperError(f"none of the {len(sources)} files exists: check their names and folder")
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # opening it says what is wrong with its name
+        return True
 
 
 def transcribe_files(
@@ -100,6 +108,7 @@ def transcribe_files(
     if errors:
         only = errors[0] if len(outcomes) == 1 else None
         raise only or MaxWhisperError(f"{len(errors)} of {len(outcomes)} files failed")
+    display.terminal.check_results()
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +166,10 @@ class _Work:
                 )
         except MaxWhisperError as error:
             return self._finish(file, pace.seconds, None, error)
+        except BrokenPipeError:  # of stdout, where all results go
+            raise
+        except SYSTEM_ERRORS as error:
+            return self._finish(file, pace.seconds, None, refusal(error, file.name))
         return self._finish(file, pace.seconds, transcript, None)
 
     def transcribe_together(self, files: Sequence[_File]) -> Iterator[Outcome]:
@@ -221,6 +234,8 @@ class _Work:
                     file.sink.write(self._document(transcript))
             except MaxWhisperError as unwritten:
                 error = unwritten
+            except SYSTEM_ERRORS as refused:
+                error = refusal(refused, file.name)
         return Outcome(file.name, wall_seconds, transcript, heard, error)
 
     def _activity(self) -> AbstractContextManager[Activity]:

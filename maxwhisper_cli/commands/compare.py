@@ -146,7 +146,8 @@ class Compare:
         named = parse_candidates(",".join(registry.names()) if self.impl is None else self.impl)
         candidates = on_device(with_dtypes(named, self.dtype), known_device(self.device))
         options = self._options()
-        terminal = Terminal(is_quiet=self.quiet)
+        is_kept = bool(self.json or self.markdown or self.html or self.save)
+        terminal = Terminal(is_quiet=self.quiet, needs_reader=not is_kept)
         self._prepare_outputs()
         from maxwhisper_cli.compare.board import Board
         from maxwhisper_cli.compare.results import Work
@@ -218,6 +219,7 @@ class Compare:
         if self.save:
             kept = save_comparison(comparison, history_folder(self.history_dir))
             terminal.note(f"kept as {kept}")
+        terminal.check_results()
         failed = [row.implementation for row in comparison.rows if row.status == "failed"]
         if failed:
             raise ComparisonError(f"{' and '.join(failed)} failed")

@@ -109,7 +109,7 @@ class Transcribe:
             self.output_dir,
             self.output_name,
         )
-        terminal = Terminal(is_quiet=self.quiet)
+        terminal = Terminal(is_quiet=self.quiet, needs_reader=self.output_dir == STDOUT)
         display = Display(
             terminal,
             shows_segments=bool(self.verbose) and not self.quiet and self.output_dir != STDOUT,

@@ -13,6 +13,7 @@ from rich.text import Text
 from maxwhisper_cli.compare.messages import Advanced, Loaded, Measured, Message, Stage
 from maxwhisper_cli.compare.runner import Outcome
 from maxwhisper_cli.console import Terminal
+from weights.printable import printable
 
 _MARKS = {
     "ok": ("done", "green"),
@@ -95,7 +96,7 @@ class Board:
             grid.add_row(
                 self._spinner if lane.is_running else "",
                 Text(lane.name, style="bold"),
-                Text(lane.words, style=lane.style),
+                Text(printable(lane.words), style=lane.style),
                 ProgressBar(total=n_all, completed=lane.n_done) if lane.n_done else "",
                 f"{seconds:.0f} s" if seconds >= 1 else "",
             )

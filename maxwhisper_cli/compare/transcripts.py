@@ -13,9 +13,11 @@ from rich.text import Text
 
 from maxwhisper_cli.compare.differences import Stretch, compare_texts, separator
 from maxwhisper_cli.compare.results import Comparison
+from weights.printable import printable
 
 _NARROWEST = 26
 _GAP = 2
+_LAYOUT = "\n\t"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def side_by_side(versions: Sequence[Version], language: str, width: int) -> Rend
     glue = separator(language)
     column_width = (width - _GAP * (len(versions) - 1)) // max(len(versions), 1)
     bodies = [_first_text(versions, glue), *(_right(v.stretches, glue) for v in versions[1:])]
-    titles = [Text(", ".join(version.names), style="bold") for version in versions]
+    titles = [Text(printable(", ".join(version.names)), style="bold") for version in versions]
     if column_width < _NARROWEST:
         return Group(*(part for pair in zip(titles, bodies, strict=True) for part in (*pair, "")))
     grid = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
@@ -84,7 +86,7 @@ def marked_lines(version: Version, language: str) -> str:
 
 def _first_text(versions: Sequence[Version], glue: str) -> Text:
     if len(versions) != 2:
-        return Text(versions[0].text)
+        return Text(printable(versions[0].text, _LAYOUT))
     parts = [(s.left, "" if s.is_same else "red underline") for s in versions[1].stretches]
     return _assembled(parts, glue)
 
@@ -98,5 +100,5 @@ def _right(stretches: Sequence[Stretch], glue: str) -> Text:
 
 
 def _assembled(parts: Sequence[tuple[str, str]], glue: str) -> Text:
-    filled = [Text(words, style=style) for words, style in parts if words]
+    filled = [Text(printable(words, _LAYOUT), style=style) for words, style in parts if words]
     return Text(glue).join(filled)

@@ -1,0 +1,47 @@
+"""What the system refuses, as sentences: too little memory, no such folder, a full disk.
+
+Errors that are foreseen become a `MaxWhisperError` where they come up, with what to do about it.
+These are for all others.
+"""
+
+import os
+import resource
+
+from weights.errors import MaxWhisperError
+
+SYSTEM_ERRORS = (OSError, MemoryError, UnicodeError, RecursionError)
+
+
+def refusal(error: BaseException, subject: str = "") -> MaxWhisperError:
+    """Returns an error of ours for one of `SYSTEM_ERRORS`.
+
+    Args:
+        error: One of them.
+        subject: What was worked on, such as a file's name.
+    """
+    return MaxWhisperError(": ".join(filter(None, (subject, _sentence(error)))))
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        limited = f" (at most {limit / 1e6:,.0f} MB: ulimit -v)"
+        given = "" if limit == resource.RLIM_INFINITY else limited
+        return f"there is too little memory{given}: free some, or take a smaller model"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply to be read"
+    if isinstance(error, OSError):
+        if isinstance(error, FileNotFoundError) and is_current_folder_gone():
+            return "the current folder no longer exists: change to another"
+        named = [os.fsdecode(n) for n in (error.filename,) if isinstance(n, str | bytes)]
+        return ": ".join([*named, f"the system refuses it: {error.strerror or error}"])
+    return f"it is not text as it should be: {error}"
+
+
+def is_current_folder_gone() -> bool:
+    """Returns True where the folder in which the program was started has been removed."""
+    try:
+        os.stat(os.getcwd())  # noqa: PTH109, PTH116  (both may fail)
+    except OSError:
+        return True
+    return False

@@ -1,0 +1,89 @@
+"""Tables of text that stay readable however narrow the place is; control characters are escaped."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from weights.printable import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_COLUMN_GAP = 2
+_LEAST_WRAPPED_WIDTH = 10
+"""A column of text narrower than this is not readable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table."""
+
+    title: str
+    is_number: bool = False
+    is_name: bool = False
+    """A name is never wrapped."""
+
+
+def arranged(
+    columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int, *, is_ruled: bool
+) -> "RenderableType":
+    """A table, or where it is too narrow for one a list of what each row says.
+
+    Args:
+        columns: What stands where.
+        rows: A text for each column.
+        width: Characters to a line.
+        is_ruled: True draws a line below the titles.
+    """
+    from rich import box
+    from rich.table import Table
+
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if _least_width(columns, cells) > width:
+        return _records(columns, cells)
+    table = Table(
+        box=box.SIMPLE_HEAD if is_ruled else None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.is_number else "left",
+            no_wrap=column.is_number or column.is_name,
+            overflow="fold",
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """The least characters to a line at which every column is readable."""
+    from rich.cells import cell_len
+
+    def least(index: int, column: Column) -> int:
+        longest = max(map(cell_len, (column.title, *(row[index] for row in rows))))
+        is_whole = column.is_number or column.is_name
+        return longest if is_whole else min(longest, _LEAST_WRAPPED_WIDTH)
+
+    widths = [least(index, column) for index, column in enumerate(columns)]
+    return sum(widths) + _COLUMN_GAP * (len(columns) - 1)
+
+
+def _records(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Text:
+    """The first cell of each row as a heading, the others below it after their titles."""
+    lines = [
+        Text.assemble(
+            (row[0], "bold"),
+            *(
+                f"\n  {column.title}: {cell}"
+                for column, cell in zip(columns[1:], row[1:], strict=True)
+                if cell
+            ),
+        )
+        for row in rows
+    ]
+    return Text("\n", overflow="fold").join(lines)

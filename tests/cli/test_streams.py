@@ -1,0 +1,251 @@
+"""Standard streams: what goes where, and streams that are closed, full or left by their reader."""
+
+import io
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from maxwhisper_cli import console
+from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.standard_streams import GuardedOutput
+from tests.cli.conftest import MakeSound, names
+from tests.cli.test_processes import PLAIN, SCRIPTED, on_a_terminal
+from weights.errors import MaxWhisperError
+from weights.printable import printable
+
+ROOT = str(Path(__file__).parents[2])
+ENVIRONMENT = {**PLAIN, "PYTHONPATH": ROOT}
+SAID = "[00:00.000 --> 00:01.000] Grüße, 世界.\n"
+
+
+def scripted(
+    *arguments: str | Path, cwd: Path, shell: str = '"$@"', **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command line on a scripted model, with what a shell does to its streams."""
+    command = [sys.executable, "-c", SCRIPTED, *map(str, arguments)]
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {shell}", "shell", *command],
+        cwd=cwd,
+        env={**ENVIRONMENT, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"FORCE_COLOR": "1", "CI": "1"}, {"TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"}],
+    ids=lambda variables: next(iter(variables)),
+)
+def test_the_environment_makes_no_terminal(
+    sound: MakeSound, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    arguments = ("transcribe", sound(), tmp_path / "missing.wav", "-f", "txt", "-o", "-")
+    done = scripted(*arguments, cwd=tmp_path, **variables)
+    assert (done.returncode, done.stdout) == (1, "Grüße, 世界.\n")
+    assert "missing.wav does not exist" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_a_reader_that_leaves_costs_no_file(sound: MakeSound, tmp_path: Path) -> None:
+    files = [sound("long.wav", 200.0), sound("second.wav")]
+    (tmp_path / "here").mkdir()
+    done = scripted("transcribe", *files, cwd=tmp_path / "here", shell='"$@" | head -1')
+    assert (done.returncode, done.stdout) == (0, SAID)
+    assert "Traceback" not in done.stderr
+    assert len(names(tmp_path / "here")) == 2 * 5
+
+
+def test_a_reader_that_leaves_ends_what_is_for_it_alone(sound: MakeSound, tmp_path: Path) -> None:
+    done = scripted(
+        *("transcribe", sound("a.wav"), sound("b.wav"), "-f", "txt", "-o", "-", "-q"),
+        cwd=tmp_path,
+        shell='"$@" | true',
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "said"),
+    [
+        ('"$@" >/dev/full', "standard output cannot be written: No space left on device"),
+        ('"$@" >&-', "standard output cannot be written: it is closed"),
+    ],
+)
+def test_results_that_cannot_be_printed(
+    sound: MakeSound, tmp_path: Path, shell: str, said: str
+) -> None:
+    arguments = ("transcribe", sound(), "-f", "json", "-o", "-", "-q")
+    done = scripted(*arguments, cwd=tmp_path, shell=shell)
+    assert done.returncode == 1
+    assert done.stderr == f"error: {said}; choose another place\n"
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["models"]])
+def test_what_is_printed_without_a_command_fails_alike(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    done = scripted(*arguments, cwd=tmp_path, shell='"$@" >/dev/full')
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("shell", "exit_code"),
+    [('"$@" >/dev/full', 1), ('"$@" >&-', 0), ('"$@" <&- >&- 2>&-', 0), ('"$@" 2>/dev/full', 0)],
+)
+def test_files_are_written_whatever_the_streams(
+    sound: MakeSound, tmp_path: Path, shell: str, exit_code: int
+) -> None:
+    """No output gets the number of a closed stream, into which libraries print."""
+    (tmp_path / "here").mkdir()
+    arguments = ("transcribe", sound("a.wav"), sound("b.wav"), "-f", "txt,json")
+    done = scripted(*arguments, cwd=tmp_path / "here", shell=shell)
+    assert done.returncode == exit_code
+    assert names(tmp_path / "here") == ["a.json", "a.txt", "b.json", "b.txt"]
+    assert (tmp_path / "here" / "b.txt").read_text("utf-8") == "Grüße, 世界.\n"
+
+
+def test_standard_input_that_is_closed(tmp_path: Path) -> None:
+    done = scripted("transcribe", "-", cwd=tmp_path, shell='"$@" <&-')
+    assert done.returncode == 1
+    assert done.stderr == "error: - is standard input: pipe a recording into it\n"
+
+
+def test_a_name_is_shown_harmlessly(sound: MakeSound, tmp_path: Path) -> None:
+    path = sound("\x1b[2J\x9b2J\u202ee\n.wav")
+    arguments = ("transcribe", str(path), str(sound("other.wav")), "-f", "txt")
+    drawn = on_a_terminal(*arguments, cwd=tmp_path)
+    assert "\x1b[2J" not in drawn
+    assert not {"\x9b", "\u202e"} & set(drawn)
+    assert r"\x1b[2J\x9b2J\u202ee" in drawn.replace("\r\n", "")
+
+
+def test_joining_signs_stay() -> None:
+    assert printable("می\u200cشود 👩\u200d👩") == "می\u200cشود 👩\u200d👩"
+    assert printable("\udcff\ud800\t\n", keep="\n") == "\\xff\\ud800\\t\n"
+
+
+@contextmanager
+def two_terminals() -> Iterator[tuple[io.TextIOWrapper, io.TextIOWrapper]]:
+    """Two pseudo-terminals, open for writing."""
+    pairs = [pty.openpty(), pty.openpty()]
+    try:
+        first, second = (os.fdopen(os.dup(theirs), "w") for _, theirs in pairs)
+        with first, second:
+            yield first, second
+    finally:
+        for descriptor in (number for pair in pairs for number in pair):
+            os.close(descriptor)
+
+
+def test_two_terminals_are_not_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with two_terminals() as (first, second):
+        assert not console._are_one(first, second)
+        monkeypatch.setattr(sys, "stdout", first)
+        for stderr, is_shared in ((second, False), (first, True)):
+            monkeypatch.setattr(sys, "stderr", stderr)
+            terminal = Terminal()
+            assert terminal.is_interactive
+            assert terminal.draws_live
+            assert (terminal._err is terminal._out) is is_shared
+
+
+def test_a_guarded_stream_fails_once() -> None:
+    failures: list[OSError] = []
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = GuardedOutput(writing, failures.append)
+    assert (stream.write(b"abc"), stream.write(b"de")) == (3, 2)
+    assert [type(error) for error in failures] == [BrokenPipeError]
+    os.close(writing)
+
+
+def test_a_stream_that_does_not_wait_is_waited_for() -> None:
+    """As a parent in Node leaves its pipes."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    text = b"x" * 2**20  # more than any pipe holds
+    reader = subprocess.Popen(["wc", "-c"], stdin=reading, stdout=subprocess.PIPE, text=True)
+    os.close(reading)
+    with io.BufferedWriter(GuardedOutput(writing, lambda error: pytest.fail(str(error)))) as file:
+        file.write(text)
+    os.close(writing)
+    assert reader.communicate()[0].split() == [str(len(text))]
+
+
+BEFORE_THE_WORK = """
+import os, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from maxwhisper_cli import __main__
+class Importing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "maxwhisper_cli.app":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Importing())
+__main__.main()
+"""
+
+
+def test_ctrl_c_while_it_starts(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_THE_WORK, "models"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: stopped\n")
+
+
+def test_ctrl_c_is_ignored_where_the_caller_ignores_it(tmp_path: Path) -> None:
+    stopping = BEFORE_THE_WORK.replace("signal.default_int_handler", "signal.SIG_IGN")
+    done = subprocess.run(
+        [sys.executable, "-c", stopping, "implementations"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+
+
+def test_little_is_imported_before_ctrl_c_has_an_answer() -> None:
+    code = "import sys; before = set(sys.modules); import maxwhisper_cli.__main__\n"
+    code += "print(*(set(sys.modules) - before))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert "maxwhisper_cli.__main__" in done.stdout
+    assert not {"typer", "rich", "click", "json", "weights"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("kind", [MemoryError, OSError, UnicodeError, RecursionError])
+def test_what_the_system_refuses_is_a_line(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from maxwhisper_cli.app import make_app
+
+    def refuse(_name: str) -> str:
+        raise kind("refused")
+
+    monkeypatch.setattr("implementations.registry.unavailable_because", refuse)
+    with pytest.raises(SystemExit) as end:
+        make_app()(["implementations"], prog_name="maxwhisper")
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+
+
+def test_a_message_escapes_what_a_terminal_obeys() -> None:
+    assert str(MaxWhisperError("a\x1b[2J\n世界\u200d")) == "a\\x1b[2J 世界\u200d"
