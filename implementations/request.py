@@ -59,6 +59,8 @@ class DecodeRequest:
     max_new_tokens: int
     rules: TokenRules
     search: Search
+    n_given: int = 0
+    """Last tokens of the prompt that count as sampled: the rules go on behind them."""
 
     @property
     def max_tokens(self) -> int:

@@ -118,6 +118,14 @@ ClipTimestamps = Annotated[
         "SECONDS",
     ),
 ]
+ClampTimestamps = Annotated[
+    Switch,
+    _switch(
+        "--clamp-timestamps",
+        "End no cue after the recording, as openai-whisper may.",
+        _FILES,
+    ),
+]
 Verbose = Annotated[
     Switch,
     _switch("--verbose", "Print segments as they come; False shows only the bar.", _FILES),
@@ -192,6 +200,9 @@ Language = Annotated[
         "LANGUAGE",
     ),
 ]
+Multilingual = Annotated[
+    Switch, _switch("--multilingual", "Detect the language of each 30 s anew.", _TASK)
+]
 
 Temperature = Annotated[
     float,
@@ -265,11 +276,15 @@ InitialPrompt = Annotated[
 ]
 CarryInitialPrompt = Annotated[
     Switch,
-    _switch("--carry-initial-prompt", "Give the initial prompt to every window.", _TEXT),
+    _switch(
+        "--carry-initial-prompt",
+        "Give the initial prompt to every window, cut if long.",
+        _TEXT,
+    ),
 ]
 Prefix = Annotated[
     str | None,
-    _text_option("--prefix", "What each window's text begins with.", _TEXT),
+    _text_option("--prefix", "What the text begins with; openai-whisper leaves it out.", _TEXT),
 ]
 SuppressTokens = Annotated[
     str,

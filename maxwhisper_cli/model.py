@@ -91,7 +91,7 @@ class Model:
             run = start_run(self.implementation, mel, options, self._stopwatch)
             for part in run.parts():
                 _report(part, on_segment, on_progress)
-            return replace(run.transcript, warnings=tuple(opened.warnings))
+            return replace(run.transcript, warnings=(*opened.warnings, *run.transcript.warnings))
 
     def stream(
         self,

@@ -5,6 +5,7 @@ Source: `DecodingTask._main_loop` and `run` of whisper/decoding.py.
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,7 +42,8 @@ def decode_window(
     n_steps, steps_seconds = 0, 0.0
     source_indices = search.advance(logits, book.apply(logits, search.sampled))
     while True:
-        if search.is_complete or len(search.sampled[0]) >= request.max_tokens:
+        n_sampled = len(search.sampled[0]) - request.n_given
+        if search.is_complete or n_sampled >= request.max_tokens:
             break
         if source_indices is not None:
             session.reorder(source_indices)
@@ -49,7 +51,11 @@ def decode_window(
         source_indices = search.step(session, book)
         steps_seconds += time.perf_counter() - before_step
         n_steps += 1
-    winner = best(search.candidates(), request.search.length_penalty)
+    candidates = [
+        replace(candidate, tokens=candidate.tokens[request.n_given :])
+        for candidate in search.candidates()
+    ]
+    winner = best(candidates, request.search.length_penalty)
     return DecodedWindow(
         winner.tokens,
         winner.sum_logprob,
@@ -61,6 +67,9 @@ def decode_window(
 
 
 def _search_for(request: DecodeRequest) -> HypothesisSearch:
-    if request.search.is_beam_search:
-        return BeamSearch(request.search, request.rules.eot)
-    return SamplingSearch(request.search, request.rules.eot)
+    kind = BeamSearch if request.search.is_beam_search else SamplingSearch
+    search = kind(request.search, request.rules.eot)
+    given = request.prompt[len(request.prompt) - request.n_given :]
+    for sampled in search.sampled:
+        sampled.extend(given)
+    return search

@@ -279,7 +279,9 @@ def _fit_to_model(
             )
         if options.task == "translate":
             terminal.warning("this model knows only English and cannot translate; transcribing")
-        return replace(options, language="en", task="transcribe")
+        if options.multilingual:
+            terminal.warning("this model knows only English and detects no language")
+        return replace(options, language="en", task="transcribe", multilingual=False)
     is_turbo = (dims.n_audio_layer, dims.n_text_layer) == (32, 4)
     if is_turbo and options.task == "translate":
         terminal.warning(

@@ -57,6 +57,7 @@ class Transcribe:
     output_name: cli.OutputName = DEFAULT_NAME
     channel: cli.Channel = "mix"
     clip_timestamps: cli.ClipTimestamps = "0"
+    clamp_timestamps: cli.ClampTimestamps = Switch.OFF
     verbose: cli.Verbose = Switch.ON
     quiet: cli.Quiet = False
     timings: cli.Timings = False
@@ -70,6 +71,7 @@ class Transcribe:
     threads: cli.Threads = 0
     task: cli.Task = "transcribe"
     language: cli.Language = None
+    multilingual: cli.Multilingual = Switch.OFF
     temperature: cli.Temperature = 0.0
     beam_size: cli.BeamSize = 5
     best_of: cli.BestOf = 5
@@ -127,6 +129,7 @@ class Transcribe:
         return TranscribeOptions(
             task=cast("Task", self.task),  # checked there
             language=self.language,
+            multilingual=bool(self.multilingual),
             temperatures=_temperatures(self.temperature, self.temperature_increment_on_fallback),
             beam_size=self.beam_size,
             best_of=self.best_of,
@@ -147,6 +150,7 @@ class Transcribe:
             sample_len=self.sample_len,
             batch_size=self.batch_size,
             clip_timestamps=_numbers(self.clip_timestamps, float, "--clip-timestamps"),
+            clamp_timestamps=bool(self.clamp_timestamps),
         )
 
     def _loading(self, terminal: Terminal, stopwatch: Stopwatch) -> Loading:

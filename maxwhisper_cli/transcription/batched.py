@@ -30,6 +30,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_window
+from maxwhisper_cli.transcription.window_request import RequestBuilder
 
 _MIN_SHARD_FRAMES = 4 * N_FRAMES
 """Smallest length of a shard in mel frames; text suffers where shards meet."""
@@ -104,24 +105,35 @@ class BatchedRun(TranscriptionRun):
         self._mel.fill_padded(window, place.seek, place.n_frames)
         return place
 
-    def request(self, place: WindowPlace) -> DecodeRequest:
+    def request(self, place: WindowPlace, builder: RequestBuilder) -> DecodeRequest:
         """Returns the decoding request of a window at the first temperature."""
         seed = (self._options.seed, place.seek, 0)
-        return self._builder.build(self._prompt, self._options.temperatures[0], seed)
+        return builder.build(self._prompt, self._options.temperatures[0], seed)
 
     def apply_fallback(
-        self, decoded: DecodedWindow, features: AudioFeatures, index: int, place: WindowPlace
+        self,
+        decoded: DecodedWindow,
+        features: AudioFeatures,
+        place: WindowPlace,
+        builder: RequestBuilder,
     ) -> WindowText:
-        """Returns the window's text, decoded again at the other temperatures if that is needed."""
+        """Returns the window's text, decoded again at the other temperatures if that is needed.
+
+        Args:
+            decoded: Its decoding at the first temperature.
+            features: Its encoder output, a batch of one.
+            place: Where it is.
+            builder: Builder of its requests.
+        """
         first, *others = self._options.temperatures
-        window = make_window_text(decoded, first, self._builder)
+        window = make_window_text(decoded, first, builder)
         if not others or not needs_fallback(window, self._options):
             return window
         options = replace(self._options, temperatures=tuple(others))
         return decode_with_fallback(
             self._implementation,
-            features[index],
-            replace(self._builder, options=options),
+            features,
+            replace(builder, options=options),
             self._prompt,
             place.seek,
             self._stopwatch,
@@ -197,13 +209,17 @@ class BatchScheduler:
         with ThreadPoolExecutor(_N_FILL_THREADS) as pool:
             places = list(pool.map(lambda window, row: row[0].fill(window, row[1]), mel, rows))
         features = encode(self._implementation, mel, self._stopwatch)
-        requests = [run.request(place) for (run, _), place in zip(rows, places, strict=True)]
+        builders = [run.builder(places[i], features[i]) for i, (run, _) in enumerate(rows)]
+        requests = [
+            run.request(place, builder)
+            for (run, _), place, builder in zip(rows, places, builders, strict=True)
+        ]
         with self._stopwatch.on("decoder: all else"):
             decoded = self._implementation.decode_batch(features, requests)
             for window in decoded:
                 count_times(window, self._stopwatch)
         for i, (run, shard) in enumerate(rows):
-            text = run.apply_fallback(decoded[i], features, i, places[i])
+            text = run.apply_fallback(decoded[i], features[i], places[i], builders[i])
             run.advance(shard, places[i], text)
 
     def drop(self) -> Sequence[BatchedRun]:

@@ -24,6 +24,8 @@ class WindowText:
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    language: str | None = None
+    """Code of the language detected in it; None where it was not looked for."""
 
     def is_silence(self, options: TranscribeOptions) -> bool:
         """Returns True if the window counts as silence and is to be skipped."""
@@ -74,13 +76,16 @@ def count_times(decoded: DecodedWindow, stopwatch: Stopwatch) -> None:
 def make_window_text(
     decoded: DecodedWindow, temperature: float, builder: RequestBuilder
 ) -> WindowText:
-    """Returns the tokens of a decoding with the figures that decide on fallback."""
+    """Returns prefix and tokens of a decoding with the figures that decide on fallback."""
+    tokens = (*builder.prefix, *decoded.tokens)
+    is_asked = builder.options.multilingual
     return WindowText(
-        tokens=decoded.tokens,
+        tokens=tokens,
         temperature=temperature,
         avg_logprob=decoded.avg_logprob,
-        compression_ratio=compression_ratio(builder.tokenizer.decode(decoded.tokens).strip()),
+        compression_ratio=compression_ratio(builder.tokenizer.decode(tokens).strip()),
         no_speech_prob=decoded.no_speech_prob,
+        language=builder.tokenizer.language if is_asked else None,
     )
 
 

@@ -5,6 +5,7 @@ A run yields its segments window by window; the whole transcript is read from it
 Source: `transcribe` of whisper/transcribe.py; section 3.8 of arXiv:2212.04356.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -55,15 +56,17 @@ class TranscriptionRun:
         self._mel = mel
         self._options = options
         self._stopwatch = stopwatch
-        self._detected = self._detect_language()
         dims = implementation.dims
+        self._is_multilingual = options.multilingual and dims.is_multilingual
+        self._detected = self._detect_language()
         self._language = self._detected.code if self._detected else "en"
         if options.language is not None and dims.is_multilingual:
             self._language = options.language
         self._tokenizer = self._tokenizer_for(self._language)
-        self._builder = RequestBuilder.create(dims, options, self._tokenizer)
+        self._builders = {self._language: RequestBuilder.create(dims, options, self._tokenizer)}
         self._history = PromptHistory(options, self._tokenizer, dims.n_text_ctx)
         self._segments: list[Segment] = []
+        self._start = next((start for start, end in self._clips() if start < end), 0)
 
     def parts(self) -> Iterator[DecodedPart]:
         """Decodes window after window; the first part has length and language, and no segments."""
@@ -85,15 +88,17 @@ class TranscriptionRun:
             language=self._language,
             language_probability=self._detected.probability if self._detected else None,
             duration_seconds=self._mel.seconds,
+            warnings=(*self._english_only_warnings(), *self._history.warnings),
         )
 
     def _decode_window(self, place: WindowPlace) -> tuple[list[Segment], int]:
         """Decodes one window; returns its segments and the number of mel frames to advance."""
         mel = self._mel.padded_window(place.seek, place.n_frames)
+        features = encode(self._implementation, mel[None], self._stopwatch)
         window = decode_with_fallback(
             self._implementation,
-            encode(self._implementation, mel[None], self._stopwatch),
-            self._builder,
+            features,
+            self.builder(place, features),
             self._history.prompt(),
             place.seek,
             self._stopwatch,
@@ -102,6 +107,23 @@ class TranscriptionRun:
             return [], place.n_frames
         pieces, n_frames = split_window(window.tokens, place)
         return self._add_segments(pieces, window, place.seek), n_frames
+
+    def builder(self, place: WindowPlace, features: AudioFeatures) -> RequestBuilder:
+        """Returns the builder of a window's requests: its language, and the prefix if it is first.
+
+        Args:
+            place: Where the window is.
+            features: Its encoder output, a batch of one.
+        """
+        language = self._language
+        if self._is_multilingual:
+            language = self._language_of(features).code
+        if language not in self._builders:
+            self._builders[language] = RequestBuilder.create(
+                self._implementation.dims, self._options, self._tokenizer_for(language)
+            )
+        builder = self._builders[language]
+        return builder if place.seek == self._start else builder.without_prefix()
 
     def _add_segments(self, pieces: list[Piece], window: WindowText, seek: int) -> list[Segment]:
         """Adds a window's pieces to transcript and prompt history; returns their segments."""
@@ -119,17 +141,19 @@ class TranscriptionRun:
         tokenizer = self._tokenizer
         text = tokenizer.decode([token for token in piece.tokens if token < tokenizer.eot])
         is_empty = piece.start == piece.end or not text.strip()
+        latest = self._mel.seconds if self._options.clamp_timestamps else math.inf
         return Segment(
             id=id_,
             seek=seek,
-            start=piece.start,
-            end=piece.end,
+            start=min(piece.start, latest),
+            end=min(piece.end, latest),
             text="" if is_empty else text,
             tokens=() if is_empty else piece.tokens,
             temperature=window.temperature,
             avg_logprob=window.avg_logprob,
             compression_ratio=window.compression_ratio,
             no_speech_prob=window.no_speech_prob,
+            language=window.language,
         )
 
     def _clips(self) -> list[tuple[int, int]]:
@@ -162,9 +186,24 @@ class TranscriptionRun:
         features = encode(
             self._implementation, self._mel.window(0, N_FRAMES)[None], self._stopwatch
         )
+        return self._language_of(features)
+
+    def _language_of(self, features: AudioFeatures) -> DetectedLanguage:
+        """Detects the language of one window (a batch of one)."""
         tokenizer = self._tokenizer_for(None)
         with self._stopwatch.on("language"):
             return detect_language(self._implementation, features, tokenizer)
+
+    def _english_only_warnings(self) -> Iterator[str]:
+        """Yields a warning for each option that an English-only model cannot follow."""
+        if self._implementation.dims.is_multilingual:
+            return
+        if self._options.language not in {None, "en"}:
+            yield f"this model knows only English, not {self._options.language}; using English"
+        if self._options.task == "translate":
+            yield "this model knows only English and cannot translate; transcribing"
+        if self._options.multilingual:
+            yield "this model knows only English and detects no language"
 
     def _tokenizer_for(self, language: str | None) -> Tokenizer:
         dims = self._implementation.dims

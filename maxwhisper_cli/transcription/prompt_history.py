@@ -22,16 +22,25 @@ class PromptHistory:
         self._initial: tuple[int, ...] = ()
         if options.initial_prompt is not None:
             self._initial = encode_text(tokenizer, options.initial_prompt, "the initial prompt")
+        max_tokens = n_text_ctx // 2 - 1
+        self.warnings: list[str] = []
+        if len(self._initial) > max_tokens:
+            self.warnings.append(
+                f"the initial prompt has {len(self._initial)} tokens; the model is shown its last "
+                f"{max_tokens}"
+            )
+            self._initial = self._initial[-max_tokens:]
         self._tokens = list(self._initial)
         self._reset_since = 0
-        self._max_recent_tokens = n_text_ctx // 2 - 1 - len(self._initial)
+        self._max_recent_tokens = max_tokens - len(self._initial)
 
     def prompt(self) -> list[int]:
         """Returns the prompt of the next window; the caller truncates it to the model's limit."""
         if not self._options.carry_initial_prompt:
             return self._tokens[self._reset_since :]
         recent = self._tokens[max(len(self._initial), self._reset_since) :]
-        return [*self._initial, *recent[-self._max_recent_tokens :]]
+        n_left_out = max(0, len(recent) - self._max_recent_tokens)
+        return [*self._initial, *recent[n_left_out:]]
 
     def add(self, tokens: Iterable[int], temperature: float) -> None:
         """Adds a window's tokens; text of high temperature is not part of later prompts."""

@@ -22,6 +22,8 @@ class Segment:
     avg_logprob: float
     compression_ratio: float
     no_speech_prob: float
+    language: str | None = None
+    """Code of the language detected in its window; None unless `multilingual` asks for it."""
 
 
 @dataclass(frozen=True, slots=True)

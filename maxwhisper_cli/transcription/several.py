@@ -53,7 +53,8 @@ class _OpenRecording:
         with self.resources:
             for _ in self.opened.run.finish():
                 pass
-        transcript = replace(self.opened.run.transcript, warnings=tuple(self.opened.warnings))
+        transcript = self.opened.run.transcript
+        transcript = replace(transcript, warnings=(*self.opened.warnings, *transcript.warnings))
         return Finished(self.index, time.perf_counter() - self.start_time, transcript)
 
     def fail(self, error: MaxWhisperError) -> Finished:

@@ -6,7 +6,7 @@ Source: the first half of `DecodingTask` in whisper/decoding.py.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from implementations.request import DecodeRequest, Search, TokenRules
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
@@ -44,8 +44,10 @@ class RequestBuilder:
     tokenizer: Tokenizer
     rules: TokenRules
     sot_sequence: tuple[int, ...]
-    """Tokens after the previous text: <|startoftranscript|>, language, task, prefix."""
+    """Tokens after the previous text: <|startoftranscript|>, language, task."""
     max_new_tokens: int
+    prefix: tuple[int, ...] = ()
+    """Tokens that the window's text begins with: <|0.00|> where there are timestamps, and text."""
 
     @classmethod
     def create(
@@ -60,20 +62,26 @@ class RequestBuilder:
         sot_sequence = tokenizer.sot_sequence
         if options.without_timestamps:
             sot_sequence = tokenizer.sot_sequence_including_notimestamps
-        if options.prefix:
+        prefix: tuple[int, ...] = ()
+        if options.prefix and options.prefix.strip():
             prefix = encode_text(tokenizer, options.prefix, "the prefix")
-            # A slice from -0 keeps all, as upstream does with the default sample_len.
-            sot_sequence += prefix[-(dims.n_text_ctx // 2 - max_new_tokens) :]
-        if len(sot_sequence) >= dims.n_text_ctx // 2:
-            raise OptionsError(f"the prefix is too long: {len(sot_sequence)} tokens")
+            if not options.without_timestamps:
+                prefix = (tokenizer.timestamp_begin, *prefix)
+        if len(sot_sequence) + len(prefix) >= dims.n_text_ctx // 2:
+            raise OptionsError(f"the prefix is too long: {len(prefix)} tokens")
         rules = _rules(dims, options, tokenizer)
-        return cls(dims, options, tokenizer, rules, sot_sequence, max_new_tokens)
+        _check_choice(rules, dims)
+        return cls(dims, options, tokenizer, rules, sot_sequence, max_new_tokens, prefix)
+
+    def without_prefix(self) -> "RequestBuilder":
+        """Returns the builder for windows that go on in a text that has begun."""
+        return replace(self, prefix=()) if self.prefix else self
 
     def build(
         self, previous_tokens: Sequence[int], temperature: float, seed: tuple[int, ...]
     ) -> DecodeRequest:
         """Returns the request for a window that follows `previous_tokens`."""
-        prompt = self.sot_sequence
+        prompt = self.sot_sequence + self.prefix
         if previous_tokens:
             max_previous = self.dims.n_text_ctx // 2 - 1
             prompt = (self.tokenizer.sot_prev, *previous_tokens[-max_previous:], *prompt)
@@ -84,6 +92,7 @@ class RequestBuilder:
             max_new_tokens=self.max_new_tokens,
             rules=self.rules,
             search=self._search(temperature, seed),
+            n_given=len(self.prefix),
         )
 
     def _search(self, temperature: float, seed: tuple[int, ...]) -> Search:
@@ -107,7 +116,8 @@ def _rules(dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokeniz
     first = {*tokenizer.encode(" "), tokenizer.eot} if options.suppress_blank else set()
     latest = None
     if options.max_initial_timestamp:
-        latest = round(options.max_initial_timestamp / (_WINDOW_SECONDS / dims.n_audio_ctx))
+        steps = round(options.max_initial_timestamp / (_WINDOW_SECONDS / dims.n_audio_ctx))
+        latest = min(steps, dims.n_audio_ctx)
     return TokenRules(
         eot=tokenizer.eot,
         timestamp_begin=tokenizer.timestamp_begin,
@@ -140,3 +150,25 @@ def _suppressed(
         tokenizer.sot_lm,
         tokenizer.no_speech,
     }
+
+
+def _check_choice(rules: TokenRules, dims: ModelDimensions) -> None:
+    """Checks that the rules leave tokens to choose from at every step.
+
+    A window with timestamps needs a first one, and text or its end behind any. Other steps always
+    have what the step before them had.
+
+    Raises:
+        OptionsError: They leave none.
+    """
+    never = set(rules.suppressed)
+    begin, end = rules.timestamp_begin, dims.n_vocab
+    if rules.with_timestamps:
+        if rules.max_initial_timestamp is not None:
+            end = min(end, begin + rules.max_initial_timestamp + 1)
+        needed = [range(begin, end), range(begin)]
+    else:
+        needed = [range(end)]
+        never |= set(rules.suppressed_first)
+    if any(all(token in never for token in tokens) for tokens in needed):
+        raise OptionsError("suppress_tokens leaves no token to choose; suppress fewer")

@@ -23,7 +23,11 @@ class JsonWriter(Writer):
         content = {
             "text": transcript.text,
             "segments": [
-                {key: _json_number(value) for key, value in dataclasses.asdict(segment).items()}
+                {
+                    key: _json_number(value)
+                    for key, value in dataclasses.asdict(segment).items()
+                    if key != "language" or value is not None
+                }
                 for segment in transcript.segments
             ],
             "language": transcript.language,

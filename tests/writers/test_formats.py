@@ -61,6 +61,8 @@ EMPTY = transcript()
 
 def as_whisper_result(of: Transcript) -> dict[str, Any]:
     segments = [{**dataclasses.asdict(s), "tokens": list(s.tokens)} for s in of.segments]
+    for segment in segments:
+        del segment["language"]  # ours alone, and written only where windows have one of their own
     return {"text": of.text, "segments": segments, "language": of.language}
 
 
@@ -142,3 +144,11 @@ def test_formats_are_chosen_by_name() -> None:
 
 def test_every_writer_goes_by_the_name_it_is_registered_under() -> None:
     assert {name: writer.name for name, writer in WRITERS.items()} == {n: n for n in UPSTREAM}
+
+
+def test_json_has_the_languages_of_windows_where_these_were_detected() -> None:
+    segments = tuple(dataclasses.replace(segment, language="de") for segment in ODD.segments)
+    written = json.loads(
+        WRITERS["json"].render(document(dataclasses.replace(ODD, segments=segments)))
+    )
+    assert {segment["language"] for segment in written["segments"]} == {"de"}

@@ -80,7 +80,7 @@ class CpuFullMax(Implementation):
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window; of greedy decoding only blocks of tokens come back here."""
         search = request.search
-        if search.temperature > 0 or search.is_beam_search or search.n_group > 1:
+        if request.n_given or search.temperature > 0 or search.is_beam_search or search.n_group > 1:
             return super().decode(audio_features, request)
         began = time.perf_counter()
         with self.start(audio_features, 1) as session:

@@ -75,7 +75,7 @@ class GpuFullMax(Implementation):
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decode one window, on the device until it ends but for more beams than it takes."""
-        if _is_for_device(request.search):
+        if request.n_given == 0 and _is_for_device(request.search):
             return self._decode_on_device(own_features(audio_features), [request])[0]
         return super().decode(audio_features, request)
 
@@ -88,7 +88,9 @@ class GpuFullMax(Implementation):
             ImplementationFailedError: there is no room for so many hypotheses.
         """
         searches = {replace(request.search, seed=()) for request in requests}
-        have_same_rules = all(request.rules == requests[0].rules for request in requests)
+        have_same_rules = all(
+            request.n_given == 0 and request.rules == requests[0].rules for request in requests
+        )
         if len(searches) == 1 and have_same_rules and _is_for_device(*searches):
             return self._decode_on_device(own_features(audio_features), requests)
         return super().decode_batch(audio_features, requests)

@@ -1,7 +1,7 @@
 """One window's decoding with unusual options, against whisper.decode on real speech.
 
-The default options are covered by whole recordings; here it is patience, penalties, prompts,
-prefixes and token rules, each of which changes what is decoded or at least what is kept.
+The default options are covered by whole recordings; here it is patience, penalties, prompts
+and token rules, each of which changes what is decoded or at least what is kept.
 """
 
 from pathlib import Path
@@ -54,8 +54,6 @@ def decode_theirs(path: Path, **options: Any) -> whisper.DecodingResult:
         {"max_initial_timestamp": None},
         {"max_initial_timestamp": 0.1},
         {"sample_len": 7},
-        {"prefix": "My fellow"},
-        {"prefix": "Ask what your country can do for you and", "sample_len": 220},
         {"prompt": PROMPT},
         {"prompt": " ".join([PROMPT] * 60), "beam_size": 2},
     ],
