@@ -31,7 +31,7 @@ class Implementation(ABC):
 
     dims: ModelDimensions
     device: str
-    """Where it runs, as shown to users: `cpu`, `cuda:0`."""
+    """Device name for users: `cpu`, `cuda:0`."""
     dtype: str
     """Type that it computes in: `float32`, `float16`, ...; never `auto`.
 

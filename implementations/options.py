@@ -1,4 +1,4 @@
-"""How a model is placed on a device, and how its loading went; plain data."""
+"""Options and report of loading a model onto a device; plain data."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ __all__ = [
     "load",
 ]
 
-_HOMES = {
+_MODULES = {
     "Finished": "maxwhisper_cli.transcription.several",
     "MaxWhisperError": "weights.errors",
     "Model": "maxwhisper_cli.model",
@@ -36,12 +36,12 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (types are given above, for type checkers)
-    """Imports what is asked for from where it lives (PEP 562)."""
-    if name not in _HOMES:
+    """Imports a public name from its module on first use (PEP 562)."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,6 @@
-"""Starts the command line: `maxwhisper`, or `python -m maxwhisper_cli`.
+"""Entry point of the command line: `maxwhisper`, or `python -m maxwhisper_cli`.
 
-Little is imported before Ctrl-C has an answer.
+Ctrl-C is handled before most imports.
 """
 
 import gc
@@ -9,7 +9,7 @@ import signal
 from types import FrameType
 
 _NEW_OBJECTS_BETWEEN_COLLECTIONS = 100_000
-"""Python's 700 would have it look for garbage hundreds of times while libraries are imported."""
+"""Threshold of the garbage collector; Python's 700 collects hundreds of times during imports."""
 _INTERRUPTED = 130
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     finally:
         if is_stoppable:
             signal.signal(signal.SIGINT, _stop)
-        gc.freeze()  # the end of the process then looks for no garbage
+        gc.freeze()  # the end of the process then collects no garbage
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -1,6 +1,6 @@
-"""What is told to the user while something takes time: what is done, how far, how fast.
+"""Progress of a long task: its name, how far it is, and its speed.
 
-`Activity` shows nothing; it stands where there is no terminal to draw on, else `LiveActivity`.
+`Activity` shows nothing, for streams that are no terminal; `LiveActivity` draws on one.
 """
 
 import re
@@ -8,34 +8,34 @@ import time
 
 
 class Activity:
-    """What is told to the user while something takes time; here: nothing."""
+    """Interface of progress displays; this one shows nothing."""
 
     is_live = False
 
     def show(
-        self, what: str, done: float = 0, total: float | None = None, detail: str = ""
+        self, task: str, done: float = 0, total: float | None = None, detail: str = ""
     ) -> None:
-        """Shows a task and how much of it is done; without a total, only that it goes on."""
+        """Shows a task and its progress; without a total, only that it is running."""
 
-    def show_download(self, what: str, n_done: int, n_total: int | None) -> None:
-        """Shows how many bytes of a file are here; the total is 0 or None where nobody told it."""
+    def show_download(self, task: str, n_done: int, n_total: int | None) -> None:
+        """Shows the bytes received of a file; the total is 0 or None if it is unknown."""
         of_all = f"/{n_total / 1e6:.1f}" if n_total else ""
-        self.show(f"downloading {what}", n_done, n_total or None, f"{n_done / 1e6:.1f}{of_all} MB")
+        self.show(f"downloading {task}", n_done, n_total or None, f"{n_done / 1e6:.1f}{of_all} MB")
 
 
 class Pace:
-    """How fast audio is gone through, from the moment this is made."""
+    """Speed of a transcription, from the creation of this object."""
 
     def __init__(self) -> None:
-        self._began = time.perf_counter()
+        self._start_time = time.perf_counter()
 
     @property
     def seconds(self) -> float:
-        """Wall time so far."""
-        return time.perf_counter() - self._began
+        """Wall time since creation."""
+        return time.perf_counter() - self._start_time
 
     def detail(self, done: float, total: float) -> str:
-        """`1:23/10:00  5.2x  1:40 left`, of seconds of audio."""
+        """Returns `1:23/10:00  5.2x  1:40 left`, from seconds of audio."""
         seconds = self.seconds
         position = f"{clock(done)}/{clock(total)}"
         if done <= 0 or seconds <= 0:
@@ -44,13 +44,13 @@ class Pace:
         return f"{position}  {speed:.1f}x  {clock((total - done) / speed)} left"
 
 
-def headline(words: str) -> str:
-    """What fits into a live line: `compiling 6 graphs (a, b): once` -> `compiling 6 graphs`."""
-    return re.split(r" \(|:", words, maxsplit=1)[0]
+def headline(text: str) -> str:
+    """Returns the start of a message: `compiling 6 graphs (a, b): once` -> `compiling 6 graphs`."""
+    return re.split(r" \(|:", text, maxsplit=1)[0]
 
 
 def clock(seconds: float) -> str:
-    """`83.4` -> `1:23`, `3723` -> `1:02:03`."""
+    """Returns `1:23` for 83.4, and `1:02:03` for 3723."""
     n_minutes, n_seconds = divmod(round(seconds), 60)
     n_hours, n_minutes = divmod(n_minutes, 60)
     if n_hours:

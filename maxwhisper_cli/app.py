@@ -1,6 +1,6 @@
-"""The command line as a whole: its commands, and how errors end it.
+"""The command line: its commands, and the exit codes of errors.
 
-Exit codes: 0 all done; 1 something failed; 2 the command line makes no sense; 130 stopped by the
+Exit codes: 0 all done; 1 something failed; 2 wrong usage; 130 stopped by the
 user. A `MaxWhisperError` is one line on stderr, and so is what the system refuses; any other
 exception is a bug and shows its traceback.
 """
@@ -32,29 +32,29 @@ _INTERRUPTED = 130
 
 
 class ErrorsToExitCodes(TyperGroup):
-    """The group of all commands; the only place where errors become exit codes."""
+    """Group of all commands; the only place where errors become exit codes."""
 
     def main(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  (click's)
         """Reads the command line and runs it."""
         try:
             return super().main(*args, **settings)
         except (MaxWhisperError, *SYSTEM_ERRORS) as error:  # out of the help, for instance
-            sys.exit(_told(error))
+            sys.exit(_report_error(error))
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
-        """Runs the command that was asked for."""
+        """Runs the command of the context."""
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # whoever read the results has left: click ends in silence
+        except BrokenPipeError:  # the reader of stdout has closed it: click ends silently
             raise
         except (MaxWhisperError, *SYSTEM_ERRORS) as error:
-            raise typer.Exit(_told(error)) from error
+            raise typer.Exit(_report_error(error)) from error
         except KeyboardInterrupt as interrupt:
             Terminal().error("stopped")
             raise typer.Exit(_INTERRUPTED) from interrupt
 
 
-def _told(error: BaseException) -> int:
+def _report_error(error: BaseException) -> int:
     """Says on stderr what went wrong; returns the exit code."""
     if not isinstance(error, MaxWhisperError):
         if sys.flags.dev_mode:  # python -X dev
@@ -85,7 +85,7 @@ def _maxwhisper(
 
 
 def make_app() -> typer.Typer:
-    """The application with all its commands."""
+    """Returns the application with all its commands."""
     app = typer.Typer(
         cls=ErrorsToExitCodes,
         no_args_is_help=True,

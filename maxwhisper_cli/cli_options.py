@@ -1,7 +1,7 @@
-"""The options of commands that transcribe, as types: name, spelling, help and panel of each.
+"""Options of commands that transcribe, as types: name, spelling, help and panel of each.
 
-Names are those of openai-whisper's command line where it has the option. Defaults and what the
-options mean together are the commands' part.
+Names are those of openai-whisper's command line where it has the option. The commands define
+defaults and combinations.
 """
 
 from collections.abc import Callable
@@ -42,8 +42,10 @@ def _int_option(
     return typer.Option(name, parser=parser, metavar="N", help=text, rich_help_panel=panel)
 
 
-def _float_option(name: str, text: str, panel: str) -> object:
-    return typer.Option(name, parser=optional_float, metavar="X", help=text, rich_help_panel=panel)
+def _float_option(
+    name: str, text: str, panel: str, parser: Callable[[object], float | None] = optional_float
+) -> object:
+    return typer.Option(name, parser=parser, metavar="X", help=text, rich_help_panel=panel)
 
 
 def _text_option(name: str, text: str, panel: str, metavar: str = "TEXT") -> object:
@@ -159,7 +161,7 @@ Impl = Annotated[
         "--impl",
         metavar="NAME",
         callback=_known_implementation,
-        help="What runs it: see `maxwhisper implementations`; auto is the fastest that is ready.",
+        help="See `maxwhisper implementations`; auto is the fastest that is ready.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -206,12 +208,8 @@ Multilingual = Annotated[
 
 Temperature = Annotated[
     float,
-    typer.Option(
-        "--temperature",
-        parser=number,
-        metavar="X",
-        help="0 takes the likeliest tokens; from 0.001 to 2, they are sampled.",
-        rich_help_panel=_SEARCH,
+    _float_option(
+        "--temperature", "0 is beam search or greedy; 0.001 to 2 samples.", _SEARCH, number
     ),
 ]
 BeamSize = Annotated[
@@ -224,15 +222,11 @@ BestOf = Annotated[
 ]
 Patience = Annotated[
     float | None,
-    _float_option(
-        "--patience", "Beam search goes on until beam size x this are finished.", _SEARCH
-    ),
+    _float_option("--patience", "Beam search ends at beam size x this hypotheses.", _SEARCH),
 ]
 LengthPenalty = Annotated[
     float | None,
-    _float_option(
-        "--length-penalty", "Alpha, 0 to 1; by default likelihood is divided by length.", _SEARCH
-    ),
+    _float_option("--length-penalty", "Alpha, 0 to 1; None divides by the length.", _SEARCH),
 ]
 Seed = Annotated[int, _option("--seed", "Makes sampling repeatable.", _SEARCH, "N")]
 BatchSize = Annotated[
@@ -261,9 +255,7 @@ LogprobThreshold = Annotated[
 ]
 NoSpeechThreshold = Annotated[
     float | None,
-    _float_option(
-        "--no-speech-threshold", "Skip unlikely text where silence is likelier than this.", _RETRY
-    ),
+    _float_option("--no-speech-threshold", "Skip improbable text if silence exceeds this.", _RETRY),
 ]
 
 ConditionOnPreviousText = Annotated[
@@ -284,7 +276,7 @@ CarryInitialPrompt = Annotated[
 ]
 Prefix = Annotated[
     str | None,
-    _text_option("--prefix", "What the text begins with; openai-whisper leaves it out.", _TEXT),
+    _text_option("--prefix", "Start of the text; openai-whisper leaves it out.", _TEXT),
 ]
 SuppressTokens = Annotated[
     str,
@@ -303,12 +295,12 @@ WithoutTimestamps = Annotated[
 MaxInitialTimestamp = Annotated[
     float | None,
     _float_option(
-        "--max-initial-timestamp", "Latest begin of a window's first segment, in seconds.", _TEXT
+        "--max-initial-timestamp", "Latest start of a window's first segment, in seconds.", _TEXT
     ),
 ]
 SampleLen = Annotated[
     int | None,
-    _int_option("--sample-len", "Most tokens per window; half the model's by default.", _TEXT),
+    _int_option("--sample-len", "Maximum tokens per window; half the model's by default.", _TEXT),
 ]
 
 WordTimestamps = Annotated[str | None, _word_option("--word-timestamps", is_switch=True)]

@@ -1,4 +1,4 @@
-"""The one place that talks to the terminal: results on stdout, everything else on stderr.
+"""All terminal output: results on stdout, everything else on stderr.
 
 On a terminal there is colour and layout; piped, text goes out line by line and plain. Which of
 both it is, the stream itself says, and no variable of the environment. Nothing here knows what the
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from maxwhisper_cli.standard_streams import ClosedStreamError
-from maxwhisper_cli.tables import Column, arranged
+from maxwhisper_cli.tables import Column, make_table
 from weights.errors import MaxWhisperError
 from weights.printable import printable
 
@@ -27,19 +27,18 @@ if TYPE_CHECKING:
 __all__ = ["Column", "Terminal"]
 
 _PIPE_WIDTH = 80
-_LEAST_TEXT_WIDTH = 18
-"""What is said stands beside its times where there are this many characters for it."""
+_MIN_TEXT_WIDTH = 18
+"""Smallest width of text beside its times; below it the text goes on the next line."""
 
 
 class Terminal:
     """Stdout and stderr, as terminals or as pipes.
 
-    Where both are the same terminal they share one console, so that text goes above a live bar and
-    not through it.
+    If both are the same terminal they share one console, so that text appears above a live bar.
     """
 
     def __init__(self, *, is_quiet: bool = False, needs_reader: bool = True) -> None:
-        """Asks both streams what they are.
+        """Examines both streams.
 
         Args:
             is_quiet: True prints only warnings and errors.
@@ -47,7 +46,7 @@ class Terminal:
                 goes into files; `check_results` then says why.
         """
         self.is_quiet = is_quiet
-        """Whether only warnings and errors are wanted."""
+        """True if only warnings and errors are printed."""
         self._needs_reader = needs_reader
         self._lost_results: MaxWhisperError | None = None
         self._out = _ResultsConsole(_console_settings(sys.stdout), needs_reader=needs_reader)
@@ -57,7 +56,7 @@ class Terminal:
 
     @property
     def is_interactive(self) -> bool:
-        """Whether someone is looking at stdout."""
+        """True if stdout is a terminal."""
         return self._out.is_terminal
 
     def timed_line(self, times: str, text: str) -> None:
@@ -66,7 +65,7 @@ class Terminal:
         if not self._out.is_terminal:
             self._result(lambda: self._out.out(f"[{times}] {text}", highlight=False))
             return
-        if self._out.width < len(times) + _LEAST_TEXT_WIDTH:
+        if self._out.width < len(times) + _MIN_TEXT_WIDTH:
             lines = Text.assemble((f"[{times}]", "cyan"), f"\n{text}")
             self._result(lambda: self._out.print(lines))
             return
@@ -79,7 +78,7 @@ class Terminal:
         self._result(lambda: self._out.print(grid))
 
     def line(self, text: str) -> None:
-        """Prints a line as a result, as long as it is."""
+        """Prints a line as a result, without wrapping it."""
         self._result(lambda: self._out.out(printable(text), highlight=False))
 
     def document(self, text: str) -> None:
@@ -106,62 +105,62 @@ class Terminal:
             raise self._lost_results
 
     def note(self, message: str) -> None:
-        """Says on stderr how things go, unless told to be quiet."""
+        """Prints progress on stderr, unless the terminal is quiet."""
         if not self.is_quiet:
             self._line(Text(printable(message), style="dim"))
 
     def warning(self, message: str) -> None:
-        """Says on stderr what the user should know."""
+        """Prints a warning on stderr."""
         self._line(Text.assemble(("warning: ", "bold yellow"), printable(message)))
 
     def error(self, message: str) -> None:
-        """Says on stderr what went wrong."""
+        """Prints an error on stderr."""
         self._line(Text.assemble(("error: ", "bold red"), printable(message)))
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table as a result, on stdout."""
-        table = arranged(columns, rows, self._out.width, is_ruled=self._out.is_terminal)
+        table = make_table(columns, rows, self._out.width, is_ruled=self._out.is_terminal)
         self._result(lambda: self._out.print(table))
 
     def summary(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table on stderr."""
-        self._err.print(arranged(columns, rows, self._err.width, is_ruled=self._err.is_terminal))
+        self._err.print(make_table(columns, rows, self._err.width, is_ruled=self._err.is_terminal))
 
     @property
     def width(self) -> int:
-        """Characters to a line of stdout; 80 where it is no terminal."""
+        """Characters per line of stdout; 80 if it is no terminal."""
         return self._out.width if self._out.is_terminal else _PIPE_WIDTH
 
     @property
     def draws_live(self) -> bool:
-        """Whether stderr shows what is drawn anew again and again."""
+        """True if live displays are drawn on stderr."""
         return self._err.is_terminal and not self.is_quiet
 
     def styled_line(self, text: Text) -> None:
-        """Prints a line as a result, as long as it is, with its colours on a terminal."""
+        """Prints a line as a result, without wrapping it, with its colours on a terminal."""
         shown = printable(text.plain)
         if shown != text.plain:
             text = Text(shown, style=text.style)
         self._result(lambda: self._out.print(text, soft_wrap=True))
 
-    def show(self, what: "RenderableType") -> None:
-        """Prints something with a layout of its own as a result."""
-        self._result(lambda: self._out.print(what))
+    def show(self, renderable: "RenderableType") -> None:
+        """Prints a renderable as a result."""
+        self._result(lambda: self._out.print(renderable))
 
-    def live(self, what: "RenderableType") -> "AbstractContextManager[object]":
-        """Draws something several times a second on stderr, where it can be; gone afterwards."""
+    def live(self, renderable: "RenderableType") -> "AbstractContextManager[object]":
+        """Draws a renderable several times a second on stderr if that is a terminal."""
         from rich.live import Live
 
         if not self.draws_live:
             return nullcontext()
-        return Live(what, console=self._err, refresh_per_second=4, transient=True)
+        return Live(renderable, console=self._err, refresh_per_second=4, transient=True)
 
     def activity(self, *, is_wanted_when_piped: bool = False) -> "AbstractContextManager[Activity]":
-        """Returns a live line on stderr; none where nobody looks, or stdout is piped on."""
+        """Returns a live line on stderr; one that shows nothing if stdout or stderr is piped."""
         from maxwhisper_cli.activity import Activity
 
-        is_seen = self._out.is_terminal or is_wanted_when_piped
-        if self.is_quiet or not self._err.is_terminal or not is_seen:
+        is_shown = self._out.is_terminal or is_wanted_when_piped
+        if self.is_quiet or not self._err.is_terminal or not is_shown:
             return nullcontext(Activity())
         from maxwhisper_cli.live_activity import LiveActivity
 
@@ -191,14 +190,14 @@ class _ResultsConsole(Console):
         self._needs_reader = needs_reader
 
     def on_broken_pipe(self) -> None:
-        """Ends the program without a word, or goes on."""
+        """Ends the program silently, or continues without output."""
         self.quiet = True
         if self._needs_reader:
             raise SystemExit(1)
 
 
 class _Settings(TypedDict):
-    """What rich would take from the environment, and what it would do to text."""
+    """Settings of rich's Console, which it would else take from the environment."""
 
     force_terminal: bool
     force_interactive: bool | None
@@ -228,7 +227,7 @@ def _is_terminal(stream: object) -> bool:
 
 
 def _are_one(first: IO[str], second: IO[str]) -> bool:
-    """Tells whether two streams are the same terminal."""
+    """Returns True if two streams are the same terminal."""
     try:
         return os.path.sameopenfile(first.fileno(), second.fileno())
     except (OSError, ValueError):  # something else put in their place

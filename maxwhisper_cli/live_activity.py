@@ -1,4 +1,4 @@
-"""The live line at the bottom of a terminal: what is being done, how far, how fast."""
+"""Live line at the bottom of a terminal: task, progress and speed."""
 
 from types import TracebackType
 from typing import Self
@@ -13,9 +13,9 @@ from weights.printable import printable
 
 
 class LiveActivity(Activity):
-    """Draws a spinner, the task, a bar and a detail; gone without a trace when it is left.
+    """Spinner, task, bar and detail on one line, which is erased at the end.
 
-    A task without a total shows for how long it has been going on.
+    A task without a total shows its elapsed time.
     """
 
     is_live = True
@@ -35,20 +35,20 @@ class LiveActivity(Activity):
             expand=True,
             transient=True,
         )
-        self._what: str | None = None
+        self._name: str | None = None
         self._task = self._progress.add_task("", total=None, detail="", visible=False)
 
     def show(
-        self, what: str, done: float = 0, total: float | None = None, detail: str = ""
+        self, task: str, done: float = 0, total: float | None = None, detail: str = ""
     ) -> None:
-        """Draws it anew."""
-        what, detail = printable(what), printable(detail)
-        if what != self._what:  # a task anew, so that neither its time nor its total goes on
-            self._what = what
+        """Redraws the line."""
+        task, detail = printable(task), printable(detail)
+        if task != self._name:  # a new task, which resets time and total
+            self._name = task
             self._progress.remove_task(self._task)
-            self._task = self._progress.add_task(what, total=total, detail=detail)
+            self._task = self._progress.add_task(task, total=total, detail=detail)
         self._progress.update(
-            self._task, description=what, completed=done, total=total, detail=detail
+            self._task, description=task, completed=done, total=total, detail=detail
         )
 
     def __enter__(self) -> Self:
@@ -65,9 +65,9 @@ class LiveActivity(Activity):
 
 
 class _Elapsed(ProgressColumn):
-    """`0:12`, of a task of which nobody knows how long it takes."""
+    """Elapsed time, `0:12`, of a task without a total."""
 
     def render(self, task: Task) -> Text:
-        """Draws it from the first second on."""
+        """Returns the elapsed time, from the first second on."""
         seconds = task.elapsed or 0.0
         return Text(clock(seconds) if task.total is None and seconds >= 1 else "")

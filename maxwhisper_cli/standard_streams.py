@@ -1,14 +1,14 @@
-"""Standard input, output and error of the program, whatever it was started with.
+"""Guards of standard input, output and error, for streams that are closed or fail.
 
-| given | answer |
+| stream | behaviour |
 | --- | --- |
 | a stream that is closed | its number leads nowhere, so that no file of ours gets it |
 | a reader of stdout that leaves | BrokenPipeError, once; what follows is dropped |
 | stdout that takes no more (a full disk) or is closed | OutputError, once; the rest is dropped |
-| stderr that takes no more or is closed | what is said there is dropped |
+| stderr that takes no more or is closed | its output is dropped |
 | an encoding without some letter | another sign in its place |
 
-What a failure means for the work is for `console` to say.
+`console` decides the effect of a failure on the work.
 """
 
 import io
@@ -32,7 +32,7 @@ class GuardedOutput(io.FileIO):
     """A stream that fails at most once, and then takes everything and writes nothing."""
 
     def __init__(self, descriptor: int, fail: Callable[[OSError], None]) -> None:
-        """Leaves the descriptor open at its end.
+        """Wraps a descriptor, which stays open at the end.
 
         Args:
             descriptor: Number of an open file.
@@ -56,7 +56,7 @@ class GuardedOutput(io.FileIO):
         return n_written
 
     def lose(self, error: OSError) -> None:
-        """Gives the stream up."""
+        """Marks the stream as lost, and reports the error."""
         self._is_lost = True
         self._fail(error)
 
@@ -72,7 +72,7 @@ class _ClosedOutput(GuardedOutput):
 
 
 def guard_standard_streams() -> None:
-    """Puts guarded streams in the place of the process's own."""
+    """Replaces the process's streams by guarded ones."""
     were_open = [_is_open(descriptor) for descriptor in (_IN, _OUT, _ERR)]
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _ERR:
         pass  # the lowest free number is taken first
@@ -115,4 +115,4 @@ def _fail_results(error: OSError) -> None:
 
 
 def _ignore(error: OSError) -> None:
-    """There is no place left to say it."""
+    """Ignores an error of stderr, which could be reported nowhere."""

@@ -1,7 +1,7 @@
-"""What the system refuses, as sentences: too little memory, no such folder, a full disk.
+"""Errors of the operating system as messages: too little memory, no such folder, a full disk.
 
-Errors that are foreseen become a `MaxWhisperError` where they come up, with what to do about it.
-These are for all others.
+Expected errors become a `MaxWhisperError` with a remedy where they occur. This module is for all
+others.
 """
 
 import os
@@ -13,11 +13,11 @@ SYSTEM_ERRORS = (OSError, MemoryError, UnicodeError, RecursionError)
 
 
 def refusal(error: BaseException, subject: str = "") -> MaxWhisperError:
-    """Returns an error of ours for one of `SYSTEM_ERRORS`.
+    """Returns a MaxWhisperError for one of `SYSTEM_ERRORS`.
 
     Args:
         error: One of them.
-        subject: What was worked on, such as a file's name.
+        subject: Object of the operation, such as a file's name.
     """
     return MaxWhisperError(": ".join(filter(None, (subject, _sentence(error)))))
 
@@ -39,7 +39,7 @@ def _sentence(error: BaseException) -> str:
 
 
 def is_current_folder_gone() -> bool:
-    """Returns True where the folder in which the program was started has been removed."""
+    """Returns True if the current folder has been removed."""
     try:
         os.stat(os.getcwd())  # noqa: PTH109, PTH116  (both may fail)
     except OSError:

@@ -1,4 +1,4 @@
-"""Tables of text that stay readable however narrow the place is; control characters are escaped."""
+"""Tables of text that stay readable at any width; control characters are escaped."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _COLUMN_GAP = 2
-_LEAST_WRAPPED_WIDTH = 10
-"""A column of text narrower than this is not readable."""
+_MIN_WRAPPED_WIDTH = 10
+"""Smallest readable width of a column of text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +23,25 @@ class Column:
     title: str
     is_number: bool = False
     is_name: bool = False
-    """A name is never wrapped."""
+    """True for a column whose cells are never wrapped."""
 
 
-def arranged(
+def make_table(
     columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int, *, is_ruled: bool
 ) -> "RenderableType":
-    """A table, or where it is too narrow for one a list of what each row says.
+    """Returns a table, or a list of records if the width is too small for one.
 
     Args:
-        columns: What stands where.
+        columns: Columns in order.
         rows: A text for each column.
-        width: Characters to a line.
+        width: Characters per line.
         is_ruled: True draws a line below the titles.
     """
     from rich import box
     from rich.table import Table
 
     cells = [[printable(cell) for cell in row] for row in rows]
-    if _least_width(columns, cells) > width:
+    if _min_width(columns, cells) > width:
         return _records(columns, cells)
     table = Table(
         box=box.SIMPLE_HEAD if is_ruled else None,
@@ -60,21 +60,21 @@ def arranged(
     return table
 
 
-def _least_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
-    """The least characters to a line at which every column is readable."""
+def _min_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Returns the smallest width at which every column is readable."""
     from rich.cells import cell_len
 
-    def least(index: int, column: Column) -> int:
+    def min_width(index: int, column: Column) -> int:
         longest = max(map(cell_len, (column.title, *(row[index] for row in rows))))
         is_whole = column.is_number or column.is_name
-        return longest if is_whole else min(longest, _LEAST_WRAPPED_WIDTH)
+        return longest if is_whole else min(longest, _MIN_WRAPPED_WIDTH)
 
-    widths = [least(index, column) for index, column in enumerate(columns)]
+    widths = [min_width(index, column) for index, column in enumerate(columns)]
     return sum(widths) + _COLUMN_GAP * (len(columns) - 1)
 
 
 def _records(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Text:
-    """The first cell of each row as a heading, the others below it after their titles."""
+    """Returns each row as a record: its first cell as heading, then the others with titles."""
     lines = [
         Text.assemble(
             (row[0], "bold"),

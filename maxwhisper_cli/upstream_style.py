@@ -1,7 +1,7 @@
-"""How openai-whisper's command line is written: its spellings, switches and `None`.
+"""Syntax of openai-whisper's command line: its spellings, switches and `None`.
 
-Makes Typer take all of that, so that a command written for openai-whisper runs as it is. Which
-options there are is in `cli_options`.
+Typer accepts all of that, so that a command written for openai-whisper runs unchanged. The options
+themselves are in `cli_options`.
 """
 
 import math
@@ -14,11 +14,11 @@ import typer
 from typer.core import TyperCommand
 
 SWITCH_METAVAR = "True|False"
-"""Marks the options that are switches."""
+"""Metavar that marks the options that are switches."""
 
 
 class Switch(StrEnum):
-    """A choice written out, as openai-whisper does: `--fp16 False`. Its truth is what it says."""
+    """Boolean option with a value, as openai-whisper has: `--fp16 False`."""
 
     ON = "True"
     OFF = "False"
@@ -30,7 +30,7 @@ class Switch(StrEnum):
 class UpstreamCommand(TyperCommand):
     """A command that takes openai-whisper's spellings.
 
-    `--beam_size` is `--beam-size`; a switch may stand alone, which means True.
+    `--beam_size` is `--beam-size`; a switch without a value means True.
     """
 
     def __init__(self, *args: object, **settings: object) -> None:
@@ -39,7 +39,7 @@ class UpstreamCommand(TyperCommand):
         super().__init__(*args, **settings)  # type: ignore[arg-type]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Gives each switch that stands alone its value, then parses as usual."""
+        """Adds True to each switch without a value, then parses as usual."""
         switches = {
             name
             for parameter in self.params
@@ -48,13 +48,13 @@ class UpstreamCommand(TyperCommand):
         }
         completed: list[str] = []
         for position, arg in enumerate(args):
-            if arg == "--":  # what follows are files, whatever they look like
+            if arg == "--":  # all following arguments are files
                 completed += args[position:]
                 break
             completed.append(arg)
             following = args[position + 1 : position + 2]
-            stands_alone = not following or following[0].lower() not in {"true", "false"}
-            if arg.replace("_", "-") in switches and stands_alone:
+            has_no_value = not following or following[0].lower() not in {"true", "false"}
+            if arg.replace("_", "-") in switches and has_no_value:
                 completed.append(Switch.ON.value)
         return super().parse_args(ctx, completed)
 
@@ -73,26 +73,26 @@ class UpstreamCommand(TyperCommand):
                 formatter.write_dl(records)
 
 
-def optional_int(given: object) -> int | None:
-    """Returns a whole number, or None where that is written; a default passes through as well."""
-    text = str(given)
+def optional_int(value: object) -> int | None:
+    """Parses an integer or `None`."""
+    text = str(value)
     try:
         return None if text == "None" else int(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} is neither a whole number nor None") from None
 
 
-def optional_count(given: object) -> int | None:
-    """Returns a whole number from 0 on, or None where that is written."""
-    number = optional_int(given)
+def optional_count(value: object) -> int | None:
+    """Parses an integer from 0 on or `None`."""
+    number = optional_int(value)
     if number is not None and number < 0:
         raise typer.BadParameter(f"'{number}' is below 0")
     return number
 
 
-def optional_float(given: object) -> float | None:
-    """Returns a finite number, or None where that is written; a default passes through as well."""
-    text = str(given)
+def optional_float(value: object) -> float | None:
+    """Parses a finite number or `None`."""
+    text = str(value)
     try:
         number = None if text == "None" else float(text)
     except ValueError:
@@ -102,31 +102,31 @@ def optional_float(given: object) -> float | None:
     return number
 
 
-def number(given: object) -> float:
-    """Returns a finite number; a default passes through as well."""
-    found = optional_float(given)
-    if found is None:
+def number(value: object) -> float:
+    """Parses a finite number."""
+    parsed = optional_float(value)
+    if parsed is None:
         raise typer.BadParameter("'None' is no number")
-    return found
+    return parsed
 
 
-def optional_text(given: object) -> str | None:
-    """Returns the text, or None where that is written; a default passes through as well."""
-    return None if given is None or given == "None" else str(given)
+def optional_text(value: object) -> str | None:
+    """Parses text or `None`."""
+    return None if value is None or value == "None" else str(value)
 
 
 class Arguments(Protocol):
-    """A command's arguments, each a field, and what is done with them."""
+    """Arguments of a command as fields, with the method that runs it."""
 
     def run(self) -> None:
-        """Do what the command is for."""
+        """Runs the command."""
 
 
 def as_command(arguments: Callable[..., Arguments]) -> Callable[..., None]:
     """Returns a function for Typer with the fields, name and docstring of a dataclass."""
 
     @wraps(arguments, updated=())
-    def command(**given: object) -> None:
-        arguments(**given).run()
+    def command(**values: object) -> None:
+        arguments(**values).run()
 
     return command

@@ -1,10 +1,10 @@
-"""Which version of this program runs; pyproject.toml alone says it, through the installation."""
+"""Version of this program, from the metadata of its installation."""
 
 import importlib.metadata
 
 
 def program_version() -> str:
-    """Returns the installed version; `not installed` where the program was only copied."""
+    """Returns the installed version; `not installed` if the program was only copied."""
     try:
         return importlib.metadata.version("maxwhisper")
     except importlib.metadata.PackageNotFoundError:

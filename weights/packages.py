@@ -1,4 +1,4 @@
-"""Weights that installed Python packages carry: where they are, and joining those in parts.
+"""Weights in installed Python packages: their paths, and joining those in parts.
 
 The packages are only looked up, never imported. They hold CTranslate2 files in float16, the numbers
 of OpenAI's own.
@@ -27,7 +27,7 @@ class PackagedModel:
     parts: tuple[tuple[str, str], ...]
     """(import name of the package, path of the part in it), in the order to join."""
     sha256: str
-    """Of the file, joined."""
+    """Sha256 of the joined file."""
     extra: str
     """The extra of this project that installs it."""
 
@@ -75,7 +75,7 @@ def installed_parts(packaged: PackagedModel) -> tuple[Path, ...]:
 
 
 def joined_path(name: str, folder: Path) -> Path:
-    """Where the joined file of a model in parts is kept."""
+    """Returns the path of the joined file of a model in parts."""
     return folder / f"{name}.ctranslate2.bin"
 
 

@@ -1,1 +1,1 @@
-"""One file for each command: parse, call, render."""
+"""Commands, one file each: parse, call, render."""

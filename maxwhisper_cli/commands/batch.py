@@ -1,8 +1,7 @@
-"""Transcribe files, one after the other or in one batch: show what comes, write it, sum up.
+"""Transcription of files, one after the other or in one batch: display, outputs and summary.
 
-In a batch each file is written as soon as it is done, and told of in the order given. One file's
-failure does not stop the others. The options' meaning and the output names are settled before this
-begins.
+In a batch each file is written as soon as it is done, and reported in input order. One file's
+failure does not stop the others. Options and output names are checked before.
 """
 
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from maxwhisper_cli.activity import Activity, Pace, clock
 from maxwhisper_cli.commands.loading import Loading, load_model
-from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, said_of
+from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, summary_line
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -32,21 +31,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """What is shown while files are transcribed."""
+    """Terminal and settings of the display during transcription."""
 
     terminal: Terminal
     shows_segments: bool
     shows_bar_when_piped: bool
 
     def segment(self, segment: Segment) -> None:
-        """Shows a segment, if segments are shown and it says something."""
+        """Shows a segment, if segments are shown and it has text."""
         if self.shows_segments and segment.text:
             times = f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}"
             self.terminal.timed_line(times, segment.text.strip())
 
 
 def require_sources(sources: list[str]) -> None:
-    """Sees that there is something to transcribe, before a model is loaded for it.
+    """Checks that there is something to transcribe, before a model is loaded for it.
 
     Raises:
         MaxWhisperError: none of the files exists, or standard input is a keyboard or closed.
@@ -76,18 +75,18 @@ def transcribe_files(
     channel: "Channel",
     display: Display,
 ) -> None:
-    """Loads the model, transcribes each file into its sink, and sum up.
+    """Loads the model, transcribes each file into its sink, and prints a summary.
 
     Args:
         sinks: Each file (`-` is standard input) with the files to write, or with the one format
             to print on stdout.
-        loading: Which model, and what runs it.
-        options: How to transcribe.
-        channel: Which channel to hear.
-        display: What is shown meanwhile.
+        loading: The model, and the implementation that runs it.
+        options: Options of the transcription.
+        channel: Channel to transcribe.
+        display: Settings of the display.
 
     Raises:
-        MaxWhisperError: the model cannot be loaded, or a file could not be transcribed.
+        MaxWhisperError: The model cannot be loaded, or a file could not be transcribed.
     """
     with load_model(loading, display.terminal) as model:
         fitting = _fit_to_model(options, model, display.terminal)
@@ -99,7 +98,7 @@ def transcribe_files(
         outcomes = []
         for file, outcome in zip(files, done, strict=True):
             outcomes.append(outcome)
-            work.tell(outcome, file.sink)
+            work.report(outcome, file.sink)
             if outcome.error is not None and len(files) > 1:
                 display.terminal.error(str(outcome.error))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
@@ -117,25 +116,27 @@ class _File:
 
     source: str
     name: str
-    """As it is shown."""
+    """Name in messages."""
     sink: Outputs | Writer
 
 
 @dataclass(slots=True)
 class _Overview:
-    """How far the files of a batch are, for one live line."""
+    """Progress of the files of a batch, for one live line."""
 
     n_files: int
     pace: Pace = field(default_factory=Pace)
-    heard: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Of each that was opened: seconds done, and in all."""
+    progress: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Seconds done and in all of each opened file, by its index."""
     finished: set[int] = field(default_factory=set)
 
     def show(self, activity: Activity) -> None:
-        """Shows it."""
-        going = (i for i in self.heard if i not in self.finished)
-        n_done = len(self.finished) + sum(self.heard[i][0] / (self.heard[i][1] or 1) for i in going)
-        seconds = sum(done for done, _ in self.heard.values())
+        """Shows files done, seconds transcribed and speed."""
+        unfinished = (i for i in self.progress if i not in self.finished)
+        n_done = len(self.finished) + sum(
+            self.progress[i][0] / (self.progress[i][1] or 1) for i in unfinished
+        )
+        seconds = sum(done for done, _ in self.progress.values())
         speed = seconds / max(self.pace.seconds, 1e-9)
         detail = f"{len(self.finished)} done  {clock(seconds)}  {speed:.1f}x"
         activity.show(f"{self.n_files} files", n_done, self.n_files, detail)
@@ -143,7 +144,7 @@ class _Overview:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What all files have in common."""
+    """Model, options and display that all files share."""
 
     model: "Model"
     loading: Loading
@@ -178,8 +179,9 @@ class _Work:
         activity = Activity()
 
         def advance(index: int, progress: Progress) -> None:
-            heard = self._heard(progress.done_seconds), self._heard(progress.total_seconds)
-            overview.heard[index] = heard
+            done = self._transcribed_seconds(progress.done_seconds)
+            total = self._transcribed_seconds(progress.total_seconds)
+            overview.progress[index] = done, total
             overview.show(activity)
 
         outcomes: dict[int, Outcome] = {}
@@ -203,21 +205,21 @@ class _Work:
                     self.display.segment(segment)
                 yield outcome
 
-    def tell(self, outcome: Outcome, sink: Outputs | Writer) -> None:
-        """Says what is to be said of a transcript, on stdout the transcript itself."""
+    def report(self, outcome: Outcome, sink: Outputs | Writer) -> None:
+        """Prints a transcript's warnings and summary line; itself if stdout is its sink."""
         terminal, transcript = self.display.terminal, outcome.transcript
         if transcript is None:
             return
         for warning in transcript.warnings:
             terminal.warning(warning)
-        if outcome.heard_seconds == 0 < transcript.duration_seconds:
-            ends = clock(transcript.duration_seconds)
-            terminal.warning(f"{outcome.name} ends at {ends}, before the clips that were asked for")
+        if outcome.transcribed_seconds == 0 < transcript.duration_seconds:
+            end = clock(transcript.duration_seconds)
+            terminal.warning(f"{outcome.name} ends at {end}, before the clips that were asked for")
         if isinstance(sink, Writer):
             with self.loading.stopwatch.on("writing"):
                 terminal.document(sink.render(self._document(transcript)))
         if outcome.error is None:
-            terminal.note(said_of(outcome, self.model.implementation, sink))
+            terminal.note(summary_line(outcome, self.model.implementation, sink))
 
     def _finish(
         self,
@@ -226,8 +228,8 @@ class _Work:
         transcript: Transcript | None,
         error: MaxWhisperError | None,
     ) -> Outcome:
-        """Writes a transcript's files; what is for stdout waits until it is told."""
-        heard = self._heard(transcript.duration_seconds) if transcript else 0.0
+        """Writes a transcript's files, unless it is for stdout; returns the outcome."""
+        seconds = self._transcribed_seconds(transcript.duration_seconds) if transcript else 0.0
         if transcript is not None and not isinstance(file.sink, Writer):
             try:
                 with self.loading.stopwatch.on("writing"):
@@ -236,20 +238,20 @@ class _Work:
                 error = unwritten
             except SYSTEM_ERRORS as refused:
                 error = refusal(refused, file.name)
-        return Outcome(file.name, wall_seconds, transcript, heard, error)
+        return Outcome(file.name, wall_seconds, transcript, seconds, error)
 
     def _activity(self) -> AbstractContextManager[Activity]:
         is_wanted = self.display.shows_bar_when_piped
         return self.display.terminal.activity(is_wanted_when_piped=is_wanted)
 
     def _advance(self, activity: Activity, name: str, pace: Pace, progress: Progress) -> None:
-        done = self._heard(progress.done_seconds)
-        total = self._heard(progress.total_seconds)
+        done = self._transcribed_seconds(progress.done_seconds)
+        total = self._transcribed_seconds(progress.total_seconds)
         detail = f"{progress.language}  {pace.detail(done, total)}"
         activity.show(name, done, total, detail)
 
-    def _heard(self, until_seconds: float) -> float:
-        """Seconds within the clips asked for, up to a point of the recording."""
+    def _transcribed_seconds(self, until_seconds: float) -> float:
+        """Returns the seconds within the chosen clips, up to a point of the recording."""
         points = [min(at, until_seconds) for at in self.options.clip_timestamps or (0.0,)]
         if len(points) % 2:
             points.append(until_seconds)
@@ -270,7 +272,7 @@ class _Work:
 def _fit_to_model(
     options: TranscribeOptions, model: "Model", terminal: Terminal
 ) -> TranscribeOptions:
-    """Warns of what the model cannot do, and do what openai-whisper does instead."""
+    """Replaces options that the model does not support as openai-whisper does, with a warning."""
     dims = model.implementation.dims
     if not dims.is_multilingual:
         if options.language not in {None, "en"}:
@@ -292,7 +294,7 @@ def _fit_to_model(
 
 
 def _short_names(sources: list[str]) -> dict[str, str]:
-    """File names without their folders where that tells them apart, else as they were given."""
+    """Returns file names without folders where these are unique, else the full paths."""
     names = {source: Path(source).name for source in sources}
     n_named = Counter(names.values())
     short = {source: name if n_named[name] == 1 else source for source, name in names.items()}

@@ -1,4 +1,4 @@
-"""`maxwhisper cache`: what is kept in the cache folder, and `cache clear` to empty it."""
+"""Command `maxwhisper cache`: lists the cache folder; `cache clear` empties it."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ class CacheError(MaxWhisperError):
 
 
 def make_cache() -> typer.Typer:
-    """The commands under `maxwhisper cache`."""
+    """Returns the commands under `maxwhisper cache`."""
     app = typer.Typer(invoke_without_command=True, help="Show or empty the cache folder.")
     app.callback()(_show)
     app.command("clear")(_clear)
@@ -71,7 +71,7 @@ def _clear(
 
 
 def _entries() -> Iterator[tuple[str, Path]]:
-    """Yields each file worth showing, after a description."""
+    """Yields description and path of each file to list."""
     for stored in stored_artifacts():
         yield _description(stored), stored.path
     for kind in _FETCHED[:2]:
@@ -95,7 +95,7 @@ def _description(stored: StoredArtifact) -> str:
 
 
 def _n_bytes(path: Path) -> int:
-    """A file's size; 0 where another process has just removed it."""
+    """Returns a file's size; 0 if another process has just removed it."""
     try:
         return path.stat().st_size
     except OSError:
@@ -107,7 +107,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _short(path: Path) -> str:
-    """A file's name; of a compiled one, as much as a shell needs to find it."""
+    """Returns a file's name, shortened to a unique pattern for compiled ones."""
     return f"{path.stem[:8]}*" if path.suffix == ".mef" else path.name
 
 

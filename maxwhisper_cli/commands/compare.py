@@ -1,4 +1,4 @@
-"""`maxwhisper compare`: its options, and what they mean together."""
+"""Command `maxwhisper compare`: its options, and their combinations."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,15 +9,15 @@ import typer
 
 from implementations import registry
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.given import known_device
+from maxwhisper_cli.commands.option_parsing import parse_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 
 if TYPE_CHECKING:
     from maxwhisper_cli.compare.results import Comparison
 
-_WHAT = "Recordings"
-_HOW = "How it is done"
+_RECORDINGS_PANEL = "Recordings"
+_METHOD_PANEL = "How it is done"
 _REPORT = "What is reported"
 _SAMPLES = ("jfk", "sonnet")
 _SAMPLES_MODEL = "tiny.en"
@@ -33,7 +33,7 @@ Files = Annotated[
     typer.Argument(
         metavar="[FILES]...",
         help="Recordings; the samples jfk and sonnet by default.",
-        rich_help_panel=_WHAT,
+        rich_help_panel=_RECORDINGS_PANEL,
     ),
 ]
 References = Annotated[
@@ -41,7 +41,7 @@ References = Annotated[
     _option(
         "--reference",
         "Text of what is said, once for each recording; by default a .txt file beside it.",
-        _WHAT,
+        _RECORDINGS_PANEL,
         "FILE",
     ),
 ]
@@ -50,7 +50,7 @@ Impls = Annotated[
     _option(
         "--impl",
         "Implementations, as a,b; with a dtype as full-max:int8; all by default.",
-        _HOW,
+        _METHOD_PANEL,
         "NAMES",
     ),
 ]
@@ -61,25 +61,31 @@ Model = Annotated[
         metavar="MODEL",
         envvar="MAXWHISPER_MODEL",
         help="A name, file or folder; tiny.en for the samples, else turbo.",
-        rich_help_panel=_HOW,
+        rich_help_panel=_METHOD_PANEL,
     ),
 ]
 Runs = Annotated[
     int,
     typer.Option(
-        "--runs", min=1, metavar="N", help="Timed runs, after a warm-up.", rich_help_panel=_HOW
+        "--runs",
+        min=1,
+        metavar="N",
+        help="Timed runs, after a warm-up.",
+        rich_help_panel=_METHOD_PANEL,
     ),
 ]
 Device = Annotated[
     str | None,
-    _option("--device", "cpu, cuda, cuda:1, ..., for those that can run there.", _HOW, "DEVICE"),
+    _option(
+        "--device", "cpu, cuda, cuda:1, ..., for those that can run there.", _METHOD_PANEL, "DEVICE"
+    ),
 ]
 Dtypes = Annotated[
     str | None,
     _option(
         "--dtype",
         "For all but cpu (float16), or for some (cuda=float16,full-max=int8).",
-        _HOW,
+        _METHOD_PANEL,
         "DTYPE",
     ),
 ]
@@ -140,11 +146,11 @@ class Compare:
     quiet: Quiet = False
 
     def run(self) -> None:
-        """Checks what can be checked, gets what is missing, compares, reports."""
+        """Checks the options, fetches model and samples, compares, and reports."""
         from maxwhisper_cli.compare.candidates import on_device, parse_candidates, with_dtypes
 
         named = parse_candidates(",".join(registry.names()) if self.impl is None else self.impl)
-        candidates = on_device(with_dtypes(named, self.dtype), known_device(self.device))
+        candidates = on_device(with_dtypes(named, self.dtype), parse_device(self.device))
         options = self._options()
         is_kept = bool(self.json or self.markdown or self.html or self.save)
         terminal = Terminal(is_quiet=self.quiet, needs_reader=not is_kept)
@@ -164,7 +170,7 @@ class Compare:
         self._report(comparison, terminal)
 
     def _prepare_outputs(self) -> None:
-        """Sees that every report can be written, before anything is measured for it."""
+        """Checks that every report can be written, before anything is measured."""
         from maxwhisper_cli.compare.history import history_folder
         from maxwhisper_cli.writers.files import prepare_folder
 
@@ -183,7 +189,7 @@ class Compare:
         )
 
     def _model(self, terminal: Terminal) -> str:
-        """Returns the model's name, once it is on this machine."""
+        """Fetches the model if needed, and returns its name."""
         from weights.resolve import resolve
 
         model = self.model or (_MODEL if self.files else _SAMPLES_MODEL)
@@ -201,11 +207,11 @@ class Compare:
         from maxwhisper_cli.compare.history import history_folder, save_comparison
         from maxwhisper_cli.compare.page import write_page
         from maxwhisper_cli.compare.results import ComparisonError, write_comparison
-        from maxwhisper_cli.compare.shown import show_comparison, warnings_of
+        from maxwhisper_cli.compare.shown import collect_warnings, show_comparison
         from maxwhisper_cli.compare.table import write_markdown
 
         show_comparison(comparison, terminal, is_wide=self.wide)
-        for warning in warnings_of(comparison):
+        for warning in collect_warnings(comparison):
             terminal.warning(warning)
         reports = (
             (self.json, write_comparison),
@@ -217,8 +223,8 @@ class Compare:
                 write(path, comparison)
                 terminal.note(f"wrote {path}")
         if self.save:
-            kept = save_comparison(comparison, history_folder(self.history_dir))
-            terminal.note(f"kept as {kept}")
+            path = save_comparison(comparison, history_folder(self.history_dir))
+            terminal.note(f"kept as {path}")
         terminal.check_results()
         failed = [row.implementation for row in comparison.rows if row.status == "failed"]
         if failed:

@@ -1,4 +1,4 @@
-"""`maxwhisper compile`: make ahead of time the graphs that implementations compile on first use."""
+"""Command `maxwhisper compile`: compiles ahead of time the graphs of implementations."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +9,7 @@ import typer
 from implementations import registry
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.given import known_device
+from maxwhisper_cli.commands.option_parsing import parse_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError
 
@@ -54,7 +54,7 @@ class Compile:
     dtype: cli.Dtype = "auto"
 
     def run(self) -> None:
-        """Compile for each implementation in turn."""
+        """Compiles for each implementation in turn."""
         classes = [registry.implementation_class(name) for name in self._names()]
         targets = [self._target(implementation.name) for implementation in classes]
         terminal = Terminal()
@@ -62,9 +62,9 @@ class Compile:
             from implementations.options import LoadOptions
             from maxwhisper_cli.activity import headline
 
-            def on_compile(words: str) -> None:
-                terminal.note(words)
-                activity.show(headline(words))
+            def on_compile(message: str) -> None:
+                terminal.note(message)
+                activity.show(headline(message))
 
             checkpoint = self._checkpoint(activity)
             options = LoadOptions(self.device, self.dtype, on_compile=on_compile)
@@ -74,10 +74,10 @@ class Compile:
         terminal.line(f"{self.model}: compiled for {made}")
 
     def _names(self) -> list[str]:
-        """The implementations to compile for."""
+        """Returns the implementations to compile for."""
         if self.impl is None:
             able = [name for name in _COMPILED if registry.unavailable_because(name) is None]
-            return able or [_COMPILED[-1]]  # which then says why it cannot run
+            return able or [_COMPILED[-1]]  # whose error explains why it cannot run
         names = list(dict.fromkeys(part.strip() for part in self.impl.split(",")))
         if unknown := [name for name in names if name not in _COMPILED]:
             raise OptionsError(
@@ -86,11 +86,11 @@ class Compile:
         return names
 
     def _target(self, name: str) -> str:
-        """What to compile an implementation for."""
+        """Returns the target to compile an implementation for."""
         if self.target not in {None, *registry.COMPILE_TARGETS}:
             known = " or ".join(registry.COMPILE_TARGETS)
             raise OptionsError(f"--target: {self.target!r} is not known; choose {known}")
-        device = known_device(self.device) or registry.default_device(name)
+        device = parse_device(self.device) or registry.default_device(name)
         if self.target is None:
             target = registry.compile_target(device)
             if target is None:

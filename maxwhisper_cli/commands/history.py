@@ -1,4 +1,4 @@
-"""`maxwhisper history`: how kept comparisons moved."""
+"""Command `maxwhisper history`: time and accuracy over saved comparisons."""
 
 from pathlib import Path
 from typing import Annotated

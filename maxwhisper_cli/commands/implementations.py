@@ -1,4 +1,4 @@
-"""`maxwhisper implementations`: what can run a model here, told without importing any of it."""
+"""Command `maxwhisper implementations`: lists them and their availability, without imports."""
 
 import json
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Load a model for a command, and tell meanwhile what takes time and what goes wrong."""
+"""Loading of a model for a command, with progress and warnings on the terminal."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """Which model, and what runs it."""
+    """Model to load, and the implementation, device and dtype that run it."""
 
     model: str
     impl: str
@@ -27,28 +27,28 @@ class Loading:
 
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
-    """Load the model, telling what takes time: importing, downloading, compiling."""
+    """Loads the model, and shows the progress of imports, downloads and compiling."""
     with terminal.activity() as activity:
-        where = "" if loading.impl == registry.AUTO else f" on {loading.impl}"
-        activity.show(f"loading {loading.model}{where}")
+        suffix = "" if loading.impl == registry.AUTO else f" on {loading.impl}"
+        activity.show(f"loading {loading.model}{suffix}")
         with loading.stopwatch.on("imports"):
             from maxwhisper_cli.activity import headline
             from maxwhisper_cli.model import load
 
-        told: set[str] = set()
+        printed: set[str] = set()
 
-        def tell(what: str) -> None:
-            if not activity.is_live and what not in told:
-                told.add(what)
-                terminal.note(what)
+        def print_once(message: str) -> None:
+            if not activity.is_live and message not in printed:
+                printed.add(message)
+                terminal.note(message)
 
         def on_download(n_done: int, n_total: int) -> None:
-            tell(f"downloading {loading.model}, {n_total / 1e6:.0f} MB")
+            print_once(f"downloading {loading.model}, {n_total / 1e6:.0f} MB")
             activity.show_download(loading.model, n_done, n_total)
 
-        def on_compile(what: str) -> None:
-            terminal.note(what)
-            activity.show(headline(what))
+        def on_compile(message: str) -> None:
+            terminal.note(message)
+            activity.show(headline(message))
 
         model = load(
             loading.model,

@@ -1,4 +1,4 @@
-"""`maxwhisper models`: the models known by name, and which of them are here."""
+"""Command `maxwhisper models`: lists named models and their location here."""
 
 import json
 from pathlib import Path
@@ -27,7 +27,7 @@ def models(
     from weights.models import NAMED_MODELS
     from weights.resolve import locate
 
-    places = {name: locate(name, model_dir=model_dir) for name in NAMED_MODELS}
+    locations = {name: locate(name, model_dir=model_dir) for name in NAMED_MODELS}
     if as_json:
         listed = [
             {
@@ -35,8 +35,8 @@ def models(
                 "stands_for": model.name if model.name != name else None,
                 "bytes": model.n_bytes,
                 "languages": model.n_languages,
-                "path": str(place.path) if (place := places[name]) else None,
-                "origin": place.origin if place else None,
+                "path": str(location.path) if (location := locations[name]) else None,
+                "origin": location.origin if location else None,
             }
             for name, model in NAMED_MODELS.items()
         ]
@@ -47,12 +47,12 @@ def models(
             name if model.name == name else f"{name} = {model.name}",
             f"{model.n_bytes / 1e6:,.0f} MB",
             "English" if model.n_languages == 1 else str(model.n_languages),
-            place.origin if (place := places[name]) else "no",
+            location.origin if (location := locations[name]) else "no",
         )
         for name, model in NAMED_MODELS.items()
     ]
     terminal = Terminal()
     terminal.table(_COLUMNS, rows)
-    for name, place in places.items():
-        if place is not None:
-            terminal.line(f"{name}: {place.path}")
+    for name, location in locations.items():
+        if location is not None:
+            terminal.line(f"{name}: {location.path}")

@@ -1,4 +1,4 @@
-"""What became of each file, and how it is said: in a line, and in the table at the end."""
+"""Outcome of each file, as a summary line and as a row of the final table."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,46 +25,47 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one file."""
+    """Outcome of one file."""
 
     name: str
-    """Of the file, as it is shown."""
+    """File name in messages."""
     wall_seconds: float
-    """From its opening to its end; files beside it in a batch share that time."""
+    """Seconds from opening to end; the files of a batch share them."""
     transcript: Transcript | None = None
-    heard_seconds: float = 0.0
-    """Seconds of audio that were transcribed: all, or the clips asked for."""
+    transcribed_seconds: float = 0.0
+    """Seconds of audio that were transcribed: all, or the chosen clips."""
     error: MaxWhisperError | None = None
-    """Why there is no transcript, or why it is not where it belongs."""
+    """Error, if there is no transcript or it could not be written."""
 
     @property
     def speed(self) -> float:
-        """Seconds of audio per second of time."""
-        return self.heard_seconds / max(self.wall_seconds, 1e-9)
+        """Seconds of audio per second of wall time."""
+        return self.transcribed_seconds / max(self.wall_seconds, 1e-9)
 
 
-def said_of(outcome: Outcome, ran_on: "Implementation", sink: Outputs | Writer) -> str:
-    """Returns the line for a file that is done."""
+def summary_line(outcome: Outcome, implementation: "Implementation", sink: Outputs | Writer) -> str:
+    """Returns the summary line of a transcribed file."""
     assert outcome.transcript is not None
-    said = (
+    summary = (
         f"{outcome.name}: {_language_name(outcome.transcript.language)}, "
-        f"{clock(outcome.heard_seconds)} of audio in {outcome.wall_seconds:.1f} s "
-        f"({outcome.speed:.1f}x) on {ran_on.name} ({ran_on.device}, {ran_on.dtype})"
+        f"{clock(outcome.transcribed_seconds)} of audio in {outcome.wall_seconds:.1f} s "
+        f"({outcome.speed:.1f}x) on {implementation.name} "
+        f"({implementation.device}, {implementation.dtype})"
     )
     if isinstance(sink, Writer):
-        return said
+        return summary
     first, *others = sink.paths
-    return ", ".join([f"{said}; wrote {first}", *(path.suffix for path in others)])
+    return ", ".join([f"{summary}; wrote {first}", *(path.suffix for path in others)])
 
 
 def row(outcome: Outcome) -> tuple[str, ...]:
     """Returns a file's row of the table."""
     name, took = outcome.name, f"{outcome.wall_seconds:.1f} s"
     if outcome.transcript is None or outcome.error is not None:
-        said = headline(str(outcome.error))
-        return name, "", took, "", "", f"failed: {said.partition(f'{name} ')[2] or said}"
+        reason = headline(str(outcome.error))
+        return name, "", took, "", "", f"failed: {reason.partition(f'{name} ')[2] or reason}"
     language = _language_name(outcome.transcript.language)
-    return name, clock(outcome.heard_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
+    return name, clock(outcome.transcribed_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
 
 
 def _language_name(code: str) -> str:

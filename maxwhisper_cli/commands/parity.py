@@ -1,4 +1,4 @@
-"""`maxwhisper parity`: how near each implementation comes to `cpu`, rung by rung."""
+"""Command `maxwhisper parity`: the distance of each implementation from `cpu`, rung by rung."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -149,16 +149,16 @@ def _table(rungs: "list[Rung]") -> "Table":
 
 
 def _numbers(rung: "Rung") -> tuple[str, str, str, str]:
-    """Largest difference, relative error, what the cosine lacks of 1, and the limit."""
+    """Returns largest difference, relative error, 1 - cosine, and the limit."""
     limit = "" if rung.limit is None else f"{rung.limit:.0e}"
     if rung.is_relative and limit:
         limit += " rel"
     if rung.distance is None:
         return "", "", "", limit
-    found = rung.distance
+    distance = rung.distance
     return (
-        f"{found.max_abs:.1e}",
-        f"{found.relative:.1e}",
-        f"{max(0.0, 1 - found.cosine):.0e}",
+        f"{distance.max_abs:.1e}",
+        f"{distance.relative:.1e}",
+        f"{max(0.0, 1 - distance.cosine):.0e}",
         limit,
     )

@@ -1,4 +1,4 @@
-"""`maxwhisper samples`: recordings with known words, listed and fetched."""
+"""Command `maxwhisper samples`: lists and fetches recordings with known text."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ _COLUMNS = (
 
 
 def make_samples() -> typer.Typer:
-    """The command with what is under it."""
+    """Returns the commands under `maxwhisper samples`."""
     samples = typer.Typer(
         invoke_without_command=True, help="List or fetch recordings with known words."
     )

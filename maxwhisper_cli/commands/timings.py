@@ -1,4 +1,4 @@
-"""`--timings`: where the time of a run went, as a table that adds up to the whole process."""
+"""Table of `--timings`: the time of a run by activity, which adds up to the whole process."""
 
 import os
 import time
@@ -14,7 +14,7 @@ _COLUMNS = (
     Column("of which"),
 )
 _WIDE = 64
-"""Characters to a line that hold all columns."""
+"""Characters per line that fit all columns."""
 _ORDER = (
     "starting",
     "imports",
@@ -37,46 +37,46 @@ _COUNTED = {
     "decoder: prompts": "prompt",
     "decoder: steps": "step",
 }
-"""What is told by the piece, and what a piece is called."""
+"""Activities that have a count, with the name of activity is counted."""
 
 
 class Timings:
-    """A stopwatch for a whole process, and its table."""
+    """Stopwatch of a whole process, and its table."""
 
     def __init__(self) -> None:
         self._start_seconds = _process_seconds() or 0.0
-        self._began = time.perf_counter()
+        self._start_time = time.perf_counter()
         self.stopwatch = RunningStopwatch()
 
     def show(self, terminal: Terminal) -> None:
-        """Prints the table on stderr; the end of the process, after it, is not in it."""
+        """Prints the table on stderr, without the end of the process."""
         spent = {"starting": Spent(self._start_seconds, 1), **self.stopwatch.spent}
-        spent = {what: spent[what] for what in _ORDER if what in spent}
-        total = self._start_seconds + time.perf_counter() - self._began
-        known = sum(each.seconds for each in spent.values())
-        rows = [_row(what, each, total) for what, each in spent.items()]
-        rows.append(_row("other", Spent(total - known, 1), total))
+        spent = {activity: spent[activity] for activity in _ORDER if activity in spent}
+        total = self._start_seconds + time.perf_counter() - self._start_time
+        counted = sum(each.seconds for each in spent.values())
+        rows = [_row(activity, each, total) for activity, each in spent.items()]
+        rows.append(_row("other", Spent(total - counted, 1), total))
         rows.append(_row("all", Spent(total, 1), total))
         n_columns = len(_COLUMNS) - (terminal.width < _WIDE)
         terminal.summary(_COLUMNS[:n_columns], (row[:n_columns] for row in rows))
 
 
-def _row(what: str, spent: Spent, total: float) -> tuple[str, str, str, str]:
+def _row(activity: str, spent: Spent, total: float) -> tuple[str, str, str, str]:
     share = f"{100 * spent.seconds / max(total, 1e-9):.0f}"
-    return what, f"{spent.seconds:.3f}", share, _pieces(what, spent)
+    return activity, f"{spent.seconds:.3f}", share, _per_item(activity, spent)
 
 
-def _pieces(what: str, spent: Spent) -> str:
-    """`27 steps of 4.8 ms`, for what is done by the piece."""
-    piece = _COUNTED.get(what)
-    if piece is None or spent.n_times == 0:
+def _per_item(activity: str, spent: Spent) -> str:
+    """Returns `27 steps of 4.8 ms` for activities that have a count, else nothing."""
+    item = _COUNTED.get(activity)
+    if item is None or spent.n_times == 0:
         return ""
     plural = "s" * (spent.n_times > 1)
-    return f"{spent.n_times} {piece}{plural} of {1e3 * spent.seconds / spent.n_times:.1f} ms"
+    return f"{spent.n_times} {item}{plural} of {1e3 * spent.seconds / spent.n_times:.1f} ms"
 
 
 def _process_seconds() -> float | None:
-    """How long this process has been there, to 10 ms; None where the system does not tell."""
+    """Returns the age of this process, to 10 ms; None if the system has no /proc."""
     try:
         stat = Path("/proc/self/stat").read_text(encoding="utf-8")
     except OSError:

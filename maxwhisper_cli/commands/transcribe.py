@@ -1,4 +1,4 @@
-"""`maxwhisper transcribe`: its options, and what they mean together.
+"""Command `maxwhisper transcribe`: its options, and their combinations.
 
 The work on each file is in `batch`.
 """
@@ -28,7 +28,7 @@ Number = TypeVar("Number", int, float)
 STDOUT = "-"
 _PREPENDED = "\"'“¿([{-"
 _APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001  (openai-whisper's default)
-_WORD_OPTIONS = frozenset(
+_WORD_TIMESTAMP_OPTIONS = frozenset(
     {
         "word_timestamps",
         "prepend_punctuations",
@@ -40,7 +40,7 @@ _WORD_OPTIONS = frozenset(
         "hallucination_silence_threshold",
     }
 )
-_MOST_TEMPERATURE = 1.0
+_MAX_TEMPERATURE = 1.0
 _MIN_INCREMENT = 0.01
 
 
@@ -102,10 +102,10 @@ class Transcribe:
     hallucination_silence_threshold: cli.HallucinationSilenceThreshold = None
 
     def run(self) -> None:
-        """Checks everything that can be checked beforehand, then transcribes."""
-        self._refuse_word_options()
+        """Checks all options and paths, then transcribes."""
+        self._reject_word_options()
         options, channel = self._options(), _channel(self.channel)
-        sinks = _sinks(
+        sinks = _plan_sinks(
             self.files,
             choose_writers(self.output_format or ["all"]),
             self.output_dir,
@@ -166,7 +166,7 @@ class Transcribe:
         )
 
     def _chosen_dtype(self, terminal: Terminal) -> str | None:
-        """`--dtype`, or where that is left alone openai-whisper's `--fp16`."""
+        """Returns `--dtype`, or if that is auto the dtype of openai-whisper's `--fp16`."""
         if self.dtype != "auto" or self.fp16 is None:
             return self.dtype
         if not self.fp16:
@@ -177,25 +177,25 @@ class Transcribe:
         return self.dtype
 
     def _is_for_gpu(self) -> bool:
-        """Whether the options lead to a GPU."""
+        """Returns True if the options select a GPU."""
         if self.impl == registry.AUTO and self.device is None:
             return nvidia.no_gpu_because() is None
         return (self.device or registry.default_device(self.impl)).startswith("cuda")
 
-    def _refuse_word_options(self) -> None:
-        """Word timing is not written yet; its options are taken where they ask for nothing."""
+    def _reject_word_options(self) -> None:
+        """Rejects options of word timestamps, which are accepted only at their defaults."""
         for field in fields(self):
-            if field.name in _WORD_OPTIONS and getattr(self, field.name) != field.default:
+            if field.name in _WORD_TIMESTAMP_OPTIONS and getattr(self, field.name) != field.default:
                 raise OptionsError(
                     f"--{field.name.replace('_', '-')}: word times and what rests on them come "
                     "with a later version; leave the option out"
                 )
 
 
-def _sinks(
+def _plan_sinks(
     files: list[str], writers: tuple[Writer, ...], output_dir: str, output_name: str
 ) -> list[tuple[str, Outputs | Writer]]:
-    """What becomes of each file's transcript: files, or a format on stdout."""
+    """Returns each file with its outputs: files, or a format on stdout."""
     if output_dir == STDOUT:
         require_sources(files)
         return [(file, _writer_for_stdout(writers, len(files))) for file in files]
@@ -217,7 +217,7 @@ def _writer_for_stdout(writers: tuple[Writer, ...], n_files: int) -> Writer:
 
 
 def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
-    """`first`, and up to 1 in steps of `increment`, without the noise of binary fractions."""
+    """Returns `first` and further temperatures up to 1 in steps of `increment`, rounded."""
     if increment is None:
         return (first,)
     if increment < _MIN_INCREMENT:
@@ -225,7 +225,7 @@ def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
             f"--temperature-increment-on-fallback must be at least {_MIN_INCREMENT}, or None"
         )
     TranscribeOptions(temperatures=(first,))  # is refused before steps are counted
-    n_more = max(0, int((_MOST_TEMPERATURE - first + 1e-6) / increment))
+    n_more = max(0, int((_MAX_TEMPERATURE - first + 1e-6) / increment))
     return (first, *(round(first + i * increment, 6) for i in range(1, n_more + 1)))
 
 

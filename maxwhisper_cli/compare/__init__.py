@@ -1,1 +1,1 @@
-"""Running several implementations on the same recordings, and what is told of it."""
+"""Comparison of implementations on the same recordings: time, memory, accuracy and reports."""

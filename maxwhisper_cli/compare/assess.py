@@ -1,6 +1,6 @@
-"""From what the workers measured to a comparison: medians, ratios and error rates.
+"""Evaluation of the workers' measurements: medians, ratios and error rates.
 
-Nothing is measured here, and nothing is shown.
+Nothing is measured or shown here.
 """
 
 import statistics
@@ -20,9 +20,9 @@ from maxwhisper_cli.compare.runner import Outcome
 
 
 def assess(outcomes: Sequence[Outcome], recordings: Sequence[Recording]) -> tuple[Row, ...]:
-    """One row for each outcome, in their order."""
-    found = (o for o in outcomes if o.implementation.partition(":")[0] == registry.REFERENCE)
-    cpu = next(found, None)
+    """Returns one row for each outcome, in their order."""
+    references = (o for o in outcomes if o.implementation.partition(":")[0] == registry.REFERENCE)
+    cpu = next(references, None)
     return tuple(_row(outcome, cpu, recordings) for outcome in outcomes)
 
 
@@ -72,8 +72,10 @@ def _result(
         wer_against_cpu=accuracy(baseline.text, measured.text, baseline.language).wer,
         is_like_cpu=difference is None,
     )
-    words = None if difference is None else _described(difference, baseline, measured, loaded)
-    return RecordingResult(measured, figures, words)
+    description = None
+    if difference is not None:
+        description = _describe_difference(difference, baseline, measured, loaded)
+    return RecordingResult(measured, figures, description)
 
 
 def _total(results: Sequence[RecordingResult], baselines: Sequence[Measurement | None]) -> Figures:
@@ -94,10 +96,10 @@ def _total(results: Sequence[RecordingResult], baselines: Sequence[Measurement |
 
 
 def _figures(measured: Sequence[Measurement], baselines: Sequence[Measurement | None]) -> Figures:
-    """Times over some recordings: run i of all of them together is one sample."""
+    """Returns the times over some recordings; run i of all of them is one sample."""
     runs = _runs(measured)
     warm, audio_seconds = statistics.median(runs), sum(m.audio_seconds for m in measured)
-    known = [baseline for baseline in baselines if baseline is not None]
+    present = [baseline for baseline in baselines if baseline is not None]
     n_windows = sum(m.n_windows for m in measured)
     n_passes = sum(m.n_passes for m in measured)
     encoder_ms = sum(m.encoder_ms_per_window * m.n_windows for m in measured)
@@ -109,7 +111,7 @@ def _figures(measured: Sequence[Measurement], baselines: Sequence[Measurement | 
         fastest_seconds=min(runs),
         slowest_seconds=max(runs),
         realtime_factor=audio_seconds / warm,
-        speedup=statistics.median(_runs(known)) / warm if known else None,
+        speedup=statistics.median(_runs(present)) / warm if present else None,
         encoder_ms_per_window=encoder_ms / max(n_windows, 1),
         ms_per_token=decoder_ms / max(n_passes, 1),
         tokens_per_second=1e3 * n_passes / decoder_ms if decoder_ms else 0.0,
@@ -125,17 +127,19 @@ def _runs(measured: Sequence[Measurement]) -> list[float]:
     return [sum(seconds) for seconds in zip(*(m.run_seconds for m in measured), strict=True)]
 
 
-def _described(index: int, baseline: Measurement, measured: Measurement, loaded: Loaded) -> str:
-    """`token 12 of 30: ' can' instead of ' could'`."""
+def _describe_difference(
+    index: int, baseline: Measurement, measured: Measurement, loaded: Loaded
+) -> str:
+    """Returns `token 12 of 30: ' can' instead of ' could'`."""
     from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 
     tokenizer = get_tokenizer(loaded.is_multilingual, num_languages=loaded.n_languages)
 
-    def word(tokens: Sequence[int]) -> str:
-        here = tokens[index : index + 1]
-        return repr(tokenizer.decode_with_timestamps(here)) if here else "the end"
+    def word_at(tokens: Sequence[int]) -> str:
+        token = tokens[index : index + 1]
+        return repr(tokenizer.decode_with_timestamps(token)) if token else "the end"
 
     return (
         f"token {index + 1} of {len(baseline.tokens)}: "
-        f"{word(measured.tokens)} instead of {word(baseline.tokens)}"
+        f"{word_at(measured.tokens)} instead of {word_at(baseline.tokens)}"
     )

@@ -1,6 +1,6 @@
-"""The columns of a comparison: title, meaning, text, and which go first where space is short.
+"""Columns of a comparison: title, meaning, text, and rank for narrow terminals.
 
-Every report takes its columns from here, so that none says it differently.
+Every report uses these columns, so that all of them agree.
 """
 
 from collections.abc import Callable
@@ -16,15 +16,15 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One quantity."""
+    """One quantity of a comparison."""
 
     title: str
     meaning: str
     cell: Cell
     rank: int
-    """1 stays longest where not all columns fit."""
+    """Order of importance; the highest ranks are dropped first if not all columns fit."""
     is_per_recording: bool = True
-    """Whether single recordings have it, or only an implementation as a whole."""
+    """True if single recordings have it, not only an implementation as a whole."""
 
 
 def _or_blank(value: Value | None, show: Callable[[Value], str]) -> str:
@@ -32,20 +32,20 @@ def _or_blank(value: Value | None, show: Callable[[Value], str]) -> str:
 
 
 def percent(rate: ErrorRate | None) -> str:
-    """`4.35`, or nothing where there is no reference."""
-    return _or_blank(rate, lambda known: f"{100 * known.rate:.2f}")
+    """Returns `4.35`, or nothing if there is no reference."""
+    return _or_blank(rate, lambda value: f"{100 * value.rate:.2f}")
 
 
 def seconds_with_range(figures: Figures) -> str:
-    """`1.23 (1.20-1.31)`, or `1.23` of a single run."""
+    """Returns `1.23 (1.20-1.31)`, or `1.23` for a single run."""
     median = f"{figures.warm_seconds:.2f}"
     if figures.fastest_seconds == figures.slowest_seconds:
         return median
     return f"{median} ({figures.fastest_seconds:.2f}-{figures.slowest_seconds:.2f})"
 
 
-def likeness(figures: Figures) -> str:
-    """Whether the tokens are those of `cpu`."""
+def token_agreement(figures: Figures) -> str:
+    """Returns `same` if the tokens are those of `cpu`, else `differ`."""
     return _or_blank(figures.is_like_cpu, lambda is_like: "same" if is_like else "differ")
 
 
@@ -138,5 +138,5 @@ COLUMNS: tuple[Column, ...] = (
         lambda _, f: percent(f.wer_against_cpu),
         rank=18,
     ),
-    Column("tokens", "the same as those of cpu, or not", lambda _, f: likeness(f), rank=6),
+    Column("tokens", "the same as those of cpu, or not", lambda _, f: token_agreement(f), rank=6),
 )

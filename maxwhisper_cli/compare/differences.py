@@ -1,6 +1,6 @@
-"""Which words of two texts differ, for showing side by side; jiwer aligns.
+"""Differing words of two texts, aligned by jiwer, for display side by side.
 
-Words count as the same whatever their capitals and punctuation, but they are given as written.
+Words are compared without capitals and punctuation, and returned as written.
 """
 
 from dataclasses import dataclass
@@ -11,26 +11,26 @@ from maxwhisper_cli.compare.normalizers import WITHOUT_SPACES
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Some words on the left and what stands for them on the right."""
+class Span:
+    """Aligned words of the left and the right text."""
 
     left: str
     right: str
     is_same: bool
 
 
-def compare_texts(left: str, right: str, language: str) -> tuple[Stretch, ...]:
-    """Cuts two texts into stretches that agree and stretches that differ.
+def compare_texts(left: str, right: str, language: str) -> tuple[Span, ...]:
+    """Splits two texts into spans that agree and spans that differ.
 
-    Joined with `separator(language)`, the lefts are the left text, and the rights the right one.
+    The left sides joined with `separator(language)` are the left text, the right sides the right.
     """
     ours, theirs = _words(left, language), _words(right, language)
     if not ours or not theirs:
-        return (Stretch(left, right, is_same=not ours and not theirs),)
+        return (Span(left, right, is_same=not ours and not theirs),)
     glue = separator(language)
     aligned = jiwer.process_words(" ".join(map(_key, ours)), " ".join(map(_key, theirs)))
     return tuple(
-        Stretch(
+        Span(
             glue.join(ours[chunk.ref_start_idx : chunk.ref_end_idx]),
             glue.join(theirs[chunk.hyp_start_idx : chunk.hyp_end_idx]),
             is_same=chunk.type == "equal",
@@ -40,7 +40,7 @@ def compare_texts(left: str, right: str, language: str) -> tuple[Stretch, ...]:
 
 
 def separator(language: str) -> str:
-    """What stands between words."""
+    """Returns the separator of words."""
     return "" if language in WITHOUT_SPACES else " "
 
 
@@ -50,5 +50,5 @@ def _words(text: str, language: str) -> list[str]:
 
 
 def _key(word: str) -> str:
-    """Returns a word without capitals and punctuation; punctuation alone stands for itself."""
+    """Returns a word in lower case without punctuation; pure punctuation is unchanged."""
     return "".join(char for char in word.casefold() if char.isalnum()) or word

@@ -1,4 +1,4 @@
-"""What a measurement hangs on: processor, GPU, memory, versions, and what else the machine does."""
+"""Facts that measurements depend on: processor, GPU, memory, versions, and load."""
 
 import importlib.metadata
 import os
@@ -15,31 +15,31 @@ _KIB_PER_MIB = 1024
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The machine at the beginning of a comparison."""
+    """Machine at the beginning of a comparison."""
 
     cpu: str
     n_cpus: int
     """Processors that this process may use."""
     memory_mib: float
     gpus: tuple[str, ...]
-    """Name, memory and driver of each NVIDIA GPU, as `nvidia-smi` tells."""
+    """Name, memory and driver of each NVIDIA GPU, as `nvidia-smi` prints them."""
     system: str
     python: str
     load_average: float
-    """Of the last minute, before anything was run."""
+    """Load average of the last minute, before anything was run."""
     packages: dict[str, str]
     """Version of every installed package."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether other work takes so much that times mean little."""
+        """True if other processes use so much of the machine that times are unreliable."""
         return self.load_average > self.n_cpus / 2
 
 
 def describe_machine() -> Machine:
-    """Looks around; takes well under a second."""
+    """Collects the facts, in well under a second."""
     page_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = importlib.metadata.distributions()
+    distributions = importlib.metadata.distributions()
     return Machine(
         cpu=_cpu_name(),
         n_cpus=len(os.sched_getaffinity(0))
@@ -50,24 +50,24 @@ def describe_machine() -> Machine:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         load_average=os.getloadavg()[0],
-        packages=dict(sorted(_named_versions(found))),
+        packages=dict(sorted(_named_versions(distributions))),
     )
 
 
 def _named_versions(
-    found: Iterable[importlib.metadata.Distribution],
+    distributions: Iterable[importlib.metadata.Distribution],
 ) -> Iterator[tuple[str, str]]:
-    """Names and version of those that tell both; a damaged installation does not."""
-    for distribution in found:
+    """Yields name and version of each distribution; damaged ones lack them and are skipped."""
+    for distribution in distributions:
         metadata = distribution.metadata
         if metadata is not None and metadata["Name"] and metadata["Version"]:
             yield metadata["Name"].lower(), metadata["Version"]
 
 
 def peak_memory_mib() -> float:
-    """Returns the most memory that this process has had at once.
+    """Returns the peak memory of this process.
 
-    Linux tells it of the program that runs now; `getrusage` would begin with the parent's peak.
+    Linux has it for the current program; `getrusage` would include the parent's peak.
     """
     status = Path("/proc/self/status")
     if status.is_file():
@@ -79,16 +79,16 @@ def peak_memory_mib() -> float:
 
 
 def gpu_memory_in_use_mib() -> float | None:
-    """Memory in use on all NVIDIA GPUs, by every process; None where there is none that tells."""
+    """Returns the memory in use on all NVIDIA GPUs, by every process; None if it is unknown."""
     used = [number for line in _nvidia_smi("memory.used") if (number := _mib(line)) is not None]
     return sum(used) if used else None
 
 
 def own_gpu_memory_mib(in_use_before: float | None) -> float | None:
-    """Memory that this process holds on NVIDIA GPUs, outside its libraries' allocators too.
+    """Returns the memory of this process on NVIDIA GPUs, outside its libraries' allocators too.
 
-    Allocators keep what they had at the peak. Where the driver does not know this process by its
-    number, as in a container, it is what all processes together have taken since before.
+    Allocators do not release their peak. If the driver does not list this process, as in a
+    container, the result is the growth of all processes since `in_use_before`.
     """
     apps = (line.partition(",") for line in _nvidia_smi("pid,used_memory", of="compute-apps"))
     own = [_mib(mib) for pid, _, mib in apps if pid.strip() == str(os.getpid())]
@@ -100,7 +100,7 @@ def own_gpu_memory_mib(in_use_before: float | None) -> float | None:
 
 
 def _mib(text: str) -> float | None:
-    """Returns a number of nvidia-smi's; None for `[N/A]`."""
+    """Parses a number of nvidia-smi; None for `[N/A]`."""
     try:
         return float(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""What the comparing process and its workers say to each other: a job, then lines of JSON.
+"""Messages between `runner` and its workers: a job, then lines of JSON.
 
-Only plain data; `worker` says it, `runner` hears it.
+Only plain data; `runner` sends the job, `worker` sends everything else.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one worker does: one implementation, all recordings."""
+    """Job of one worker: one implementation, all recordings."""
 
     candidate: Candidate
     model: str
@@ -28,11 +28,11 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """A segment: when, and what was said."""
+class TimedText:
+    """Text of a segment, with its times in seconds."""
 
     start: float
-    """Seconds from the beginning."""
+    """Seconds from the start of the recording."""
     end: float
     text: str
 
@@ -45,80 +45,80 @@ class Measurement:
     audio_seconds: float
     language: str
     text: str
-    segments: tuple[Spoken, ...]
+    segments: tuple[TimedText, ...]
     tokens: tuple[int, ...]
-    """Of all segments, timestamps included."""
+    """Tokens of all segments, timestamps included."""
     first_seconds: float
-    """The first run, which warms up."""
+    """Seconds of the first run, which warms up."""
     run_seconds: tuple[float, ...]
-    """Each further run: reading the file, spectrogram, encoder, decoder, segments."""
+    """Seconds of each further run: reading the file, spectrogram, encoder, decoder, segments."""
     encoder_ms_per_window: float
     ms_per_token: float
-    """Decoding time by decoder passes, the one over the prompt and repeated windows included."""
+    """Decoding time over decoder passes, prompts and repeated windows included."""
     tokens_per_second: float
-    """Decoder passes by decoding time."""
+    """Decoder passes over decoding time."""
     n_windows: int
     n_passes: int
     """Decoder passes in one run."""
     is_repeatable: bool
-    """Whether every run gave the same tokens."""
+    """True if every run gave the same tokens."""
     warnings: tuple[str, ...] = ()
-    """What was odd about the recording."""
+    """Warnings about the recording."""
 
 
 class Stage(msgspec.Struct, frozen=True, tag="stage"):
-    """What takes time now, in words."""
+    """Current activity of the worker, in words."""
 
     words: str
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
-    """The model is on its device."""
+    """Message that the model is on its device."""
 
     device: str
     dtype: str
     load_seconds: float
-    """Importing libraries and placing the weights, without compiling."""
+    """Seconds of imports and of loading weights, without compiling."""
     compile_seconds: float
-    """0 where nothing had to be compiled."""
+    """Seconds of compiling; 0 if nothing had to be compiled."""
     runs_compiled: bool
-    """Whether it runs compiled graphs; if none were compiled now, they were found."""
+    """True if the implementation runs compiled graphs, from the cache or compiled now."""
     is_multilingual: bool
     n_languages: int
     warnings: tuple[str, ...] = ()
-    """What the user should know of how it was loaded."""
+    """Warnings about loading."""
 
 
 class Advanced(msgspec.Struct, frozen=True, tag="advanced"):
-    """How far a run has come."""
+    """Progress of a run."""
 
     file: str
     run: int
-    """0 warms up."""
+    """Number of the run; 0 is the warm-up."""
     done_seconds: float
     total_seconds: float
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
-    """All runs of a recording are done."""
+    """Message that all runs of a recording are done."""
 
     measurement: Measurement
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
-    """All recordings are done."""
+    """Message that all recordings are done."""
 
     peak_memory_mib: float
     gpu_memory_mib: float | None
-    """What this process holds of the GPU after all its work."""
+    """GPU memory of the worker at the end."""
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
-    """The worker cannot go on."""
+    """Message that the worker cannot continue."""
 
     reason: str
     is_unavailable: bool
-    """The implementation cannot run here, as against: it could, and failed."""
+    """True if the implementation cannot run here; False if it failed while running."""
 
 
 Message: TypeAlias = Stage | Loaded | Advanced | Measured | Finished | Stopped

@@ -1,7 +1,8 @@
-"""Openai-whisper's text normalizers, loaded without importing torch; what error rates rest on.
+"""Openai-whisper's text normalizers, loaded without importing torch.
 
-Section 4.4 and appendix C of the paper (arXiv:2212.04356): spelling, numbers, punctuation and
-capitals are not errors. Nothing is counted here.
+Differences of spelling, numbers, punctuation and capitals are no errors. Nothing is counted here.
+
+Source: section 4.4 and appendix C of arXiv:2212.04356.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from maxwhisper_cli.transcription.upstream import whisper_module
 Normalizer = Callable[[str], str]
 
 WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
-"""Languages that write no spaces: their error rates are of characters (appendix C)."""
+"""Languages written without spaces: their error rates are of characters (appendix C)."""
 
 
 @cache

@@ -1,7 +1,7 @@
-"""A comparison as one HTML page that needs nothing else: no network, no other file.
+"""A comparison as one HTML page that needs no network and no other file.
 
-What stands where is in `page.html.jinja`; here the comparison is put into the words and numbers
-that it shows.
+`page.html.jinja` has the layout; here the comparison is converted to the texts and numbers that it
+shows.
 """
 
 import base64
@@ -12,17 +12,22 @@ from pathlib import Path
 
 from maxwhisper_cli.activity import clock
 from maxwhisper_cli.compare.columns import Column, percent
-from maxwhisper_cli.compare.differences import Stretch, separator
-from maxwhisper_cli.compare.messages import Spoken
+from maxwhisper_cli.compare.differences import Span, separator
+from maxwhisper_cli.compare.messages import TimedText
 from maxwhisper_cli.compare.results import Comparison, Figures, Row
-from maxwhisper_cli.compare.shown import described, runs_of, search_of, warnings_of
-from maxwhisper_cli.compare.table import telling_columns
+from maxwhisper_cli.compare.shown import (
+    collect_warnings,
+    describe_comparison,
+    describe_runs,
+    describe_search,
+)
+from maxwhisper_cli.compare.table import nonempty_columns
 from maxwhisper_cli.compare.transcripts import Version, language_of, versions_of
 from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from maxwhisper_cli.writers.files import write_atomically
 from weights.errors import MaxWhisperError
 
-_LONGEST_AUDIO_SECONDS = 1800.0
+_MAX_AUDIO_SECONDS = 1800.0
 _N_COLOURS = 4
 
 
@@ -60,7 +65,7 @@ class _Segment:
 @dataclass(frozen=True, slots=True)
 class _Version:
     names: str
-    parts: tuple[Stretch, ...]
+    parts: tuple[Span, ...]
     segments: tuple[_Segment, ...]
 
 
@@ -71,17 +76,17 @@ class _Recording:
     language: str
     glue: str
     audio: str | None
-    why_no_audio: str
+    no_audio_reason: str
     versions: tuple[_Version, ...]
     n_open: int
-    """Which version shows its segments from the beginning."""
+    """Index of the version whose segments are open at first."""
 
 
 def write_page(path: Path, comparison: Comparison) -> None:
-    """Writes the page.
+    """Writes the page to a file.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: The file cannot be written.
     """
     write_atomically(path, render_page(comparison))
 
@@ -99,18 +104,18 @@ def render_page(comparison: Comparison) -> str:
     )
     finished = comparison.finished
     seconds = finished[0].total.audio_seconds if finished and finished[0].total else 0.0
-    columns = sorted(telling_columns(comparison), key=lambda column: column.rank)
-    places = range(len(comparison.work.recordings) if finished else 0)
+    columns = sorted(nonempty_columns(comparison), key=lambda column: column.rank)
+    indices = range(len(comparison.work.recordings) if finished else 0)
     return environment.get_template("page.html.jinja").render(
         model=comparison.work.model,
-        about=f"{described(comparison)}; {comparison.created[:16].replace('T', ' ')} UTC",
-        warnings=warnings_of(comparison),
+        about=f"{describe_comparison(comparison)}; {comparison.created[:16].replace('T', ' ')} UTC",
+        warnings=collect_warnings(comparison),
         charts=_charts(comparison),
         audio=clock(seconds),
         columns=columns,
         rows=[_table_row(row, columns) for row in comparison.rows],
         error_rates=_error_rates(finished),
-        recordings=[_recording(comparison, index) for index in places],
+        recordings=[_recording(comparison, index) for index in indices],
         facts=_facts(comparison),
         packages=[f"{name} {version}" for name, version in comparison.machine.packages.items()],
     )
@@ -148,9 +153,9 @@ def _chart(
 ) -> _Chart:
     values = {row.implementation: value(row, row.total) for row in rows if row.total}
     longest = max(values.values()) or 1.0
-    places = {row.implementation: place % _N_COLOURS for place, row in enumerate(rows)}
+    colours = {row.implementation: index % _N_COLOURS for index, row in enumerate(rows)}
     bars = (
-        _Bar(name, unit.format(number), f"{100 * number / longest:.2f}", places[name])
+        _Bar(name, unit.format(number), f"{100 * number / longest:.2f}", colours[name])
         for name, number in values.items()
     )
     return _Chart(title, meaning, tuple(bars))
@@ -189,13 +194,13 @@ def _recording(comparison: Comparison, index: int) -> _Recording:
         first = results.get(version.names[0])
         return tuple(map(_segment, first.measurement.segments)) if first else ()
 
-    def parts_of(version: Version) -> tuple[Stretch, ...]:
-        return version.stretches or (Stretch(version.text, version.text, is_same=True),)
+    def spans_of(version: Version) -> tuple[Span, ...]:
+        return version.spans or (Span(version.text, version.text, is_same=True),)
 
     seconds = next(iter(results.values())).figures.audio_seconds
-    audio, why_no_audio = _embedded(recording.file, seconds)
+    audio, no_audio_reason = _embedded(recording.file, seconds)
     versions = tuple(
-        _Version(", ".join(version.names), parts_of(version), segments_of(version))
+        _Version(", ".join(version.names), spans_of(version), segments_of(version))
         for version in versions_of(comparison, index)
     )
     return _Recording(
@@ -204,23 +209,23 @@ def _recording(comparison: Comparison, index: int) -> _Recording:
         language=language,
         glue=separator(language),
         audio=audio,
-        why_no_audio=why_no_audio,
+        no_audio_reason=no_audio_reason,
         versions=versions,
         n_open=int(recording.reference is not None),
     )
 
 
-def _segment(spoken: Spoken) -> _Segment:
+def _segment(spoken: TimedText) -> _Segment:
     minutes, seconds = divmod(spoken.start, 60)
     return _Segment(spoken.start, spoken.end, f"{int(minutes)}:{seconds:05.2f}", spoken.text)
 
 
 def _embedded(file: str, seconds: float) -> tuple[str | None, str]:
-    """Returns the recording as a data address that every browser plays, or why there is none."""
+    """Returns the recording as a data URL that every browser plays, or the reason against it."""
     import soundfile
 
-    if seconds > _LONGEST_AUDIO_SECONDS:
-        return None, f"it is longer than {clock(_LONGEST_AUDIO_SECONDS)}"
+    if seconds > _MAX_AUDIO_SECONDS:
+        return None, f"it is longer than {clock(_MAX_AUDIO_SECONDS)}"
     data = io.BytesIO()
     try:
         with (
@@ -237,15 +242,17 @@ def _embedded(file: str, seconds: float) -> tuple[str | None, str]:
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
     machine, work = comparison.machine, comparison.work
     versions = ("maxwhisper", "openai-whisper", "torch", "max", "numpy")
-    known = [f"{name} {machine.packages[name]}" for name in versions if name in machine.packages]
+    installed = [
+        f"{name} {machine.packages[name]}" for name in versions if name in machine.packages
+    ]
     return [
         ("Each implementation", "in a process of its own, one after the other"),
-        ("Runs", runs_of(work)),
-        ("Decoding", f"{search_of(work)}, the same options for all"),
+        ("Runs", describe_runs(work)),
+        ("Decoding", f"{describe_search(work)}, the same options for all"),
         ("Processor", f"{machine.cpu}, {machine.n_cpus} in use"),
         ("GPU", ", ".join(machine.gpus) or "none"),
         ("Memory", f"{machine.memory_mib / 1024:.0f} GiB"),
         ("System", f"{machine.system}, Python {machine.python}"),
         ("Load before", f"{machine.load_average:.1f} on {machine.n_cpus} processors"),
-        ("Versions", ", ".join(known)),
+        ("Versions", ", ".join(installed)),
     ]

@@ -1,6 +1,6 @@
-"""A comparison as data: what was asked, where, and what came of it; also the JSON that is kept.
+"""A comparison as data: work, machine and results; also the schema of saved JSON.
 
-Everything a report shows is a field here, so a kept comparison can be shown again.
+Everything that a report shows is a field here, so a saved comparison can be shown again.
 """
 
 from dataclasses import dataclass
@@ -20,42 +20,42 @@ SCHEMA_VERSION = 1
 
 
 class ComparisonError(MaxWhisperError):
-    """A comparison cannot be made, or a kept one cannot be read."""
+    """A comparison cannot be made, or a saved one cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What is transcribed, and what is said in it where that is known."""
+    """A recording, with its reference text if that is known."""
 
     file: str
     reference: str | None
     reference_file: str | None = None
-    """Where the reference was read."""
+    """File of the reference."""
 
     @property
     def name(self) -> str:
-        """The file's name without its folder."""
+        """File name without its folder."""
         return Path(self.file).name
 
     @property
     def reference_name(self) -> str:
-        """What reports call the reference: with its file, so that none is taken unseen."""
+        """Name of the reference in reports, with its file."""
         file = self.reference_file
         return "reference" if file is None else f"reference {Path(file).name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What every implementation was asked to do, the same for all."""
+    """Work of every implementation, the same for all."""
 
     model: str
     options: TranscribeOptions
     n_runs: int
     n_threads: int
-    """0 leaves it to each library."""
+    """CPU threads; 0 is each library's default."""
     recordings: tuple[Recording, ...]
     device: str | None = None
-    """Where those run that can; None leaves it to each."""
+    """Device of the implementations that support it; None is each one's default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,68 +64,68 @@ class Figures:
 
     audio_seconds: float
     first_seconds: float
-    """The run that warms up."""
+    """Seconds of the warm-up run."""
     warm_seconds: float
-    """Median of the timed runs."""
+    """Median seconds of the timed runs."""
     fastest_seconds: float
     slowest_seconds: float
     realtime_factor: float
-    """Seconds of audio by warm seconds."""
+    """Seconds of audio over warm seconds."""
     speedup: float | None
-    """Warm seconds of `cpu` by these; None where there is no `cpu`."""
+    """Warm seconds of `cpu` over these; None without `cpu`."""
     encoder_ms_per_window: float
     ms_per_token: float
     tokens_per_second: float
     n_characters: int
     wer: ErrorRate | None
-    """Against the reference, where there is one."""
+    """Word error rate against the reference; None without one."""
     cer: ErrorRate | None
     wer_against_cpu: ErrorRate | None
     is_like_cpu: bool | None
-    """Whether all tokens are those of `cpu`."""
+    """True if all tokens are those of `cpu`."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordingResult:
-    """One implementation on one recording."""
+    """Result of one implementation on one recording."""
 
     measurement: Measurement
     figures: Figures
     first_difference: str | None
-    """Where its tokens first differ from those of `cpu`, in words."""
+    """Description of the first token that differs from `cpu`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One implementation."""
+    """Results of one implementation."""
 
     implementation: str
-    """Its name, with the dtype where one was asked for: `full-max:int8`."""
+    """Name, with the dtype if one was given: `full-max:int8`."""
     status: Status
     reason: str | None
-    """Why it is not ok; then there is nothing else."""
+    """Reason if the status is not ok; the other fields are then empty."""
     device: str | None = None
     dtype: str | None = None
     load_seconds: float | None = None
     compile_seconds: float | None = None
-    """0 where compiled graphs were found; None where nothing is ever compiled."""
+    """Seconds of compiling; 0 if compiled graphs were found, None if it compiles nothing."""
     peak_memory_mib: float | None = None
     gpu_memory_mib: float | None = None
-    """Held by its process after all the work."""
+    """GPU memory of its process at the end."""
     total: Figures | None = None
     warnings: tuple[str, ...] = ()
-    """What was odd about loading it."""
+    """Warnings about loading."""
     recordings: tuple[RecordingResult, ...] = ()
-    """In the order of the work's recordings."""
+    """Results in the order of the work's recordings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All of it."""
+    """A whole comparison."""
 
     schema_version: int
     created: str
-    """When it began: ISO 8601, in UTC."""
+    """Start time: ISO 8601, in UTC."""
     maxwhisper: str
     """Version of this program."""
     work: Work
@@ -134,25 +134,25 @@ class Comparison:
 
     @property
     def finished(self) -> tuple[Row, ...]:
-        """The implementations that did the work."""
+        """Rows of the implementations that finished the work."""
         return tuple(row for row in self.rows if row.status == "ok")
 
 
 def write_comparison(path: Path, comparison: Comparison) -> None:
-    """Writes it as JSON.
+    """Writes a comparison as JSON.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: The file cannot be written.
     """
     text = msgspec.json.format(msgspec.json.encode(comparison), indent=2).decode()
     write_atomically(path, text + "\n")
 
 
 def read_comparison(path: Path) -> Comparison:
-    """Reads what `write_comparison` wrote.
+    """Reads a file of `write_comparison`.
 
     Raises:
-        ComparisonError: it cannot be read, or is something else.
+        ComparisonError: The file cannot be read, or has other content.
     """
     try:
         data = path.read_bytes()

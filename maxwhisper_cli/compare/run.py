@@ -1,4 +1,4 @@
-"""Conducts a comparison: one implementation after the other, each in its own process."""
+"""Running a comparison: one implementation after the other, each in its own process."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from maxwhisper_cli.version import program_version
 
 
 def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[Recording, ...]:
-    """Pairs recordings with what is said in them.
+    """Pairs recordings with their reference texts.
 
     Args:
         files: Recordings.
@@ -31,8 +31,8 @@ def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[R
             recording is its reference.
 
     Raises:
-        ComparisonError: numbers differ, or a text cannot be read.
-        AudioError: a recording cannot be heard.
+        ComparisonError: The numbers of files differ, or a text cannot be read.
+        AudioError: A recording cannot be decoded.
     """
     if references and len(references) != len(files):
         raise ComparisonError(
@@ -43,10 +43,10 @@ def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[R
         raise ComparisonError("compare reads each recording several times: give files, not -")
     for file in files:
         with open_audio(file):
-            pass  # one that cannot be heard stops here, before anything is timed
-    beside = (Path(file).with_suffix(".txt") for file in files)
+            pass  # one that cannot be decoded fails here, before anything is timed
+    siblings = (Path(file).with_suffix(".txt") for file in files)
     texts: list[Path | None] = list(references) or [
-        path if path.is_file() else None for path in beside
+        path if path.is_file() else None for path in siblings
     ]
     return tuple(
         Recording(file, _read_text(text), str(text)) if text else Recording(file, None)
@@ -57,13 +57,13 @@ def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[R
 def run_comparison(
     work: Work, candidates: Sequence[Candidate], model_dir: Path | None, board: Board
 ) -> Comparison:
-    """Runs every implementation and puts together what came of it.
+    """Runs every implementation and returns all results.
 
     Args:
-        work: What each has to do; the model needs no network any more.
-        candidates: The implementations, in the order they are run.
+        work: Work of each implementation; the model is on this machine already.
+        candidates: The implementations, in the order in which they run.
         model_dir: Folder of weights, instead of the cache.
-        board: Told how it goes.
+        board: Display of the progress.
     """
     created, machine = datetime.now(UTC), describe_machine()
     outcomes: list[Outcome] = []
@@ -77,9 +77,9 @@ def run_comparison(
             n_threads=work.n_threads,
             model_dir=str(model_dir) if model_dir else None,
         )
-        board.begin(candidate.label)
-        outcomes.append(run_job(job, partial(board.hear, candidate.label)))
-        board.end(outcomes[-1])
+        board.start(candidate.label)
+        outcomes.append(run_job(job, partial(board.on_message, candidate.label)))
+        board.finish(outcomes[-1])
     return Comparison(
         schema_version=SCHEMA_VERSION,
         created=created.isoformat(timespec="seconds"),

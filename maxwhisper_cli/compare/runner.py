@@ -1,7 +1,7 @@
-"""Runs one implementation's worker and hears what it says; never two at a time.
+"""Execution of one implementation's worker, one at a time, and collection of its messages.
 
-A worker that dies is an outcome like any other, with what it said last; nothing it measured before
-is kept then, so that no failure ever shows a time.
+A worker that dies is an outcome like any other, with its last line of stderr; its measurements are
+dropped, so that no failure ever shows a time.
 """
 
 import signal
@@ -34,29 +34,29 @@ _WORKER = "maxwhisper_cli.compare.worker"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one implementation."""
+    """Outcome of one implementation."""
 
     implementation: str
-    """The candidate's label."""
+    """Label of the candidate."""
     status: Status
     reason: str | None = None
-    """Why it is not ok."""
+    """Reason if the status is not ok."""
     loaded: Loaded | None = None
     measurements: tuple[Measurement, ...] = ()
-    """One for each recording where it is ok, none otherwise."""
+    """One measurement for each recording if the status is ok, else none."""
     finished: Finished | None = None
 
 
 @dataclass(slots=True)
-class _Heard:
-    """What a worker has said so far."""
+class _WorkerState:
+    """Messages of a worker so far, by their kind."""
 
     loaded: Loaded | None = None
     measurements: list[Measurement] = field(default_factory=list)
     finished: Finished | None = None
     stopped: Stopped | None = None
 
-    def take(self, message: Message) -> None:
+    def update(self, message: Message) -> None:
         if isinstance(message, Loaded):
             self.loaded = message
         elif isinstance(message, Measured):
@@ -71,25 +71,25 @@ def run_job(job: Job, on_message: OnMessage, worker: str = _WORKER) -> Outcome:
     """Runs a worker to its end.
 
     Args:
-        job: What it does.
-        on_message: Told everything the worker says, as it says it.
-        worker: The module that is run.
+        job: Job of the worker.
+        on_message: Called with each message of the worker.
+        worker: Module that is run.
 
     Raises:
-        ImplementationUnavailableError: no implementation has that name.
+        ImplementationUnavailableError: No implementation has that name.
     """
     label = job.candidate.label
     reason = registry.unavailable_because(job.candidate.implementation)
     if reason is not None:
         return Outcome(label, "unavailable", reason)
-    heard = _Heard()
+    state = _WorkerState()
     with tempfile.TemporaryFile() as errors:
-        exit_code = _converse(job, worker, errors, heard, on_message)
-        return _outcome(label, heard, exit_code, _last_line(errors))
+        exit_code = _exchange_messages(job, worker, errors, state, on_message)
+        return _outcome(label, state, exit_code, _last_line(errors))
 
 
-def _converse(
-    job: Job, worker: str, errors: IO[bytes], heard: _Heard, on_message: OnMessage
+def _exchange_messages(
+    job: Job, worker: str, errors: IO[bytes], state: _WorkerState, on_message: OnMessage
 ) -> int:
     process = subprocess.Popen(
         module_command(worker),
@@ -107,7 +107,7 @@ def _converse(
         with process.stdout as stdout:
             for line in stdout:
                 message = decoder.decode(line)
-                heard.take(message)
+                state.update(message)
                 on_message(message)
         return process.wait()
     finally:
@@ -115,26 +115,28 @@ def _converse(
         process.wait()
 
 
-def _outcome(implementation: str, heard: _Heard, exit_code: int, last_line: str) -> Outcome:
-    if heard.stopped is not None:
-        status: Status = "unavailable" if heard.stopped.is_unavailable else "failed"
-        return Outcome(implementation, status, heard.stopped.reason)
-    if exit_code != 0 or heard.finished is None or heard.loaded is None:
-        said = last_line or "it said nothing"
-        return Outcome(implementation, "failed", f"its process {_how_it_ended(exit_code)}: {said}")
+def _outcome(implementation: str, state: _WorkerState, exit_code: int, last_line: str) -> Outcome:
+    if state.stopped is not None:
+        status: Status = "unavailable" if state.stopped.is_unavailable else "failed"
+        return Outcome(implementation, status, state.stopped.reason)
+    if exit_code != 0 or state.finished is None or state.loaded is None:
+        detail = last_line or "it printed nothing"
+        return Outcome(
+            implementation, "failed", f"its process {_describe_exit(exit_code)}: {detail}"
+        )
     return Outcome(
         implementation,
         "ok",
-        loaded=heard.loaded,
-        measurements=tuple(heard.measurements),
-        finished=heard.finished,
+        loaded=state.loaded,
+        measurements=tuple(state.measurements),
+        finished=state.finished,
     )
 
 
-def _how_it_ended(exit_code: int) -> str:
+def _describe_exit(exit_code: int) -> str:
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
-    hint = ", perhaps for want of memory" if -exit_code == signal.SIGKILL else ""
+    hint = ", perhaps for lack of memory" if -exit_code == signal.SIGKILL else ""
     return f"was ended by {signal.Signals(-exit_code).name}{hint}"
 
 

@@ -1,4 +1,4 @@
-"""A comparison on the terminal or in a pipe: what was done, the tables, the transcripts."""
+"""A comparison on the terminal or in a pipe: description, tables and transcripts."""
 
 from rich.text import Text
 
@@ -14,9 +14,9 @@ from maxwhisper_cli.console import Terminal
 
 
 def show_comparison(comparison: Comparison, terminal: Terminal, *, is_wide: bool) -> None:
-    """Prints all of it."""
+    """Prints description, tables and transcripts."""
     width = None if is_wide else terminal.width
-    terminal.styled_line(Text(described(comparison), style="dim"))
+    terminal.styled_line(Text(describe_comparison(comparison), style="dim"))
     terminal.line("")
     for line in summary_lines(comparison, width):
         terminal.styled_line(line)
@@ -33,49 +33,49 @@ def show_comparison(comparison: Comparison, terminal: Terminal, *, is_wide: bool
         _show_transcripts(comparison, index, terminal)
 
 
-def warnings_of(comparison: Comparison) -> list[str]:
-    """What a reader of the figures must know, each thing once."""
+def collect_warnings(comparison: Comparison) -> list[str]:
+    """Returns the warnings of a comparison, each once."""
     machine = comparison.machine
-    found = []
+    warnings = []
     if machine.is_busy:
-        found.append(
+        warnings.append(
             f"the machine was busy before this began (load {machine.load_average:.1f} on "
             f"{machine.n_cpus} processors): times mean little"
         )
     for row in comparison.finished:
-        found.extend(f"{row.implementation}: {warning}" for warning in row.warnings)
+        warnings.extend(f"{row.implementation}: {warning}" for warning in row.warnings)
         for recording, result in zip(comparison.work.recordings, row.recordings, strict=True):
-            found.extend(result.measurement.warnings)
+            warnings.extend(result.measurement.warnings)
             if not result.measurement.is_repeatable:
-                found.append(
+                warnings.append(
                     f"{row.implementation} did not give the same tokens in every run of "
                     f"{recording.name}"
                 )
             if result.first_difference is not None:
-                found.append(
+                warnings.append(
                     f"{row.implementation} differs from cpu in {recording.name} at "
                     f"{result.first_difference}"
                 )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(warnings))
 
 
-def described(comparison: Comparison) -> str:
-    """Model, options and machine in a line."""
+def describe_comparison(comparison: Comparison) -> str:
+    """Returns model, options and machine in one line."""
     machine, work = comparison.machine, comparison.work
-    places = [machine.cpu, f"{machine.n_cpus} processors", *machine.gpus]
-    return f"{work.model}, {search_of(work)}, {runs_of(work)}; {', '.join(places)}"
+    hardware = [machine.cpu, f"{machine.n_cpus} processors", *machine.gpus]
+    return f"{work.model}, {describe_search(work)}, {describe_runs(work)}; {', '.join(hardware)}"
 
 
-def search_of(work: Work) -> str:
-    """How tokens were chosen."""
+def describe_search(work: Work) -> str:
+    """Returns the search method: `greedy`, `beam 5` or `temperature 0.5`."""
     options = work.options
     if options.temperatures[0] > 0:
         return f"temperature {options.temperatures[0]:g}"
     return f"beam {options.beam_size}" if options.beam_size else "greedy"
 
 
-def runs_of(work: Work) -> str:
-    """How often, and on how many threads."""
+def describe_runs(work: Work) -> str:
+    """Returns the number of runs and of threads."""
     threads = f", {work.n_threads} threads" if work.n_threads else ""
     return f"{work.n_runs} run{'s' * (work.n_runs > 1)} after a warm-up{threads}"
 

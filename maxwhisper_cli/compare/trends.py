@@ -1,4 +1,4 @@
-"""How time and word error rate of each implementation moved over kept comparisons."""
+"""Time and word error rate of each implementation over saved comparisons."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 from maxwhisper_cli.compare.columns import percent
 from maxwhisper_cli.compare.history import Series
 from maxwhisper_cli.compare.results import Comparison, Figures
-from maxwhisper_cli.compare.shown import search_of
+from maxwhisper_cli.compare.shown import describe_search
 from maxwhisper_cli.console import Column, Terminal
 
 _COLUMNS = (
@@ -21,7 +21,7 @@ _COLUMNS = (
 )
 _PLOT_HEIGHT = 10
 _MARKS = ["o", "x", "+", "*"]
-"""Tell implementations apart where there is no colour."""
+"""Marks of the implementations in plots without colour."""
 _FRAME_WIDTH = 12
 
 
@@ -29,7 +29,8 @@ def show_series(series: Series, terminal: Terminal) -> None:
     """Prints a series as a table and, from two comparisons on, as plots."""
     latest = series.latest
     names = ", ".join(recording.name for recording in latest.work.recordings)
-    terminal.line(f"{latest.work.model}, {search_of(latest.work)}: {names}; {latest.machine.cpu}")
+    work = f"{latest.work.model}, {describe_search(latest.work)}"
+    terminal.line(f"{work}: {names}; {latest.machine.cpu}")
     terminal.table(_COLUMNS, _rows(series))
     if len(series.comparisons) > 1:
         _plot(series, "warm s", lambda figures: figures.warm_seconds, terminal)
@@ -37,8 +38,8 @@ def show_series(series: Series, terminal: Terminal) -> None:
 
 
 def _rows(series: Series) -> list[tuple[str, ...]]:
-    """One row for each implementation in each comparison, with its change since the last time."""
-    before: dict[str, Figures] = {}
+    """Returns a row for each implementation in each comparison, with its change since the last."""
+    previous: dict[str, Figures] = {}
     rows: list[tuple[str, ...]] = []
     for number, comparison in enumerate(series.comparisons, start=1):
         when = comparison.created[:16].replace("T", " ")
@@ -47,13 +48,13 @@ def _rows(series: Series) -> list[tuple[str, ...]]:
             if row.total is None:
                 rows += [(*start, row.status, "", "", "")] * (row.status == "failed")
                 continue
-            last = before.get(row.implementation)
-            rows.append((*start, *_moved(row.total, last)))
-            before[row.implementation] = row.total
+            last = previous.get(row.implementation)
+            rows.append((*start, *_changes(row.total, last)))
+            previous[row.implementation] = row.total
     return rows
 
 
-def _moved(now: Figures, last: Figures | None) -> tuple[str, str, str, str]:
+def _changes(now: Figures, last: Figures | None) -> tuple[str, str, str, str]:
     warm, wer = f"{now.warm_seconds:.2f}", percent(now.wer)
     if last is None:
         return warm, "", wer, ""
@@ -70,8 +71,8 @@ def _plot(
     series: Series, title: str, value: Callable[[Figures], float], terminal: Terminal
 ) -> None:
     lines = {name: _points(series.comparisons, name, value) for name in series.implementations}
-    known = {name: points for name, points in lines.items() if points}
-    if not known:
+    plotted = {name: points for name, points in lines.items() if points}
+    if not plotted:
         return
     from uniplot import plot_to_string
 
@@ -79,9 +80,9 @@ def _plot(
     if not terminal.is_interactive:
         look = {"character_set": "ascii", "color": False, "force_ascii_characters": _MARKS}
     drawn = plot_to_string(
-        xs=[[x for x, _ in points] for points in known.values()],
-        ys=[[y for _, y in points] for points in known.values()],
-        legend_labels=list(known),
+        xs=[[x for x, _ in points] for points in plotted.values()],
+        ys=[[y for _, y in points] for points in plotted.values()],
+        legend_labels=list(plotted),
         lines=True,
         title=f"{title} by run",
         width=terminal.width - _FRAME_WIDTH,
@@ -97,7 +98,7 @@ def _plot(
 def _points(
     comparisons: tuple[Comparison, ...], name: str, value: Callable[[Figures], float]
 ) -> list[tuple[float, float]]:
-    """(number of the comparison, value) wherever the implementation has one."""
+    """Returns (number of the comparison, value) for those that have a value."""
     points = (
         (float(number), value(row.total))
         for number, comparison in enumerate(comparisons, start=1)

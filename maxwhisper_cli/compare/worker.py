@@ -1,7 +1,7 @@
-"""One implementation in a process of its own: load, warm up, time, and say how it goes.
+"""Worker process of one implementation: loads, warms up, measures, and sends messages.
 
-Run by `runner` as a program: a job on stdin, messages as lines of JSON on stdout. It judges
-nothing; whatever a library prints goes to stderr.
+`runner` runs it as a program: a job on stdin, messages as lines of JSON on stdout. It evaluates
+nothing; all output of libraries goes to stderr.
 """
 
 import os
@@ -29,9 +29,9 @@ from maxwhisper_cli.compare.messages import (
     Measured,
     Measurement,
     Message,
-    Spoken,
     Stage,
     Stopped,
+    TimedText,
 )
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Transcript
@@ -41,40 +41,40 @@ from weights.errors import MaxWhisperError
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
 
-Say = Callable[[Message], None]
+Send = Callable[[Message], None]
 
 
 def main() -> None:
-    """Read the job, do it, and end with `Finished` or `Stopped`."""
-    say = _own_stdout()
+    """Reads the job, runs it, and ends with `Finished` or `Stopped`."""
+    send = _reserve_stdout()
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
     try:
-        work(job, say)
+        work(job, send)
     except MaxWhisperError as error:
-        say(Stopped(str(error), isinstance(error, ImplementationUnavailableError)))
+        send(Stopped(str(error), isinstance(error, ImplementationUnavailableError)))
 
 
-def work(job: Job, say: Say) -> None:
-    """Load the implementation and measure every recording.
+def work(job: Job, send: Send) -> None:
+    """Loads the implementation and measures every recording.
 
     Raises:
-        MaxWhisperError: it cannot be loaded, or a recording cannot be transcribed.
+        MaxWhisperError: The model cannot be loaded, or a recording cannot be transcribed.
     """
     gpu_before = gpu_memory_in_use_mib()
-    loaded = _load(job, say)
+    loaded = _load(job, send)
     model = loaded[0]
     with model:
         for file in job.files:
-            say(Measured(_measure(loaded, file, job.n_runs, say)))
+            send(Measured(_measure(loaded, file, job.n_runs, send)))
         is_on_gpu = model.implementation.device != "cpu"
         gpu_memory = own_gpu_memory_mib(gpu_before) if is_on_gpu else None
-        say(Finished(peak_memory_mib(), gpu_memory))
+        send(Finished(peak_memory_mib(), gpu_memory))
 
 
-def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions, RunningStopwatch]:
-    """Loads with the clock running from the first import on; compiling is counted apart."""
-    say(Stage("loading"))
-    began = time.perf_counter()
+def _load(job: Job, send: Send) -> tuple["Model", TranscribeOptions, RunningStopwatch]:
+    """Loads the model; measures the time from the first import on, compiling separately."""
+    send(Stage("loading"))
+    start_time = time.perf_counter()
     from maxwhisper_cli.model import load
 
     stopwatch = RunningStopwatch()
@@ -86,14 +86,14 @@ def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions, RunningStopwa
         n_threads=job.n_threads,
         model_dir=Path(job.model_dir) if job.model_dir else None,
         offline=True,
-        on_compile=lambda line: say(Stage(line)),
+        on_compile=lambda line: send(Stage(line)),
         stopwatch=stopwatch,
     )
-    loaded_seconds = time.perf_counter() - began
+    loaded_seconds = time.perf_counter() - start_time
     implementation = model.implementation
     compile_seconds = implementation.load_report.compiled_seconds
     dims = implementation.dims
-    say(
+    send(
         Loaded(
             device=implementation.device,
             dtype=implementation.dtype,
@@ -110,22 +110,22 @@ def _load(job: Job, say: Say) -> tuple["Model", TranscribeOptions, RunningStopwa
 
 
 def _measure(
-    loaded: tuple["Model", TranscribeOptions, RunningStopwatch], file: str, n_runs: int, say: Say
+    loaded: tuple["Model", TranscribeOptions, RunningStopwatch], file: str, n_runs: int, send: Send
 ) -> Measurement:
-    """Transcribes once to warm up, then `n_runs` times on the clock."""
+    """Transcribes once to warm up, then `n_runs` times for the measurement."""
     model, options, stopwatch = loaded
     seconds: list[float] = []
     transcripts: list[Transcript] = []
     for run in range(n_runs + 1):
 
         def on_progress(progress: Progress, run: int = run) -> None:
-            say(Advanced(file, run, progress.done_seconds, progress.total_seconds))
+            send(Advanced(file, run, progress.done_seconds, progress.total_seconds))
 
         if run <= 1:
             stopwatch.reset()  # before the warm-up, and once that is over
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         transcripts.append(model.transcribe(file, options, on_progress=on_progress))
-        seconds.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - start_time)
     return _measurement(file, transcripts, seconds, stopwatch)
 
 
@@ -144,7 +144,7 @@ def _measurement(
         audio_seconds=last.duration_seconds,
         language=last.language,
         text=last.text.strip(),
-        segments=tuple(Spoken(s.start, s.end, s.text.strip()) for s in last.segments if s.text),
+        segments=tuple(TimedText(s.start, s.end, s.text.strip()) for s in last.segments if s.text),
         tokens=_tokens(last),
         first_seconds=seconds[0],
         run_seconds=tuple(seconds[1:]),
@@ -162,15 +162,15 @@ def _tokens(transcript: Transcript) -> tuple[int, ...]:
     return tuple(token for segment in transcript.segments for token in segment.tokens)
 
 
-def _own_stdout() -> Say:
-    """Keep stdout for messages alone; what anyone else prints goes to stderr."""
+def _reserve_stdout() -> Send:
+    """Reserves stdout for messages, and redirects all other output to stderr."""
     messages = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    def say(message: Message) -> None:
+    def send(message: Message) -> None:
         messages.write(msgspec.json.encode(message) + b"\n")
 
-    return say
+    return send
 
 
 if __name__ == "__main__":

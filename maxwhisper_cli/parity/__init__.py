@@ -1,1 +1,1 @@
-"""How near an implementation comes to `cpu`, rung by rung from the weights to the text."""
+"""Distance of an implementation from `cpu`, rung by rung from the weights to the text."""

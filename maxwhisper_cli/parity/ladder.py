@@ -1,7 +1,7 @@
-"""The ladder: an implementation against `cpu` on one recording, from the weights to the text.
+"""Ladder of comparisons with `cpu` on one recording, from the weights to the text.
 
-Each rung takes `cpu`'s value of the rung below as its input where that is possible, so that the
-first red one shows where the error is made, not only where it is seen.
+Each rung takes `cpu`'s value of the rung below as its input if possible, so that the first red one
+is the origin of the error.
 """
 
 from collections.abc import Iterator
@@ -26,29 +26,29 @@ from weights.errors import MaxWhisperError
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What `cpu` makes of a recording: the other side of every rung."""
+    """Results of `cpu` for a recording, with which every rung compares."""
 
     samples: FloatArray
     mel: FloatArray
-    """The first window, [1, n_mels, 3000]."""
+    """Mel of the first window, [1, n_mels, 3000]."""
     states: list[FloatArray]
     audio_features: AudioFeatures
     request: DecodeRequest
-    """The first window's decoding."""
+    """Decoding request of the first window."""
     tokens: tuple[int, ...]
-    """What it decoded to; fed to both sides for the logits of each step."""
+    """Decoded tokens, fed to both sides for the logits of each step."""
     logits: FloatArray
-    """After the prompt and after each token, [n_tokens + 1, n_vocab]."""
+    """Logits after the prompt and after each token, [n_tokens + 1, n_vocab]."""
     transcript: Transcript
 
 
 def make_reference(
     cpu: Implementation, samples: FloatArray, options: TranscribeOptions
 ) -> Reference:
-    """Runs `cpu` over a recording once, for all implementations to be compared with.
+    """Runs `cpu` over a recording once, as the reference of all implementations.
 
     Raises:
-        MaxWhisperError: the recording is empty.
+        MaxWhisperError: The recording is empty.
     """
     if not len(samples):
         raise MaxWhisperError("parity needs a recording with sound in it")
@@ -82,7 +82,7 @@ def climb(
 
 
 def _weights(ours: Implementation, cpu: Implementation, tolerance: Tolerance) -> Rung:
-    """All weights at once: names and count, and the largest difference of any."""
+    """Compares all weights at once: names, count, and the largest difference."""
     mine, theirs = dict(diagnostics(ours).weights()), dict(diagnostics(cpu).weights())
     if mine.keys() != theirs.keys():
         unlike = sorted(mine.keys() ^ theirs.keys())
@@ -115,7 +115,7 @@ def _encoder(ours: Implementation, reference: Reference, tolerance: Tolerance) -
 
 
 def _logits(ours: Implementation, reference: Reference, tolerance: Tolerance) -> Iterator[Rung]:
-    """Logits after `cpu`'s own tokens, so that one early difference does not hide the rest."""
+    """Compares logits after `cpu`'s tokens, so that early differences do not hide later ones."""
     audio_features = ours.encode(reference.mel)
     logits = _step_logits(ours, audio_features, reference.request, reference.tokens)
     for name, part in (("first logits", slice(0, 1)), ("per-step logits", slice(1, None))):
@@ -146,7 +146,7 @@ def _times(transcript: Transcript) -> list[str]:
 def _transcribe(
     implementation: Implementation, samples: FloatArray, options: TranscribeOptions
 ) -> tuple[FloatArray, Transcript]:
-    """Returns the first mel window [1, n_mels, 3000], and the transcript of all."""
+    """Returns the first mel window [1, n_mels, 3000], and the whole transcript."""
     n_mels = implementation.dims.n_mels
     with MelSpectrogram([samples], n_mels, transform=implementation.log_mel) as mel:
         run = TranscriptionRun(implementation, mel, options)
@@ -176,9 +176,9 @@ def _step_logits(
     request: DecodeRequest,
     tokens: tuple[int, ...],
 ) -> FloatArray:
-    """Logits after the prompt and after each token, [n_tokens + 1, n_vocab]."""
+    """Returns logits after the prompt and after each token, [n_tokens + 1, n_vocab]."""
     with implementation.start(audio_features, 1) as session:
         rows = [session.prefill(request.prompt, (len(request.prompt) - 1,))[0].copy()]
-        n_room = request.n_text_ctx - len(request.prompt)
-        rows += [session.step(np.array([token]))[0].copy() for token in tokens[:n_room]]
+        max_steps = request.n_text_ctx - len(request.prompt)
+        rows += [session.step(np.array([token]))[0].copy() for token in tokens[:max_steps]]
     return np.stack(rows)

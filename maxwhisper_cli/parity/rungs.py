@@ -1,4 +1,4 @@
-"""What is found at a rung of the ladder: distances of arrays, or where two sequences part."""
+"""Results of a rung of the ladder: distances of arrays, or the first difference of sequences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ FloatArray = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Distance:
-    """How far an array is from its reference."""
+    """Distance of an array from its reference."""
 
     max_abs: float
     relative: float
@@ -25,17 +25,17 @@ class Rung:
 
     name: str
     passed: bool | None
-    """None where the dtype sets no limit."""
+    """Result against the limit; None if the dtype has no limit."""
     limit: float | None = None
-    """Of the largest difference, or of the relative error where `is_relative`."""
+    """Limit of the largest difference, or of the relative error if `is_relative`."""
     is_relative: bool = False
     distance: Distance | None = None
     note: str = ""
-    """A count, or where two sequences part."""
+    """A count, or the first difference of two sequences."""
 
 
 def measure(ours: FloatArray, reference: FloatArray) -> Distance:
-    """Returns the distance of two arrays of one shape; NaN anywhere makes all of it NaN."""
+    """Returns the distance of two arrays of one shape, which is NaN if any element is."""
     ours64, reference64 = ours.astype(np.float64).ravel(), reference.astype(np.float64).ravel()
     difference = ours64 - reference64
     norm = float(np.linalg.norm(reference64))
@@ -55,19 +55,19 @@ def array_rung(
     *,
     is_relative: bool = False,
 ) -> Rung:
-    """Compares arrays; another shape fails, and so does a number that is none."""
+    """Compares arrays; a different shape fails, and so does NaN."""
     if ours.shape != reference.shape:
         note = f"shape {list(ours.shape)}, not {list(reference.shape)}"
         return Rung(name, passed=False, limit=limit, is_relative=is_relative, note=note)
     distance = measure(ours, reference)
-    found = distance.relative if is_relative else distance.max_abs
-    return Rung(name, found <= limit, limit, is_relative, distance)
+    error = distance.relative if is_relative else distance.max_abs
+    return Rung(name, error <= limit, limit, is_relative, distance)
 
 
 def sequence_rung(
     name: str, ours: Sequence[object], reference: Sequence[object], *, must_be_equal: bool
 ) -> Rung:
-    """Compares sequences, and say where they part."""
+    """Compares sequences, and reports the first difference."""
     is_equal = list(ours) == list(reference)
     passed = is_equal if must_be_equal or is_equal else None
     if is_equal:
@@ -76,10 +76,12 @@ def sequence_rung(
         (i for i, pair in enumerate(zip(ours, reference, strict=False)) if pair[0] != pair[1]),
         min(len(ours), len(reference)),
     )
-    return Rung(name, passed, note=f"part at {at}: {_shown(ours, at)}, not {_shown(reference, at)}")
+    return Rung(
+        name, passed, note=f"part at {at}: {_item_at(ours, at)}, not {_item_at(reference, at)}"
+    )
 
 
-def _shown(sequence: Sequence[object], at: int) -> str:
+def _item_at(sequence: Sequence[object], at: int) -> str:
     if at >= len(sequence):
         return "the end"
     item = sequence[at]

@@ -1,11 +1,10 @@
-"""How far an implementation may be from `cpu` at each rung, per dtype: the one table of it.
+"""Allowed distance of an implementation from `cpu` at each rung, per dtype.
 
-Float32 differs only by the order of summing, which for these models stays below 1e-4; the limits
-leave it ten times that. Half precision keeps 11 bits (float16) or 8 (bfloat16) of each number, and
-what it changes is bounded by the relative error of a whole array, not by its largest difference.
-Integers (int8) are off by up to 1/254 of the largest number of their row; the logits of tiny.en
-come out 3 to 5 % off, and another token is the likeliest at one place in a hundred. Where the
-processor has matrix units, the encoder is in bfloat16 then.
+Float32 differs only by the order of summation, which for these models stays below 1e-4; the limits
+are ten times that. Half precision has 11 bits (float16) or 8 (bfloat16) per number; its error is
+bounded by the relative error of a whole array, not by its largest difference. Integers (int8) are
+off by up to 1/254 of the largest number of their row; with matrix units, the encoder is then in
+bfloat16.
 """
 
 from collections.abc import Mapping
@@ -15,7 +14,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Limits on the largest difference, or on the relative error where that is what counts."""
+    """Limits of the largest difference, or of the relative error."""
 
     weights: float
     """Largest difference of any weight."""
@@ -27,12 +26,12 @@ class Tolerance:
     states: float
     """Relative error of the encoder's states, a few of whose numbers are in the thousands."""
     encoder: float
-    """Of the encoder's output: largest difference in float32, else relative error."""
+    """Limit of the encoder's output: largest difference in float32, else relative error."""
     logits: float
-    """Of logits: largest difference in float32, else relative error."""
+    """Limit of logits: largest difference in float32, else relative error."""
     is_relative: bool
     has_equal_tokens: bool
-    """Whether tokens, segments and text must be the same."""
+    """True if tokens, segments and text must be the same."""
 
 
 TOLERANCES: Mapping[str, Tolerance] = MappingProxyType(

@@ -49,4 +49,4 @@ HINTS: Mapping[str, str] = {
     "none": "auto",
     "multilingual": "auto",
 }
-"""What is probably meant by words that are neither codes nor English names, such as countries."""
+"""Probable language of words that are neither codes nor English names, such as countries."""

@@ -152,10 +152,10 @@ def test_the_benchmark_names_its_sections() -> None:
 
 
 def test_avx2_is_forced_by_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    started = []
 
     def python(*arguments: str, changes: dict[str, str] | None) -> str:
-        asked.append((arguments[1], changes is not None))
+        started.append((arguments[1], changes is not None))
         is_ours = arguments[1].startswith("full-max")
         return json.dumps(
             {"encoder_seconds": {"1": 0.1}, "step_seconds": [[0.001 if is_ours else 0.002] * 447]}
@@ -163,7 +163,7 @@ def test_avx2_is_forced_by_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(step_bars, "python", python)
     rows = step_bars.step_rows(setting(frozenset({"cpu", "full-max"})))
-    assert set(asked) == {
+    assert set(started) == {
         *(("cpu", forced) for forced in (False, True)),
         *(("full-max:auto", forced) for forced in (False, True)),
         *((name, False) for name in ("full-max", "cpu:autocast")),

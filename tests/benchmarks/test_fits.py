@@ -7,7 +7,7 @@ from tests.benchmarks.rivals import BASELINE, Run, results_of
 from tests.benchmarks.steps import fitted
 
 
-def test_the_slope_of_a_line_is_told_with_its_error() -> None:
+def test_slope_of_a_line_comes_with_its_error() -> None:
     positions = np.arange(1, 201)
     noise = np.random.default_rng(0).normal(0, 0.05, 200)
     slope = fitted(5 + 0.002 * positions + noise, 1)

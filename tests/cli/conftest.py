@@ -34,12 +34,12 @@ class FakeModels:
     calls: list[dict[str, Any]] = field(default_factory=list)
     implementations: list[ScriptedImplementation] = field(default_factory=list)
 
-    def load(self, model: str, impl: str, **asked: Any) -> Model:
-        self.calls.append({"model": model, "impl": impl, **asked})
+    def load(self, model: str, impl: str, **settings: Any) -> Model:
+        self.calls.append({"model": model, "impl": impl, **settings})
         implementation = ScriptedImplementation(self.script or says(SPOKEN, self.dims))
         implementation.dims = self.dims
         self.implementations.append(implementation)
-        return Model(implementation, stopwatch=asked.get("stopwatch", STOPPED))
+        return Model(implementation, stopwatch=settings.get("stopwatch", STOPPED))
 
 
 def names(folder: Path) -> list[str]:

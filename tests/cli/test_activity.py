@@ -63,12 +63,12 @@ def test_after_something_with_a_total() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         ("compiling 2 MAX graphs together (a, b): once", "compiling 2 MAX graphs together"),
         ("waiting: long", "waiting"),
         ("compiled in 5 s", "compiled in 5 s"),
     ],
 )
-def test_a_headline_is_what_comes_before_the_details(words: str, said: str) -> None:
-    assert headline(words) == said
+def test_a_headline_is_what_comes_before_the_details(words: str, expected: str) -> None:
+    assert headline(words) == expected

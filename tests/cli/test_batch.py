@@ -16,7 +16,7 @@ from tests.cli.conftest import (
 BATCH = ("--batch-size", "2", "-f", "txt")
 
 
-def test_files_are_written_as_they_are_done_and_told_in_the_order_given(
+def test_files_are_written_when_done_and_reported_in_input_order(
     maxwhisper: RunCommandLine, sound: MakeSound, models: FakeModels
 ) -> None:
     """The first file has three windows, each of the others one."""
@@ -35,8 +35,8 @@ def test_files_are_written_as_they_are_done_and_told_in_the_order_given(
     assert names(Path()) == ["a.txt", "b.txt", "c.txt", "d.txt"]
     starts = [line[1:10] for line in done.stdout.splitlines()]
     assert starts == ["00:00.000", "00:30.000", "01:00.000", *["00:00.000"] * 3]
-    told = [line.partition(":")[0] for line in done.stderr.splitlines() if "; wrote " in line]
-    assert told == ["a.wav", "b.wav", "c.wav", "d.wav"]
+    reported = [line.partition(":")[0] for line in done.stderr.splitlines() if "; wrote " in line]
+    assert reported == ["a.wav", "b.wav", "c.wav", "d.wav"]
     table = done.stderr[done.stderr.index("status") :]
     assert [line.split()[:2] for line in table.splitlines()[1:]] == [
         ["a.wav", "1:05"],

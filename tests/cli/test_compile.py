@@ -100,7 +100,7 @@ def test_for_a_gpu_that_need_not_be_here(
     assert sorted(request["matrices"]["decoder"] for request in requests) == ["float16", "float32"]
 
 
-def test_for_where_it_will_run_unless_told(
+def test_default_target_is_the_default_device(
     maxwhisper: RunCommandLine, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nvidia, "architecture", lambda _: "sm_90a")
@@ -134,7 +134,7 @@ def made_for() -> list[tuple[str, int]]:
 
 
 @pytest.mark.parametrize("architecture", [None, "sm_80"])
-def test_a_gpu_that_is_not_here_is_told(
+def test_missing_gpu_is_an_error(
     maxwhisper: RunCommandLine,
     compiler: FakeCompiler,
     monkeypatch: pytest.MonkeyPatch,
@@ -154,7 +154,7 @@ def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (["--impl", "cpu"], "'cpu' compiles nothing; hybrid and full-max do"),
         (["--impl", "hybrid,"], "'' compiles nothing"),
@@ -166,11 +166,11 @@ def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    maxwhisper: RunCommandLine, compiler: FakeCompiler, arguments: list[str], said: str
+    maxwhisper: RunCommandLine, compiler: FakeCompiler, arguments: list[str], expected: str
 ) -> None:
     done = maxwhisper("compile", "--model", "tiny.en", *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert expected in done.stderr
     assert compiler.n_runs == 0
 
 
@@ -234,10 +234,10 @@ def test_a_first_run_transcribes_with_one_warning_where_nothing_can_be_kept(
 ) -> None:
     sound("cache")  # a file where the cache folder should be
 
-    def load(*named: str, on_compile: Callable[[str], None], **asked: Any) -> Model:
+    def load(*named: str, on_compile: Callable[[str], None], **settings: Any) -> Model:
         monkeypatch.setattr(FakeFullMax, "must_store", False)  # as `load` does
         report = FakeFullMax.compile(models.dims, LoadOptions(on_compile=on_compile))
-        model = FakeModels.load(models, *named, **asked)
+        model = FakeModels.load(models, *named, **settings)
         model.implementation.load_report = report
         return model
 

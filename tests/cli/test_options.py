@@ -238,7 +238,7 @@ def test_channel(parsed: Any, given: str, channel: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ("--beam_size many", "neither a whole number nor None"),
         ("--patience nan", "neither a number nor None"),
@@ -271,12 +271,12 @@ def test_channel(parsed: Any, given: str, channel: object) -> None:
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(
-    maxwhisper: RunCommandLine, arguments: str, said: str
+    maxwhisper: RunCommandLine, arguments: str, expected: str
 ) -> None:
     Path("talk.wav").touch()
     done = maxwhisper("transcribe", "talk.wav", *arguments.split())
     assert done.exit_code == 2
-    assert said in done.stderr
+    assert expected in done.stderr
     assert done.stdout == ""
 
 

@@ -37,7 +37,7 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     assert modules & HEAVY == set()
 
 
-def test_a_wav_file_is_heard_without_what_it_does_not_need(jfk: Path) -> None:
+def test_wav_file_is_read_without_unneeded_imports(jfk: Path) -> None:
     code = (
         "import sys\n"
         "from maxwhisper_cli.model import Model\n"

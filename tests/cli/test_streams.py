@@ -21,7 +21,7 @@ from weights.printable import printable
 
 ROOT = str(Path(__file__).parents[2])
 ENVIRONMENT = {**PLAIN, "PYTHONPATH": ROOT}
-SAID = "[00:00.000 --> 00:01.000] Grüße, 世界.\n"
+SEGMENT_LINE = "[00:00.000 --> 00:01.000] Grüße, 世界.\n"
 
 
 def scripted(
@@ -59,7 +59,7 @@ def test_a_reader_that_leaves_costs_no_file(sound: MakeSound, tmp_path: Path) ->
     files = [sound("long.wav", 200.0), sound("second.wav")]
     (tmp_path / "here").mkdir()
     done = scripted("transcribe", *files, cwd=tmp_path / "here", shell='"$@" | head -1')
-    assert (done.returncode, done.stdout) == (0, SAID)
+    assert (done.returncode, done.stdout) == (0, SEGMENT_LINE)
     assert "Traceback" not in done.stderr
     assert len(names(tmp_path / "here")) == 2 * 5
 
@@ -74,19 +74,19 @@ def test_a_reader_that_leaves_ends_what_is_for_it_alone(sound: MakeSound, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("shell", "said"),
+    ("shell", "expected"),
     [
         ('"$@" >/dev/full', "standard output cannot be written: No space left on device"),
         ('"$@" >&-', "standard output cannot be written: it is closed"),
     ],
 )
 def test_results_that_cannot_be_printed(
-    sound: MakeSound, tmp_path: Path, shell: str, said: str
+    sound: MakeSound, tmp_path: Path, shell: str, expected: str
 ) -> None:
     arguments = ("transcribe", sound(), "-f", "json", "-o", "-", "-q")
     done = scripted(*arguments, cwd=tmp_path, shell=shell)
     assert done.returncode == 1
-    assert done.stderr == f"error: {said}; choose another place\n"
+    assert done.stderr == f"error: {expected}; choose another place\n"
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["models"]])
@@ -242,9 +242,9 @@ def test_what_the_system_refuses_is_a_line(
     with pytest.raises(SystemExit) as end:
         make_app()(["implementations"], prog_name="maxwhisper")
     assert end.value.code == 1
-    said = capsys.readouterr().err
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
+    expected = capsys.readouterr().err
+    assert expected.startswith("error: ")
+    assert expected.count("\n") == 1
 
 
 def test_a_message_escapes_what_a_terminal_obeys() -> None:

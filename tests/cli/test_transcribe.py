@@ -65,7 +65,7 @@ def test_several_texts_on_stdout_follow_each_other(
 
 
 @pytest.mark.parametrize(
-    ("formats", "files", "said"),
+    ("formats", "files", "expected"),
     [
         (["-f", "txt,srt"], ["a.wav"], "stdout takes one format"),
         ([], ["a.wav"], "stdout takes one format"),
@@ -78,11 +78,11 @@ def test_what_stdout_cannot_hold_is_a_usage_error(
     models: FakeModels,
     formats: list[str],
     files: list[str],
-    said: str,
+    expected: str,
 ) -> None:
     done = maxwhisper("transcribe", *(sound(name) for name in files), "-o", "-", *formats)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert said in done.stderr
+    assert expected in done.stderr
     assert models.calls == []
 
 
@@ -109,7 +109,7 @@ def test_one_failure_does_not_stop_the_others(
     assert "failed: does not exist\n" in table.replace("  ", "").replace(" \n", "\n")
 
 
-def test_an_address_is_told_from_a_file(maxwhisper: RunCommandLine) -> None:
+def test_address_is_not_a_file(maxwhisper: RunCommandLine) -> None:
     done = maxwhisper("transcribe", "https://example.org/a.mp3")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "a.mp3 is an address: fetch it first" in done.stderr
@@ -162,7 +162,7 @@ def test_outputs_that_clash_are_refused_before_any_work(
     assert names(Path()) == ["A.mp3.txt", "a.wav.txt"]
 
 
-def test_a_folder_that_cannot_be_made_is_said_before_any_work(
+def test_unwritable_folder_fails_before_any_work(
     maxwhisper: RunCommandLine, sound: MakeSound, models: FakeModels
 ) -> None:
     Path("file").write_text("in the way")
@@ -226,13 +226,15 @@ def test_turbo_warns_of_translation(
     assert "warning" not in maxwhisper(*arguments, "translate").stderr
 
 
-def test_clips_beyond_the_end_are_told(maxwhisper: RunCommandLine, sound: MakeSound) -> None:
+def test_clips_beyond_the_end_are_a_warning(maxwhisper: RunCommandLine, sound: MakeSound) -> None:
     done = maxwhisper("transcribe", sound(seconds=5), "--clip_timestamps", "6,7")
     assert done.exit_code == 0
     assert "warning: talk.wav ends at 0:05, before the clips" in done.stderr
 
 
-def test_clips_count_as_the_audio_heard(maxwhisper: RunCommandLine, sound: MakeSound) -> None:
+def test_only_clips_count_as_transcribed_audio(
+    maxwhisper: RunCommandLine, sound: MakeSound
+) -> None:
     done = maxwhisper("transcribe", sound(seconds=65), "--clip_timestamps", "0,2,60")
     assert "0:07 of audio" in done.stderr
 
@@ -243,17 +245,17 @@ def test_a_channel_that_is_not_there(maxwhisper: RunCommandLine, sound: MakeSoun
     assert "1 channel" in done.stderr
 
 
-def test_what_takes_time_before_the_first_file_is_said_once(
+def test_progress_of_loading_is_printed_once(
     maxwhisper: RunCommandLine,
     sound: MakeSound,
     models: FakeModels,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def load(model: str, impl: str, **asked: Any) -> Model:
+    def load(model: str, impl: str, **settings: Any) -> Model:
         for n_done in (0, 100_000_000, 145_000_000):
-            asked["on_download"](n_done, 145_000_000)
-        asked["on_compile"]("compiling the encoder")
-        return models.load(model, impl, **asked)
+            settings["on_download"](n_done, 145_000_000)
+        settings["on_compile"]("compiling the encoder")
+        return models.load(model, impl, **settings)
 
     monkeypatch.setattr("maxwhisper_cli.model.load", load)
     done = maxwhisper("transcribe", sound(), "--model", "base", "-f", "txt")

@@ -2,19 +2,19 @@
 
 from maxwhisper_cli.compare.assess import assess
 from maxwhisper_cli.compare.machine import Machine
-from maxwhisper_cli.compare.messages import Finished, Loaded, Measurement, Spoken
+from maxwhisper_cli.compare.messages import Finished, Loaded, Measurement, TimedText
 from maxwhisper_cli.compare.results import Comparison, Recording, Work
 from maxwhisper_cli.compare.runner import Outcome
 from maxwhisper_cli.transcription.options import TranscribeOptions
 
 REFERENCE = "Ask not what your country can do for you, ask what you can do."
-HEARD = "Ask not what your country can do for you ask what you can do"
+DEFAULT_TEXT = "Ask not what your country can do for you ask what you can do"
 MISHEARD = "Ask not what your county can do for you ask what you can do"
 
 
 def measured(
     file: str,
-    text: str = HEARD,
+    text: str = DEFAULT_TEXT,
     *,
     tokens: tuple[int, ...] = (1, 2, 3),
     run_seconds: tuple[float, ...] = (2.0, 1.0, 4.0),
@@ -25,7 +25,7 @@ def measured(
         audio_seconds=8.0,
         language="en",
         text=text,
-        segments=(Spoken(0.0, 2.5, text[:20]), Spoken(2.5, 8.0, text[20:])),
+        segments=(TimedText(0.0, 2.5, text[:20]), TimedText(2.5, 8.0, text[20:])),
         tokens=tokens,
         first_seconds=5.0,
         run_seconds=run_seconds,

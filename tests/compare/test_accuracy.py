@@ -6,7 +6,7 @@ import pytest
 from whisper.normalizers import BasicTextNormalizer, EnglishTextNormalizer
 
 from maxwhisper_cli.compare.accuracy import Accuracy, ErrorRate, accuracy, first_difference
-from maxwhisper_cli.compare.differences import Stretch, compare_texts, separator
+from maxwhisper_cli.compare.differences import Span, compare_texts, separator
 from maxwhisper_cli.compare.normalizers import normalizer_for
 
 
@@ -37,7 +37,7 @@ def test_a_reference_without_words_gives_no_rate(reference: str) -> None:
     assert accuracy(reference, "something", "en") == Accuracy(None, None)
 
 
-def test_nothing_heard_is_all_wrong() -> None:
+def test_empty_text_has_only_errors() -> None:
     assert accuracy("one two", "", "en").wer == ErrorRate(1.0, 1, 1)  # 12
     assert accuracy("hello there", "", "en").wer == ErrorRate(1.0, 2, 2)
 
@@ -75,13 +75,13 @@ def test_first_difference() -> None:
     assert first_difference([], [4]) == 0
 
 
-def test_words_that_differ_are_told_as_written() -> None:
+def test_differing_words_are_returned_as_written() -> None:
     assert compare_texts("And so, my fellow Americans", "And so my yellow Americans!", "en") == (
-        Stretch("And so, my", "And so my", is_same=True),
-        Stretch("fellow", "yellow", is_same=False),
-        Stretch("Americans", "Americans!", is_same=True),
+        Span("And so, my", "And so my", is_same=True),
+        Span("fellow", "yellow", is_same=False),
+        Span("Americans", "Americans!", is_same=True),
     )
-    assert compare_texts("a c", "a b c", "en")[1] == Stretch("", "b", is_same=False)
+    assert compare_texts("a c", "a b c", "en")[1] == Span("", "b", is_same=False)
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_words_that_differ_are_told_as_written() -> None:
         ("! ?", "? !", "en"),
     ],
 )
-def test_stretches_make_up_both_texts(left: str, right: str, language: str) -> None:
-    stretches = compare_texts(left, right, language)
+def test_spans_join_to_both_texts(left: str, right: str, language: str) -> None:
+    spans = compare_texts(left, right, language)
     glue = separator(language)
-    assert glue.join(s.left for s in stretches if s.left) == left
-    assert glue.join(s.right for s in stretches if s.right) == right
+    assert glue.join(s.left for s in spans if s.left) == left
+    assert glue.join(s.right for s in spans if s.right) == right

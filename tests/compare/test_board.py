@@ -34,14 +34,14 @@ def test_every_implementation_is_there_from_the_beginning(board: Board) -> None:
 
 
 def test_a_lane_tells_what_goes_on(board: Board) -> None:
-    board.begin("cpu")
+    board.start("cpu")
     assert "starting" in lanes(board)["cpu"]
-    board.hear("cpu", Stage("compiling 2 graphs"))
+    board.on_message("cpu", Stage("compiling 2 graphs"))
     assert "compiling 2 graphs" in lanes(board)["cpu"]
-    board.hear("cpu", LOADED)
-    board.hear("cpu", Advanced("b/song.mp3", 0, 1.0, 4.0))
+    board.on_message("cpu", LOADED)
+    board.on_message("cpu", Advanced("b/song.mp3", 0, 1.0, 4.0))
     assert "song.mp3: warming up" in lanes(board)["cpu"]
-    board.hear("cpu", Advanced("b/song.mp3", 2, 1.0, 4.0))
+    board.on_message("cpu", Advanced("b/song.mp3", 2, 1.0, 4.0))
     assert "song.mp3: run 2 of 3" in lanes(board)["cpu"]
     assert "waiting" in lanes(board)["cuda"]
 
@@ -53,17 +53,17 @@ def test_a_lane_tells_what_goes_on(board: Board) -> None:
 def test_the_bar_counts_runs_of_all_recordings(
     board: Board, file: str, run: int, done_seconds: float, n_done: float
 ) -> None:
-    board.hear("cpu", Advanced(file, run, done_seconds, 4.0))
+    board.on_message("cpu", Advanced(file, run, done_seconds, 4.0))
     bar = next(iter(board.__rich__().columns[3].cells))
     assert isinstance(bar, ProgressBar)
     assert (bar.completed, bar.total) == (n_done, 8)
 
 
 def test_how_it_ended_stays(board: Board) -> None:
-    board.begin("cpu")
-    board.end(done("cpu", measured("a/talk.wav")))
-    board.end(Outcome("cuda", "unavailable", "no GPU"))
-    board.end(Outcome("full-max", "failed", "out of memory"))
+    board.start("cpu")
+    board.finish(done("cpu", measured("a/talk.wav")))
+    board.finish(Outcome("cuda", "unavailable", "no GPU"))
+    board.finish(Outcome("full-max", "failed", "out of memory"))
     shown = lanes(board)
     assert "done" in shown["cpu"]
     assert "unavailable: no GPU" in shown["cuda"]
@@ -71,10 +71,10 @@ def test_how_it_ended_stays(board: Board) -> None:
 
 
 def test_a_pipe_gets_lines(board: Board, capsys: pytest.CaptureFixture[str]) -> None:
-    board.begin("cpu")
-    board.hear("cpu", LOADED)
-    board.hear("cpu", Measured(measured("a/talk.wav")))
-    board.end(Outcome("cuda", "failed", "out of memory"))
+    board.start("cpu")
+    board.on_message("cpu", LOADED)
+    board.on_message("cpu", Measured(measured("a/talk.wav")))
+    board.finish(Outcome("cuda", "failed", "out of memory"))
     assert capsys.readouterr().err.splitlines() == [
         "cpu: loaded in 1.5 s, on cpu",
         "cpu: talk.wav: 2.00, 1.00, 4.00 s",

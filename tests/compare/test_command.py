@@ -219,7 +219,7 @@ def test_a_pipe_gets_plain_text_of_80_columns(compare: Compare, talk: str) -> No
         (("-",), "give files, not -", 1),
     ],
 )
-def test_mistakes_are_told_before_anything_runs(
+def test_usage_errors_come_before_any_run(
     compare: Compare,
     runner: FakeRunner,
     talk: str,

@@ -45,7 +45,7 @@ def test_two_of_one_second_are_both_kept(talk: str, tmp_path: Path) -> None:
     assert len(paths) == 2
 
 
-def test_an_unreadable_file_is_told_and_left_out(comparison: Comparison, tmp_path: Path) -> None:
+def test_unreadable_file_is_a_warning(comparison: Comparison, tmp_path: Path) -> None:
     save_comparison(comparison, tmp_path)
     (tmp_path / "a.json").write_text("{}")
     kept, problems = saved_comparisons(tmp_path)
@@ -101,13 +101,13 @@ def test_a_failure_is_shown_and_an_absence_is_not(comparison: Comparison, tmp_pa
     assert "cuda" not in shown
 
 
-def test_nothing_kept_is_said(tmp_path: Path) -> None:
+def test_empty_history_is_a_note(tmp_path: Path) -> None:
     result = history(tmp_path / "none")
     assert result.exit_code == 0
     assert "compare --save" in result.stderr
 
 
-def test_a_folder_that_cannot_be_made_is_told(comparison: Comparison, tmp_path: Path) -> None:
+def test_unwritable_folder_is_an_error(comparison: Comparison, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ComparisonError, match="cannot be kept in"):
         save_comparison(comparison, tmp_path / "file" / "folder")

@@ -96,7 +96,7 @@ def test_differences_and_segments_are_in_it(comparison: Comparison) -> None:
     assert read(page).starts == ["0.0", "2.5"] * 2
 
 
-def test_what_is_said_cannot_become_markup(talk: str) -> None:
+def test_text_is_escaped(talk: str) -> None:
     evil = '<script>alert("x")</script> & more'
     page = render_page(
         compared(
@@ -116,7 +116,7 @@ def test_nothing_finished_is_a_page_too(talk: str) -> None:
     assert "failed: why" in read(page).text
 
 
-def test_a_recording_that_is_gone_is_said_to_be(comparison: Comparison, talk: str) -> None:
+def test_missing_recording_is_reported(comparison: Comparison, talk: str) -> None:
     Path(talk).unlink()
     reader = read(render_page(comparison))
     assert reader.addresses == []

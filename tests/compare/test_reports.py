@@ -16,7 +16,7 @@ from maxwhisper_cli.compare.results import (
     read_comparison,
     write_comparison,
 )
-from maxwhisper_cli.compare.shown import warnings_of
+from maxwhisper_cli.compare.shown import collect_warnings
 from maxwhisper_cli.compare.table import markdown_table, recording_lines, summary_lines
 from maxwhisper_cli.compare.transcripts import marked_lines, side_by_side, versions_of
 from tests.compare.outcomes import MISHEARD, compared, done, measured
@@ -98,7 +98,7 @@ def test_a_wider_table_has_more_columns(comparison: Comparison) -> None:
     assert [c.title for c in COLUMNS if c.title not in wide] == ["compile s", "GPU MiB"]
 
 
-def test_compiled_graphs_that_were_found_are_said_to_be(talk: str) -> None:
+def test_compiled_graphs_from_the_cache_are_marked(talk: str) -> None:
     rows = compared(
         done("cpu", measured(talk)),
         done("hybrid", measured(talk), compiled=0.0),
@@ -165,19 +165,19 @@ def test_transcripts_fit_the_terminal(comparison: Comparison, width: int) -> Non
 
 
 def test_warnings(comparison: Comparison, talk: str) -> None:
-    (warning,) = warnings_of(comparison)
+    (warning,) = collect_warnings(comparison)
     assert "full-max differs from cpu in talk.wav at token 2 of 3: " in warning
     odd = dataclasses.replace(measured(talk), warnings=("talk.wav is cut off",))
     twice = compared(done("cpu", odd), done("hybrid", odd), recordings=(Recording(talk, None),))
-    assert warnings_of(twice) == ["talk.wav is cut off"]
+    assert collect_warnings(twice) == ["talk.wav is cut off"]
     busy = dataclasses.replace(
         comparison, machine=dataclasses.replace(comparison.machine, load_average=3.0)
     )
-    assert "times mean little" in warnings_of(busy)[0]
+    assert "times mean little" in collect_warnings(busy)[0]
     varying = compared(
         done("cpu", measured(talk, is_repeatable=False)), recordings=(Recording(talk, None),)
     )
-    assert "did not give the same tokens in every run" in warnings_of(varying)[0]
+    assert "did not give the same tokens in every run" in collect_warnings(varying)[0]
 
 
 def test_json_holds_everything(comparison: Comparison, tmp_path: Path) -> None:
@@ -216,6 +216,6 @@ def test_a_file_that_is_something_else_is_refused(tmp_path: Path, text: str, wor
         read_comparison(path)
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
+def test_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ComparisonError, match="cannot be read"):
         read_comparison(tmp_path / "none.json")

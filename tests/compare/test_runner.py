@@ -21,18 +21,18 @@ def job(model_name: str, *files: str) -> Job:
 
 
 def run_scripted(model_name: str) -> tuple[Outcome, list[Message]]:
-    heard: list[Message] = []
-    return run_job(job(model_name), heard.append, "tests.compare.scripted_worker"), heard
+    messages: list[Message] = []
+    return run_job(job(model_name), messages.append, "tests.compare.scripted_worker"), messages
 
 
 def test_outcome_of_work_done() -> None:
-    outcome, heard = run_scripted("works")
+    outcome, messages = run_scripted("works")
     assert outcome.status == "ok"
     assert outcome.reason is None
     assert [measurement.file for measurement in outcome.measurements] == ["talk.wav"]
     assert outcome.finished is not None
     assert outcome.finished.peak_memory_mib == 512.0
-    assert [type(message).__name__ for message in heard] == [
+    assert [type(message).__name__ for message in messages] == [
         "Stage",
         "Loaded",
         "Measured",
@@ -46,8 +46,8 @@ def test_outcome_of_work_done() -> None:
         ("unavailable", "unavailable", "it needs what is not here"),
         ("refuses", "failed", "the recording is broken"),
         ("raises", "failed", "its process ended with exit code 1: RuntimeError: deep inside"),
-        ("dies", "failed", "its process was ended by SIGKILL, perhaps for want of memory"),
-        ("leaves", "failed", "its process ended with exit code 0: it said nothing"),
+        ("dies", "failed", "its process was ended by SIGKILL, perhaps for lack of memory"),
+        ("leaves", "failed", "its process ended with exit code 0: it printed nothing"),
     ],
 )
 def test_a_failure_says_why_and_keeps_no_time(model_name: str, status: str, reason: str) -> None:
@@ -92,8 +92,8 @@ def test_a_worker_ends_with_whoever_stops_listening(tmp_path: Path) -> None:
 
 
 def test_real_speech_gives_the_tokens_that_the_model_gives_here(jfk: Path) -> None:
-    heard: list[Message] = []
-    outcome = run_job(job("tiny.en", str(jfk)), heard.append)
+    messages: list[Message] = []
+    outcome = run_job(job("tiny.en", str(jfk)), messages.append)
     assert outcome.reason is None
     expected = model("tiny.en", "cpu").transcribe(jfk, GREEDY)
     (measurement,) = outcome.measurements
@@ -109,7 +109,7 @@ def test_real_speech_gives_the_tokens_that_the_model_gives_here(jfk: Path) -> No
     assert outcome.finished is not None
     assert outcome.finished.peak_memory_mib > 100
     assert outcome.finished.gpu_memory_mib is None
-    assert isinstance(heard[0], Stage)
-    loaded = next(message for message in heard if isinstance(message, Loaded))
+    assert isinstance(messages[0], Stage)
+    loaded = next(message for message in messages if isinstance(message, Loaded))
     assert (loaded.device, loaded.dtype, loaded.compile_seconds) == ("cpu", "float32", 0.0)
-    assert {m.run for m in heard if isinstance(m, Advanced)} == {0, 1}
+    assert {m.run for m in messages if isinstance(m, Advanced)} == {0, 1}

@@ -30,18 +30,18 @@ class FakeModels:
     """Stands for `maxwhisper_cli.model.load`."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {}
         self.implementation = ScriptedImplementation(self._decode)
         self.n_decoded = 0
         self.varies = False
         self.report = LoadReport()
 
-    def load(self, model: str, impl: str, **asked: Any) -> Model:
-        self.asked = {"model": model, "impl": impl, **asked}
+    def load(self, model: str, impl: str, **settings: Any) -> Model:
+        self.settings = {"model": model, "impl": impl, **settings}
         if self.report.compiled_seconds:
-            asked["on_compile"]("compiling graphs")
+            settings["on_compile"]("compiling graphs")
         self.implementation.load_report = self.report
-        return Model(self.implementation, stopwatch=asked["stopwatch"])
+        return Model(self.implementation, stopwatch=settings["stopwatch"])
 
     def _decode(self, _: DecodeRequest) -> DecodedWindow:
         self.n_decoded += 1
@@ -60,10 +60,10 @@ def models(monkeypatch: pytest.MonkeyPatch) -> FakeModels:
     return fakes
 
 
-def said(talk: str, candidate: Candidate = SCRIPTED, **changes: Any) -> list[Message]:
-    asked = {"options": TranscribeOptions(language="es"), "n_runs": 2, **changes}
+def messages_of(talk: str, candidate: Candidate = SCRIPTED, **changes: Any) -> list[Message]:
+    settings = {"options": TranscribeOptions(language="es"), "n_runs": 2, **changes}
     messages: list[Message] = []
-    work(Job(candidate, "some-model", (talk,), **asked), messages.append)
+    work(Job(candidate, "some-model", (talk,), **settings), messages.append)
     return messages
 
 
@@ -76,7 +76,7 @@ def loaded_in(messages: list[Message]) -> Loaded:
 
 
 def test_each_run_is_decoded_anew_after_a_warm_up(models: FakeModels, talk: str) -> None:
-    measured = measurement_in(said(talk)).measurement
+    measured = measurement_in(messages_of(talk)).measurement
     assert models.n_decoded == 3
     assert len(measured.run_seconds) == 2
     assert measured.n_windows == 1
@@ -88,7 +88,7 @@ def test_each_run_is_decoded_anew_after_a_warm_up(models: FakeModels, talk: str)
 
 
 def test_the_clock_counts_timed_runs_alone(models: FakeModels, talk: str) -> None:
-    measured = measurement_in(said(talk)).measurement
+    measured = measurement_in(messages_of(talk)).measurement
     # Each look at the made-up clock is a second: one encoder call and one decoder call take one.
     assert models.n_decoded == 3
     assert measured.encoder_ms_per_window == 1000.0
@@ -96,15 +96,15 @@ def test_the_clock_counts_timed_runs_alone(models: FakeModels, talk: str) -> Non
     assert measured.tokens_per_second == pytest.approx(1 + len(WORDS))
 
 
-def test_runs_that_differ_are_told(models: FakeModels, talk: str) -> None:
+def test_runs_that_differ_are_marked(models: FakeModels, talk: str) -> None:
     models.varies = True
-    assert not measurement_in(said(talk)).measurement.is_repeatable
+    assert not measurement_in(messages_of(talk)).measurement.is_repeatable
 
 
 def test_compiling_is_apart_from_loading(models: FakeModels, talk: str) -> None:
-    plain = loaded_in(said(talk))
+    plain = loaded_in(messages_of(talk))
     models.report = LoadReport(compiled_seconds=0.25)
-    messages = said(talk)
+    messages = messages_of(talk)
     loaded = loaded_in(messages)
     assert plain.compile_seconds == 0.0
     assert loaded.compile_seconds == 0.25
@@ -113,9 +113,9 @@ def test_compiling_is_apart_from_loading(models: FakeModels, talk: str) -> None:
 
 
 def test_notes_of_loading_are_warnings(models: FakeModels, talk: str) -> None:
-    assert loaded_in(said(talk)).warnings == ()
+    assert loaded_in(messages_of(talk)).warnings == ()
     models.report = LoadReport(notes=("the graphs cannot be kept",))
-    assert loaded_in(said(talk)).warnings == ("the graphs cannot be kept",)
+    assert loaded_in(messages_of(talk)).warnings == ("the graphs cannot be kept",)
 
 
 def test_the_encoder_is_timed_until_the_device_is_done(
@@ -123,7 +123,7 @@ def test_the_encoder_is_timed_until_the_device_is_done(
 ) -> None:
     scripted, n_windows = models.implementation, []
     monkeypatch.setattr(scripted, "wait", lambda: n_windows.append(len(scripted.windows)))
-    said(talk, n_runs=1)
+    messages_of(talk, n_runs=1)
     assert n_windows == [1, 2]  # once after each run's window
 
 
@@ -147,42 +147,42 @@ def test_measures_with_the_implementation_s_own_mel_and_batches(
 
     monkeypatch.setattr(scripted, "log_mel", spy_log_mel)
     monkeypatch.setattr(scripted, "decode_batch", spy_decode_batch)
-    said(talk, options=TranscribeOptions(language="es", batch_size=4), n_runs=1)
+    messages_of(talk, options=TranscribeOptions(language="es", batch_size=4), n_runs=1)
     assert max(n_samples) > 512 * 160  # 8 s in one piece, more than the default of 5.12 s
     assert n_requests == [1, 1]  # one window, in the warm-up and in the run
 
 
 def test_the_model_is_asked_for_as_the_job_says(models: FakeModels, talk: str) -> None:
     candidate = Candidate("scripted", dtype="float16", device="cuda:1")
-    said(talk, candidate, n_threads=3, model_dir="somewhere")
-    assert models.asked["impl"] == "scripted"
-    assert models.asked["device"] == "cuda:1"
-    assert models.asked["model"] == "some-model"
-    assert models.asked["dtype"] == "float16"
-    assert models.asked["n_threads"] == 3
-    assert models.asked["model_dir"] == Path("somewhere")
-    assert models.asked["offline"] is True
+    messages_of(talk, candidate, n_threads=3, model_dir="somewhere")
+    assert models.settings["impl"] == "scripted"
+    assert models.settings["device"] == "cuda:1"
+    assert models.settings["model"] == "some-model"
+    assert models.settings["dtype"] == "float16"
+    assert models.settings["n_threads"] == 3
+    assert models.settings["model_dir"] == Path("somewhere")
+    assert models.settings["offline"] is True
 
 
 def test_an_english_model_hears_english(models: FakeModels, talk: str) -> None:
-    assert measurement_in(said(talk)).measurement.language == "en"
-    assert models.asked
+    assert measurement_in(messages_of(talk)).measurement.language == "en"
+    assert models.settings
 
 
-def test_an_odd_recording_is_told(models: FakeModels, tmp_path: Path) -> None:
+def test_recording_warnings_are_sent(models: FakeModels, tmp_path: Path) -> None:
     path = tmp_path / "empty.wav"
     soundfile.write(str(path), np.zeros(0, np.float32), 16000)
-    measured = measurement_in(said(str(path))).measurement
+    measured = measurement_in(messages_of(str(path))).measurement
     assert models.n_decoded == 0
     assert measured.text == ""
     assert len(measured.warnings) == 1
 
 
-def test_memory_is_told_at_the_end(models: FakeModels, talk: str) -> None:
-    last = said(talk)[-1]
+def test_memory_is_sent_at_the_end(models: FakeModels, talk: str) -> None:
+    last = messages_of(talk)[-1]
     assert isinstance(last, Finished)
     assert last.peak_memory_mib > 10
-    assert models.asked
+    assert models.settings
 
 
 def test_an_implementation_that_is_unavailable_gets_through(
@@ -193,4 +193,4 @@ def test_an_implementation_that_is_unavailable_gets_through(
 
     monkeypatch.setattr("maxwhisper_cli.model.load", load)
     with pytest.raises(ImplementationUnavailableError):
-        said(talk)
+        messages_of(talk)

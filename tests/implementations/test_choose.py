@@ -52,8 +52,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
     return Here(monkeypatch)
 
 
-def chosen(**asked: Any) -> tuple[str, str | None, str | None]:
-    options = replace(LoadOptions(dtype="auto"), **asked)
+def chosen(**changes: Any) -> tuple[str, str | None, str | None]:
+    options = replace(LoadOptions(dtype="auto"), **changes)
     choice = choose(checkpoint("tiny.en"), options)
     return choice.name, choice.options.device, choice.hint
 
@@ -96,8 +96,8 @@ def test_the_device_asked_for_is_kept_to(here: Here) -> None:
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "cpu:0"])
 def test_a_device_that_there_is_not(here: Here, device: str) -> None:
     here.has_gpu = True
-    said = f"no device called {device}; use cpu, cuda or cuda:N"
-    with pytest.raises(ImplementationUnavailableError, match=said):
+    message = f"no device called {device}; use cpu, cuda or cuda:N"
+    with pytest.raises(ImplementationUnavailableError, match=message):
         chosen(device=device)
 
 
@@ -127,7 +127,7 @@ def test_one_that_cannot_be_loaded_after_all_is_passed_over(here: Here) -> None:
         choose(weights, LoadOptions(device="cuda"), refused | {"cuda on cuda": "driver too old"})
 
 
-def test_what_is_not_installed_is_told_as_a_hint(here: Here) -> None:
+def test_missing_packages_are_a_hint(here: Here) -> None:
     here.missing = {"full-max"}
     name, _, hint = chosen()
     assert name == "cpu"

@@ -46,14 +46,14 @@ def test_float16_gets_no_more_words_wrong(name: str, shared_audio: Path) -> None
     options = TranscribeOptions(beam_size=None, temperatures=(0.0,))
     with loaded.load("tiny.en", name, device="cuda") as model:
         assert model.implementation.dtype == "float16"
-        heard = {path: model.transcribe(path, options).text for path in spoken}
+        transcripts = {path: model.transcribe(path, options).text for path in spoken}
     exact = {path: loaded.whisper_result("tiny.en", path, None)["text"] for path in spoken}
-    assert error_rate(spoken, heard) <= error_rate(spoken, exact) + 0.003
+    assert error_rate(spoken, transcripts) <= error_rate(spoken, exact) + 0.003
 
 
-def error_rate(spoken: Mapping[Path, str], heard: Mapping[Path, str]) -> float:
+def error_rate(spoken: Mapping[Path, str], transcripts: Mapping[Path, str]) -> float:
     """Words wrong of all words, in all recordings together."""
-    rates = (accuracy(spoken[path], heard[path], "en").wer for path in spoken)
+    rates = (accuracy(spoken[path], transcripts[path], "en").wer for path in spoken)
     over_all = ErrorRate.over(rates)
     assert over_all is not None
     return over_all.rate

@@ -33,35 +33,37 @@ def failing(error: Exception) -> Model:
     return Model(implementation)
 
 
-@pytest.mark.parametrize(("error", "told"), FULL)
-def test_a_transcription_says_so(error: Exception, told: str) -> None:
-    with pytest.raises(ImplementationFailedError, match=told):
+@pytest.mark.parametrize(("error", "message"), FULL)
+def test_a_transcription_says_so(error: Exception, message: str) -> None:
+    with pytest.raises(ImplementationFailedError, match=message):
         failing(error).transcribe(SECOND)
-    with pytest.raises(ImplementationFailedError, match=told):
+    with pytest.raises(ImplementationFailedError, match=message):
         list(failing(error).stream(SECOND))
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-@pytest.mark.parametrize(("error", "told"), FULL)
-def test_each_of_several_recordings_says_so(error: Exception, told: str, batch_size: int) -> None:
+@pytest.mark.parametrize(("error", "message"), FULL)
+def test_each_of_several_recordings_says_so(
+    error: Exception, message: str, batch_size: int
+) -> None:
     options = TranscribeOptions(beam_size=None, batch_size=batch_size)
     done = list(failing(error).transcribe_several([SECOND, SECOND], options))
     assert [finished.index for finished in done] == [0, 1]
     for finished in done:
         assert finished.error is not None
-        with pytest.raises(ImplementationFailedError, match=told):
+        with pytest.raises(ImplementationFailedError, match=message):
             raise finished.error
 
 
-@pytest.mark.parametrize(("error", "told"), FULL)
-def test_loading_says_so(error: Exception, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("error", "message"), FULL)
+def test_loading_says_so(error: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class TooLarge:
         @classmethod
         def load(cls, *_: object) -> None:
             raise error
 
     monkeypatch.setattr(registry, "implementation_class", lambda _: TooLarge)
-    with pytest.raises(ImplementationUnavailableError, match=told):
+    with pytest.raises(ImplementationUnavailableError, match=message):
         maxwhisper_cli.load("tiny.en", "full-max", device="cuda:1", offline=True)
 
 

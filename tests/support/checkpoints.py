@@ -175,8 +175,8 @@ def _add_layer(variables: Tensors, theirs: str, tensors: Tensors, ours: str) -> 
         cross = f"{ours}.cross_attn"
         _add_norm(variables, f"{theirs}/attention/layer_norm", tensors, f"{cross}_ln")
         _add_linear(variables, f"{theirs}/attention/linear_0", tensors, [f"{cross}.query"])
-        keys_values = [f"{cross}.key", f"{cross}.value"]
-        _add_linear(variables, f"{theirs}/attention/linear_1", tensors, keys_values)
+        cross_kv = [f"{cross}.key", f"{cross}.value"]
+        _add_linear(variables, f"{theirs}/attention/linear_1", tensors, cross_kv)
         _add_linear(variables, f"{theirs}/attention/linear_2", tensors, [f"{cross}.out"])
     _add_norm(variables, f"{theirs}/ffn/layer_norm", tensors, f"{ours}.mlp_ln")
     _add_linear(variables, f"{theirs}/ffn/linear_0", tensors, [f"{ours}.mlp.0"])

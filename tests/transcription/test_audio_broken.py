@@ -16,7 +16,7 @@ from tests.support.sound import encode, tone
 RATE = 16000
 
 
-def heard(path: Path) -> tuple[np.ndarray, list[str]]:
+def read_samples(path: Path) -> tuple[np.ndarray, list[str]]:
     with open_audio(path) as audio:
         return audio.read(), audio.warnings
 
@@ -113,17 +113,17 @@ def test_video_without_sound(tmp_path: Path) -> None:
 
 def test_header_without_samples(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(0, np.float32), RATE)
-    samples, warnings = heard(tmp_path / "a.wav")
+    samples, warnings = read_samples(tmp_path / "a.wav")
     assert len(samples) == 0
     assert [w.endswith("its length is zero") for w in warnings] == [True]
 
 
 def test_silence_and_ten_milliseconds(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", np.zeros(RATE, np.float32), RATE)
-    samples, warnings = heard(tmp_path / "a.wav")
+    samples, warnings = read_samples(tmp_path / "a.wav")
     assert (len(samples), np.abs(samples).max(), warnings) == (RATE, 0.0, [])
     soundfile.write(tmp_path / "b.wav", tone(440, 0.01, 44100), 44100)
-    samples, warnings = heard(tmp_path / "b.wav")
+    samples, warnings = read_samples(tmp_path / "b.wav")
     assert (len(samples), warnings) == (160, [])
 
 
@@ -133,7 +133,7 @@ def test_samples_that_are_no_numbers(tmp_path: Path, bad: float, rate: int) -> N
     sound = np.stack([tone(440, 10.0, rate), tone(440, 10.0, rate)], axis=1)
     sound[int(7.25 * rate) : int(7.25 * rate) + 5, 1] = bad
     soundfile.write(tmp_path / "a.wav", sound, rate, subtype="FLOAT")
-    samples, warnings = heard(tmp_path / "a.wav")
+    samples, warnings = read_samples(tmp_path / "a.wav")
     assert np.all(np.abs(samples) < 1)
     assert len(warnings) == 1
     assert "at 7.25 s: 5;" in warnings[0]
@@ -145,7 +145,7 @@ def test_samples_that_are_no_numbers(tmp_path: Path, bad: float, rate: int) -> N
 
 def test_beyond_full_scale_is_kept(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(440, 1.0, RATE) * 10, RATE, subtype="FLOAT")
-    samples, warnings = heard(tmp_path / "a.wav")
+    samples, warnings = read_samples(tmp_path / "a.wav")
     assert samples.max() > 2
     assert warnings == []
 
@@ -164,9 +164,9 @@ def test_cut_off(tmp_path: Path, extension: str) -> None:
         encode(path, "matroska", "aac")
     else:
         soundfile.write(path, (rng.standard_normal(8 * RATE) * 0.1).astype(np.float32), RATE)
-    full, warnings = heard(path)
+    full, warnings = read_samples(path)
     assert warnings == []
-    samples, warnings = heard(cut(path))
+    samples, warnings = read_samples(cut(path))
     assert 0.3 * len(full) < len(samples) < 0.6 * len(full)
     assert len(warnings) == 1
     assert re.search("cut off|could be read up to", warnings[0])
@@ -177,7 +177,7 @@ def test_cut_off_between_two_pages(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.ogg", rng.standard_normal(8 * RATE) * 0.1, RATE)
     data = (tmp_path / "a.ogg").read_bytes()
     (tmp_path / "a.ogg").write_bytes(data[: data.rfind(b"OggS")])
-    samples, warnings = heard(tmp_path / "a.ogg")
+    samples, warnings = read_samples(tmp_path / "a.ogg")
     assert len(samples) > RATE
     assert len(warnings) == 1
     assert "may be cut off" in warnings[0]
@@ -195,12 +195,12 @@ def test_damage_in_the_middle(tmp_path: Path, extension: str) -> None:
         encode(path, "matroska", "aac")
     else:
         soundfile.write(path, tone(440, 8.0, RATE), RATE)
-    full, _ = heard(path)
+    full, _ = read_samples(path)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
     data[middle : middle + 2000] = np.random.default_rng(2).bytes(2000)
     path.write_bytes(data)
-    samples, _ = heard(path)
+    samples, _ = read_samples(path)
     assert len(samples) > 0.4 * len(full)
 
 
@@ -208,7 +208,7 @@ def test_nothing_is_written_to_the_terminal(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     soundfile.write(tmp_path / "a.mp3", tone(440, 8.0, RATE), RATE)
-    heard(cut(tmp_path / "a.mp3"))
+    read_samples(cut(tmp_path / "a.mp3"))
     (tmp_path / "b.mp3").write_bytes(np.random.default_rng(1).bytes(20000))
     refusal(tmp_path / "b.mp3")
     assert capfd.readouterr() == ("", "")

@@ -55,7 +55,7 @@ def run(
         return transcription.transcript, implementation
 
 
-def test_stretches_go_on_side_by_side_and_show_no_previous_text() -> None:
+def test_shards_run_together_without_previous_text() -> None:
     transcript, implementation = run(lambda _request: say(" So."))
     # 250 s are two stretches of 125 s: six windows that lead 20 s on, and one that is the rest.
     assert implementation.sizes == [2] * 7
@@ -66,7 +66,7 @@ def test_stretches_go_on_side_by_side_and_show_no_previous_text() -> None:
     assert {request.prompt for request in implementation.requests} == {TOKENIZER.sot_sequence}
 
 
-def test_no_stretch_is_shorter_than_two_minutes() -> None:
+def test_no_shard_is_shorter_than_two_minutes() -> None:
     _, implementation = run(lambda _request: say(" So."), replace(OPTIONS, batch_size=64))
     assert max(implementation.sizes) == 2
 
@@ -99,7 +99,7 @@ def test_times_within_the_decoder_are_added_up_over_the_windows() -> None:
     assert watch.spent["decoder: all else"].n_times == 7
 
 
-def test_one_stretch_says_what_is_said_one_by_one(sonnet: Path) -> None:
+def test_one_shard_equals_the_sequential_run(sonnet: Path) -> None:
     model = loaded.model("tiny.en", "cpu")
     options = TranscribeOptions(
         beam_size=None, temperatures=(0.0,), condition_on_previous_text=False

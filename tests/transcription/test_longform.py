@@ -110,7 +110,7 @@ def test_silent_windows_are_skipped_whole() -> None:
     assert len(implementation.requests) == 2
 
 
-def test_clips_limit_what_is_heard() -> None:
+def test_only_clips_are_transcribed() -> None:
     options = replace(OPTIONS, clip_timestamps=(5.0, 12.0, 20.0, 90.0))
     answers = [window([BEGIN, 40]), window([BEGIN, 41])]
     transcript, implementation = run(answers, 40, options)

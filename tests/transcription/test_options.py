@@ -63,7 +63,7 @@ def test_values_of_no_use_are_refused_by_name(
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"temperatures": (1e-40,)}, "0, or from 0.001 to 2"),
         ({"temperatures": (2.1,)}, "from 0 to 2, not 2.1"),
@@ -79,8 +79,8 @@ def test_values_of_no_use_are_refused_by_name(
         ({"language": "es", "multilingual": True}, "leave language out"),
     ],
 )
-def test_ranges(changes: dict[str, Any], said: str) -> None:
-    with pytest.raises(OptionsError, match=said):
+def test_ranges(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionsError, match=message):
         TranscribeOptions(**changes)
 
 

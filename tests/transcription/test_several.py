@@ -33,7 +33,7 @@ class Batching(ScriptedImplementation):
         self._failing = failing
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
-        self.heard = audio_features
+        self.audio_features = audio_features
         return super().decode(audio_features, request)
 
     def decode_batch(
@@ -96,12 +96,12 @@ def test_rows_go_to_the_next_recordings_as_they_come_free() -> None:
 
 
 def test_a_recording_is_opened_when_there_is_a_row_for_it(opened: set[MelSpectrogram]) -> None:
-    asked: list[int] = []
+    opened_indices: list[int] = []
     n_open: list[int] = []
 
     def recordings() -> Iterator[np.ndarray]:
         for index in range(20):
-            asked.append(index)
+            opened_indices.append(index)
             yield noise(0 if index % 5 == 0 else 21)
 
     def script(request: DecodeRequest) -> DecodedWindow:
@@ -112,14 +112,14 @@ def test_a_recording_is_opened_when_there_is_a_row_for_it(opened: set[MelSpectro
     finished = []
     for done in model.transcribe_several(recordings(), OPTIONS):
         finished.append(done)
-        assert len(asked) <= len(finished) + 3
+        assert len(opened_indices) <= len(finished) + 3
     assert len(finished) == 20
     assert max(n_open) == 3
     assert opened == set()
     assert [texts(done.transcript) for done in finished].count([]) == 4  # those without sound
 
 
-def test_one_that_cannot_be_heard_fails_alone(tmp_path: Path) -> None:
+def test_undecodable_recording_fails_alone(tmp_path: Path) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_text("no sound")
     recordings: list[AudioSource] = [noise(30), broken, tmp_path / "gone.wav", noise(50)]
@@ -160,8 +160,8 @@ def test_a_window_that_fails_is_decoded_again_alone() -> None:
     implementation = Batching(script)
     recordings = [noise(seconds) for seconds in (20, 19, 18)]
     finished = list(Model(implementation).transcribe_several(recordings, OPTIONS))
-    assert isinstance(implementation.heard, ScriptedFeatures)
-    np.testing.assert_array_equal(implementation.heard.mel, implementation.windows[0][1:2])
+    assert isinstance(implementation.audio_features, ScriptedFeatures)
+    np.testing.assert_array_equal(implementation.audio_features.mel, implementation.windows[0][1:2])
     assert temperatures == [0.0, 0.0, 0.0, 1.0]
     seen = {d.index: d.transcript.segments[0].temperature for d in finished if d.transcript}
     assert seen == {0: 0.0, 1: 1.0, 2: 0.0}

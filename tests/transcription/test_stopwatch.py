@@ -53,7 +53,7 @@ def test_what_fails_counts_until_then(clock: Clock) -> None:
     assert watch.spent == {"outer": Spent(1, 2), "inner": Spent(3, 1)}
 
 
-def test_getting_items_is_told_from_using_them(clock: Clock) -> None:
+def test_getting_items_counts_apart_from_using_them(clock: Clock) -> None:
     def items() -> Iterator[int]:
         for item in range(2):
             clock.passes(1)

@@ -36,12 +36,16 @@ class Publisher:
     """The Range header of each request."""
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        asked = handler.headers.get("Range")
-        self.ranges.append(asked)
+        requested = handler.headers.get("Range")
+        self.ranges.append(requested)
         if self.statuses:
             handler.send_error(self.statuses.pop(0))
             return
-        start = int(asked.removeprefix("bytes=").rstrip("-")) if asked and self.knows_ranges else 0
+        start = (
+            int(requested.removeprefix("bytes=").rstrip("-"))
+            if requested and self.knows_ranges
+            else 0
+        )
         if start >= len(self.content):
             handler.send_error(416)
             return

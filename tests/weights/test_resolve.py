@@ -166,7 +166,7 @@ class TestCacheFolders:
         resolve.resolve("small", progress=print)
         assert len(calls) == 1
 
-    def test_failed_fetch_says_the_way_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_failed_fetch_names_the_remedy(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def fetch(*_: object) -> None:
             raise ModelNotFoundError("no route to host")
 
@@ -303,7 +303,7 @@ class TestPaths:
         checkpoint = resolve.load(str(changed), offline=True)
         assert (checkpoint.model_name, checkpoint.alignment_heads) == (None, ((0, 1),))
 
-    def test_models_of_one_size_are_told_apart(
+    def test_models_of_one_size_are_distinguished(
         self, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """As large-v1 and large-v2: the published file is known, a tuned one is not guessed."""

@@ -10,7 +10,7 @@ EOT = 3
 
 
 @pytest.mark.parametrize("n_vocab", [51864, 51865, 1003, 7])
-def test_beams_go_on_with_the_likeliest_tokens(n_vocab: int) -> None:
+def test_beams_continue_with_the_top_k_tokens(n_vocab: int) -> None:
     generator = np.random.default_rng(n_vocab)
     for _ in range(20):
         logits = np.repeat(generator.normal(0, 4, (1, n_vocab)).astype(np.float32), 3, axis=0)

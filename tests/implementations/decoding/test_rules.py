@@ -82,7 +82,7 @@ def test_probability_of_matches_softmax() -> None:
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_logits_that_are_not_numbers_are_an_error(number: float) -> None:
+def test_non_finite_logits_are_an_error(number: float) -> None:
     logits = np.zeros((2, N_VOCAB), np.float32)
     logits[1, BEGIN + 3] = number
     with pytest.raises(NonFiniteLogitsError, match=r"not numbers.*--dtype float32"):

@@ -79,7 +79,7 @@ def test_prompt_and_steps_to_the_last_position(
             assert_near(session.step(np.array(TOKENS[i : i + 1]))[0], expected[i])
 
 
-def test_hypotheses_go_on_from_where_they_are_told(
+def test_hypotheses_continue_from_their_source(
     decoder: TextDecoder, reference: whisper.Whisper, features: torch.Tensor
 ) -> None:
     with TorchDecoderSession(decoder, DecoderAudioFeatures(features), 5) as session:
@@ -91,12 +91,12 @@ def test_hypotheses_go_on_from_where_they_are_told(
 def test_another_thread_may_have_a_session_meanwhile(
     decoder: TextDecoder, reference: whisper.Whisper, features: torch.Tensor
 ) -> None:
-    heard = DecoderAudioFeatures(features)
+    audio_features = DecoderAudioFeatures(features)
     one, other = TOKENS[:20], TOKENS[20:]
     with (
         ThreadPoolExecutor(1) as thread,
-        TorchDecoderSession(decoder, heard, 1) as first,
-        thread.submit(TorchDecoderSession, decoder, heard, 1).result(60) as second,
+        TorchDecoderSession(decoder, audio_features, 1) as first,
+        thread.submit(TorchDecoderSession, decoder, audio_features, 1).result(60) as second,
     ):
         first.prefill(one[:10], (9,))
         thread.submit(second.prefill, other[:5], (4,)).result(60)
@@ -128,10 +128,10 @@ def test_half_precision_rounds_where_upstream_does(
     assert held.keys() == expected.keys()
     is_wide = {name for name, tensor in held.items() if tensor.dtype == torch.float32}
     assert is_wide == {name for name in held if "ln" in name or "positional" in name}
-    heard = features.to(dtype)
+    audio_features = features.to(dtype)
     with torch.inference_mode():
-        logits = theirs(torch.tensor([TOKENS]), heard)[0].numpy()
-    with TorchDecoderSession(ours, DecoderAudioFeatures(heard), 1) as session:
+        logits = theirs(torch.tensor([TOKENS]), audio_features)[0].numpy()
+    with TorchDecoderSession(ours, DecoderAudioFeatures(audio_features), 1) as session:
         found = session.prefill(TOKENS, range(len(TOKENS)))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, logits, rtol=0, atol=4 * torch.finfo(dtype).eps)
