@@ -1,30 +1,37 @@
-# Every target makes what it needs, `.venv` included; a second run starts at once.
-# PYTHON=python3.12 chooses the interpreter; ARGS="-k name" goes to the tool that the target runs.
+# Every target makes what it needs, its environment included; a second run starts at once.
+# PYTHON=python3.12 chooses the interpreter, and each has an environment of its own: `.venv` that of
+# python3, `.venv-python3.12`. ARGS="-k name" goes to the tool that the target runs.
+# PINS="torch==2.13.0" holds packages in test-latest and test-oldest: where the newest torch is a
+# CUDA build of some GB, pin one that is at hand.
 
 PYTHON ?= python3
 ARGS ?=
-BIN := .venv/bin
-VENV := .venv/made-with-$(notdir $(PYTHON))
-INSTALLED := .venv/installed
+PINS ?=
+INTERPRETER := $(notdir $(PYTHON))
+ENV := .venv$(if $(filter-out python3,$(INTERPRETER)),-$(INTERPRETER))
+BIN := $(ENV)/bin
+VENV := $(ENV)/made-with-$(INTERPRETER)
+INSTALLED := $(ENV)/installed
+EXTRAS := demo,base,max
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types layers check format bench bench-bars bench-rivals bench-steps bench-gpu clean
+.PHONY: help install demo test test-all test-latest test-oldest lint types layers check format bench bench-bars bench-rivals bench-steps bench-gpu clean
 
 help: ## list these targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-12s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## make .venv and install the pinned versions into it
+install: $(INSTALLED) ## make the environment and install the pinned versions into it
 
 $(VENV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'maxwhisper needs Python 3.11 or newer: make PYTHON=python3.12'; exit 1; }
-	$(PYTHON) -m venv --clear .venv
+	$(PYTHON) -m venv --clear $(ENV)
 	@touch $@
 
 $(INSTALLED): $(VENV) pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt pip
 	$(BIN)/pip install --constraint constraints.txt --build-constraint constraints.txt \
-		--editable '.[demo,base,max]' --group dev
+		--editable '.[$(EXTRAS)]' --group dev
 	@touch $@
 
 demo: $(INSTALLED) ## compare all implementations on real speech, and leave a page in out/demo
@@ -38,6 +45,23 @@ test: $(INSTALLED) ## run the tests
 
 test-all: $(INSTALLED) ## run the tests, and those over all of ../shared/audio
 	$(BIN)/pytest -m '' $(ARGS)
+
+test-latest: ## run the tests with the newest versions that pyproject.toml allows
+	test -d $(ENV)-latest || $(PYTHON) -m venv $(ENV)-latest
+	$(ENV)-latest/bin/pip install --quiet --upgrade pip
+	$(ENV)-latest/bin/pip install --upgrade --upgrade-strategy eager \
+		--editable '.[$(EXTRAS)]' --group dev $(PINS)
+	@echo 'other than in constraints.txt:'
+	@$(ENV)-latest/bin/pip freeze --exclude-editable | grep -vixFf constraints.txt || true
+	$(ENV)-latest/bin/pytest $(ARGS)
+
+test-oldest: ## run the tests with the oldest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear $(ENV)-oldest
+	$(PYTHON) .ci/oldest.py $(PINS) > $(ENV)-oldest/constraints.txt
+	$(ENV)-oldest/bin/pip install --quiet --upgrade pip
+	$(ENV)-oldest/bin/pip install --constraint $(ENV)-oldest/constraints.txt \
+		--editable '.[$(EXTRAS)]' --group dev
+	$(ENV)-oldest/bin/pytest $(ARGS)
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check
@@ -71,5 +95,5 @@ bench-steps: $(INSTALLED) ## time of a decoder step by position, of the encoder 
 bench-gpu: $(INSTALLED) ## encoder, step and recordings on an NVIDIA GPU beside openai-whisper
 	$(BIN)/python -m tests.benchmarks.gpu $(ARGS)
 
-clean: ## remove .venv, out and the tools' caches
-	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## remove the environments, out and the tools' caches
+	rm -rf .venv .venv-* out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,7 +1,9 @@
 """The wheel holds all that the program needs, and nothing of the house around it."""
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -45,3 +47,24 @@ def test_nothing_else_is_installed(wheel: set[str]) -> None:
 
 def test_each_package_says_that_it_is_typed(wheel: set[str]) -> None:
     assert {f"{package.__name__}/py.typed" for package in PACKAGES} <= wheel
+
+
+def test_every_dependency_has_the_bounds_that_were_tried() -> None:
+    """A lower and an upper one; a release named by its date has no major that ends before it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for extra in project["optional-dependencies"].values() for line in extra]
+    dated = {"openai-whisper"}
+    for line in [*project["dependencies"], *extras]:
+        found = re.fullmatch(r"([\w.-]+?)([=>]=[\w.]+)(,<[\w.]+)?", line)
+        assert found, line
+        name, lower, upper = found.groups()
+        assert lower.startswith("==") or upper or name in dated, line
+
+
+def test_the_oldest_versions_are_those_of_the_bounds() -> None:
+    command = [sys.executable, str(ROOT / ".ci" / "oldest.py"), "torch==2.13.0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    constraints = dict(line.split("==") for line in done.stdout.splitlines())
+    assert constraints["torch"] == "2.13.0"
+    assert constraints["av"] == "13.1"
+    assert len(constraints) == len(done.stdout.splitlines())
