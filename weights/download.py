@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weights.cache import CACHE_VARIABLE, hash_file, record_sha256, sha256_of
+from weights.cache import CACHE_VARIABLE, hash_file, record_sha256, set_aside, sha256_of
 from weights.errors import ModelNotFoundError, WeightsError
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ Progress = Callable[[int, int], None]
 _MAX_FAILED_ATTEMPTS = 3
 _RETRY_SECONDS = 1.0
 _TIMEOUT_SECONDS = 30.0
+NETWORK_SETTING_ERRORS = (ImportError, OSError, ValueError)
+"""A proxy without its package, missing certificates, an address that is none."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ def fetch(url: str, sha256: str, target: Path, progress: Progress | None = None)
                     f"{url}: what was received has sha256 {actual[:12]}..., not the published "
                     f"{sha256[:12]}...; it was thrown away: try again, perhaps on another network"
                 )
+            set_aside(target)
             part.replace(target)
             record_sha256(target, sha256)
     except OSError as error:
@@ -90,11 +93,13 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
     import httpx2
 
     n_failed = 0
-    with httpx2.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=True) as client:
+    with _client() as client:
         while True:
             n_bytes_before = _size(part)
             try:
                 _append(client, url, part, progress)
+            except httpx2.InvalidURL as error:  # where it was sent on to
+                raise ModelNotFoundError(f"{url}: cannot be fetched ({error})") from error
             except httpx2.HTTPError as error:
                 n_failed = 0 if _size(part) > n_bytes_before else n_failed + 1
                 if n_failed == _MAX_FAILED_ATTEMPTS or _is_final(error):
@@ -102,6 +107,29 @@ def _download(url: str, part: Path, progress: Progress | None) -> None:
                 time.sleep(_RETRY_SECONDS)
             else:
                 return
+
+
+def _client() -> "httpx2.Client":
+    """Returns a client with the environment's proxies and certificates."""
+    import httpx2
+
+    try:
+        return httpx2.Client(timeout=_TIMEOUT_SECONDS, follow_redirects=True)
+    except NETWORK_SETTING_ERRORS as error:
+        raise ModelNotFoundError(wrong_network_settings(error)) from error
+
+
+def wrong_network_settings(error: Exception) -> str:
+    """Returns the sentence for one of `NETWORK_SETTING_ERRORS`."""
+    if isinstance(error, ImportError):
+        return (
+            f"the proxy of the environment (ALL_PROXY, HTTPS_PROXY) needs a package ({error}): "
+            "pip install socksio, or unset the variable"
+        )
+    return (
+        f"the network cannot be used as the environment says ({error}): "
+        "check ALL_PROXY, HTTPS_PROXY, SSL_CERT_FILE and SSL_CERT_DIR"
+    )
 
 
 def _append(client: "httpx2.Client", url: str, part: Path, progress: Progress | None) -> None:
@@ -115,7 +143,8 @@ def _append(client: "httpx2.Client", url: str, part: Path, progress: Progress | 
         response.raise_for_status()
         is_rest = response.headers.get("Content-Range", "").startswith(f"bytes {n_done}-")
         n_done = n_done if is_rest else 0
-        n_total = n_done + int(response.headers.get("Content-Length", -n_done))
+        announced = response.headers.get("Content-Length", "")
+        n_total = n_done + int(announced) if announced.isdecimal() else 0
         with part.open("ab" if is_rest else "wb") as file:
             for chunk in response.iter_raw():
                 file.write(chunk)

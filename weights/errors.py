@@ -28,7 +28,9 @@ class MaxWhisperError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        one_line = " ".join(message[:_N_CHARACTERS].split())
+        if len(message) > _N_CHARACTERS:  # a name may be long; what is said of it comes last
+            message = f"{message[: _N_CHARACTERS // 2]} ... {message[-_N_CHARACTERS // 2 :]}"
+        one_line = " ".join(message.split())
         super().__init__(printable(one_line))
 
 

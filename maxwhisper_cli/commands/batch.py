@@ -8,12 +8,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from maxwhisper_cli.activity import Activity, Pace, clock
-from maxwhisper_cli.commands.loading import Loading, load_model
+from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, summary_line
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
@@ -27,6 +27,10 @@ from weights.errors import MaxWhisperError
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.transcription.audio import Channel
+
+
+Sink: TypeAlias = Outputs | Writer | MaxWhisperError
+"""Where a transcript goes: into files, or in one format to stdout; or why it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ def _may_exist(path: Path) -> bool:
 
 
 def transcribe_files(
-    sinks: Sequence[tuple[str, Outputs | Writer]],
+    sinks: Sequence[tuple[str, Sink]],
     loading: Loading,
     options: TranscribeOptions,
     channel: "Channel",
@@ -78,8 +82,8 @@ def transcribe_files(
     """Loads the model, transcribes each file into its sink, and prints a summary.
 
     Args:
-        sinks: Each file (`-` is standard input) with the files to write, or with the one format
-            to print on stdout.
+        sinks: Each file (`-` is standard input) with the files to write, with the one format to
+            print on stdout, or with the reason why it cannot be written.
         loading: The model, and the implementation that runs it.
         options: Options of the transcription.
         channel: Channel to transcribe.
@@ -89,17 +93,27 @@ def transcribe_files(
         MaxWhisperError: The model cannot be loaded, or a file could not be transcribed.
     """
     with load_model(loading, display.terminal) as model:
-        fitting = _fit_to_model(options, model, display.terminal)
+        fitting = fit_to_model(options, model, display.terminal)
         work = _Work(model, loading, fitting, channel, display)
         names = _short_names([source for source, _ in sinks])
-        files = [_File(source, names[source], sink) for source, sink in sinks]
+        outcomes = [
+            Outcome(names[source], 0.0, error=sink)
+            for source, sink in sinks
+            if isinstance(sink, MaxWhisperError)
+        ]
+        for outcome in outcomes:
+            display.terminal.error(str(outcome.error))
+        files = [
+            _File(source, names[source], sink)
+            for source, sink in sinks
+            if not isinstance(sink, MaxWhisperError)
+        ]
         is_batch = fitting.batch_size > 1 and len(files) > 1
         done = work.transcribe_together(files) if is_batch else map(work.transcribe, files)
-        outcomes = []
         for file, outcome in zip(files, done, strict=True):
             outcomes.append(outcome)
             work.report(outcome, file.sink)
-            if outcome.error is not None and len(files) > 1:
+            if outcome.error is not None and len(sinks) > 1:
                 display.terminal.error(str(outcome.error))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
     if len(outcomes) > 1 and not display.terminal.is_quiet:
@@ -267,30 +281,6 @@ class _Work:
             device=implementation.device,
             dtype=implementation.dtype,
         )
-
-
-def _fit_to_model(
-    options: TranscribeOptions, model: "Model", terminal: Terminal
-) -> TranscribeOptions:
-    """Replaces options that the model does not support as openai-whisper does, with a warning."""
-    dims = model.implementation.dims
-    if not dims.is_multilingual:
-        if options.language not in {None, "en"}:
-            terminal.warning(
-                f"this model knows only English, not {options.language}; using English"
-            )
-        if options.task == "translate":
-            terminal.warning("this model knows only English and cannot translate; transcribing")
-        if options.multilingual:
-            terminal.warning("this model knows only English and detects no language")
-        return replace(options, language="en", task="transcribe", multilingual=False)
-    is_turbo = (dims.n_audio_layer, dims.n_text_layer) == (32, 4)
-    if is_turbo and options.task == "translate":
-        terminal.warning(
-            "turbo was not trained to translate and may write the language spoken; "
-            "medium and large-v2 do better"
-        )
-    return options
 
 
 def _short_names(sources: list[str]) -> dict[str, str]:

@@ -1,8 +1,8 @@
 """Command `maxwhisper cache`: lists the cache folder; `cache clear` empties it."""
 
 import json
-import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -10,17 +10,17 @@ import typer
 
 from implementations.max_graph.artifacts import StoredArtifact, stored_artifacts
 from implementations.max_graph.request import HOST
+from maxwhisper_cli.cache_contents import COMPILED, FETCHED, contents_of, files_in
 from maxwhisper_cli.console import Column, Terminal
 from weights.cache import cache_root
 from weights.errors import MaxWhisperError
+from weights.printable import printable
 
 _COLUMNS = (
     Column("what", is_name=True),
     Column("size", is_number=True),
     Column("file"),
 )
-_COMPILED = "compiled"
-_FETCHED = ("models", "samples", "checked")
 
 
 class CacheError(MaxWhisperError):
@@ -54,28 +54,49 @@ def _show(
 
 
 def _clear(
-    is_all: Annotated[bool, typer.Option("--all", help="Also fetched models and samples.")] = False,
+    is_all: Annotated[
+        bool, typer.Option("--all", help="Also fetched models and samples, and what is noted.")
+    ] = False,
+    is_sure: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
 ) -> None:
-    """Remove compiled graphs, which are made again when needed; with --all everything."""
-    folders = [cache_root() / name for name in (_COMPILED, *(_FETCHED if is_all else ()))]
-    n_bytes = sum(_n_bytes(path) for folder in folders for path in _files(folder))
+    """Remove compiled graphs, which are made again when needed; with --all all that was fetched.
+
+    What maxwhisper did not put there stays, and is listed. On a terminal it asks first.
+    """
+    terminal = Terminal()
+    folders = (COMPILED, *(FETCHED if is_all else ()))
+    contents = contents_of(folders)
+    size = _size(sum(map(_n_bytes, contents.own)))
+    if contents.own and not is_sure and terminal.can_ask:
+        n_files = len(contents.own)
+        what = f"{n_files} file{'s' * (n_files > 1)}, {size}"
+        if not typer.confirm(f"remove {what}, from {printable(str(cache_root()))}?", err=True):
+            raise CacheError("nothing was removed")
+    for path in contents.own:
+        _remove(path)
     for folder in folders:
-        try:
-            if folder.exists():
-                shutil.rmtree(folder)
-        except OSError as error:
-            raise CacheError(
-                f"{folder} cannot be removed: {error.strerror or error}; change its permissions"
-            ) from error
-    Terminal().line(f"removed {_size(n_bytes)} from {cache_root()}")
+        with suppress(OSError):  # what is not empty stays
+            (cache_root() / folder).rmdir()
+    terminal.line(f"removed {size} from {cache_root()}")
+    for path in contents.others:
+        terminal.note(f"left, since maxwhisper did not put it there: {path}")
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise CacheError(
+            f"{path} cannot be removed: {error.strerror or error}; change its permissions"
+        ) from error
 
 
 def _entries() -> Iterator[tuple[str, Path]]:
     """Yields description and path of each file to list."""
     for stored in stored_artifacts():
         yield _description(stored), stored.path
-    for kind in _FETCHED[:2]:
-        for path in _files(cache_root() / kind):
+    for kind in FETCHED[:2]:
+        for path in files_in(cache_root() / kind):
             if path.suffix not in {".lock", ".json", ".txt"} and _n_bytes(path):
                 yield kind.removesuffix("s"), path
 
@@ -100,10 +121,6 @@ def _n_bytes(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _short(path: Path) -> str:

@@ -160,6 +160,7 @@ class Compare:
         from maxwhisper_cli.compare.run import find_recordings, run_comparison
 
         files = list(dict.fromkeys(self.files or _fetched_samples(terminal)))
+        self._check_reports(files)
         recordings = find_recordings(files, self.reference or [])
         work = Work(
             self._model(terminal), options, self.runs, self.threads or 0, recordings, self.device
@@ -172,13 +173,23 @@ class Compare:
     def _prepare_outputs(self) -> None:
         """Checks that every report can be written, before anything is measured."""
         from maxwhisper_cli.compare.history import history_folder
-        from maxwhisper_cli.writers.files import prepare_folder
+        from maxwhisper_cli.writers.files import absolute, prepare_folder
 
-        for path in (self.json, self.markdown, self.html):
+        for path in self._reports().values():
             if path is not None:
-                prepare_folder(path.absolute().parent, [path])
+                prepare_folder(absolute(path).parent, [path])
         if self.save:
             prepare_folder(history_folder(self.history_dir), [])
+
+    def _reports(self) -> dict[str, Path | None]:
+        return {"--json": self.json, "--markdown": self.markdown, "--html": self.html}
+
+    def _check_reports(self, files: list[str]) -> None:
+        from maxwhisper_cli.compare.references import text_beside
+        from maxwhisper_cli.writers.files import check_reports, files_of_model
+
+        texts = [*(self.reference or []), *map(text_beside, files)]
+        check_reports(self._reports(), [*map(Path, files), *texts, *files_of_model(self.model)])
 
     def _options(self) -> TranscribeOptions:
         temperatures = TranscribeOptions().temperatures
@@ -213,12 +224,8 @@ class Compare:
         show_comparison(comparison, terminal, is_wide=self.wide)
         for warning in collect_warnings(comparison):
             terminal.warning(warning)
-        reports = (
-            (self.json, write_comparison),
-            (self.markdown, write_markdown),
-            (self.html, write_page),
-        )
-        for path, write in reports:
+        writers = (write_comparison, write_markdown, write_page)
+        for path, write in zip(self._reports().values(), writers, strict=True):
             if path is not None:
                 write(path, comparison)
                 terminal.note(f"wrote {path}")

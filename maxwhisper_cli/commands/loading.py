@@ -1,11 +1,12 @@
 """Loading of a model for a command, with progress and warnings on the terminal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from implementations import registry
 from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 
 if TYPE_CHECKING:
@@ -67,3 +68,27 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
     if model.hint is not None:
         terminal.note(f"running on {model.implementation.name}; {model.hint}")
     return model
+
+
+def fit_to_model(
+    options: TranscribeOptions, model: "Model", terminal: Terminal
+) -> TranscribeOptions:
+    """Replaces options that the model does not support as openai-whisper does, with a warning."""
+    dims = model.implementation.dims
+    if not dims.is_multilingual:
+        if options.language not in {None, "en"}:
+            terminal.warning(
+                f"this model knows only English, not {options.language}; using English"
+            )
+        if options.task == "translate":
+            terminal.warning("this model knows only English and cannot translate; transcribing")
+        if options.multilingual:
+            terminal.warning("this model knows only English and detects no language")
+        return replace(options, language="en", task="transcribe", multilingual=False)
+    is_turbo = (dims.n_audio_layer, dims.n_text_layer) == (32, 4)
+    if is_turbo and options.task == "translate":
+        terminal.warning(
+            "turbo was not trained to translate and may write the language spoken; "
+            "medium and large-v2 do better"
+        )
+    return options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from implementations import nvidia, registry
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.commands.batch import Display, require_sources, transcribe_files
+from maxwhisper_cli.commands.batch import Display, Sink, require_sources, transcribe_files
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.timings import Timings
 from maxwhisper_cli.console import Terminal
@@ -17,7 +17,7 @@ from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeO
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.upstream_style import Switch
 from maxwhisper_cli.writers.base import Writer
-from maxwhisper_cli.writers.files import DEFAULT_NAME, Outputs, plan_outputs, prepare_folder
+from maxwhisper_cli.writers.files import DEFAULT_NAME, plan_outputs, prepare_folder, refused_outputs
 from maxwhisper_cli.writers.registry import choose_writers
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Transcribe:
             choose_writers(self.output_format or ["all"]),
             self.output_dir,
             self.output_name,
+            self.model,
         )
         terminal = Terminal(is_quiet=self.quiet, needs_reader=self.output_dir == STDOUT)
         display = Display(
@@ -193,17 +194,24 @@ class Transcribe:
 
 
 def _plan_sinks(
-    files: list[str], writers: tuple[Writer, ...], output_dir: str, output_name: str
-) -> list[tuple[str, Outputs | Writer]]:
+    files: list[str],
+    writers: tuple[Writer, ...],
+    output_dir: str,
+    output_name: str,
+    model: str,
+) -> list[tuple[str, Sink]]:
     """Returns each file with its outputs: files, or a format on stdout."""
     if output_dir == STDOUT:
         require_sources(files)
         return [(file, _writer_for_stdout(writers, len(files))) for file in files]
     folder = Path(output_dir)
-    planned = plan_outputs(files, writers, folder, output_name)
+    planned = plan_outputs(files, writers, folder, output_name, model=model)
     require_sources(files)
-    prepare_folder(folder, (path for outputs in planned for path in outputs.paths))
-    return list(zip(files, planned, strict=True))
+    prepare_folder(folder)
+    refused = refused_outputs(planned)
+    if len(refused) == len(planned):
+        raise refused[0]
+    return [(file, refused.get(i, planned[i])) for i, file in enumerate(files)]
 
 
 def _writer_for_stdout(writers: tuple[Writer, ...], n_files: int) -> Writer:

@@ -17,6 +17,7 @@ from maxwhisper_cli.compare.results import (
     read_comparison,
     write_comparison,
 )
+from weights.cache import cache_root, expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,9 @@ class Series:
 def history_folder(chosen: Path | None = None) -> Path:
     """Returns the folder of saved comparisons: `chosen`, or in the user's data (not created)."""
     if chosen is not None:
-        return chosen.expanduser()
-    return platformdirs.user_data_path("maxwhisper") / "comparisons"
+        return expanded(chosen)
+    folder = platformdirs.user_data_path("maxwhisper")
+    return (folder if folder.is_absolute() else cache_root()) / "comparisons"
 
 
 def save_comparison(comparison: Comparison, folder: Path) -> Path:

@@ -31,6 +31,8 @@ class Recording:
     reference: str | None
     reference_file: str | None = None
     """File of the reference."""
+    reference_warning: str | None = None
+    """Warning about the reference, or why there is none."""
 
     @property
     def name(self) -> str:

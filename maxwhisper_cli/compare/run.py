@@ -10,6 +10,7 @@ from maxwhisper_cli.compare.board import Board
 from maxwhisper_cli.compare.candidates import Candidate
 from maxwhisper_cli.compare.machine import describe_machine
 from maxwhisper_cli.compare.messages import Job
+from maxwhisper_cli.compare.references import with_reference
 from maxwhisper_cli.compare.results import (
     SCHEMA_VERSION,
     Comparison,
@@ -28,7 +29,7 @@ def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[R
     Args:
         files: Recordings.
         references: A text file for each, in their order; or none, and then a `.txt` file beside a
-            recording is its reference.
+            recording is its reference, unless it is a transcript of ours.
 
     Raises:
         ComparisonError: The numbers of files differ, or a text cannot be read.
@@ -44,14 +45,8 @@ def find_recordings(files: Sequence[str], references: Sequence[Path]) -> tuple[R
     for file in files:
         with open_audio(file):
             pass  # one that cannot be decoded fails here, before anything is timed
-    siblings = (Path(file).with_suffix(".txt") for file in files)
-    texts: list[Path | None] = list(references) or [
-        path if path.is_file() else None for path in siblings
-    ]
-    return tuple(
-        Recording(file, _read_text(text), str(text)) if text else Recording(file, None)
-        for file, text in zip(files, texts, strict=True)
-    )
+    chosen: Sequence[Path | None] = list(references) or [None] * len(files)
+    return tuple(map(with_reference, files, chosen))
 
 
 def run_comparison(
@@ -88,12 +83,3 @@ def run_comparison(
         machine=machine,
         rows=assess(outcomes, work.recordings),
     )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError as error:
-        raise ComparisonError(f"the reference {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ComparisonError(f"the reference {path} is not UTF-8 text") from error

@@ -42,6 +42,8 @@ def collect_warnings(comparison: Comparison) -> list[str]:
             f"the machine was busy before this began (load {machine.load_average:.1f} on "
             f"{machine.n_cpus} processors): times mean little"
         )
+    recordings = comparison.work.recordings
+    warnings += [each.reference_warning for each in recordings if each.reference_warning]
     for row in comparison.finished:
         warnings.extend(f"{row.implementation}: {warning}" for warning in row.warnings)
         for recording, result in zip(comparison.work.recordings, row.recordings, strict=True):

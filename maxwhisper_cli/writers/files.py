@@ -1,18 +1,34 @@
-"""Paths of outputs, checked before any work, and atomic writing."""
+"""Paths of outputs, checked before any work, and atomic writing.
+
+| at the path | answer |
+| --- | --- |
+| an input, a file of the model, another output | OptionsError |
+| a file | replaced whole or not at all; it keeps its owner and permissions |
+| a file that may not be written, a folder | OutputError |
+| a symbolic link | followed, as a shell's `>` does |
+| a pipe or device, and what lies in /dev | written to, as a shell's `>` does |
+| a name that the system does not take | OutputError |
+"""
 
 import os
 import re
 import secrets
+import stat
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.writers.base import Document, OutputError, Writer
+from weights.cache import record_written
 
 STDIN = "-"
 DEFAULT_NAME = "{stem}"
+_REFERENCE_SUFFIX = ".txt"
+"""`compare` takes such a file for what is really said, unless it knows where it comes from."""
+_ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +48,17 @@ class Outputs:
         texts = [writer.render(document) for writer in self.writers]
         for path, text in zip(self.paths, texts, strict=True):
             write_atomically(path, text)
+            if path.suffix == _REFERENCE_SUFFIX:
+                record_written(path)
 
 
 def plan_outputs(
-    sources: Sequence[str], writers: tuple[Writer, ...], folder: Path, name: str = DEFAULT_NAME
+    sources: Sequence[str],
+    writers: tuple[Writer, ...],
+    folder: Path,
+    name: str = DEFAULT_NAME,
+    *,
+    model: str | None = None,
 ) -> list[Outputs]:
     """Names each source's outputs: `talks/a.b.mp3` -> `folder/a.b.txt`, standard input -> `stdin`.
 
@@ -45,12 +68,14 @@ def plan_outputs(
         folder: Where the outputs go.
         name: Name of outputs without extension; `{stem}`, `{name}` (with its extension) and
             `{parent}` (the folder's name) are filled in from the input.
+        model: Name or path of the model, whose files are inputs too.
 
     Raises:
         OptionsError: an output would replace an input or another output (upper and lower case
             count as the same, as on some file systems), or `name` is no file name.
     """
-    inputs = {_identity(Path(source)): source for source in sources if source != STDIN}
+    read = [*(Path(source) for source in sources if source != STDIN), *files_of_model(model)]
+    inputs = {_identity(path): path for path in read}
     owners: dict[str, str] = {}
     planned: list[Outputs] = []
     for source in sources:
@@ -70,7 +95,58 @@ def plan_outputs(
     return planned
 
 
-def prepare_folder(folder: Path, paths: Iterable[Path]) -> None:
+def check_reports(reports: Mapping[str, Path | None], inputs: Iterable[Path]) -> None:
+    """Checks that no report replaces an input or another report.
+
+    Args:
+        reports: Path of each option, such as `--json`; None where it is not given.
+        inputs: Files that are read.
+
+    Raises:
+        OptionsError: one does.
+    """
+    read = {_identity(path): path for path in inputs}
+    options: dict[str, str] = {}
+    for option, path in reports.items():
+        if path is None:
+            continue
+        identity = _identity(path)
+        if identity in read:
+            raise OptionsError(
+                f"{option} {path} would replace the input {read[identity]}; choose another name"
+            )
+        if identity in options:
+            raise OptionsError(
+                f"{options[identity]} and {option} would both be written to {path}; "
+                "give each a name of its own"
+            )
+        options[identity] = option
+
+
+def files_of_model(model: str | None) -> list[Path]:
+    """Returns the files of a model that is given by its path; none of one given by name."""
+    try:
+        path = Path(model or "").expanduser()
+        if model is None or not path.exists():
+            return []
+        return [path] if path.is_file() else [*path.iterdir()]
+    except (OSError, RuntimeError, ValueError):  # loading it says what is wrong
+        return []
+
+
+def refused_outputs(planned: Sequence[Outputs]) -> dict[int, OutputError]:
+    """Returns those outputs that cannot be written, by their index, with the reason."""
+    refused: dict[int, OutputError] = {}
+    for index, outputs in enumerate(planned):
+        try:
+            for path in outputs.paths:
+                check_place(path)
+        except OutputError as error:
+            refused[index] = error
+    return refused
+
+
+def prepare_folder(folder: Path, paths: Iterable[Path] = ()) -> None:
     """Creates the output folder if it is missing, and checks that the paths in it can be written.
 
     Raises:
@@ -85,8 +161,25 @@ def prepare_folder(folder: Path, paths: Iterable[Path]) -> None:
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"the output folder {folder} cannot be written to; choose another")
     for path in paths:
-        if path.is_dir():
-            raise OutputError(f"{path} is a folder; move it or choose another place")
+        check_place(path)
+
+
+def check_place(path: Path) -> None:
+    """Checks that a file may be written at a path.
+
+    Raises:
+        OutputError: a folder is there, a protected file, or the system does not take the name.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise _cannot_write(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"{path} is a folder; move it or choose another place")
+    if not mode & _ANY_WRITE or not os.access(path, os.W_OK):
+        raise OutputError(f"{path} is there and may not be written; choose another place")
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -95,21 +188,62 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         OutputError: it cannot be written; what was at `path` is still there.
     """
-    partial = path.with_name(f".maxwhisper-{secrets.token_hex(4)}.tmp")
+    check_place(path)
     try:
         # Only a path that is no Unicode, as Linux allows, has anything to be replaced.
-        with partial.open("x", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-            file.write(text)
-        partial.replace(path)
+        data = text.encode("utf-8", errors="backslashreplace")
+        if _is_no_file(path):
+            path.write_bytes(data)
+        else:
+            _replace(Path(os.path.realpath(path)), data)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+        raise _cannot_write(path, error) from error
+
+
+def _replace(target: Path, data: bytes) -> None:
+    partial = target.with_name(f".maxwhisper-{secrets.token_hex(4)}.tmp")
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+        if target.exists():
+            status = target.stat()
+            with suppress(OSError):  # only root may give a file to somebody else
+                os.chown(partial, status.st_uid, status.st_gid)
+            partial.chmod(stat.S_IMODE(status.st_mode))
+        partial.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _is_no_file(path: Path) -> bool:
+    """Tells what a shell writes to and does not replace: pipes, devices, `/dev/stdout`."""
+    is_there = path.exists() and not path.is_file()
+    return is_there or Path("/dev") in absolute(path).parents
+
+
+def absolute(path: Path) -> Path:
+    """Returns an absolute path.
+
+    Raises:
+        OutputError: the path is relative, and the current folder no longer exists.
+    """
+    try:
+        return path.absolute()
+    except OSError as error:
+        raise OutputError(
+            f"{path}: the current folder no longer exists; change to another, or give a whole path"
+        ) from error
+
+
+def _cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
+    said = getattr(error, "strerror", None) or error
+    return OutputError(f"cannot write {path}: {said}; choose another place or --output-name")
 
 
 def _output_name(source: str, name: str) -> str:
     path = Path("stdin" if source == STDIN else source)
-    parent = path.absolute().parent
+    parent = absolute(path).parent
     if parent.name == "..":
         parent = parent.resolve()
     fields = {"stem": path.stem, "name": path.name, "parent": parent.name}
@@ -135,4 +269,4 @@ def _clash(first: str, second: str, path: Path) -> str:
 
 def _identity(path: Path) -> str:
     """Returns a key that is equal for paths to the same file, on any file system."""
-    return unicodedata.normalize("NFC", os.path.realpath(path)).casefold()
+    return unicodedata.normalize("NFC", os.path.realpath(absolute(path))).casefold()

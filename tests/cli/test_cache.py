@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +14,13 @@ from implementations.max_graph.request import (
     CompileRequest,
     MatrixTypes,
 )
-from tests.cli.conftest import RunCommandLine
+from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.samples import load_manifest
+from tests.cli.conftest import RunCommandLine, names
 from tests.support.fake_compiler import FakeCompiler
 from tests.support.scripted import TINY_EN
+from weights.cache import record_sha256
+from weights.models import NAMED_MODELS
 
 FULL_MAX = CompileRequest(CPU_GRAPHS, TINY_EN, MatrixTypes("float16", "int8", "int16"))
 HYBRID = CompileRequest(
@@ -33,9 +36,15 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     FakeCompiler(monkeypatch, tmp_path)
     for request in (FULL_MAX, HYBRID):
         compiled_graphs(request, None)
-    for path in (root / "models" / "base.pt", root / "samples" / "jfk.wav"):
+    jfk = next(sample for sample in load_manifest() if sample.name == "jfk")
+    assert jfk.source is not None
+    for path, sha256 in (
+        (root / "models" / "base.pt", NAMED_MODELS["base"].sha256),
+        (root / "samples" / jfk.file, jfk.source.sha256),
+    ):
         path.parent.mkdir()
         path.write_bytes(b"x" * 2_000_000)
+        record_sha256(path, sha256)  # as a file that was fetched
     (root / "models" / "base.pt.lock").touch()
     return root
 
@@ -94,7 +103,7 @@ def test_clear_takes_what_was_compiled_alone(maxwhisper: RunCommandLine, folder:
     done = maxwhisper("cache", "clear")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.endswith(f" MB from {folder}\n")
-    assert sorted(path.name for path in folder.iterdir()) == ["models", "samples"]
+    assert names(folder) == ["checked", "models", "samples"]
     assert maxwhisper("cache").stdout.startswith(f"{folder}: 4.0 MB")
 
 
@@ -103,6 +112,49 @@ def test_clear_all_takes_everything(maxwhisper: RunCommandLine, folder: Path) ->
     done = maxwhisper("cache", "clear", "--all")
     assert (done.exit_code, done.stdout) == (0, f"removed 4.0 MB from {folder}\n")
     assert [path.name for path in folder.iterdir()] == ["somebody-elses"]
+
+
+def test_clear_all_leaves_what_is_somebody_elses(
+    maxwhisper: RunCommandLine, folder: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere.pt"
+    elsewhere.touch()
+    mine = [
+        folder / "compiled" / "notes.txt",
+        folder / "models" / "fine" / "model.safetensors",
+        folder / "models" / "my-finetune.pt",
+        folder / "models" / "small.pt",  # called like a model, and another one
+        folder / "samples" / "me.txt",
+        folder / "samples" / "me.wav",
+    ]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    link = folder / "models" / "medium.pt"
+    link.symlink_to(elsewhere)
+    done = maxwhisper("cache", "clear", "--all")
+    assert (done.exit_code, done.stdout) == (0, f"removed 4.0 MB from {folder}\n")
+    assert sorted(path for path in folder.rglob("*") if not path.is_dir()) == sorted([*mine, link])
+    assert elsewhere.exists()
+    listed = done.stderr.splitlines()
+    assert len(listed) == len(mine) + 1
+    assert f"left, since maxwhisper did not put it there: {mine[0]}" in listed
+
+
+@pytest.mark.parametrize(("answer", "is_removed"), [("y\n", True), ("n\n", False), ("", False)])
+def test_on_a_terminal_it_asks(
+    maxwhisper: RunCommandLine,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    is_removed: bool,
+) -> None:
+    monkeypatch.setattr(Terminal, "can_ask", property(lambda _: True))
+    done = maxwhisper("cache", "clear", stdin=answer.encode())
+    assert (done.exit_code, compiled_folder().exists()) == (int(not is_removed), not is_removed)
+    assert f"files, 0.0 MB, from {folder}? [y/N]" in done.stderr
+    assert maxwhisper("cache", "clear", "--yes").exit_code == 0
+    assert not compiled_folder().exists()
 
 
 @pytest.mark.parametrize("what", ["nothing", "a file"])
@@ -122,13 +174,12 @@ def test_an_empty_or_impossible_folder(
 def test_what_cannot_be_removed_is_an_error(
     maxwhisper: RunCommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_folder: Path) -> None:
+    def refuse(_path: Path, missing_ok: bool) -> None:
+        assert missing_ok
         raise PermissionError(13, os.strerror(13))
 
-    monkeypatch.setattr(shutil, "rmtree", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
     done = maxwhisper("cache", "clear")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == (
-        f"error: {folder / 'compiled'} cannot be removed: Permission denied; "
-        "change its permissions\n"
-    )
+    assert done.stderr.startswith(f"error: {folder / 'compiled'}")
+    assert done.stderr.endswith(" cannot be removed: Permission denied; change its permissions\n")

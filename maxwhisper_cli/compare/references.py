@@ -1,0 +1,95 @@
+"""References: the text of what is said in a recording, read from files of any Unicode encoding.
+
+A transcript that this program wrote is no reference, since it would be judged by itself.
+"""
+
+import codecs
+from pathlib import Path
+
+import msgspec
+
+from maxwhisper_cli.compare.results import ComparisonError, Recording
+from weights.cache import is_written
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def text_beside(file: str) -> Path:
+    """Returns the path of the text that belongs to a recording: `talk.txt` of `talk.wav`."""
+    path = Path(file)
+    return path.parent / f"{path.stem}.txt"
+
+
+def with_reference(file: str, chosen: Path | None) -> Recording:
+    """Pairs a recording with what is said in it.
+
+    Args:
+        file: The recording.
+        chosen: Its reference; None takes the text beside it, unless that is a transcript of ours.
+
+    Raises:
+        ComparisonError: the text cannot be read.
+    """
+    path = chosen or text_beside(file)
+    if chosen is None and not path.is_file():
+        return Recording(file, None)
+    text = read_text(path)
+    if not _is_own(path, text):
+        return Recording(file, text, str(path))
+    if chosen is None:
+        return Recording(
+            file,
+            None,
+            reference_warning=(
+                f"{path} is a transcript as this program writes them, and so no reference: "
+                "correct it, or name another with --reference"
+            ),
+        )
+    said = f"the reference {path} is a transcript as this program writes them: errors mean little"
+    return Recording(file, text, str(path), reference_warning=said)
+
+
+def read_text(path: Path) -> str:
+    """Returns a file's text, without the mark that tells its encoding and with plain line ends.
+
+    Raises:
+        ComparisonError: it cannot be read, or is no Unicode text.
+    """
+    try:
+        data = path.read_bytes()
+        mark, encoding = next((m for m in _MARKS if data.startswith(m[0])), (b"", "utf-8"))
+        text = data[len(mark) :].decode(encoding)
+    except OSError as error:
+        raise ComparisonError(f"the reference {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ComparisonError(
+            f"the reference {path} is not UTF-8 text: save it in that encoding"
+        ) from error
+    if "\0" in text:
+        raise ComparisonError(f"the reference {path} is no text: save it as UTF-8")
+    return "\n".join(text.splitlines()).strip()
+
+
+def _is_own(path: Path, text: str) -> bool:
+    """Tells a transcript: as it was written here, or equal to the one in the JSON beside it."""
+    return is_written(path) or _words_of_json(path.with_suffix(".json")) == text.split()
+
+
+class _Written(msgspec.Struct):
+    """The part of a JSON transcript that is compared; `segments` tells it from other files."""
+
+    text: str
+    segments: list[msgspec.Raw]
+
+
+def _words_of_json(path: Path) -> list[str] | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Written).text.split()
+    except (OSError, msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
