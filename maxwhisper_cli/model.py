@@ -43,6 +43,7 @@ class Model:
         name: str | None = None,
         *,
         hint: str | None = None,
+        notes: tuple[str, ...] = (),
         stopwatch: Stopwatch = STOPPED,
     ) -> None:
         self.implementation = implementation
@@ -50,13 +51,14 @@ class Model:
         """Name such as `tiny.en`; None if the weights are those of no named model."""
         self.hint = hint
         """Advice on a faster implementation, if `auto` found one that is not ready."""
+        self._notes = notes
         self._stopwatch = stopwatch
         self._is_closed = False
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines about loading, such as that compiled graphs could not be stored."""
-        return self.implementation.load_report.notes
+        return (*self._notes, *self.implementation.load_report.notes)
 
     def transcribe(
         self,
@@ -245,7 +247,13 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         placed = replace(choice.options, device=device or registry.default_device(impl))
         choice = replace(choice, options=placed)
         implementation, hint = _load_chosen(checkpoint, choice, stopwatch), None
-    return Model(implementation, checkpoint.model_name, hint=hint, stopwatch=stopwatch)
+    return Model(
+        implementation,
+        checkpoint.model_name,
+        hint=hint,
+        notes=checkpoint.notes,
+        stopwatch=stopwatch,
+    )
 
 
 def _load_fastest(

@@ -71,13 +71,18 @@ def read_alignment_heads(config: Path) -> AlignmentHeads | None:
 
 def read_json(path: Path) -> dict[str, object]:
     """Returns the JSON object in a small file; empty if the file is absent or unusable."""
+    content = read_json_value(path)
+    return content if isinstance(content, dict) else {}
+
+
+def read_json_value(path: Path) -> object:
+    """Returns the JSON value in a small file; None if the file is absent or unusable."""
     try:
         if not path.is_file() or path.stat().st_size > _MAX_JSON_BYTES:
-            return {}
-        content = json.loads(path.read_bytes())
+            return None
+        return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        return None
 
 
 def fingerprint(tensors: Mapping[str, Array]) -> str:
@@ -154,6 +159,11 @@ def _heads_by_size(dims: ModelDimensions) -> AlignmentHeads:
     same_size = {model.name: model for model in NAMED_MODELS.values() if model.dims == dims}
     if len(same_size) == 1:
         return next(iter(same_size.values())).alignment_heads
+    return default_alignment_heads(dims)
+
+
+def default_alignment_heads(dims: ModelDimensions) -> AlignmentHeads:
+    """Returns openai-whisper's default: all heads of the upper half of the decoder's layers."""
     upper_half = range(dims.n_text_layer // 2, dims.n_text_layer)
     return tuple((layer, head) for layer in upper_half for head in range(dims.n_text_head))
 

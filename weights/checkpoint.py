@@ -29,3 +29,5 @@ class Checkpoint:
     source: Path
     model_name: str | None = None
     """Name such as `tiny.en` if the tensors are a named model's, whatever the file is called."""
+    notes: tuple[str, ...] = ()
+    """Lines for the user about what was left out."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
+from weights.canonical import adapter_error
 from weights.checkpoint import Checkpoint
 from weights.errors import WeightsError
 from weights.mapped_file import MappedFile
@@ -20,7 +21,9 @@ _FOLDER_FILES = (
     "model.safetensors.index.json",
     "model.bin",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 )
+_ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 _READERS: Mapping[str, str] = {
     "PyTorch": "weights.openai_pt",
@@ -82,6 +85,8 @@ def _weights_file(folder: Path) -> Path:
     for name in _FOLDER_FILES:
         if (folder / name).is_file():
             return folder / name
+    if any((folder / name).is_file() for name in _ADAPTER_FILES):
+        raise adapter_error(folder)
     candidates = sorted([*folder.glob("*.pt"), *folder.glob("*.safetensors")])
     if len(candidates) == 1:
         return candidates[0]

@@ -1,4 +1,4 @@
-"""Reader of Hugging Face's Whisper models: safetensors, in one file or several.
+"""Reader of Hugging Face's Whisper models: safetensors or PyTorch's files, one or several.
 
 Sizes come from the tensors; `config.json` and `generation_config.json` beside them only supply
 the numbers of heads and the alignment heads.
@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 
 from weights.assembly import assemble, read_alignment_heads, read_json
+from weights.canonical import to_canonical
 from weights.checkpoint import Array, Checkpoint
 from weights.errors import WeightsError
 from weights.mapped_file import BFLOAT16, MappedFile
-from weights.names import from_huggingface
+from weights.torch_archive import is_pytorch, read_state_dict
 
 FILE_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 _DTYPES: Mapping[str, str] = {"F64": "f8", "F32": "f4", "F16": "f2", "BF16": BFLOAT16}
 _HEADER_OFFSET = 8
-_EMBEDDING, _PROJECTION = "decoder.token_embedding.weight", "proj_out.weight"
 
 
 def read(path: Path) -> Checkpoint:
@@ -33,6 +33,15 @@ def read(path: Path) -> Checkpoint:
     tensors: dict[str, Array] = {}
     for shard in _shards(path):
         tensors.update(_read_shard(shard))
+    return assemble_with_config(path, tensors)
+
+
+def assemble_with_config(path: Path, tensors: Mapping[str, Array]) -> Checkpoint:
+    """Returns the checkpoint of tensors under any names, by the configuration beside `path`.
+
+    Raises:
+        WeightsError: The model is not a complete Whisper.
+    """
     config = read_json(path.parent / "config.json")
     return assemble(
         path,
@@ -43,29 +52,12 @@ def read(path: Path) -> Checkpoint:
     )
 
 
-def to_canonical(path: Path, tensors: Mapping[str, Array]) -> dict[str, Array]:
-    """Renames tensors of `path`; names that are canonical already stay.
-
-    The output projection is dropped where it repeats the token embedding, as Whisper's does.
-
-    Raises:
-        WeightsError: it does not repeat it, or two tensors get the same name.
-    """
-    renamed = {from_huggingface(name): array for name, array in tensors.items()}
-    if len(renamed) != len(tensors):
-        raise WeightsError(f"{path}: holds some tensors twice, under two names each")
-    projection = renamed.pop(_PROJECTION, None)
-    if projection is not None and not np.array_equal(projection, renamed.get(_EMBEDDING, ())):
-        raise WeightsError(f"{path}: {_PROJECTION} is not the token embedding, as in Whisper")
-    return renamed
-
-
 def _shards(path: Path) -> Iterable[Path]:
     if MappedFile(path).data[_HEADER_OFFSET : _HEADER_OFFSET + 1] == b"{":
         return [path]
     index = read_json(path).get("weight_map")
     if not isinstance(index, dict) or not index:
-        raise WeightsError(f"{path}: not an index of safetensors files; fetch or copy it again")
+        raise WeightsError(f"{path}: not an index of weights files; fetch or copy it again")
     names = sorted({str(name) for name in index.values()})
     outside = next((name for name in names if Path(name).name != name), None)
     if outside is not None:
@@ -74,6 +66,13 @@ def _shards(path: Path) -> Iterable[Path]:
 
 
 def _read_shard(path: Path) -> dict[str, Array]:
+    """Returns the mapped tensors of one file, in safetensors' format or in PyTorch's."""
+    if is_pytorch(path):
+        return read_state_dict(path)
+    return _read_safetensors(path)
+
+
+def _read_safetensors(path: Path) -> dict[str, Array]:
     """Returns the mapped tensors of one file, whose header the library checks."""
     from safetensors import SafetensorError, safe_open
 

@@ -23,6 +23,7 @@ from weights.packages import (
     joined_path,
     packaged_file,
 )
+from weights.vocabulary import with_whisper_vocabulary
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def load(
     """
     path = _existing_path(name_or_path)
     if path is not None:
-        return _with_published_name(read_checkpoint(path))
+        return with_whisper_vocabulary(_with_published_name(read_checkpoint(path)))
     model = _named(name_or_path)
     checkpoint = read_checkpoint(_find_or_fetch(model, model_dir, progress, offline=offline))
     return _as_model(checkpoint, model)

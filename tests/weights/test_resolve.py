@@ -18,7 +18,7 @@ from weights.errors import ModelNotFoundError, WeightsError
 from weights.models import NAMED_MODELS, NamedModel
 from weights.packages import PackagedModel
 
-DIMS = replace(SMALL_DIMS, n_vocab=300, n_audio_ctx=40, n_text_ctx=20)
+DIMS = replace(SMALL_DIMS, n_audio_ctx=40, n_text_ctx=20)
 
 
 @pytest.fixture(autouse=True)
