@@ -42,7 +42,7 @@ def choose(
         refused: Reasons why one that seemed ready could not be loaded, by `Choice.place`.
 
     Raises:
-        ImplementationUnavailableError: none is; the message says what to do.
+        ImplementationUnavailableError: None is ready; the message has a remedy.
     """
     if options.device is not None and registry.device_kind(options.device) is None:
         raise ImplementationUnavailableError(
@@ -74,7 +74,7 @@ def _place(name: str, options: LoadOptions) -> str:
 
 
 def _is_candidate(kind: str, options: LoadOptions) -> bool:
-    """Tells the kind of the device asked for, or one that is here where none was."""
+    """Returns True if the kind is the chosen device's, or is available if none is chosen."""
     if options.device is not None:
         return registry.device_kind(options.device) == kind
     return kind != "cuda" or nvidia.no_gpu_because() is None

@@ -26,11 +26,11 @@ def diagnostics(implementation: Implementation) -> Diagnostics:
     """Returns the implementation under the protocol.
 
     Raises:
-        ImplementationFailedError: it does not let its weights and states be read.
+        ImplementationFailedError: It does not let its weights and states be read.
     """
     if not isinstance(implementation, Diagnostics):
         raise ImplementationFailedError(
-            f"{implementation.name} lets nobody read its weights and states; compare its text"
+            f"{implementation.name} does not expose its weights and states; compare its text"
             " with `maxwhisper compare`"
         )
     return implementation

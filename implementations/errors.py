@@ -4,7 +4,7 @@ from weights.errors import MaxWhisperError
 
 
 class ImplementationUnavailableError(MaxWhisperError):
-    """An implementation cannot run on this machine; the message says why and what to install."""
+    """An implementation cannot run on this machine; the message has the reason and a remedy."""
 
 
 class ImplementationFailedError(MaxWhisperError):

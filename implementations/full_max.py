@@ -19,8 +19,8 @@ class FullMaxImplementation(Implementation):
         """Loads graphs and weights, compiling graphs where that was never done.
 
         Raises:
-            ImplementationUnavailableError: the device or dtype is not available here.
-            ImplementationFailedError: the graphs could not be compiled.
+            ImplementationUnavailableError: The device or dtype is not available here.
+            ImplementationFailedError: The graphs could not be compiled.
         """
         if is_cuda(options.device):
             from implementations.max_graph.gpu.implementation import GpuFullMax

@@ -27,7 +27,7 @@ class Implementation(ABC):
 
     name: ClassVar[str]
     mel_frames_at_once: ClassVar[int] = 512
-    """Frames that `log_mel` is best asked for at a time; the default fits a processor's cache."""
+    """Best number of frames per call of `log_mel`; the default fits a processor's cache."""
 
     dims: ModelDimensions
     device: str
@@ -46,7 +46,7 @@ class Implementation(ABC):
         """Puts the weights on the device; the result may be a class made for that device.
 
         Raises:
-            ImplementationUnavailableError: the device or dtype is not available here.
+            ImplementationUnavailableError: The device or dtype is not available here.
         """
 
     @classmethod
@@ -62,7 +62,7 @@ class Implementation(ABC):
                 the options in this machine.
 
         Raises:
-            ImplementationFailedError: the graphs could not be compiled.
+            ImplementationFailedError: The graphs could not be compiled.
         """
         del checkpoint, options, target
         return LoadReport()
@@ -92,7 +92,7 @@ class Implementation(ABC):
         """Decodes one window (a batch of one) at one temperature, rules and search included.
 
         Raises:
-            NonFiniteLogitsError: the model computes NaN or infinity.
+            NonFiniteLogitsError: The model computes NaN or infinity.
         """
         began = time.perf_counter()
         with self.start(audio_features, request.search.n_group) as session:
@@ -107,8 +107,8 @@ class Implementation(ABC):
         """Decodes each window of a batch by its request; the same as `decode` one by one.
 
         Raises:
-            ImplementationFailedError: so many at once do not fit into memory.
-            NonFiniteLogitsError: the model computes NaN or infinity in one of them.
+            ImplementationFailedError: So many at once do not fit into memory.
+            NonFiniteLogitsError: The model computes NaN or infinity in one of them.
         """
         return [self.decode(audio_features[i], request) for i, request in enumerate(requests)]
 

@@ -145,7 +145,7 @@ def entry(name: str) -> Entry:
     """Returns the entry of a name.
 
     Raises:
-        ImplementationUnavailableError: there is no such implementation.
+        ImplementationUnavailableError: There is no such implementation.
     """
     for candidate in ENTRIES:
         if candidate.name == name:
@@ -188,7 +188,7 @@ def implementation_class(name: str) -> type["Implementation"]:
     """Imports an implementation.
 
     Raises:
-        ImplementationUnavailableError: unknown, or it cannot run here; the message says why.
+        ImplementationUnavailableError: The name is unknown, or it cannot run here.
     """
     chosen = entry(name)
     reason = unavailable_because(name)
@@ -202,7 +202,7 @@ def is_compiled(name: str, checkpoint: "Checkpoint", options: "LoadOptions") -> 
     """Returns True where an implementation would load a model without compiling.
 
     Raises:
-        ImplementationUnavailableError: it does not compute in that dtype on that device.
+        ImplementationUnavailableError: It does not compute in that dtype on that device.
     """
     probe = entry(name).is_compiled
     return probe is None or bool(_attribute(probe)(checkpoint, options))

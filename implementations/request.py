@@ -14,7 +14,7 @@ class TokenRules:
     timestamp_begin: int
     """First timestamp token, <|0.00|>; each next one is 20 ms later."""
     no_speech: int | None
-    """Token whose probability after <|startoftranscript|> says how likely silence is."""
+    """Token whose probability after <|startoftranscript|> is the probability of silence."""
     suppressed: tuple[int, ...] = ()
     """Tokens that are never sampled; <|notimestamps|> is one of them if timestamps are wanted."""
     suppressed_first: tuple[int, ...] = ()
@@ -60,7 +60,7 @@ class DecodeRequest:
     rules: TokenRules
     search: Search
     n_given: int = 0
-    """Last tokens of the prompt that count as sampled: the rules go on behind them."""
+    """Last tokens of the prompt that count as sampled: the rules continue after them."""
 
     @property
     def max_tokens(self) -> int:

@@ -1,4 +1,4 @@
-"""Which files of the cache folder maxwhisper put there, and which are somebody else's.
+"""Ownership of the files in the cache folder: maxwhisper's, or somebody else's.
 
 A file is ours by its name and, where the project knows what it must hold, by its sha256. Symbolic
 links are never ours.
@@ -27,7 +27,7 @@ class Contents:
     """The files in some folders of the cache folder."""
 
     own: tuple[Path, ...]
-    """Put there by this program."""
+    """Files of this program."""
     others: tuple[Path, ...]
 
 

@@ -4,7 +4,6 @@ Names are those of openai-whisper's command line where it has the option. The co
 defaults and combinations.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,11 +13,14 @@ from implementations import registry
 from maxwhisper_cli.upstream_style import (
     SWITCH_METAVAR,
     Switch,
+    float_option,
+    hidden_text_option,
+    int_option,
     number,
+    option,
     optional_count,
-    optional_float,
-    optional_int,
-    optional_text,
+    switch,
+    text_option,
 )
 
 _FILES = "Input and output"
@@ -34,40 +36,6 @@ def _known_implementation(name: str) -> str:
     if name not in known:
         raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}")
     return name
-
-
-def _int_option(
-    name: str, text: str, panel: str, parser: Callable[[object], int | None] = optional_int
-) -> object:
-    return typer.Option(name, parser=parser, metavar="N", help=text, rich_help_panel=panel)
-
-
-def _float_option(
-    name: str, text: str, panel: str, parser: Callable[[object], float | None] = optional_float
-) -> object:
-    return typer.Option(name, parser=parser, metavar="X", help=text, rich_help_panel=panel)
-
-
-def _text_option(name: str, text: str, panel: str, metavar: str = "TEXT") -> object:
-    return typer.Option(
-        name, parser=optional_text, metavar=metavar, help=text, rich_help_panel=panel
-    )
-
-
-def _option(name: str, text: str, panel: str, metavar: str | None = None) -> object:
-    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
-
-
-def _switch(name: str, text: str, panel: str) -> object:
-    return typer.Option(
-        name, metavar=SWITCH_METAVAR, case_sensitive=False, help=text, rich_help_panel=panel
-    )
-
-
-def _word_option(name: str, *, is_switch: bool = False) -> object:
-    """Returns a hidden option of word timestamps, accepted at its default for compatibility."""
-    metavar = SWITCH_METAVAR if is_switch else None
-    return typer.Option(name, parser=optional_text, metavar=metavar, hidden=True)
 
 
 Files = Annotated[
@@ -100,7 +68,7 @@ OutputFormat = Annotated[
 ]
 OutputName = Annotated[
     str,
-    _option(
+    option(
         "--output-name",
         "Name of outputs: {stem}, {name} with extension, {parent} folder.",
         _FILES,
@@ -109,11 +77,11 @@ OutputName = Annotated[
 ]
 Channel = Annotated[
     str,
-    _option("--channel", "mix, left, right or a number from 1 on.", _FILES, "CHANNEL"),
+    option("--channel", "mix, left, right or a number from 1 on.", _FILES, "CHANNEL"),
 ]
 ClipTimestamps = Annotated[
     str,
-    _option(
+    option(
         "--clip-timestamps",
         "Transcribe only these clips: start,end,start,end,...",
         _FILES,
@@ -122,7 +90,7 @@ ClipTimestamps = Annotated[
 ]
 ClampTimestamps = Annotated[
     Switch,
-    _switch(
+    switch(
         "--clamp-timestamps",
         "End no cue after the recording, as openai-whisper may.",
         _FILES,
@@ -130,7 +98,7 @@ ClampTimestamps = Annotated[
 ]
 Verbose = Annotated[
     Switch,
-    _switch("--verbose", "Print segments as they come; False shows only the bar.", _FILES),
+    switch("--verbose", "Print segments as they come; False shows only the bar.", _FILES),
 ]
 Quiet = Annotated[
     bool,
@@ -138,7 +106,7 @@ Quiet = Annotated[
         "--quiet", "-q", help="Print nothing but warnings and errors.", rich_help_panel=_FILES
     ),
 ]
-Timings = Annotated[bool, _option("--timings", "Show at the end where the time went.", _FILES)]
+Timings = Annotated[bool, option("--timings", "Show at the end where the time went.", _FILES)]
 
 Model = Annotated[
     str,
@@ -152,9 +120,9 @@ Model = Annotated[
 ]
 ModelDir = Annotated[
     Path | None,
-    _option("--model-dir", "Folder of weights, instead of the cache.", _MODEL, "DIR"),
+    option("--model-dir", "Folder of weights, instead of the cache.", _MODEL, "DIR"),
 ]
-Offline = Annotated[bool, _option("--offline", "Never use the network.", _MODEL)]
+Offline = Annotated[bool, option("--offline", "Never use the network.", _MODEL)]
 Impl = Annotated[
     str,
     typer.Option(
@@ -167,11 +135,11 @@ Impl = Annotated[
 ]
 Device = Annotated[
     str | None,
-    _option("--device", "cpu, cuda, cuda:1, ...; else a GPU if --impl can.", _MODEL, "DEVICE"),
+    option("--device", "cpu, cuda, cuda:1, ...; else a GPU if --impl can.", _MODEL, "DEVICE"),
 ]
 Dtype = Annotated[
     str | None,
-    _option("--dtype", "auto, float32, float16, bfloat16, int8.", _MODEL, "DTYPE"),
+    option("--dtype", "auto, float32, float16, bfloat16, int8.", _MODEL, "DTYPE"),
 ]
 Fp16 = Annotated[
     Switch | None,
@@ -186,16 +154,16 @@ Fp16 = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    _int_option("--threads", "CPU threads; 0 leaves it to the library.", _MODEL, optional_count),
+    int_option("--threads", "CPU threads; 0 leaves it to the library.", _MODEL, optional_count),
 ]
 
 Task = Annotated[
     str,
-    _option("--task", "transcribe, or translate into English.", _TASK, "TASK"),
+    option("--task", "transcribe, or translate into English.", _TASK, "TASK"),
 ]
 Language = Annotated[
     str | None,
-    _text_option(
+    text_option(
         "--language",
         "Language spoken: es, es-MX, spa or Spanish; detected by default, or by auto.",
         _TASK,
@@ -203,39 +171,39 @@ Language = Annotated[
     ),
 ]
 Multilingual = Annotated[
-    Switch, _switch("--multilingual", "Detect the language of each 30 s anew.", _TASK)
+    Switch, switch("--multilingual", "Detect the language of each 30 s anew.", _TASK)
 ]
 
 Temperature = Annotated[
     float,
-    _float_option(
+    float_option(
         "--temperature", "0 is beam search or greedy; 0.001 to 2 samples.", _SEARCH, number
     ),
 ]
 BeamSize = Annotated[
     int | None,
-    _int_option("--beam-size", "Beams at temperature 0; None decodes greedily.", _SEARCH),
+    int_option("--beam-size", "Beams at temperature 0; None decodes greedily.", _SEARCH),
 ]
 BestOf = Annotated[
     int | None,
-    _int_option("--best-of", "Samples to choose from above temperature 0.", _SEARCH),
+    int_option("--best-of", "Samples to choose from above temperature 0.", _SEARCH),
 ]
 Patience = Annotated[
     float | None,
-    _float_option("--patience", "Beam search ends at beam size x this hypotheses.", _SEARCH),
+    float_option("--patience", "Beam search ends at beam size x this hypotheses.", _SEARCH),
 ]
 LengthPenalty = Annotated[
     float | None,
-    _float_option("--length-penalty", "Alpha, 0 to 1; None divides by the length.", _SEARCH),
+    float_option("--length-penalty", "Alpha, 0 to 1; None divides by the length.", _SEARCH),
 ]
-Seed = Annotated[int, _option("--seed", "Makes sampling repeatable.", _SEARCH, "N")]
+Seed = Annotated[int, option("--seed", "Makes sampling repeatable.", _SEARCH, "N")]
 BatchSize = Annotated[
-    int, _option("--batch-size", "Windows decoded together, of one file or more.", _SEARCH, "N")
+    int, option("--batch-size", "Windows decoded together, of one file or more.", _SEARCH, "N")
 ]
 
 TemperatureIncrement = Annotated[
     float | None,
-    _float_option(
+    float_option(
         "--temperature-increment-on-fallback",
         "Added for each retry, up to 1; None never retries.",
         _RETRY,
@@ -243,7 +211,7 @@ TemperatureIncrement = Annotated[
 ]
 CompressionRatioThreshold = Annotated[
     float | None,
-    _float_option(
+    float_option(
         "--compression-ratio-threshold",
         "Retry text that repeats itself more than this; or None.",
         _RETRY,
@@ -251,24 +219,24 @@ CompressionRatioThreshold = Annotated[
 ]
 LogprobThreshold = Annotated[
     float | None,
-    _float_option("--logprob-threshold", "Retry text less likely than this; or None.", _RETRY),
+    float_option("--logprob-threshold", "Retry text less likely than this; or None.", _RETRY),
 ]
 NoSpeechThreshold = Annotated[
     float | None,
-    _float_option("--no-speech-threshold", "Skip improbable text if silence exceeds this.", _RETRY),
+    float_option("--no-speech-threshold", "Skip improbable text if silence exceeds this.", _RETRY),
 ]
 
 ConditionOnPreviousText = Annotated[
     Switch,
-    _switch("--condition-on-previous-text", "Prompt each window with the text before it.", _TEXT),
+    switch("--condition-on-previous-text", "Prompt each window with the text before it.", _TEXT),
 ]
 InitialPrompt = Annotated[
     str | None,
-    _text_option("--initial-prompt", "Names, spelling and style, for the first window.", _TEXT),
+    text_option("--initial-prompt", "Names, spelling and style, for the first window.", _TEXT),
 ]
 CarryInitialPrompt = Annotated[
     Switch,
-    _switch(
+    switch(
         "--carry-initial-prompt",
         "Give the initial prompt to every window, cut if long.",
         _TEXT,
@@ -276,40 +244,40 @@ CarryInitialPrompt = Annotated[
 ]
 Prefix = Annotated[
     str | None,
-    _text_option("--prefix", "Start of the text; openai-whisper leaves it out.", _TEXT),
+    text_option("--prefix", "Start of the text; openai-whisper leaves it out.", _TEXT),
 ]
 SuppressTokens = Annotated[
     str,
-    _option(
+    option(
         "--suppress-tokens", "Tokens never to write: id,id,...; -1 is all non-speech.", _TEXT, "IDS"
     ),
 ]
 SuppressBlank = Annotated[
     Switch,
-    _switch("--suppress-blank", "Never begin a window with a blank.", _TEXT),
+    switch("--suppress-blank", "Never begin a window with a blank.", _TEXT),
 ]
 WithoutTimestamps = Annotated[
     Switch,
-    _switch("--without-timestamps", "One segment for each window.", _TEXT),
+    switch("--without-timestamps", "One segment for each window.", _TEXT),
 ]
 MaxInitialTimestamp = Annotated[
     float | None,
-    _float_option(
+    float_option(
         "--max-initial-timestamp", "Latest start of a window's first segment, in seconds.", _TEXT
     ),
 ]
 SampleLen = Annotated[
     int | None,
-    _int_option("--sample-len", "Maximum tokens per window; half the model's by default.", _TEXT),
+    int_option("--sample-len", "Maximum tokens per window; half the model's by default.", _TEXT),
 ]
 
-WordTimestamps = Annotated[str | None, _word_option("--word-timestamps", is_switch=True)]
-PrependPunctuations = Annotated[str | None, _word_option("--prepend-punctuations")]
-AppendPunctuations = Annotated[str | None, _word_option("--append-punctuations")]
-HighlightWords = Annotated[str | None, _word_option("--highlight-words", is_switch=True)]
-MaxLineWidth = Annotated[str | None, _word_option("--max-line-width")]
-MaxLineCount = Annotated[str | None, _word_option("--max-line-count")]
-MaxWordsPerLine = Annotated[str | None, _word_option("--max-words-per-line")]
+WordTimestamps = Annotated[str | None, hidden_text_option("--word-timestamps", is_switch=True)]
+PrependPunctuations = Annotated[str | None, hidden_text_option("--prepend-punctuations")]
+AppendPunctuations = Annotated[str | None, hidden_text_option("--append-punctuations")]
+HighlightWords = Annotated[str | None, hidden_text_option("--highlight-words", is_switch=True)]
+MaxLineWidth = Annotated[str | None, hidden_text_option("--max-line-width")]
+MaxLineCount = Annotated[str | None, hidden_text_option("--max-line-count")]
+MaxWordsPerLine = Annotated[str | None, hidden_text_option("--max-words-per-line")]
 HallucinationSilenceThreshold = Annotated[
-    str | None, _word_option("--hallucination-silence-threshold")
+    str | None, hidden_text_option("--hallucination-silence-threshold")
 ]

@@ -42,8 +42,8 @@ class Terminal:
 
         Args:
             is_quiet: True prints only warnings and errors.
-            needs_reader: False goes on with the work where stdout takes no more, since it also
-                goes into files; `check_results` then says why.
+            needs_reader: False continues if stdout fails, since the results also go into
+                files; `check_results` then raises the error.
         """
         self.is_quiet = is_quiet
         """True if only warnings and errors are printed."""
@@ -85,7 +85,7 @@ class Terminal:
         """Writes a finished document to stdout, in UTF-8 whatever the terminal's encoding.
 
         Raises:
-            OutputError: stdout takes no more.
+            OutputError: Stdout takes no more.
         """
         self._out.file.flush()
         buffer = getattr(self._out.file, "buffer", None)
@@ -99,7 +99,7 @@ class Terminal:
         """Checks that all results could be printed.
 
         Raises:
-            OutputError: stdout took no more of them. That its reader left is no error.
+            OutputError: Stdout took no more of them. That its reader left is no error.
         """
         if self._lost_results is not None:
             raise self._lost_results
@@ -133,7 +133,7 @@ class Terminal:
 
     @property
     def can_ask(self) -> bool:
-        """Whether someone can read a question and answer it."""
+        """True if a user can read a question and answer it."""
         return self._err.is_terminal and _is_terminal(sys.stdin)
 
     @property
@@ -188,7 +188,7 @@ class Terminal:
 
 
 class _ResultsConsole(Console):
-    """Stdout; the program goes on without a reader where its work also goes into files."""
+    """Console of stdout; without a reader the program ends, unless it also writes files."""
 
     def __init__(self, settings: "_Settings", *, needs_reader: bool) -> None:
         super().__init__(**settings)

@@ -115,6 +115,45 @@ def optional_text(value: object) -> str | None:
     return None if value is None or value == "None" else str(value)
 
 
+def int_option(
+    name: str, text: str, panel: str, parser: Callable[[object], int | None] = optional_int
+) -> object:
+    """Returns an option that is an integer or None."""
+    return typer.Option(name, parser=parser, metavar="N", help=text, rich_help_panel=panel)
+
+
+def float_option(
+    name: str, text: str, panel: str, parser: Callable[[object], float | None] = optional_float
+) -> object:
+    """Returns an option that is a finite number or None."""
+    return typer.Option(name, parser=parser, metavar="X", help=text, rich_help_panel=panel)
+
+
+def text_option(name: str, text: str, panel: str, metavar: str = "TEXT") -> object:
+    """Returns an option that is text or None."""
+    return typer.Option(
+        name, parser=optional_text, metavar=metavar, help=text, rich_help_panel=panel
+    )
+
+
+def option(name: str, text: str, panel: str, metavar: str | None = None) -> object:
+    """Returns an option of the type of its annotation."""
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+def switch(name: str, text: str, panel: str) -> object:
+    """Returns an option that is `True` or `False`, or True without a value."""
+    return typer.Option(
+        name, metavar=SWITCH_METAVAR, case_sensitive=False, help=text, rich_help_panel=panel
+    )
+
+
+def hidden_text_option(name: str, *, is_switch: bool = False) -> object:
+    """Returns a hidden option of word timestamps, accepted at its default for compatibility."""
+    metavar = SWITCH_METAVAR if is_switch else None
+    return typer.Option(name, parser=optional_text, metavar=metavar, hidden=True)
+
+
 class Arguments(Protocol):
     """Arguments of a command as fields, with the method that runs it."""
 

@@ -1,4 +1,4 @@
-"""The rules of the house that no linter has."""
+"""Rules of the house that no linter has."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""What the README says of commands, options, implementations, files and Python is so."""
+"""Truth of the README about commands, options, implementations, files and Python."""
 
 import re
 import runpy

@@ -120,7 +120,7 @@ def sha256_of(path: Path) -> str:
     """Returns the sha256 of a file, from its record if the file has not changed since.
 
     Raises:
-        WeightsError: the file cannot be read.
+        WeightsError: The file cannot be read.
     """
     try:
         record = _read_record(path, _CHECKED)
@@ -137,7 +137,7 @@ def hash_file(path: Path) -> str:
     """Computes the sha256 of a file.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from weights.errors import WeightsError
 from weights.names import from_huggingface
 
 _WRAPPERS = ("module.", "_orig_mod.", "base_model.model.", "model.")
-"""What DataParallel, torch.compile, PEFT and other modules put before the names of theirs."""
+"""Prefixes that DataParallel, torch.compile, PEFT and other modules add to names."""
 _ADAPTERS = ("lora_", ".base_layer.", "ia3_", "modules_to_save.", "prompt_encoder")
 """Parts of names that PEFT gives to adapters, and to models with one that is not merged."""
 _EMBEDDING, _PROJECTION = "decoder.token_embedding.weight", "proj_out.weight"

@@ -33,7 +33,7 @@ def read(path: Path) -> Checkpoint:
     A `config.json` beside it supplies the alignment heads of a model that is not a named one.
 
     Raises:
-        WeightsError: it is damaged, of another version, or not a complete Whisper model.
+        WeightsError: It is damaged, of another version, or not a complete Whisper model.
     """
     model_path = path / FILE_NAME if path.is_dir() else path
     variables = _Parser(MappedFile(model_path)).variables()

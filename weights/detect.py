@@ -45,7 +45,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Reads the Whisper weights at `path`, a file or a folder, whatever their format.
 
     Raises:
-        WeightsError: there are none, or they are damaged, incomplete or of an unknown format.
+        WeightsError: There are none, or they are damaged, incomplete or of an unknown format.
     """
     file_path = _weights_file(path) if path.is_dir() else path
     checkpoint: Checkpoint = import_module(_READERS[format_of(file_path)]).read(file_path)

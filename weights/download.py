@@ -35,8 +35,8 @@ def fetch(url: str, sha256: str, target: Path, progress: Progress | None = None)
     call or a later one. Of several processes one downloads and the others wait for it.
 
     Raises:
-        ModelNotFoundError: the server cannot be reached, or does not have the file.
-        WeightsError: what it sends has another sha256, or the folder cannot be written.
+        ModelNotFoundError: The server cannot be reached, or does not have the file.
+        WeightsError: What it sends has another sha256, or the folder cannot be written.
     """
     part = target.with_name(f"{target.name}.part")
     try:

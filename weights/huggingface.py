@@ -26,7 +26,7 @@ def read(path: Path) -> Checkpoint:
     """Reads `path`: a safetensors file, the JSON index of several, or the folder with either.
 
     Raises:
-        WeightsError: a file is damaged or missing, or the model is not a complete Whisper.
+        WeightsError: A file is damaged or missing, or the model is not a complete Whisper.
     """
     if path.is_dir():
         path = path / (FILE_NAME if (path / FILE_NAME).is_file() else INDEX_NAME)

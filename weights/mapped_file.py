@@ -30,7 +30,7 @@ class MappedFile:
         """Maps `path`.
 
         Raises:
-            WeightsError: it is not a regular, readable file with something in it.
+            WeightsError: It is not a regular, readable file with something in it.
         """
         self.path = path
         try:
@@ -53,7 +53,7 @@ class MappedFile:
         """Copies `n_bytes` bytes from `offset`.
 
         Raises:
-            WeightsError: they would lie beyond the end of the file.
+            WeightsError: They would lie beyond the end of the file.
         """
         self._check(offset, n_bytes)
         return self.data[offset : offset + n_bytes]
@@ -62,7 +62,7 @@ class MappedFile:
         """Reads little-endian numbers laid out as `layout` (struct's notation) at `offset`.
 
         Raises:
-            WeightsError: they would lie beyond the end of the file.
+            WeightsError: They would lie beyond the end of the file.
         """
         layout = f"<{layout}"
         return struct.unpack(layout, self.bytes_at(offset, struct.calcsize(layout)))
@@ -73,7 +73,7 @@ class MappedFile:
         `bfloat16` alone is copied (to float32). The array may be unaligned, as its file is.
 
         Raises:
-            WeightsError: the array would reach beyond the end of the file, or have no numbers.
+            WeightsError: The array would reach beyond the end of the file, or have no numbers.
         """
         stored = np.dtype("<u2" if dtype == BFLOAT16 else dtype).newbyteorder("<")
         n_numbers = 1

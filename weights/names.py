@@ -173,7 +173,7 @@ def check_names_and_shapes(tensors: Mapping[str, Array], dims: ModelDimensions) 
     """Requires exactly the tensors of `dims`, each with its shape.
 
     Raises:
-        WeightsError: naming the first few missing, unexpected and wrongly shaped tensors, with
+        WeightsError: Naming the first few missing, unexpected and wrongly shaped tensors, with
             the nearest match of each name.
     """
     expected = expected_shapes(dims)

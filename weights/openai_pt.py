@@ -21,7 +21,7 @@ def read(path: Path) -> Checkpoint:
     OpenAI's or Hugging Face's names. Beside a `.bin` file lies Hugging Face's configuration.
 
     Raises:
-        WeightsError: it is damaged, holds more than weights, or is not a complete Whisper model.
+        WeightsError: It is damaged, holds more than weights, or is not a complete Whisper model.
     """
     tensors, others = read_archive(path)
     if path.suffix == _HUGGINGFACE_SUFFIX and not others:

@@ -50,8 +50,8 @@ def load(
     """Finds a model as `resolve` does, and reads it.
 
     Raises:
-        ModelNotFoundError: there is none of that name or path, or it cannot be fetched.
-        WeightsError: it cannot be read as Whisper weights.
+        ModelNotFoundError: There is none of that name or path, or it cannot be fetched.
+        WeightsError: It cannot be read as Whisper weights.
     """
     path = _existing_path(name_or_path)
     if path is not None:
@@ -80,8 +80,8 @@ def resolve(
         progress: Called with bytes received and bytes in all while a file is fetched.
 
     Raises:
-        ModelNotFoundError: there is none of that name or path, or it cannot be fetched.
-        WeightsError: the fetched file is not the published one, or cannot be put in place.
+        ModelNotFoundError: There is none of that name or path, or it cannot be fetched.
+        WeightsError: The fetched file is not the published one, or cannot be put in place.
     """
     path = _existing_path(name_or_path)
     if path is not None:
@@ -93,7 +93,7 @@ def locate(name: str, *, model_dir: Path | None = None) -> Location | None:
     """Returns the location of a named model here, without reading, checking or fetching.
 
     Raises:
-        ModelNotFoundError: no model has that name.
+        ModelNotFoundError: No model has that name.
     """
     return next(_locations(_named(name), model_folder(model_dir)), None)
 

@@ -66,7 +66,7 @@ def read_state(program: bytes) -> object:
     """Reads a pickle written by `torch.save` into plain values and `StoredTensor`s.
 
     Raises:
-        WeightsError: it names anything but tensors and their containers, or is damaged.
+        WeightsError: It names anything but tensors and their containers, or is damaged.
     """
     machine = _Machine()
     try:

@@ -1,4 +1,4 @@
-"""Which of Whisper's vocabularies a model has, and the model without tokens that others added.
+"""Detection of a model's vocabulary, and removal of tokens that were added to it.
 
 Whisper has three: 51864 tokens (English-only), 51865 (multilingual) and 51866 (from large-v3 on).
 Fine-tuning with added tokens, and padding, leave an embedding of more rows, which by its size alone
@@ -65,8 +65,8 @@ def _size_of(checkpoint: Checkpoint) -> int:
     dims, source = checkpoint.dims, checkpoint.source
     if checkpoint.model_name is not None:
         return dims.n_vocab
-    told = _told_by_files(source.parent, dims) if source.suffix != ".pt" else iter(())
-    for name, size in told:
+    declared = _declared_by_files(source.parent, dims) if source.suffix != ".pt" else iter(())
+    for name, size in declared:
         if size not in _SIZES:
             raise WeightsError(
                 f"{source}: {name} beside it has a vocabulary that is none of Whisper's"
@@ -97,7 +97,7 @@ def _size_of_named(checkpoint: Checkpoint) -> int | None:
     return None
 
 
-def _told_by_files(folder: Path, dims: ModelDimensions) -> Iterator[tuple[str, int]]:
+def _declared_by_files(folder: Path, dims: ModelDimensions) -> Iterator[tuple[str, int]]:
     """Yields the name and the size of the vocabulary for each file that tells one."""
     for name, read in _READERS.items():
         path = folder / name

@@ -5,7 +5,6 @@ failure does not stop the others. Options and output names are checked before.
 """
 
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from maxwhisper_cli.activity import Activity, Pace, clock
 from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
-from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, summary_line
+from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names, summary_line
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 Sink: TypeAlias = Outputs | Writer | MaxWhisperError
-"""Where a transcript goes: into files, or in one format to stdout; or why it cannot."""
+"""Sink of a transcript: files, or one format for stdout; or the error that prevents it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,7 @@ def require_sources(sources: list[str]) -> None:
     """Checks that there is something to transcribe, before a model is loaded for it.
 
     Raises:
-        MaxWhisperError: none of the files exists, or standard input is a keyboard or closed.
+        MaxWhisperError: None of the files exists, or standard input is a keyboard or closed.
     """
     if STDIN in sources and (sys.stdin is None or sys.stdin.isatty()):
         raise MaxWhisperError("- is standard input: pipe a recording into it")
@@ -68,7 +67,7 @@ def require_sources(sources: list[str]) -> None:
 def _may_exist(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # opening it says what is wrong with its name
+    except (OSError, ValueError):  # opening it raises a better error
         return True
 
 
@@ -95,7 +94,7 @@ def transcribe_files(
     with load_model(loading, display.terminal) as model:
         fitting = fit_to_model(options, model, display.terminal)
         work = _Work(model, loading, fitting, channel, display)
-        names = _short_names([source for source, _ in sinks])
+        names = short_names([source for source, _ in sinks])
         outcomes = [
             Outcome(names[source], 0.0, error=sink)
             for source, sink in sinks
@@ -228,7 +227,7 @@ class _Work:
             terminal.warning(warning)
         if outcome.transcribed_seconds == 0 < transcript.duration_seconds:
             end = clock(transcript.duration_seconds)
-            terminal.warning(f"{outcome.name} ends at {end}, before the clips that were asked for")
+            terminal.warning(f"{outcome.name} ends at {end}, before the chosen clips")
         if isinstance(sink, Writer):
             with self.loading.stopwatch.on("writing"):
                 terminal.document(sink.render(self._document(transcript)))
@@ -281,11 +280,3 @@ class _Work:
             device=implementation.device,
             dtype=implementation.dtype,
         )
-
-
-def _short_names(sources: list[str]) -> dict[str, str]:
-    """Returns file names without folders where these are unique, else the full paths."""
-    names = {source: Path(source).name for source in sources}
-    n_named = Counter(names.values())
-    short = {source: name if n_named[name] == 1 else source for source, name in names.items()}
-    return short | {source: "stdin" for source in sources if source == STDIN}

@@ -12,6 +12,7 @@ from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.option_parsing import parse_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.upstream_style import option
 
 if TYPE_CHECKING:
     from maxwhisper_cli.compare.results import Comparison
@@ -24,10 +25,6 @@ _SAMPLES_MODEL = "tiny.en"
 _MODEL = "turbo"
 
 
-def _option(name: str, text: str, panel: str, metavar: str | None = None) -> object:
-    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
-
-
 Files = Annotated[
     list[str] | None,
     typer.Argument(
@@ -38,16 +35,16 @@ Files = Annotated[
 ]
 References = Annotated[
     list[Path] | None,
-    _option(
+    option(
         "--reference",
-        "Text of what is said, once for each recording; by default a .txt file beside it.",
+        "Reference text, once for each recording; by default a .txt file beside it.",
         _RECORDINGS_PANEL,
         "FILE",
     ),
 ]
 Impls = Annotated[
     str | None,
-    _option(
+    option(
         "--impl",
         "Implementations, as a,b; with a dtype as full-max:int8; all by default.",
         _METHOD_PANEL,
@@ -76,13 +73,13 @@ Runs = Annotated[
 ]
 Device = Annotated[
     str | None,
-    _option(
+    option(
         "--device", "cpu, cuda, cuda:1, ..., for those that can run there.", _METHOD_PANEL, "DEVICE"
     ),
 ]
 Dtypes = Annotated[
     str | None,
-    _option(
+    option(
         "--dtype",
         "For all but cpu (float16), or for some (cuda=float16,full-max=int8).",
         _METHOD_PANEL,
@@ -90,12 +87,12 @@ Dtypes = Annotated[
     ),
 ]
 Wide = Annotated[bool, typer.Option("--wide", help="Show all columns.", rich_help_panel=_REPORT)]
-Json = Annotated[Path | None, _option("--json", "Write everything as JSON.", _REPORT, "FILE")]
+Json = Annotated[Path | None, option("--json", "Write everything as JSON.", _REPORT, "FILE")]
 Markdown = Annotated[
-    Path | None, _option("--markdown", "Write the table for a README.", _REPORT, "FILE")
+    Path | None, option("--markdown", "Write the table for a README.", _REPORT, "FILE")
 ]
 Html = Annotated[
-    Path | None, _option("--html", "Write a page with charts, texts and sound.", _REPORT, "FILE")
+    Path | None, option("--html", "Write a page with charts, texts and sound.", _REPORT, "FILE")
 ]
 Save = Annotated[
     bool,

@@ -1,13 +1,15 @@
 """Outcome of each file, as a summary line and as a row of the final table."""
 
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maxwhisper_cli.activity import clock, headline
 from maxwhisper_cli.console import Column
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.writers.base import Writer
-from maxwhisper_cli.writers.files import Outputs
+from maxwhisper_cli.writers.files import STDIN, Outputs
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
@@ -66,6 +68,14 @@ def row(outcome: Outcome) -> tuple[str, ...]:
         return name, "", took, "", "", f"failed: {reason.partition(f'{name} ')[2] or reason}"
     language = _language_name(outcome.transcript.language)
     return name, clock(outcome.transcribed_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
+
+
+def short_names(sources: list[str]) -> dict[str, str]:
+    """Returns file names without folders where these are unique, else the full paths."""
+    names = {source: Path(source).name for source in sources}
+    n_named = Counter(names.values())
+    short = {source: name if n_named[name] == 1 else source for source, name in names.items()}
+    return short | {source: "stdin" for source in sources if source == STDIN}
 
 
 def _language_name(code: str) -> str:

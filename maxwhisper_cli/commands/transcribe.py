@@ -41,12 +41,17 @@ _WORD_TIMESTAMP_OPTIONS = frozenset(
     }
 )
 _MAX_TEMPERATURE = 1.0
+_DEFAULTS = TranscribeOptions()
+_SWITCH = {True: Switch.ON, False: Switch.OFF}
+_CLIP_TIMESTAMPS = ",".join(f"{at:g}" for at in _DEFAULTS.clip_timestamps)
+_SUPPRESS_TOKENS = ",".join(map(str, _DEFAULTS.suppress_tokens))
+_INCREMENT = _DEFAULTS.temperatures[1] - _DEFAULTS.temperatures[0]
 _MIN_INCREMENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Transcribe:
-    """Write down what is said in recordings.
+    """Transcribe recordings.
 
     Segments appear as they are decoded; each file's text is then written to --output-dir.
     """
@@ -56,8 +61,8 @@ class Transcribe:
     output_format: cli.OutputFormat = None
     output_name: cli.OutputName = DEFAULT_NAME
     channel: cli.Channel = "mix"
-    clip_timestamps: cli.ClipTimestamps = "0"
-    clamp_timestamps: cli.ClampTimestamps = Switch.OFF
+    clip_timestamps: cli.ClipTimestamps = _CLIP_TIMESTAMPS
+    clamp_timestamps: cli.ClampTimestamps = _SWITCH[_DEFAULTS.clamp_timestamps]
     verbose: cli.Verbose = Switch.ON
     quiet: cli.Quiet = False
     timings: cli.Timings = False
@@ -69,29 +74,33 @@ class Transcribe:
     dtype: cli.Dtype = "auto"
     fp16: cli.Fp16 = None
     threads: cli.Threads = 0
-    task: cli.Task = "transcribe"
-    language: cli.Language = None
-    multilingual: cli.Multilingual = Switch.OFF
-    temperature: cli.Temperature = 0.0
-    beam_size: cli.BeamSize = 5
-    best_of: cli.BestOf = 5
-    patience: cli.Patience = None
-    length_penalty: cli.LengthPenalty = None
-    seed: cli.Seed = 0
-    batch_size: cli.BatchSize = 1
-    temperature_increment_on_fallback: cli.TemperatureIncrement = 0.2
-    compression_ratio_threshold: cli.CompressionRatioThreshold = 2.4
-    logprob_threshold: cli.LogprobThreshold = -1.0
-    no_speech_threshold: cli.NoSpeechThreshold = 0.6
-    condition_on_previous_text: cli.ConditionOnPreviousText = Switch.ON
-    initial_prompt: cli.InitialPrompt = None
-    carry_initial_prompt: cli.CarryInitialPrompt = Switch.OFF
-    prefix: cli.Prefix = None
-    suppress_tokens: cli.SuppressTokens = "-1"
-    suppress_blank: cli.SuppressBlank = Switch.ON
-    without_timestamps: cli.WithoutTimestamps = Switch.OFF
-    max_initial_timestamp: cli.MaxInitialTimestamp = 1.0
-    sample_len: cli.SampleLen = None
+    task: cli.Task = _DEFAULTS.task
+    language: cli.Language = _DEFAULTS.language
+    multilingual: cli.Multilingual = _SWITCH[_DEFAULTS.multilingual]
+    temperature: cli.Temperature = _DEFAULTS.temperatures[0]
+    beam_size: cli.BeamSize = _DEFAULTS.beam_size
+    best_of: cli.BestOf = _DEFAULTS.best_of
+    patience: cli.Patience = _DEFAULTS.patience
+    length_penalty: cli.LengthPenalty = _DEFAULTS.length_penalty
+    seed: cli.Seed = _DEFAULTS.seed
+    batch_size: cli.BatchSize = _DEFAULTS.batch_size
+    temperature_increment_on_fallback: cli.TemperatureIncrement = _INCREMENT
+    compression_ratio_threshold: cli.CompressionRatioThreshold = (
+        _DEFAULTS.compression_ratio_threshold
+    )
+    logprob_threshold: cli.LogprobThreshold = _DEFAULTS.logprob_threshold
+    no_speech_threshold: cli.NoSpeechThreshold = _DEFAULTS.no_speech_threshold
+    condition_on_previous_text: cli.ConditionOnPreviousText = _SWITCH[
+        _DEFAULTS.condition_on_previous_text
+    ]
+    initial_prompt: cli.InitialPrompt = _DEFAULTS.initial_prompt
+    carry_initial_prompt: cli.CarryInitialPrompt = _SWITCH[_DEFAULTS.carry_initial_prompt]
+    prefix: cli.Prefix = _DEFAULTS.prefix
+    suppress_tokens: cli.SuppressTokens = _SUPPRESS_TOKENS
+    suppress_blank: cli.SuppressBlank = _SWITCH[_DEFAULTS.suppress_blank]
+    without_timestamps: cli.WithoutTimestamps = _SWITCH[_DEFAULTS.without_timestamps]
+    max_initial_timestamp: cli.MaxInitialTimestamp = _DEFAULTS.max_initial_timestamp
+    sample_len: cli.SampleLen = _DEFAULTS.sample_len
     word_timestamps: cli.WordTimestamps = "False"
     prepend_punctuations: cli.PrependPunctuations = _PREPENDED
     append_punctuations: cli.AppendPunctuations = _APPENDED

@@ -1,4 +1,4 @@
-"""References: the text of what is said in a recording, read from files of any Unicode encoding.
+"""Reference texts of recordings, read from files of any Unicode encoding.
 
 A transcript that this program wrote is no reference, since it would be judged by itself.
 """
@@ -27,11 +27,11 @@ def text_beside(file: str) -> Path:
 
 
 def with_reference(file: str, chosen: Path | None) -> Recording:
-    """Pairs a recording with what is said in it.
+    """Pairs a recording with its reference text.
 
     Args:
         file: The recording.
-        chosen: Its reference; None takes the text beside it, unless that is a transcript of ours.
+        chosen: Its reference; None takes the text beside it, unless this program wrote it.
 
     Raises:
         ComparisonError: the text cannot be read.
@@ -51,12 +51,14 @@ def with_reference(file: str, chosen: Path | None) -> Recording:
                 "correct it, or name another with --reference"
             ),
         )
-    said = f"the reference {path} is a transcript as this program writes them: errors mean little"
-    return Recording(file, text, str(path), reference_warning=said)
+    warning = (
+        f"the reference {path} is a transcript as this program writes them: errors mean little"
+    )
+    return Recording(file, text, str(path), reference_warning=warning)
 
 
 def read_text(path: Path) -> str:
-    """Returns a file's text, without the mark that tells its encoding and with plain line ends.
+    """Returns a file's text, without a byte order mark and with plain line ends.
 
     Raises:
         ComparisonError: it cannot be read, or is no Unicode text.
@@ -77,12 +79,12 @@ def read_text(path: Path) -> str:
 
 
 def _is_own(path: Path, text: str) -> bool:
-    """Tells a transcript: as it was written here, or equal to the one in the JSON beside it."""
+    """Returns True for a transcript of this program, by its record or the JSON beside it."""
     return is_written(path) or _words_of_json(path.with_suffix(".json")) == text.split()
 
 
 class _Written(msgspec.Struct):
-    """The part of a JSON transcript that is compared; `segments` tells it from other files."""
+    """Part of a JSON transcript that is compared; other files lack `segments`."""
 
     text: str
     segments: list[msgspec.Raw]

@@ -29,10 +29,10 @@ def tag_options(pyav_version: str) -> dict[str, Any]:
 
 
 def decode_container(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
-    """Open a seekable binary file as sound; as `audio_decode.decode`.
+    """Opens the audio of a seekable binary file; arguments as `audio_decode.decode`.
 
     Raises:
-        AudioError: It is no audio or video that can be read, or has no sound.
+        AudioError: The file is no readable audio or video, or has no sound.
     """
     return _from_container(_open_container(file, name), name, warn)
 
@@ -45,7 +45,7 @@ def _open_container(file: IO[bytes], name: str) -> InputContainer:
     except (av.FFmpegError, OSError, ValueError) as error:
         raise AudioError(
             f"{name} is not audio or video that can be read: it is something else, "
-            "it is damaged, or its end is missing."
+            "it is damaged, or its end is missing"
         ) from error
     _check_container(container, file, name)
     return container
@@ -54,14 +54,14 @@ def _open_container(file: IO[bytes], name: str) -> InputContainer:
 def _check_container(container: InputContainer, file: IO[bytes], name: str) -> None:
     if not isinstance(container.streams.best("audio"), AudioStream):
         kind = "only video" if container.streams.video else "only text or data"
-        raise AudioError(f"{name} has no sound: {kind}.")
+        raise AudioError(f"{name} has no sound: {kind}")
     if container.format.name in _HEADERLESS:
         position = file.tell()
         file.seek(0)
         sample = file.read(4096)
         file.seek(position)
         if _is_text(sample):
-            raise AudioError(f"{name} is text, not audio, whatever its extension says.")
+            raise AudioError(f"{name} is text, not audio, whatever its extension is")
 
 
 def _is_text(sample: bytes) -> bool:
@@ -94,7 +94,7 @@ def _from_container(container: InputContainer, name: str, warn: Warn) -> Decoded
         if seconds is not None and seconds - read_seconds > max(0.5, 0.05 * seconds):
             warn(
                 f"{name} may be cut off: it announces {seconds:.1f} s, "
-                f"{read_seconds:.1f} s could be read."
+                f"{read_seconds:.1f} s could be read"
             )
 
     return DecodedStream(rate, n_channels, seconds, blocks(), container.close)
@@ -103,7 +103,7 @@ def _from_container(container: InputContainer, name: str, warn: Warn) -> Decoded
 def _first_frame(frames: Iterator[AudioFrame], name: str) -> AudioFrame:
     for frame in frames:
         return frame
-    raise AudioError(f"{name} has a sound track of which nothing can be decoded.")
+    raise AudioError(f"{name} has a sound track of which nothing can be decoded")
 
 
 def _frames(
@@ -121,17 +121,17 @@ def _frames(
             n_damaged += 1
             continue
         except av.FFmpegError as error:
-            warn(f"{name} could not be read to its end: {error.strerror}.")
+            warn(f"{name} could not be read to its end: {error.strerror}")
             break
         for frame in decoded:
             if isinstance(frame, AudioFrame) and frame.samples:
                 yield frame
     if n_damaged:
-        warn(f"{name} is damaged; pieces of its sound that were left out: {n_damaged}.")
+        warn(f"{name} is damaged; pieces of its sound that were left out: {n_damaged}")
 
 
-def _converted(first: AudioFrame, others: Iterator[AudioFrame]) -> Iterator[Float32]:
-    """Give every frame the first one's rate and channels, as 32-bit floats."""
+def _converted(first: AudioFrame, rest: Iterator[AudioFrame]) -> Iterator[Float32]:
+    """Converts every frame to the first one's rate and channels, as 32-bit floats."""
     rate, layout, n_channels = first.sample_rate, first.layout.name, first.layout.nb_channels
     setup = None
     converter = AudioResampler("flt", layout, rate)
@@ -144,7 +144,7 @@ def _converted(first: AudioFrame, others: Iterator[AudioFrame]) -> Iterator[Floa
             converter = AudioResampler("flt", layout, rate)
         setup = wanted
         yield from _arrays(converter.resample(frame), n_channels)
-        frame = next(others, None)
+        frame = next(rest, None)
     yield from _arrays(converter.resample(None), n_channels)
 
 

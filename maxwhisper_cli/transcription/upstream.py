@@ -83,7 +83,7 @@ def whisper_module(name: str, prepare: Callable[[ModuleType], None] | None = Non
         prepare: Called with the module once it has been loaded.
 
     Raises:
-        MaxWhisperError: openai-whisper is not installed.
+        MaxWhisperError: Openai-whisper is not installed.
     """
     private_name = f"maxwhisper_cli._whisper_{name}"
     with _LOADING:

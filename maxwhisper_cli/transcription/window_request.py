@@ -74,7 +74,7 @@ class RequestBuilder:
         return cls(dims, options, tokenizer, rules, sot_sequence, max_new_tokens, prefix)
 
     def without_prefix(self) -> "RequestBuilder":
-        """Returns the builder for windows that go on in a text that has begun."""
+        """Returns the builder for windows after the first."""
         return replace(self, prefix=()) if self.prefix else self
 
     def build(

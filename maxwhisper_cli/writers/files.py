@@ -43,7 +43,7 @@ class Outputs:
         """Writes all files, each atomically.
 
         Raises:
-            OutputError: one cannot be written; a file that was there before is left as it was.
+            OutputError: One cannot be written; a file that was there before is left as it was.
         """
         texts = [writer.render(document) for writer in self.writers]
         for path, text in zip(self.paths, texts, strict=True):
@@ -71,7 +71,7 @@ def plan_outputs(
         model: Name or path of the model, whose files are inputs too.
 
     Raises:
-        OptionsError: an output would replace an input or another output (upper and lower case
+        OptionsError: An output would replace an input or another output (upper and lower case
             count as the same, as on some file systems), or `name` is no file name.
     """
     read = [*(Path(source) for source in sources if source != STDIN), *files_of_model(model)]
@@ -150,7 +150,7 @@ def prepare_folder(folder: Path, paths: Iterable[Path] = ()) -> None:
     """Creates the output folder if it is missing, and checks that the paths in it can be written.
 
     Raises:
-        OutputError: they cannot.
+        OutputError: They cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Writes UTF-8 beside the target, then moves it there.
 
     Raises:
-        OutputError: it cannot be written; what was at `path` is still there.
+        OutputError: It cannot be written; what was at `path` is still there.
     """
     check_place(path)
     try:
@@ -237,8 +237,8 @@ def absolute(path: Path) -> Path:
 
 
 def _cannot_write(path: Path, error: OSError | ValueError) -> OutputError:
-    said = getattr(error, "strerror", None) or error
-    return OutputError(f"cannot write {path}: {said}; choose another place or --output-name")
+    message = getattr(error, "strerror", None) or error
+    return OutputError(f"cannot write {path}: {message}; choose another place or --output-name")
 
 
 def _output_name(source: str, name: str) -> str:

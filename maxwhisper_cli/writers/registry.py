@@ -19,7 +19,7 @@ def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
     """Returns the writers of formats given as names, comma lists or `all`; each once, in order.
 
     Raises:
-        OptionsError: there is no such format.
+        OptionsError: There is no such format.
     """
     wanted: dict[str, Writer] = {}
     for name in ",".join(formats).lower().replace(" ", "").split(","):

@@ -1,4 +1,4 @@
-"""What a bar is held against: runs of a contender, alone or by those of a baseline; and the table.
+"""Bars: limits on runs of a contender, alone or relative to a baseline; and their table.
 
 Nothing is measured here.
 """
@@ -14,13 +14,13 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all sections share."""
+    """Settings that all sections share."""
 
     folder: str
-    """Where `prepare.py` wrote its files, and where sections may write theirs."""
+    """Folder of the files of `prepare.py`, and of the sections' own."""
     model: str
     n_runs: int
-    """Of each contender."""
+    """Number of runs of each contender."""
     n_threads: int
     available: frozenset[str]
     """Names of the implementations that can run here."""

@@ -32,7 +32,7 @@ class Measured:
     """One process of one contender."""
 
     seconds: dict[str, float]
-    """Of each clip."""
+    """Seconds of each clip."""
     wer_percent: dict[str, float]
     peak_mib: float
 

@@ -40,7 +40,7 @@ RANDOM = {
 }
 BATCHES = (1, 32)
 POSITION = 100
-"""Where in the text the timed step is."""
+"""Position in the text of the timed step."""
 GREEDY = TranscribeOptions(language="en", beam_size=None, temperatures=(0.0,))
 BEAMS = TranscribeOptions(language="en", beam_size=5, temperatures=(0.0,))
 
@@ -53,7 +53,7 @@ class Timed:
     ours: float
     theirs: float | None
     note: str
-    """What it comes to: how fast ours calculates, reads or transcribes."""
+    """Rate of ours: operations, bytes or audio per second."""
 
 
 def main() -> None:
@@ -146,7 +146,7 @@ def encoder_operations(dims: ModelDimensions) -> float:
 
 
 def step_bytes(dims: ModelDimensions, n_batch: int) -> float:
-    """What a step at `POSITION` reads at least, in half precision."""
+    """Returns the bytes that a step at `POSITION` reads at least, in half precision."""
     n_state = dims.n_text_state
     weights = dims.n_text_layer * 14 * n_state**2 + dims.n_vocab * n_state
     heard = dims.n_text_layer * 2 * n_state * (dims.n_audio_ctx + POSITION)

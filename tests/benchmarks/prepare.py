@@ -1,4 +1,4 @@
-"""What the benchmark measures on: a checkpoint of tiny.en, 160 s of real speech, and a short file.
+"""Inputs of the benchmark: a checkpoint of tiny.en, 160 s of real speech, and a short file.
 
 Run by `bench.py` in a process of its own, so that torch stays out of the parent.
 """

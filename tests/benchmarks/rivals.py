@@ -41,7 +41,7 @@ class Run:
 
     load_seconds: float
     seconds: dict[str, float]
-    """Of each clip."""
+    """Seconds of each clip."""
     peak_mib: float
     texts: dict[str, str]
 
@@ -59,11 +59,11 @@ class Result:
     ratios: list[float]
     """Time by the baseline's, round by round."""
     wer_percent: dict[str, float]
-    """Of each clip, by the last run."""
+    """Texts of each clip, by the last run."""
 
 
 def contenders() -> tuple[list[str], dict[str, str]]:
-    """Who can run here, and why the others cannot."""
+    """Returns the contenders that can run here, and the reasons against the others."""
     missing = {
         name: f"pip install --group bench ({package} is not installed)"
         for name, package in RIVALS.items()

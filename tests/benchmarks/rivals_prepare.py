@@ -1,4 +1,4 @@
-"""What the rivals are measured on: tiny.en in the format of each, and two clips as samples.
+"""Inputs of the rivals: tiny.en in the format of each, and two clips as samples.
 
 Run by `rivals.py` in a process of its own, so that torch stays out of the parent. All formats are
 written from, or are, the same weights: those of the installed package.

@@ -21,7 +21,7 @@ class Measured:
 
     encoder_ms: float
     ms_at: dict[str, float]
-    """Of a token, by position."""
+    """Milliseconds of a token, by position."""
 
 
 def size_rows(setting: Setting) -> list[Row]:

@@ -52,7 +52,7 @@ def milliseconds(work: Callable[[], object], n_runs: int) -> float:
 def step_milliseconds(
     implementation: Implementation, features: AudioFeatures, position: int
 ) -> float:
-    """Of a step, the median of some around a position."""
+    """Returns the median of some steps around a position."""
     with implementation.start(features, 1) as session:
         n_prompt = position - N_STEPS // 2
         session.prefill([TOKEN] * n_prompt, (n_prompt - 1,))

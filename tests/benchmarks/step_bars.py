@@ -56,7 +56,7 @@ class Steps:
 
     encoder_ms: float
     ms_at: dict[int, float]
-    """Of a token, by position."""
+    """Milliseconds of a token, by position."""
 
 
 def step_rows(setting: Setting) -> list[Row]:
@@ -91,7 +91,7 @@ def measure(name: str, setting: Setting) -> Steps:
 
 
 def milliseconds_at(step_seconds: list[list[float]]) -> dict[int, float]:
-    """Of each pass and position, from the first on, to the time of a step at those reported."""
+    """Returns the time of a step at the reported positions, from all passes and positions."""
     milliseconds = 1e3 * np.array(step_seconds)
     return {
         n: float(np.median(milliseconds[:, n - 1 - N_AROUND : n - 1 + N_AROUND])) for n in POSITIONS

@@ -1,4 +1,4 @@
-"""How long a decoder step takes by its position, and the encoder by the size of a batch.
+"""Time of a decoder step by its position, and of the encoder by the size of a batch.
 
 With a cache, a step's time grows by a constant for each position: the slope of a straight line
 through the medians is told with its standard error, and so is the curvature that a parabola would
@@ -55,7 +55,7 @@ class Steps:
     curvature_ns: Estimate
     """The square term of a parabola, in nanoseconds for each position squared."""
     encoder_ms_by_batch: dict[int, float]
-    """For each window of a batch."""
+    """Milliseconds per window of a batch."""
 
 
 def fitted(milliseconds: npt.NDArray[np.float64], degree: int) -> Estimate:

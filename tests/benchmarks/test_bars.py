@@ -1,4 +1,4 @@
-"""What `make bench-bars` holds against its bars, on made-up numbers; nothing is timed here."""
+"""Verdicts of `make bench-bars` on made-up numbers; nothing is timed here."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What the benchmarks compute from times; nothing is timed here."""
+"""Computations of the benchmarks from times; nothing is timed here."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,7 @@ MakeSound = Callable[..., Path]
 
 @dataclass
 class FakeModels:
-    """What `maxwhisper_cli.model.load` gives, and how it was asked."""
+    """Stand-in for `maxwhisper_cli.model.load`, with its calls."""
 
     dims: ModelDimensions = TINY_EN
     script: Script | None = None

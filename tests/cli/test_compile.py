@@ -51,7 +51,7 @@ class FakeHybrid(FakeFullMax):
 
 @pytest.fixture
 def loaded_models() -> list[str]:
-    """Which models' weights were asked for."""
+    """Names of the models whose weights were loaded."""
     return []
 
 

@@ -68,12 +68,12 @@ def test_a_file_keeps_its_permissions_and_its_other_name(tmp_path: Path) -> None
 def test_a_pipe_is_written_to(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     os.mkfifo(path)
-    heard: list[str] = []
-    reader = threading.Thread(target=lambda: heard.append(path.read_text()))
+    transcribed: list[str] = []
+    reader = threading.Thread(target=lambda: transcribed.append(path.read_text()))
     reader.start()
     write_atomically(path, "for the reader")
     reader.join()
-    assert heard == ["for the reader"]
+    assert transcribed == ["for the reader"]
     assert stat.S_ISFIFO(path.stat().st_mode)
 
 
@@ -89,7 +89,7 @@ def test_a_device_stays_a_device(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("n_letters", [251, 252, 256, 5000])
-def test_a_name_that_is_too_long_is_told_before_the_work(
+def test_name_that_is_too_long_fails_before_the_work(
     maxwhisper: RunCommandLine, sound: MakeSound, n_letters: int
 ) -> None:
     path = sound("talk.wav")

@@ -125,7 +125,7 @@ def test_a_terminal_without_unicode_stops_nothing(encoding: str, tmp_path: Path)
 
 
 def on_a_terminal(*arguments: str, cwd: Path, **variables: str) -> str:
-    """What the scripted command line draws on a terminal of 60 columns."""
+    """Returns the drawing of the scripted command line on a terminal of 60 columns."""
     ours, theirs = pty.openpty()
     root = str(Path(__file__).parents[2])
     settings = {"TERM": "xterm-256color", "COLUMNS": "60", "PYTHONPATH": root}

@@ -1,4 +1,4 @@
-"""How the command line starts: quickly, with help, its version and exit codes."""
+"""Start of the command line: speed, help, version and exit codes."""
 
 import importlib.metadata
 import os

@@ -170,7 +170,7 @@ def test_a_guarded_stream_fails_once() -> None:
 
 
 def test_a_stream_that_does_not_wait_is_waited_for() -> None:
-    """As a parent in Node leaves its pipes."""
+    """A parent in Node leaves its pipes so."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     text = b"x" * 2**20  # more than any pipe holds

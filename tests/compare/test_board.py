@@ -1,4 +1,4 @@
-"""What is seen while implementations run: lanes on a terminal, lines in a pipe."""
+"""Progress display of a comparison: lanes on a terminal, lines in a pipe."""
 
 import io
 

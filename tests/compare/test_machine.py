@@ -1,4 +1,4 @@
-"""What is told of the machine; an NVIDIA GPU is played by a script called nvidia-smi."""
+"""Facts about the machine; a script called nvidia-smi stands in for an NVIDIA GPU."""
 
 import dataclasses
 import importlib.metadata

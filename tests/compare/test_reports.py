@@ -1,4 +1,4 @@
-"""What tables, Markdown and JSON say of a comparison, and what they leave out."""
+"""Content of tables, Markdown and JSON of a comparison."""
 
 import dataclasses
 import json

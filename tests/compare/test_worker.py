@@ -1,4 +1,4 @@
-"""What a worker says of a scripted model: times apart, repeats compared, English models obeyed."""
+"""Messages of a worker with a scripted model: times, repeatability, English-only models."""
 
 import itertools
 from collections.abc import Sequence
@@ -130,7 +130,7 @@ def test_the_encoder_is_timed_until_the_device_is_done(
 def test_measures_with_the_implementation_s_own_mel_and_batches(
     models: FakeModels, monkeypatch: pytest.MonkeyPatch, talk: str
 ) -> None:
-    """As `transcribe` runs it: pieces of mel as large as it asks for, windows decoded together."""
+    """Same conditions as `transcribe`: pieces of mel as large, windows in the same batches."""
     scripted, n_samples, n_requests = models.implementation, [], []
     monkeypatch.setattr(type(scripted), "mel_frames_at_once", 16384)
     log_mel, decode_batch = scripted.log_mel, scripted.decode_batch

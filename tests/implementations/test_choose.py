@@ -1,4 +1,4 @@
-"""What `auto` stands for, on machines made up of what is installed, compiled and plugged in."""
+"""Choice of `auto`, on machines made up of what is installed, compiled and plugged in."""
 
 import subprocess
 import sys

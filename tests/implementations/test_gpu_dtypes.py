@@ -1,4 +1,4 @@
-"""Every dtype in which the implementations compute on a GPU hears what is said."""
+"""Transcripts in every dtype in which the implementations compute on a GPU."""
 
 import json
 import re

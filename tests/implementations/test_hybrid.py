@@ -1,4 +1,4 @@
-"""What only `hybrid` has: a decoder without openai-whisper, no copy of features, two dtypes."""
+"""Properties of `hybrid`: a decoder without openai-whisper, no copy of features, two dtypes."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Too little memory is told in a line, whichever library says so, and nothing else is."""
+"""Translation of every library's out-of-memory error, and of no other error."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Where implementations run that are given no device, on machines made up for it."""
+"""Default devices of implementations, on made-up machines."""
 
 import pytest
 

@@ -199,7 +199,7 @@ def _add_linear(variables: Tensors, theirs: str, tensors: Tensors, ours: list[st
 
 
 def _quantise(array: Array, quantisation: str) -> tuple[Array, Array]:
-    """As CTranslate2's converter: by rows to int8, or as a whole to int16."""
+    """Quantises as CTranslate2's converter: by rows to int8, or as a whole to int16."""
     rows = array.astype(np.float32).reshape(len(array), -1)
     if quantisation == "int8":
         scale = 127.0 / np.abs(rows).max(axis=1)

@@ -19,7 +19,7 @@ print(*set(modules) & sys.modules.keys())
 
 
 def imported_by(implementation: str, recording: Path, *modules: str) -> tuple[str, str]:
-    """The text that an implementation finds, and which of the modules it imported."""
+    """Returns the text of an implementation, and those of the modules that it imported."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, implementation, str(recording), *modules],
         capture_output=True,
@@ -31,7 +31,7 @@ def imported_by(implementation: str, recording: Path, *modules: str) -> tuple[st
 
 
 def transcribe(recording: Path, into: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """How `maxwhisper transcribe` with tiny.en ended, and what it said."""
+    """Runs `maxwhisper transcribe` with tiny.en; returns exit code and output."""
     command = ["-m", "maxwhisper_cli", "transcribe", "--model", "tiny.en", "--offline"]
     return subprocess.run(
         [sys.executable, *command, *options, str(recording), "-o", str(into)],

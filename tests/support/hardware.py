@@ -1,4 +1,4 @@
-"""Which implementations tests run on, and which of them need a GPU."""
+"""Implementations that tests run on, with the GPU that some need."""
 
 import pytest
 

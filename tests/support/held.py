@@ -1,4 +1,4 @@
-"""How much memory an object holds on to: its arrays, tensors and buffers, wherever they lie."""
+"""Memory that an object refers to: its arrays, tensors and buffers, on any device."""
 
 import gc
 import sys
@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType)
-"""What leads out of an object into all that is loaded."""
+"""Types that lead from an object to everything that is loaded."""
 
 
 def held_bytes(root: object) -> int:
-    """The sum over everything that can be reached; nothing that is reached twice counts twice."""
+    """Returns the bytes of everything that can be reached, each once."""
     seen: dict[int, object] = {}
     left = [root]
     while left:

@@ -53,7 +53,7 @@ def whisper_model(name: str) -> whisper.Whisper:
 
 @cache
 def samples_of(path: Path) -> np.ndarray:
-    """A recording's samples as our loader gives them, so that both sides hear the same."""
+    """Returns a recording's samples from our loader, so that both sides get the same."""
     with open_audio(path) as audio:
         return audio.read()
 
@@ -69,7 +69,7 @@ def whisper_may_warn() -> Iterator[None]:
 
 @cache
 def whisper_result(name: str, path: Path, beam_size: int | None) -> dict[str, Any]:
-    """What openai-whisper's own `transcribe` says of a recording at temperature 0."""
+    """Returns the result of openai-whisper's own `transcribe` at temperature 0."""
     with whisper_may_warn():
         return whisper.transcribe(
             whisper_model(name), samples_of(path), temperature=0.0, beam_size=beam_size, fp16=False
@@ -77,7 +77,7 @@ def whisper_result(name: str, path: Path, beam_size: int | None) -> dict[str, An
 
 
 def assert_token_identical(ours: Model, path: Path, beam_size: int | None) -> None:
-    """Of tiny.en, segment by segment against openai-whisper's own, which computes on the CPU."""
+    """Compares tiny.en segment by segment with openai-whisper, which computes on the CPU."""
     options = TranscribeOptions(beam_size=beam_size, temperatures=(0.0,))
     transcript = ours.transcribe(samples_of(path), options)
     expected = whisper_result("tiny.en", path, beam_size)

@@ -1,4 +1,4 @@
-"""An implementation that decodes what a test tells it to: tests of what follows decoding."""
+"""An implementation with scripted decoding results, for tests of the steps after decoding."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import ClassVar, Self
@@ -23,7 +23,7 @@ Script = Callable[[DecodeRequest], DecodedWindow]
 def window(
     tokens: Sequence[int], *, avg_logprob: float = -0.2, no_speech_prob: float = 0.01
 ) -> DecodedWindow:
-    """What a window decoded to."""
+    """Returns a decoded window."""
     return DecodedWindow(
         tuple(tokens), avg_logprob * (len(tokens) + 1), no_speech_prob, len(tokens)
     )

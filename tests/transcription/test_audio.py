@@ -1,4 +1,4 @@
-"""What `open_audio` answers to good sources: formats, channels, rates, streams, arrays."""
+"""Results of `open_audio` for good sources: formats, channels, rates, streams, arrays."""
 
 import hashlib
 import io
@@ -138,7 +138,7 @@ def test_wrong_extension(tmp_path: Path, make: Callable[[Path], object], wrong: 
 
 
 def test_tags_that_are_not_utf_8(tmp_path: Path) -> None:
-    """As old programs wrote them: Latin-1 in the last 128 bytes of an MP3 (ID3v1)."""
+    """Old programs wrote them so: Latin-1 in the last 128 bytes of an MP3 (ID3v1)."""
     path = tmp_path / "a.mp3"
     soundfile.write(path, tone(440, 2.0, RATE), RATE)
     plain = read_samples(path)

@@ -1,4 +1,4 @@
-"""What `open_audio` answers to sources that are broken or no sound: an error or a warning."""
+"""Errors and warnings of `open_audio` for sources that are broken or no sound."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""When a window is decoded again, and when it counts as silence."""
+"""Conditions of fallback and of silence."""
 
 from dataclasses import replace
 

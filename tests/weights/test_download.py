@@ -29,9 +29,9 @@ class Publisher:
     content: bytes = CONTENT
     knows_ranges: bool = True
     cuts: list[int] = field(default_factory=list)
-    """For one answer after another, how many bytes to send before hanging up."""
+    """Bytes to send before hanging up, for one answer after another."""
     statuses: list[int] = field(default_factory=list)
-    """For one answer after another, a status to refuse with."""
+    """Status to refuse with, for one answer after another."""
     ranges: list[str | None] = field(default_factory=list)
     """The Range header of each request."""
 

@@ -29,7 +29,7 @@ DISTILLED = replace(SMALL_DIMS, n_audio_layer=12, n_text_layer=2, n_vocab=300, n
 WIDE = replace(
     DISTILLED, n_audio_state=128, n_text_state=128, n_audio_layer=1, n_text_layer=1, n_text_ctx=9
 )
-"""As wide as two heads of 64, so that a file that tells no heads can be read."""
+"""Sizes of two heads of 64, so that a file without a number of heads can be read."""
 
 
 def assert_same(checkpoint: Checkpoint, tensors: Tensors) -> None:

@@ -306,7 +306,7 @@ class TestPaths:
     def test_models_of_one_size_are_distinguished(
         self, published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """As large-v1 and large-v2: the published file is known, a tuned one is not guessed."""
+        """So are large-v1 and large-v2: the published file is known, a tuned one is not guessed."""
         twin = replace(NAMED_MODELS["small"], name="twin", sha256="0" * 64, alignment_heads=())
         monkeypatch.setitem(NAMED_MODELS, "twin", twin)
         assert resolve.load(str(published)).alignment_heads == ((0, 1),)

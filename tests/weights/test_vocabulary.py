@@ -186,7 +186,7 @@ def test_shards_of_pytorch_and_names_of_wrappers(tmp_path: Path, prefix: str) ->
         np.testing.assert_array_equal(checkpoint.tensors[name], array)
 
 
-def test_a_missing_shard_is_told(tmp_path: Path) -> None:
+def test_missing_shard_is_an_error(tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "sharded", random_tensors(SMALL_DIMS))
     (folder / "pytorch_model-00002-of-00003.bin").unlink()
     with pytest.raises(WeightsError, match=r"pytorch_model-00002-of-00003\.bin"):

@@ -1,4 +1,4 @@
-"""Where outputs go: names, clashes found beforehand, and files that are whole or not there."""
+"""Paths of outputs: names, clashes that are found early, and atomic files."""
 
 import json
 import os

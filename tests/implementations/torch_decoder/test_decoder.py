@@ -121,7 +121,7 @@ def test_alignment_scores_the_chosen_heads(
 def test_half_precision_rounds_where_upstream_does(
     checkpoint: Checkpoint, features: torch.Tensor, dtype: torch.dtype
 ) -> None:
-    """As on a GPU: products in half precision, norms and positions in float32."""
+    """Rounding as on a GPU: matmuls in half precision, norms and positions in float32."""
     ours = load_decoder(checkpoint, CPU, dtype)
     theirs = build_model(checkpoint, CPU, dtype).decoder
     held, expected = ours.state_dict(), theirs.state_dict()
