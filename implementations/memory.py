@@ -1,5 +1,6 @@
-"""Translation of out-of-memory errors of PyTorch, MAX, cuBLAS and cuDNN."""
+"""Memory that does not suffice: errors of PyTorch, MAX, cuBLAS and cuDNN, and limits of a shell."""
 
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,23 @@ _GPU_OOM_MESSAGES = ("out of memory", "ALLOC_FAILED")
 """Messages of PyTorch and MAX, and of cuBLAS and cuDNN."""
 _HOST_OOM_MESSAGE = "can't allocate memory"
 """Message of PyTorch; other libraries raise a MemoryError."""
+
+
+def no_address_space_because(n_bytes: int) -> str | None:
+    """Returns the reason why this process cannot map so much memory; None where it can.
+
+    A library that is refused memory may end the process without a word, so this comes first.
+
+    Args:
+        n_bytes: Address space that is needed, most of which is never used.
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY or limit >= n_bytes:
+        return None
+    return (
+        f"it needs {n_bytes / 1e9:.1f} GB of address space, and may take {limit / 1e9:.1f} GB; "
+        "raise ulimit -v"
+    )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from implementations import nvidia
 from implementations.errors import ImplementationUnavailableError
+from implementations.memory import no_address_space_because
 
 if TYPE_CHECKING:
     from implementations.implementation import Implementation
@@ -47,6 +48,8 @@ class Entry:
     """By device kind, 1 for the fastest; `auto` leaves out kinds that are missing."""
     gpu_probes: tuple[Callable[[str], str | None], ...] = ()
     """Functions that return the reason why it cannot use a GPU, by the device's name."""
+    address_space_bytes: int = 0
+    """Address space that it needs for the smallest model, as was measured on Linux."""
     is_exact_only: bool = False
     """True where `auto` offers it for float32 alone; other dtypes are slower and less exact."""
     is_compiled: str | None = None
@@ -78,6 +81,8 @@ def _no_torch_gpu_because(device: str) -> str | None:
 def _no_max_gpu_because(device: str) -> str | None:
     return nvidia.no_max_gpu_because(device)
 
+
+_MAX_BYTES, _TORCH_BYTES = 3_200_000_000, 900_000_000
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
@@ -111,6 +116,7 @@ ENTRIES: tuple[Entry, ...] = (
         packages=("max", "torch"),
         install="pip install 'maxwhisper[max]'",
         gpu_probes=(_no_torch_gpu_because, _no_max_gpu_because),
+        address_space_bytes=_MAX_BYTES + _TORCH_BYTES,
         is_compiled="implementations.max_graph.ready:is_hybrid_compiled",
     ),
     Entry(
@@ -123,6 +129,7 @@ ENTRIES: tuple[Entry, ...] = (
         install="pip install 'maxwhisper[max]'",
         speed_rank={"cuda": 1, "cpu": 3},
         gpu_probes=(_no_max_gpu_because,),
+        address_space_bytes=_MAX_BYTES,
         is_compiled="implementations.max_graph.ready:is_full_max_compiled",
     ),
 )
@@ -161,6 +168,8 @@ def unavailable_because(name: str) -> str | None:
     missing = [p for p in chosen.packages if importlib.util.find_spec(p) is None]
     if missing:
         return f"{' and '.join(missing)} not installed; {chosen.install}"
+    if (no_space := no_address_space_because(chosen.address_space_bytes)) is not None:
+        return no_space
     return chosen.no_gpu_because() if chosen.device_kinds == ("cuda",) else None
 
 

@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,8 +39,12 @@ def cache_root() -> Path:
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return expanded(Path(chosen))
-    path = platformdirs.user_cache_path("maxwhisper")
-    return path if path.is_absolute() else _folder_without_home()
+    return _in_home(platformdirs.user_cache_path) or _folder_without_home()
+
+
+def data_root() -> Path:
+    """Returns the folder of what the user wants to keep: in the home, else in the cache folder."""
+    return _in_home(platformdirs.user_data_path) or cache_root()
 
 
 def expanded(path: Path) -> Path:
@@ -67,6 +71,14 @@ def openai_whisper_folder() -> Path:
         return folder.expanduser() / "whisper"
     except RuntimeError:  # without a home it has kept nothing
         return cache_root() / "whisper"
+
+
+def _in_home(folder: Callable[[str], Path]) -> Path | None:
+    try:
+        path = folder("maxwhisper")
+    except RuntimeError:  # there is no home; older versions of platformdirs leave a `~`
+        return None
+    return path if path.is_absolute() else None
 
 
 def _folder_without_home() -> Path:

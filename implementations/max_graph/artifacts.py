@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 import time
@@ -117,7 +118,13 @@ def artifact_key(request: CompileRequest) -> str:
     Graphs for a GPU or for a level of CPUs may be compiled on another machine; the name of graphs
     for this very CPU holds the kind of CPU.
     """
-    parts = [request.to_json(), _source_hash(request.target), max_version(), platform.machine()]
+    try:
+        versions = [_source_hash(request.target), max_version()]
+    except OSError as error:
+        raise ImplementationFailedError(
+            f"the installation cannot be read ({error.strerror or error}): install it again"
+        ) from error
+    parts = [request.to_json(), *versions, platform.machine()]
     if request.target == HOST and request.cpu_target == NATIVE:
         parts.append(_cpu_kind())
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
@@ -223,8 +230,11 @@ def _compile(request: CompileRequest, notify: Notify, how_often: str) -> bytes:
     )
     began = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="maxwhisper-") as folder:
-            data = _run_compiler(request, Path(folder) / "graphs.mef")
+        folder = Path(tempfile.mkdtemp(prefix="maxwhisper-"))
+        try:
+            data = _run_compiler(request, folder / "graphs.mef")
+        finally:  # `TemporaryDirectory` of Python 3.11 recurses where it may not remove one
+            shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
         raise ImplementationFailedError(
             f"the graphs cannot be compiled: {error.strerror or error}; "

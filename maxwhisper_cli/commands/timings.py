@@ -78,7 +78,7 @@ def _per_item(activity: str, spent: Spent) -> str:
 def _process_seconds() -> float | None:
     """Returns the age of this process, to 10 ms; None if the system has no /proc."""
     try:
-        stat = Path("/proc/self/stat").read_text(encoding="utf-8")
+        stat = Path("/proc/self/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     started_ticks = int(stat.rpartition(")")[2].split()[19])

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
 from maxwhisper_cli.compare.results import (
     Comparison,
@@ -17,7 +16,7 @@ from maxwhisper_cli.compare.results import (
     read_comparison,
     write_comparison,
 )
-from weights.cache import cache_root, expanded
+from weights.cache import data_root, expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +41,7 @@ def history_folder(chosen: Path | None = None) -> Path:
     """Returns the folder of saved comparisons: `chosen`, or in the user's data (not created)."""
     if chosen is not None:
         return expanded(chosen)
-    folder = platformdirs.user_data_path("maxwhisper")
-    return (folder if folder.is_absolute() else cache_root()) / "comparisons"
+    return data_root() / "comparisons"
 
 
 def save_comparison(comparison: Comparison, folder: Path) -> Path:

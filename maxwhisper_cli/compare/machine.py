@@ -49,7 +49,7 @@ def describe_machine() -> Machine:
         gpus=tuple(_nvidia_smi("name,memory.total,driver_version")),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        load_average=os.getloadavg()[0],
+        load_average=_load_average(),
         packages=dict(sorted(_named_versions(distributions))),
     )
 
@@ -69,11 +69,9 @@ def peak_memory_mib() -> float:
 
     Linux has it for the current program; `getrusage` would include the parent's peak.
     """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / _KIB_PER_MIB
+    for line in _lines_of("/proc/self/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / _KIB_PER_MIB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if platform.system() == "Darwin" else _KIB_PER_MIB)
 
@@ -119,10 +117,22 @@ def _nvidia_smi(query: str, *, of: str = "gpu") -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
-def _cpu_name() -> str:
+def _lines_of(path: str) -> list[str]:
+    """Returns the lines of a system's file; none where there is no such file."""
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = []
+        return []
+
+
+def _load_average() -> float:
+    try:
+        return os.getloadavg()[0]
+    except OSError:
+        return 0.0
+
+
+def _cpu_name() -> str:
+    lines = _lines_of("/proc/cpuinfo")
     names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(names, "") or platform.processor() or platform.machine()

@@ -83,9 +83,12 @@ def run_job(job: Job, on_message: OnMessage, worker: str = _WORKER) -> Outcome:
     if reason is not None:
         return Outcome(label, "unavailable", reason)
     state = _WorkerState()
-    with tempfile.TemporaryFile() as errors:
-        exit_code = _exchange_messages(job, worker, errors, state, on_message)
-        return _outcome(label, state, exit_code, _last_line(errors))
+    try:
+        with tempfile.TemporaryFile() as errors:
+            exit_code = _exchange_messages(job, worker, errors, state, on_message)
+            return _outcome(label, state, exit_code, _last_line(errors))
+    except OSError as error:
+        return Outcome(label, "failed", f"its process cannot be started: {error.strerror or error}")
 
 
 def _exchange_messages(

@@ -23,6 +23,7 @@ import numpy.typing as npt
 from implementations.log_mel import log_mel_frames
 from maxwhisper_cli.transcription.upstream import mel_filters
 from weights.dims import HOP_LENGTH, N_FFT
+from weights.errors import MaxWhisperError
 
 SAMPLE_RATE: Final = 16000
 FRAMES_PER_SECOND: Final = SAMPLE_RATE // HOP_LENGTH
@@ -186,17 +187,26 @@ class MelSpectrogram:
     def _append_frames(self, log_spec: Float32) -> None:
         """Appends frames, in memory as long as all of them fit there."""
         n_stored = self._n_stored + len(log_spec)
-        if self._file is None and n_stored * self.n_mels * 4 > _MEMORY_BYTES:
+        if self._file is None and n_stored * self.n_mels * 4 <= _MEMORY_BYTES:
+            self._arrays.append(log_spec)
+            self._starts.append(self._n_stored)
+        else:
+            try:
+                self._write_to_file(log_spec)
+            except OSError as error:
+                raise MaxWhisperError(
+                    "the spectrogram of so long a recording needs a temporary file, which cannot "
+                    f"be written ({error.strerror or error}): set TMPDIR to another folder"
+                ) from error
+        self._n_stored = n_stored
+
+    def _write_to_file(self, log_spec: Float32) -> None:
+        if self._file is None:
             self._file = TemporaryFile()  # noqa: SIM115 - closed by close()
             for array in self._arrays:
                 self._file.write(array.data)
             self._arrays, self._starts = [], []
-        if self._file is not None:
-            self._file.write(log_spec.data)
-        else:
-            self._arrays.append(log_spec)
-            self._starts.append(self._n_stored)
-        self._n_stored = n_stored
+        self._file.write(log_spec.data)
 
     def _read(self, start: int, stop: int) -> Iterator[Float32]:
         """Yields the stored frames from `start` to before `stop`, as `[n_frames, n_mels]`."""

@@ -254,7 +254,7 @@ def test_without_room_for_temporary_files_it_says_so(
     def fail(**_: object) -> None:
         raise FileNotFoundError(2, "No usable temporary directory found")
 
-    monkeypatch.setattr("tempfile.TemporaryDirectory", fail)
+    monkeypatch.setattr("tempfile.mkdtemp", fail)
     with pytest.raises(ImplementationFailedError, match=r"No usable .*TMPDIR"):
         compiled_graphs(REQUEST, None)
     assert compiler.n_runs == 0
