@@ -1,7 +1,7 @@
 """Chooses for `auto` the fastest implementation that is ready here to run a model.
 
-A ready one is installed, has its device, and is compiled where it needs that: `auto` compiles
-nothing. `cpu` is always ready where it is installed.
+A ready one is installed, has its device, and is compiled if it needs that: `auto` compiles nothing.
+`cpu` is always ready if it is installed.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Choice:
     name: str
     options: LoadOptions
     hint: str | None
-    """A line for the user that tells how to make a faster one ready; None where there is none."""
+    """A line for the user that tells how to make a faster one ready; None if there is none."""
 
     @property
     def place(self) -> str:

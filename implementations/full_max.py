@@ -16,7 +16,7 @@ class FullMaxImplementation(Implementation):
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Implementation:
-        """Loads graphs and weights, compiling graphs where that was never done.
+        """Loads graphs and weights, and compiles graphs that are not in the cache.
 
         Raises:
             ImplementationUnavailableError: The device or dtype is not available here.
@@ -34,7 +34,7 @@ class FullMaxImplementation(Implementation):
     def compile(
         cls, checkpoint: Checkpoint, options: LoadOptions, target: str | None = None
     ) -> LoadReport:
-        """Compiles the graphs for models of these sizes, where that was never done."""
+        """Compiles the graphs for models of these sizes that are not in the cache."""
         plan = make_plan(checkpoint, options, has_decoder=True, target=target)
         artifact = compiled_graphs(plan.request, plan.on_compile, must_store=True)
         return LoadReport(artifact.compiled_seconds)

@@ -63,7 +63,7 @@ class HybridImplementation(Implementation):
     def compile(
         cls, checkpoint: Checkpoint, options: LoadOptions, target: str | None = None
     ) -> LoadReport:
-        """Compiles the graphs for models of these sizes, where that was never done."""
+        """Compiles the graphs for models of these sizes that are not in the cache."""
         plan = make_plan(checkpoint, options, has_decoder=False, target=target)
         artifact = compiled_graphs(plan.request, plan.on_compile, must_store=True)
         return LoadReport(artifact.compiled_seconds)

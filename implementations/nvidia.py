@@ -22,7 +22,7 @@ def no_gpu_because() -> str | None:
 
 
 def no_max_gpu_because(device: str = "cuda") -> str | None:
-    """Returns the reason why the MAX graphs cannot use a GPU here; None where they can."""
+    """Returns the reason why the MAX graphs cannot use a GPU here; None if they can."""
     if (reason := no_gpu_because()) is not None:
         return reason
     found = architecture(device)

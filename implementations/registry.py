@@ -51,20 +51,20 @@ class Entry:
     address_space_bytes: int = 0
     """Address space that it needs for the smallest model, as was measured on Linux."""
     is_exact_only: bool = False
-    """True where `auto` offers it for float32 alone; other dtypes are slower and less exact."""
+    """True if `auto` offers it for float32 alone; other dtypes are slower and less exact."""
     is_compiled: str | None = None
     """`module:function` that returns True for a model whose graphs are compiled.
 
-    Apart from the class, since asking imports no framework. None where nothing is compiled.
+    Apart from the class, since asking imports no framework. None if nothing is compiled.
     """
 
     @property
     def compiles(self) -> bool:
-        """True where loading may compile graphs."""
+        """True if loading may compile graphs."""
         return self.is_compiled is not None
 
     def no_gpu_because(self, device: str = "cuda") -> str | None:
-        """Returns the reason why it cannot use a GPU here; None where it can."""
+        """Returns the reason why it cannot use a GPU here; None if it can."""
         reasons = (probe(device) for probe in self.gpu_probes)
         return next((reason for reason in reasons if reason is not None), None)
 
@@ -163,7 +163,7 @@ def entry(name: str) -> Entry:
 
 
 def unavailable_because(name: str) -> str | None:
-    """Returns the reason why an implementation cannot run here; None where nothing is known."""
+    """Returns the reason why an implementation cannot run here; None if nothing is known."""
     chosen = entry(name)
     missing = [p for p in chosen.packages if importlib.util.find_spec(p) is None]
     if missing:
@@ -188,7 +188,7 @@ def default_device(name: str) -> str:
 
 
 def compile_target(device: str) -> str | None:
-    """Returns the compile target of a device of this machine; None where there is none."""
+    """Returns the compile target of a device of this machine; None if there is none."""
     target = "host" if device == "cpu" else f"cuda:{nvidia.architecture(device)}"
     return target if target in COMPILE_TARGETS else None
 
@@ -208,7 +208,7 @@ def implementation_class(name: str) -> type["Implementation"]:
 
 
 def is_compiled(name: str, checkpoint: "Checkpoint", options: "LoadOptions") -> bool:
-    """Returns True where an implementation would load a model without compiling.
+    """Returns True if an implementation would load a model without compiling.
 
     Raises:
         ImplementationUnavailableError: It does not compute in that dtype on that device.

@@ -81,7 +81,7 @@ class DecodedWindow:
     sum_logprob: float
     """Sum of log-probabilities under the rules, end of text included."""
     no_speech_prob: float
-    """Probability of silence, or NaN where the vocabulary has no such token."""
+    """Probability of silence, or NaN if the vocabulary has no such token."""
     n_steps: int
     """Decoder passes after the prompt's."""
     prompt_seconds: float = field(default=0.0, compare=False)

@@ -74,7 +74,7 @@ class DecoderSession(ABC):
 
         Returns:
             The n_group + 1 most likely next tokens of each hypothesis, highest first, and their
-            log-probabilities under the rules, both [n_group, n_group + 1]; None where nothing was
+            log-probabilities under the rules, both [n_group, n_group + 1]; None if nothing was
             fed and `step` is to be used.
         """
         del sampled, rules

@@ -19,7 +19,7 @@ _MADE = re.compile(r"[0-9a-f]{32}\.(mef|json|lock|\d+\.tmp)|tmp[a-z0-9_]{8}")
 _UNFINISHED = (".part", ".lock")
 
 Known = Mapping[Path, Set[str]]
-"""Paths with the sha256 that each may have; none where it may have any."""
+"""Paths with the sha256 that each may have; none if it may have any."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ _EMBEDDING, _PROJECTION = "decoder.token_embedding.weight", "proj_out.weight"
 def to_canonical(path: Path, tensors: Mapping[str, Array]) -> dict[str, Array]:
     """Renames tensors of `path`; names that are canonical already stay.
 
-    Names of wrapping modules are dropped where all tensors have them, and the output projection
-    where it repeats the token embedding, as Whisper's does.
+    Names of wrapping modules are dropped if all tensors have them, and the output projection
+    if it repeats the token embedding, as Whisper's does.
 
     Raises:
         WeightsError: It does not repeat it, two tensors get the same name, or it is an adapter.

@@ -83,7 +83,7 @@ def packaged_file(name: str, packaged: PackagedModel, folder: Path) -> Path | No
     """Returns the model's file from its packages, checked; parts are joined into `folder` once.
 
     Where `folder` cannot be written, it is joined in a temporary file that goes with the process.
-    None where the packages are not installed or hold another file.
+    None if the packages are not installed or hold another file.
     """
     parts = installed_parts(packaged)
     if not parts:

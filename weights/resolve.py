@@ -37,7 +37,7 @@ class Location:
     origin: str
     """`cache`, `openai-whisper` or `package`."""
     packaged: PackagedModel | None = None
-    """The packages that carry it; None where the origin is another."""
+    """The packages that carry it; None if the origin is another."""
 
 
 def load(

@@ -41,7 +41,7 @@ Impls = Annotated[
 class Parity:
     """Find where an implementation leaves the path of cpu: weights, mel, encoder, logits, text.
 
-    Run it when text goes wrong. The first red rung is where the error is made.
+    Run it when text goes wrong. The first red rung is the origin of the error.
     """
 
     files: Files

@@ -25,7 +25,7 @@ class WindowText:
     compression_ratio: float
     no_speech_prob: float
     language: str | None = None
-    """Code of the language detected in it; None where it was not looked for."""
+    """Code of the language detected in it; None if it was not looked for."""
 
     def is_silence(self, options: TranscribeOptions) -> bool:
         """Returns True if the window counts as silence and is to be skipped."""

@@ -58,7 +58,7 @@ def parse_language(text: str, n_languages: int = 100) -> str:
 
 
 def _code_of(wanted: str) -> str | None:
-    """Returns the code of a language in lower case; None where it is unknown."""
+    """Returns the code of a language in lower case; None if it is unknown."""
     names = language_names()
     if wanted in names:
         return wanted

@@ -19,7 +19,7 @@ class OptionsError(MaxWhisperError):
     """Options contradict each other or make no sense."""
 
 
-def whole(name: str, value: object, least: int, most: int | None = None) -> int:
+def whole(name: str, value: object, minimum: int, maximum: int | None = None) -> int:
     """Returns a whole number within a range; True and False are none.
 
     Raises:
@@ -31,12 +31,14 @@ def whole(name: str, value: object, least: int, most: int | None = None) -> int:
         number = None
     if number is None:
         raise OptionsError(f"{name} must be a whole number, not {_shown(value)}")
-    if number < least or (most is not None and number > most):
-        raise OptionsError(f"{name} must be {_range(least, most)}, not {number}")
+    if number < minimum or (maximum is not None and number > maximum):
+        raise OptionsError(f"{name} must be {_range(minimum, maximum)}, not {number}")
     return number
 
 
-def real(name: str, value: object, least: float | None = None, most: float | None = None) -> float:
+def real(
+    name: str, value: object, minimum: float | None = None, maximum: float | None = None
+) -> float:
     """Returns a finite number within a range.
 
     Raises:
@@ -50,8 +52,8 @@ def real(name: str, value: object, least: float | None = None, most: float | Non
         number = math.inf
     if not math.isfinite(number):
         raise OptionsError(f"{name} must be a finite number, not {_shown(value)}")
-    if (least is not None and number < least) or (most is not None and number > most):
-        raise OptionsError(f"{name} must be {_range(least, most)}, not {number:g}")
+    if (minimum is not None and number < minimum) or (maximum is not None and number > maximum):
+        raise OptionsError(f"{name} must be {_range(minimum, maximum)}, not {number:g}")
     return number
 
 
@@ -88,10 +90,10 @@ def several(name: str, values: object, check: Callable[[str, object], Value]) ->
     return tuple(check(name, value) for value in values)
 
 
-def _range(least: float | None, most: float | None) -> str:
-    if most is None:
-        return f"at least {least:g}"
-    return f"at most {most:g}" if least is None else f"from {least:g} to {most:g}"
+def _range(minimum: float | None, maximum: float | None) -> str:
+    if maximum is None:
+        return f"at least {minimum:g}"
+    return f"at most {maximum:g}" if minimum is None else f"from {minimum:g} to {maximum:g}"
 
 
 def _shown(value: object) -> str:

@@ -26,8 +26,8 @@ MIN_TEMPERATURE = 0.001
 _MAX_HYPOTHESES = 100
 _MAX_WINDOWS = 1024
 
-_hypotheses = partial(whole, least=1, most=_MAX_HYPOTHESES)
-_seconds = partial(real, least=0)
+_hypotheses = partial(whole, minimum=1, maximum=_MAX_HYPOTHESES)
+_seconds = partial(real, minimum=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +143,12 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "task": text,
     "language": text,
     "multilingual": flag,
-    "temperatures": partial(several, check=partial(real, least=0, most=2)),
+    "temperatures": partial(several, check=partial(real, minimum=0, maximum=2)),
     "beam_size": _hypotheses,
     "best_of": _hypotheses,
-    "patience": partial(real, least=0, most=_MAX_HYPOTHESES),
-    "length_penalty": partial(real, least=0, most=1),
-    "seed": partial(whole, least=0),
+    "patience": partial(real, minimum=0, maximum=_MAX_HYPOTHESES),
+    "length_penalty": partial(real, minimum=0, maximum=1),
+    "seed": partial(whole, minimum=0),
     "compression_ratio_threshold": real,
     "logprob_threshold": real,
     "no_speech_threshold": real,
@@ -156,12 +156,12 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "initial_prompt": text,
     "carry_initial_prompt": flag,
     "prefix": text,
-    "suppress_tokens": partial(several, check=partial(whole, least=-1)),
+    "suppress_tokens": partial(several, check=partial(whole, minimum=-1)),
     "suppress_blank": flag,
     "without_timestamps": flag,
     "max_initial_timestamp": _seconds,
-    "sample_len": partial(whole, least=1),
-    "batch_size": partial(whole, least=1, most=_MAX_WINDOWS),
+    "sample_len": partial(whole, minimum=1),
+    "batch_size": partial(whole, minimum=1, maximum=_MAX_WINDOWS),
     "clip_timestamps": partial(several, check=_seconds),
     "clamp_timestamps": flag,
 }

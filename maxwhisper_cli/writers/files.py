@@ -27,7 +27,7 @@ from weights.cache import record_written
 STDIN = "-"
 DEFAULT_NAME = "{stem}"
 _REFERENCE_SUFFIX = ".txt"
-"""`compare` takes such a file for what is really said, unless it knows where it comes from."""
+"""Format that `compare` would use as a reference, unless it has a record of its origin."""
 _ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -99,7 +99,7 @@ def check_reports(reports: Mapping[str, Path | None], inputs: Iterable[Path]) ->
     """Checks that no report replaces an input or another report.
 
     Args:
-        reports: Path of each option, such as `--json`; None where it is not given.
+        reports: Path of each option, such as `--json`; None if it is not given.
         inputs: Files that are read.
 
     Raises:
