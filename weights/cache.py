@@ -43,7 +43,7 @@ def cache_root() -> Path:
 
 
 def data_root() -> Path:
-    """Returns the folder of what the user wants to keep: in the home, else in the cache folder."""
+    """Returns the folder of saved data: in the home, else in the cache folder."""
     return _in_home(platformdirs.user_data_path) or cache_root()
 
 

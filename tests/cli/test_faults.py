@@ -116,18 +116,18 @@ def fail_in_turn(
 ) -> int:
     """Makes each call of a run fail; returns how many calls there were."""
     house.fill()
-    exit_code, said = run()
-    assert exit_code in {0, 1}, said
+    exit_code, output = run()
+    assert exit_code in {0, 1}, output
     sites = sorted(watched.seen)
     assert sites
     for site in sites:
         for error in each_error(full).values():
             house.fill()
             with watched.making(site, error):
-                exit_code, said = run()
+                exit_code, output = run()
             assert watched.n_failed > 0, f"{site} was not called again"
-            assert exit_code in {0, 1, 2}, f"{site}: {said}"
-            assert exit_code == 0 or "error: " in said, f"{site}: {said}"
+            assert exit_code in {0, 1, 2}, f"{site}: {output}"
+            assert exit_code == 0 or "error: " in output, f"{site}: {output}"
             house.check()
     return len(sites)
 

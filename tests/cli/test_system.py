@@ -127,7 +127,7 @@ main()
 
 
 @pytest.mark.parametrize(
-    ("variables", "said"),
+    ("variables", "expected"),
     [
         ({"ALL_PROXY": "socks5://127.0.0.1:1"}, "socksio"),
         ({"HTTPS_PROXY": "nonsense://127.0.0.1:1"}, "HTTPS_PROXY"),
@@ -142,7 +142,7 @@ def test_the_network_as_the_environment_says(
     sound: MakeSound,
     tmp_path: Path,
     variables: dict[str, str],
-    said: str,
+    expected: str,
     arguments: tuple[str, ...],
 ) -> None:
     """No packages give `tiny`, and an index that is not there gives no samples."""
@@ -166,17 +166,17 @@ def test_the_network_as_the_environment_says(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-    assert said in done.stderr
+    assert expected in done.stderr
 
 
-def test_little_address_space_is_told_beforehand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_address_space_fails_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """MAX would end the process by SIGILL or SIGABRT."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (2_000_000_000, -1))
     reason = "needs 3.2 GB of address space, and may take 2.0 GB; raise ulimit -v"
     assert reason in str(registry.unavailable_because("full-max"))
     assert registry.unavailable_because("cpu") is None
-    said = str(refusal(MemoryError(), "talk.wav"))
-    assert said.startswith("talk.wav: there is too little memory (at most 2,000 MB: ulimit -v)")
+    expected = str(refusal(MemoryError(), "talk.wav"))
+    assert expected.startswith("talk.wav: there is too little memory (at most 2,000 MB: ulimit -v)")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert no_address_space_because(2**62) is None
 
@@ -202,7 +202,7 @@ def test_a_file_in_the_place_of_a_fetched_one_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "expected"),
     [
         (PermissionError(13, "Permission denied", "a\x1b.wav"), "a\\x1b.wav: the system refuses"),
         (OSError("odd"), "the system refuses it: odd"),
@@ -210,10 +210,10 @@ def test_a_file_in_the_place_of_a_fetched_one_is_kept(tmp_path: Path) -> None:
         (RecursionError("deep"), "nested too deeply"),
     ],
 )
-def test_a_refusal_is_a_sentence(error: Exception, said: str) -> None:
+def test_a_refusal_is_a_sentence(error: Exception, expected: str) -> None:
     found = refusal(error)
     assert isinstance(found, MaxWhisperError)
-    assert said in str(found)
+    assert expected in str(found)
 
 
 def test_one_bad_input_costs_no_other(

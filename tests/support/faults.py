@@ -64,7 +64,7 @@ class Faults:
     error: BaseException | None = None
     n_failed: int = 0
 
-    def meet(self, call: str) -> None:
+    def count_call(self, call: str) -> None:
         """Notes a call, and fails if it is the one."""
         site = _site(call)
         if site is None:
@@ -91,12 +91,12 @@ class _Writer:
         self._file, self._faults = file, faults
 
     def write(self, data: Any) -> Any:
-        self._faults.meet("write")
+        self._faults.count_call("write")
         return self._file.write(data)
 
     def close(self) -> None:
         self._file.close()
-        self._faults.meet("close")
+        self._faults.count_call("close")
 
     def __enter__(self) -> "_Writer":
         return self
@@ -121,13 +121,13 @@ def _watched(original: Any, name: str, faults: Faults) -> Any:
 
         class Watched(original):  # type: ignore[misc]
             def __init__(self, *args: Any, **settings: Any) -> None:
-                faults.meet(name)
+                faults.count_call(name)
                 super().__init__(*args, **settings)
 
         return Watched
 
     def watched(*args: Any, **settings: Any) -> Any:
-        faults.meet(name)
+        faults.count_call(name)
         made = original(*args, **settings)
         mode = args[1] if len(args) > 1 else settings.get("mode", "r")
         if original is io.open or (name == "open" and isinstance(made, io.IOBase)):
