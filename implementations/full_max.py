@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from implementations.implementation import Implementation
-from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.artifacts import all_compiled_graphs, load_report
 from implementations.max_graph.load_plan import is_cuda, make_plan
 from implementations.options import LoadOptions, LoadReport
 from weights.checkpoint import Checkpoint
@@ -36,5 +36,4 @@ class FullMaxImplementation(Implementation):
     ) -> LoadReport:
         """Compiles the graphs for models of these sizes that are not in the cache."""
         plan = make_plan(checkpoint, options, has_decoder=True, target=target)
-        artifact = compiled_graphs(plan.request, plan.on_compile, must_store=True)
-        return LoadReport(artifact.compiled_seconds)
+        return load_report(all_compiled_graphs(plan.requests, plan.on_compile, must_store=True))

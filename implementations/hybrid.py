@@ -8,7 +8,7 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from implementations.implementation import Implementation
-from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.artifacts import all_compiled_graphs, load_report
 from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
 from implementations.max_graph.load_plan import is_cuda, make_plan
 from implementations.options import LoadOptions, LoadReport
@@ -65,8 +65,7 @@ class HybridImplementation(Implementation):
     ) -> LoadReport:
         """Compiles the graphs for models of these sizes that are not in the cache."""
         plan = make_plan(checkpoint, options, has_decoder=False, target=target)
-        artifact = compiled_graphs(plan.request, plan.on_compile, must_store=True)
-        return LoadReport(artifact.compiled_seconds)
+        return load_report(all_compiled_graphs(plan.requests, plan.on_compile, must_store=True))
 
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""

@@ -1,6 +1,7 @@
 """Fixtures that every test may use: real recordings, fetched once."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,24 @@ def shared_audio() -> Path:
     if not (SHARED_AUDIO / "manifest.json").is_file():
         pytest.skip(f"no recordings in {SHARED_AUDIO}; set MAXWHISPER_SHARED_AUDIO")
     return SHARED_AUDIO
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compile what the tests need at the same time, unless only some of them were asked for."""
+    config = session.config
+    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    is_whole = is_whole and not (config.option.keyword or config.option.collectonly)
+    needs_max = any(item.get_closest_marker("max") for item in session.items)
+    if not is_whole or not needs_max or find_spec("max") is None:
+        return
+    from tests.support.precompiled import precompile
+
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    assert terminal is not None
+    assert capture is not None
+    with capture.global_and_fixture_disabled():
+        precompile(terminal.write_line)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

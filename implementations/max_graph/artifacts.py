@@ -9,23 +9,21 @@ import hashlib
 import json
 import os
 import platform
-import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
+from threading import Event, Lock
 
 import weights.dims
 from implementations.errors import ImplementationFailedError
+from implementations.max_graph.compiler_process import Notify, max_version, run_compiler
 from implementations.max_graph.request import HOST, NATIVE, CompileRequest
+from implementations.options import LoadReport
 from weights.cache import cache_root
-from weights.helper_process import helper_environment, module_command
-
-Notify = Callable[[str], None]
 
 _CPU_FIELDS = (
     "vendor_id",
@@ -36,6 +34,9 @@ _CPU_FIELDS = (
     "CPU part",
     "Features",
 )
+
+
+_LOCK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,40 @@ def compiled_folder() -> Path:
     return cache_root() / "compiled"
 
 
+def all_compiled_graphs(
+    requests: Sequence[CompileRequest], notify: Notify | None, *, must_store: bool = False
+) -> list[Artifact]:
+    """Returns the compiled files for requests, in their order; compiles missing ones together.
+
+    There are as many compilers at a time as processors. When one fails, or this process is
+    interrupted, the others are stopped. Arguments and errors as `compiled_graphs`.
+    """
+    if len(requests) == 1:
+        return [compiled_graphs(requests[0], notify, must_store=must_store)]
+    stop, one_at_a_time = Event(), Lock()
+
+    def tell(line: str) -> None:
+        with one_at_a_time:
+            (notify or str)(line)
+
+    with ThreadPoolExecutor(min(len(requests), os.cpu_count() or 1)) as pool:
+        one = partial(compiled_graphs, notify=tell, must_store=must_store, stop=stop)
+        running = [pool.submit(one, request) for request in requests]
+        try:
+            for ended in wait(running, return_when=FIRST_EXCEPTION).done:
+                ended.result()  # raises what stopped the wait
+            return [future.result() for future in running]
+        finally:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
 def compiled_graphs(
-    request: CompileRequest, notify: Notify | None, *, must_store: bool = False
+    request: CompileRequest,
+    notify: Notify | None,
+    *,
+    must_store: bool = False,
+    stop: Event | None = None,
 ) -> Artifact:
     """Returns the compiled file for a request, from the cache folder or compiled now.
 
@@ -73,33 +106,40 @@ def compiled_graphs(
         request: The graphs that are wanted.
         notify: Called with a line for the user as something that takes time begins or has ended.
         must_store: True where compiling without storing would be in vain.
+        stop: Ends compiling and waiting when it is set, by another thread.
 
     Raises:
         ImplementationFailedError: the compiler failed, and the message has its last line; or the
             file must be stored and cannot be.
     """
-    notify = notify or (lambda _line: None)
+    notify, stop = notify or (lambda _line: None), stop or Event()
     path = _path(request)
     data = _read(path)
     if data is not None:
         return Artifact(data)
     began = time.monotonic()
     try:
-        lock = _acquire_lock(path, notify)
+        lock = _acquire_lock(path, notify, stop)
     except OSError as error:
         note = _not_stored(path, error, must_store=must_store)
-        data = _compile(request, notify, "in every run")
+        data = run_compiler(request, notify, "in every run", stop)
         return Artifact(data, time.monotonic() - began, (note,))
     notes: tuple[str, ...] = ()
     with lock:
         data = _read(path)  # another process may have made it meanwhile
         if data is None:
-            data = _compile(request, notify, f"once; kept in {path.parent}")
+            data = run_compiler(request, notify, f"once; kept in {path.parent}", stop)
             try:
                 _store(path, data, request)
             except OSError as error:
                 notes = (_not_stored(path, error, must_store=must_store),)
     return Artifact(data, time.monotonic() - began, notes)
+
+
+def load_report(artifacts: Sequence[Artifact]) -> LoadReport:
+    """Returns the report of artifacts that were compiled at the same time."""
+    notes = dict.fromkeys(note for artifact in artifacts for note in artifact.notes)
+    return LoadReport(max(artifact.compiled_seconds for artifact in artifacts), tuple(notes))
 
 
 def is_stored(request: CompileRequest) -> bool:
@@ -141,26 +181,6 @@ def sources(target: str) -> list[Path]:
     shared = (folder / "compile.py", folder / "request.py", Path(str(weights.dims.__file__)))
     builders = (*(folder / "graphs").glob("*.py"), *(device / "graphs").glob("*.py"))
     return [*shared, *sorted(builders), *sorted((device / "kernels").glob("*.mojo"))]
-
-
-def max_version() -> str:
-    """Returns the version of MAX, by the name of its installation's record.
-
-    `importlib.metadata` tells it as well, and takes 30 ms of every start.
-    """
-    spec = find_spec("max")
-    folders = (spec and spec.submodule_search_locations) or ()
-    for folder in folders:
-        for record in Path(folder).parent.glob("max-*.dist-info"):
-            return record.name.removeprefix("max-").removesuffix(".dist-info")
-    import importlib.metadata
-
-    return importlib.metadata.version("max")
-
-
-def compiler_command(request: CompileRequest, path: Path) -> list[str]:
-    """Returns the command that compiles a request to a file."""
-    return module_command("implementations.max_graph.compile", request.to_json(), str(path))
 
 
 def _source_hash(target: str) -> str:
@@ -208,7 +228,7 @@ def _stored(path: Path) -> StoredArtifact:
         return StoredArtifact(path, None)
 
 
-def _acquire_lock(path: Path, notify: Notify) -> AbstractContextManager[object]:
+def _acquire_lock(path: Path, notify: Notify, stop: Event) -> AbstractContextManager[object]:
     """Acquires the compiled file's lock, with a line where another process holds it first."""
     from filelock import FileLock, Timeout
 
@@ -218,50 +238,10 @@ def _acquire_lock(path: Path, notify: Notify) -> AbstractContextManager[object]:
         return lock.acquire(timeout=0)
     except Timeout:
         notify("waiting for another process, which compiles the same graphs")
-        return lock.acquire()
-
-
-def _compile(request: CompileRequest, notify: Notify, how_often: str) -> bytes:
-    """Compiles in a process of its own, which ends with this one."""
-    n_graphs = len(request.graphs)
-    notify(
-        f"compiling {n_graphs} MAX graphs together ({', '.join(request.graphs)}): "
-        f"up to a minute or two, {how_often}"
-    )
-    began = time.monotonic()
-    try:
-        folder = Path(tempfile.mkdtemp(prefix="maxwhisper-"))
-        try:
-            data = _run_compiler(request, folder / "graphs.mef")
-        finally:  # `TemporaryDirectory` of Python 3.11 recurses where it may not remove one
-            shutil.rmtree(folder, ignore_errors=True)
-    except OSError as error:
-        raise ImplementationFailedError(
-            f"the graphs cannot be compiled: {error.strerror or error}; "
-            "the compiler needs some MB in the folder for temporary files (TMPDIR)"
-        ) from error
-    notify(f"compiled in {time.monotonic() - began:.0f} s")
-    return data
-
-
-def _run_compiler(request: CompileRequest, path: Path) -> bytes:
-    """Returns the file that the compiler writes to the path."""
-    done = subprocess.run(
-        compiler_command(request, path),
-        cwd=path.parent,  # MAX looks for packages of Mojo in the current folder too
-        env=helper_environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode != 0 or not path.is_file():
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ImplementationFailedError(
-            f"MAX {max_version()} could not compile the graphs (exit {done.returncode}): "
-            f"{lines[-1] if lines else 'it did not say why'}"
-        )
-    return path.read_bytes()
+    while not stop.is_set():
+        with suppress(Timeout):
+            return lock.acquire(timeout=_LOCK_SECONDS)
+    raise ImplementationFailedError("stopped while another process compiled the same graphs")
 
 
 def _store(path: Path, data: bytes, request: CompileRequest) -> None:

@@ -8,7 +8,7 @@ from implementations.max_graph.cpu import dtypes as cpu_dtypes
 from implementations.max_graph.cpu.cpu_level import compiler_target, cpu_level
 from implementations.max_graph.gpu import dtypes as gpu_dtypes
 from implementations.max_graph.request import (
-    CPU_GRAPHS,
+    CPU_DECODER_GRAPHS,
     ENCODER_GRAPHS,
     GPU_GRAPHS,
     HOST,
@@ -23,7 +23,9 @@ from weights.checkpoint import Checkpoint
 class LoadPlan:
     """Graphs, dtype and device for a model."""
 
-    request: CompileRequest
+    requests: tuple[CompileRequest, ...]
+    """One for each artifact; those that `hybrid` and `full-max` have in common are equal."""
+    matrices: MatrixTypes
     dtype: str
     """Type that is shown to the user."""
     n_threads: int
@@ -32,7 +34,8 @@ class LoadPlan:
     @property
     def stacks(self) -> tuple[str, ...]:
         """Parts of the model whose weights the graphs read."""
-        return ("encoder", "decoder") if self.request.has_decoder else ("encoder",)
+        has_decoder = any(request.has_decoder for request in self.requests)
+        return ("encoder", "decoder") if has_decoder else ("encoder",)
 
 
 def is_cuda(device: str | None) -> bool:
@@ -72,24 +75,25 @@ def make_plan(
 def _plan_for_cpu(checkpoint: Checkpoint, options: LoadOptions, *, has_decoder: bool) -> LoadPlan:
     level, dims = cpu_level(), checkpoint.dims
     dtype = cpu_dtypes.choose_dtype(options.dtype, dims, level, has_decoder=has_decoder)
-    request = CompileRequest(
-        CPU_GRAPHS if has_decoder else ENCODER_GRAPHS,
-        dims,
-        cpu_dtypes.matrix_types(checkpoint, dtype, level),
-        cpu_target=compiler_target(level),
-    )
-    return LoadPlan(request, dtype, options.n_threads, options.on_compile)
+    matrices, cpu_target = cpu_dtypes.matrix_types(checkpoint, dtype, level), compiler_target(level)
+    of_encoder = MatrixTypes(matrices.encoder, matrices.encoder, matrices.encoder)
+    requests = [CompileRequest(ENCODER_GRAPHS, dims, of_encoder, cpu_target=cpu_target)]
+    if has_decoder:
+        decoder = CompileRequest(CPU_DECODER_GRAPHS, dims, matrices, cpu_target=cpu_target)
+        requests.insert(0, decoder)  # takes longer: its compiler starts first
+    return LoadPlan(tuple(requests), matrices, dtype, options.n_threads, options.on_compile)
 
 
 def _plan_for_gpu(
     checkpoint: Checkpoint, options: LoadOptions, target: str, *, has_decoder: bool
 ) -> LoadPlan:
     dtype = gpu_dtypes.choose_dtype(options.dtype)
+    matrices = MatrixTypes(dtype, dtype, dtype)
     request = CompileRequest(
         GPU_GRAPHS if has_decoder else ENCODER_GRAPHS,
         checkpoint.dims,
-        MatrixTypes(dtype, dtype, dtype),
+        matrices,
         target,
         gpu=nvidia.gpu_index(options.device or "cuda") or 0,
     )
-    return LoadPlan(request, dtype, options.n_threads, options.on_compile)
+    return LoadPlan((request,), matrices, dtype, options.n_threads, options.on_compile)

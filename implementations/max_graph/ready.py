@@ -12,7 +12,7 @@ def is_full_max_compiled(checkpoint: Checkpoint, options: LoadOptions) -> bool:
     Raises:
         ImplementationUnavailableError: the graphs do not compute in that dtype there.
     """
-    return is_stored(make_plan(checkpoint, options, has_decoder=True).request)
+    return all(map(is_stored, make_plan(checkpoint, options, has_decoder=True).requests))
 
 
 def is_hybrid_compiled(checkpoint: Checkpoint, options: LoadOptions) -> bool:
@@ -21,4 +21,4 @@ def is_hybrid_compiled(checkpoint: Checkpoint, options: LoadOptions) -> bool:
     Raises:
         ImplementationUnavailableError: the graphs do not compute in that dtype there.
     """
-    return is_stored(make_plan(checkpoint, options, has_decoder=False).request)
+    return all(map(is_stored, make_plan(checkpoint, options, has_decoder=False).requests))

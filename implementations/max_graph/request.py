@@ -19,15 +19,15 @@ tokens that may be the most likely after that: tokens are ranked by 16 bits, and
 log-probability is taken by 8.
 """
 ENCODER_GRAPHS = ("encoder", "encoder_states")
-CPU_GRAPHS = (
+CPU_DECODER_GRAPHS = (
     "log_mel",
-    *ENCODER_GRAPHS,
     "audio_keys_values",
     "decoder",
     "step",
     "likeliest",
     "greedy",
 )
+"""The rest of the CPU's graphs: the encoder's are an artifact of their own, with `hybrid`'s."""
 GPU_GRAPHS = (
     "log_mel",
     *ENCODER_GRAPHS,
@@ -64,7 +64,7 @@ class CompileRequest:
     """Graphs of a model's sizes, for a target."""
 
     graphs: tuple[str, ...]
-    """`ENCODER_GRAPHS`, or `CPU_GRAPHS` for the host, or `GPU_GRAPHS`."""
+    """`ENCODER_GRAPHS`, or for the host `CPU_DECODER_GRAPHS`, or `GPU_GRAPHS`."""
     dims: ModelDimensions
     matrices: MatrixTypes
     """Types of matrices; on a GPU also of keys and values."""
@@ -74,6 +74,11 @@ class CompileRequest:
     """The compiler's name for the least processor that runs the host's code: `x86-64-v3`, ..."""
     gpu: int = 0
     """Index of the GPU in its machine, which a compiled file names."""
+
+    @property
+    def has_encoder(self) -> bool:
+        """True unless it asks for the decoder alone."""
+        return "encoder" in self.graphs
 
     @property
     def has_decoder(self) -> bool:

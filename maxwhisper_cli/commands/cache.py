@@ -107,7 +107,8 @@ def _description(stored: StoredArtifact) -> str:
     if request is None:
         return "damaged"
     dims, matrices = request.dims, request.matrices
-    name = "full-max" if request.has_decoder else "hybrid"
+    parts = {"encoder": request.has_encoder, "decoder": request.has_decoder}
+    name = " and ".join(part for part, is_there in parts.items() if is_there)
     layers = f"{dims.n_audio_layer}+{dims.n_text_layer} layers of {dims.n_audio_state}"
     types = "+".join(dict.fromkeys((matrices.encoder, matrices.decoder)))
     gpu = f" for cuda:{request.gpu}" if request.gpu else ""

@@ -68,7 +68,8 @@ class Compile:
 
             checkpoint = self._checkpoint(activity)
             options = LoadOptions(self.device, self.dtype, on_compile=on_compile)
-            for implementation, target in zip(classes, targets, strict=True):
+            # The last first: it compiles most, at once, and the others find their part of it.
+            for implementation, target in reversed(list(zip(classes, targets, strict=True))):
                 implementation.compile(checkpoint, options, target)
         made = " and ".join(implementation.name for implementation in classes)
         terminal.line(f"{self.model}: compiled for {made}")

@@ -9,7 +9,7 @@ import pytest
 
 from implementations.max_graph.artifacts import artifact_key, compiled_folder, compiled_graphs
 from implementations.max_graph.request import (
-    CPU_GRAPHS,
+    CPU_DECODER_GRAPHS,
     ENCODER_GRAPHS,
     CompileRequest,
     MatrixTypes,
@@ -22,8 +22,8 @@ from tests.support.scripted import TINY_EN
 from weights.cache import record_sha256
 from weights.models import NAMED_MODELS
 
-FULL_MAX = CompileRequest(CPU_GRAPHS, TINY_EN, MatrixTypes("float16", "int8", "int16"))
-HYBRID = CompileRequest(
+DECODER = CompileRequest(CPU_DECODER_GRAPHS, TINY_EN, MatrixTypes("float16", "int8", "int16"))
+ENCODER = CompileRequest(
     ENCODER_GRAPHS, replace(TINY_EN, n_audio_layer=32), MatrixTypes("float32", "float32", "float32")
 )
 
@@ -34,7 +34,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     root = tmp_path / "cache"
     monkeypatch.setenv("MAXWHISPER_CACHE", str(root))
     FakeCompiler(monkeypatch, tmp_path)
-    for request in (FULL_MAX, HYBRID):
+    for request in (DECODER, ENCODER):
         compiled_graphs(request, None)
     jfk = next(sample for sample in load_manifest() if sample.name == "jfk")
     assert jfk.source is not None
@@ -59,9 +59,9 @@ def test_what_is_there(maxwhisper: RunCommandLine, folder: Path) -> None:
     layers, state = TINY_EN.n_audio_layer, TINY_EN.n_audio_state
     n_text_layers = TINY_EN.n_text_layer
     assert (
-        f"full-max {layers}+{n_text_layers} layers of {state}, float16+int8, MAX 26" in done.stdout
+        f"decoder {layers}+{n_text_layers} layers of {state}, float16+int8, MAX 26" in done.stdout
     )
-    assert f"hybrid 32+{n_text_layers} layers of {state}, float32, MAX 26" in done.stdout
+    assert f"encoder 32+{n_text_layers} layers of {state}, float32, MAX 26" in done.stdout
     assert {"model", "sample"} <= set(rows)
     assert ".lock" not in done.stdout
 
@@ -69,7 +69,7 @@ def test_what_is_there(maxwhisper: RunCommandLine, folder: Path) -> None:
 def test_what_is_for_a_gpu_says_for_which(maxwhisper: RunCommandLine, folder: Path) -> None:
     assert folder.is_dir()
     for gpu in (0, 1):
-        compiled_graphs(replace(HYBRID, target="cuda:sm_90a", gpu=gpu), None)
+        compiled_graphs(replace(ENCODER, target="cuda:sm_90a", gpu=gpu), None)
     done = maxwhisper("cache")
     assert "float32, cuda:sm_90a, MAX 26" in done.stdout
     assert "float32, cuda:sm_90a for cuda:1, MAX 26" in done.stdout
@@ -90,7 +90,7 @@ def test_what_is_damaged_is_called_so(
     maxwhisper: RunCommandLine, folder: Path, damage: str
 ) -> None:
     assert folder.is_dir()
-    file = compiled_folder() / f"{artifact_key(HYBRID)}.mef"
+    file = compiled_folder() / f"{artifact_key(ENCODER)}.mef"
     if damage == "changed":
         file.write_bytes(b"grAphs")
     else:

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 
 from implementations.max_graph.artifacts import compiled_graphs
-from implementations.max_graph.request import CPU_GRAPHS, CompileRequest, MatrixTypes
+from implementations.max_graph.request import CPU_DECODER_GRAPHS, CompileRequest, MatrixTypes
 from maxwhisper_cli.compare.messages import Job
 from maxwhisper_cli.compare.runner import Outcome, run_job
 from tests.cli.conftest import MakeSound, RunCommandLine
@@ -29,7 +29,7 @@ from tests.support.scripted import TINY_EN
 from weights.download import fetch
 from weights.errors import MaxWhisperError, WeightsError
 
-REQUEST = CompileRequest(CPU_GRAPHS, TINY_EN, MatrixTypes("float16", "int8", "int16"))
+REQUEST = CompileRequest(CPU_DECODER_GRAPHS, TINY_EN, MatrixTypes("float16", "int8", "int16"))
 COMMANDS = {
     "transcribe": ["transcribe", "talk.wav", "second.wav", "-o", "out", "-f", "txt,json"],
     "batch": ["transcribe", "talk.wav", "second.wav", "-o", "out", "--batch-size", "2"],

@@ -11,7 +11,7 @@ import pytest
 from implementations import nvidia, registry
 from implementations.choose import choose
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.artifacts import all_compiled_graphs
 from implementations.max_graph.load_plan import make_plan
 from implementations.options import LoadOptions
 from tests.support.fake_compiler import FakeCompiler
@@ -148,12 +148,13 @@ def test_compiled_graphs_are_found_by_what_decides_them(
     weights, options = checkpoint("tiny.en"), LoadOptions(dtype="auto")
     assert not registry.is_compiled("full-max", weights, options)
     assert not registry.is_compiled("hybrid", weights, options)
-    compiled_graphs(make_plan(weights, options, has_decoder=True).request, None)
+    all_compiled_graphs(make_plan(weights, options, has_decoder=False).requests, None)
+    assert registry.is_compiled("hybrid", weights, options)
+    assert not registry.is_compiled("full-max", weights, options)
+    all_compiled_graphs(make_plan(weights, options, has_decoder=True).requests, None)
     assert registry.is_compiled("full-max", weights, options)
     on_gpu = LoadOptions(dtype="auto", device="cuda")
     assert not registry.is_compiled("full-max", weights, on_gpu)
-    compiled_graphs(make_plan(weights, options, has_decoder=False).request, None)
-    assert registry.is_compiled("hybrid", weights, options)
     assert not registry.is_compiled("hybrid", weights, on_gpu)
     assert registry.is_compiled("cpu", weights, options)
 

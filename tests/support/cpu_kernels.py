@@ -19,7 +19,7 @@ import pytest
 from filelock import FileLock
 
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph import artifacts
+from implementations.max_graph import artifacts, compiler_process
 from implementations.max_graph.cpu import cpu_level
 from implementations.max_graph.cpu.weights import graph_constants
 from implementations.max_graph.request import HOST
@@ -58,7 +58,7 @@ of long prompts and the audio, beside float16 layers and an embedding in two byt
 
 def key() -> str:
     """Differs wherever what is compiled would."""
-    digest = hashlib.sha256(f"{artifacts.max_version()} {cpu_level.cpu_level()}".encode())
+    digest = hashlib.sha256(f"{compiler_process.max_version()} {cpu_level.cpu_level()}".encode())
     graphs = Path(__file__).with_name("cpu_kernel_graphs.py")
     for source in (*artifacts.sources(HOST), graphs, Path(__file__)):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from implementations.max_graph import artifacts
+from implementations.max_graph import compiler_process
 
 COUNTED = """
 import pathlib, sys, time
@@ -27,7 +27,7 @@ class FakeCompiler:
     def behave(self, program: str | None = None, seconds: float = 0) -> None:
         code = program or COUNTED.format(log=str(self._log), seconds=seconds)
         self._monkeypatch.setattr(
-            artifacts,
+            compiler_process,
             "compiler_command",
             lambda _request, path: [sys.executable, "-c", code, str(path)],
         )

@@ -9,7 +9,7 @@ from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 
-from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.artifacts import all_compiled_graphs, load_report
 from implementations.max_graph.cpu.weights import (
     canonical_weights,
     graph_constants,
@@ -60,15 +60,16 @@ def load_graphs(checkpoint: Checkpoint, plan: LoadPlan) -> LoadedGraphs:
     Raises:
         ImplementationFailedError: the graphs could not be compiled.
     """
-    artifact = compiled_graphs(plan.request, plan.on_compile)
-    arranged = graph_weights(checkpoint, plan.request.matrices, plan.stacks)
+    artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
+    arranged = graph_weights(checkpoint, plan.matrices, plan.stacks)
     constants = graph_constants(plan.n_threads)
-    models = InferenceSession(devices=[CPU()]).init_all(
-        read(io.BytesIO(artifact.data)),
-        weights_registry={**arranged, **constants, **_halves(arranged)},
-    )
+    session = InferenceSession(devices=[CPU()])
+    registry: dict[str, Array | Buffer] = {**arranged, **constants, **_halves(arranged)}
+    models: dict[str, Model] = {}
+    for artifact in artifacts:
+        models |= session.init_all(read(io.BytesIO(artifact.data)), weights_registry=registry)
     dims = checkpoint.dims
-    report = LoadReport(artifact.compiled_seconds, artifact.notes)
+    report = load_report(artifacts)
     loaded = LoadedGraphs(models, arranged | constants, dims, plan.dtype, report)
     with coarse_timers():
         loaded.encode(np.empty((0, dims.n_mels, 2 * dims.n_audio_ctx), np.float32))

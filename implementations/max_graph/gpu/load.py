@@ -12,7 +12,7 @@ from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph.artifacts import compiled_graphs
+from implementations.max_graph.artifacts import all_compiled_graphs, load_report
 from implementations.max_graph.gpu.weights import (
     canonical_weights,
     graph_weights,
@@ -127,13 +127,13 @@ def load_gpu_graphs(
     device = _find_gpu(options.device or "cuda")
     target = f"cuda:{device.architecture_name}"
     plan = make_plan(checkpoint, options, has_decoder=has_decoder, target=target)
-    artifact = compiled_graphs(plan.request, plan.on_compile)
+    (artifact,) = artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
     arranged = graph_weights(checkpoint, DType[plan.dtype], plan.stacks)
     registry = {**arranged, **(log_mel_constants() if has_decoder else {})}
     models = InferenceSession(devices=[device]).init_all(
         read(io.BytesIO(artifact.data)), weights_registry=registry
     )
-    report = LoadReport(artifact.compiled_seconds, artifact.notes)
+    report = load_report(artifacts)
     return GpuGraphs(models, arranged, checkpoint.dims, plan.dtype, device, report)
 
 

@@ -13,10 +13,16 @@ from pathlib import Path
 import pytest
 
 from implementations.errors import ImplementationFailedError
-from implementations.max_graph import artifacts
-from implementations.max_graph.artifacts import artifact_key, compiled_folder, compiled_graphs
+from implementations.max_graph import artifacts, compiler_process
+from implementations.max_graph.artifacts import (
+    all_compiled_graphs,
+    artifact_key,
+    compiled_folder,
+    compiled_graphs,
+    load_report,
+)
 from implementations.max_graph.request import (
-    CPU_GRAPHS,
+    CPU_DECODER_GRAPHS,
     ENCODER_GRAPHS,
     GPU_GRAPHS,
     HOST,
@@ -36,7 +42,7 @@ def test_compiles_once_and_says_so(compiler: FakeCompiler) -> None:
     begun, ended = told
     assert "2 MAX graphs together (encoder, encoder_states)" in begun
     assert begun.endswith(f"once; kept in {compiled_folder()}")
-    assert ended.startswith("compiled in ")
+    assert ended.startswith("compiled 2 MAX graphs in ")
 
 
 @pytest.mark.parametrize("damage", ["changed", "truncated", "gone", "no-record", "broken-record"])
@@ -71,6 +77,59 @@ def test_of_two_at_once_one_compiles_and_the_other_waits(compiler: FakeCompiler)
         thread.join()
     assert compiler.n_runs == 1
     assert sorted(words.split()[0] for words in told) == ["compiled", "compiling", "waiting"]
+
+
+MEETS = """
+import pathlib, sys, time
+here, n_left = pathlib.Path({folder!r}), 600
+(here / pathlib.Path(sys.argv[1]).parent.name).touch()
+while len(list(here.iterdir())) < {n}:
+    time.sleep(0.05)
+    n_left -= 1
+    assert n_left, "the others never began"
+pathlib.Path(sys.argv[1]).write_bytes(b"graphs")
+"""
+DECODER = replace(REQUEST, graphs=CPU_DECODER_GRAPHS)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one compiler at a time on one processor")
+def test_missing_ones_are_compiled_at_the_same_time(compiler: FakeCompiler, tmp_path: Path) -> None:
+    (tmp_path / "begun").mkdir()
+    compiler.behave(MEETS.format(folder=str(tmp_path / "begun"), n=2))
+    told: list[str] = []
+    found = all_compiled_graphs([DECODER, REQUEST], told.append, must_store=True)
+    assert [artifact.data for artifact in found] == [b"graphs"] * 2
+    assert [line.split()[0] for line in told] == ["compiling"] * 2 + ["compiled"] * 2
+    assert load_report(found).compiled_seconds < sum(each.compiled_seconds for each in found)
+    told.clear()
+    assert load_report(all_compiled_graphs([DECODER, REQUEST], told.append)).compiled_seconds == 0
+    assert told == []
+
+
+def test_only_what_is_missing_is_compiled(compiler: FakeCompiler) -> None:
+    compiled_graphs(REQUEST, None)
+    all_compiled_graphs([DECODER, REQUEST], None)
+    assert compiler.n_runs == 2
+
+
+FAILS_OR_WAITS = """
+import sys, time
+if "encoder" in sys.argv[2]:
+    sys.exit("no such instruction")
+time.sleep(600)
+"""
+
+
+def test_when_one_fails_the_other_is_stopped(
+    compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        compiler_process,
+        "compiler_command",
+        lambda request, path: [sys.executable, "-c", FAILS_OR_WAITS, str(path), *request.graphs],
+    )
+    with pytest.raises(ImplementationFailedError, match="no such instruction"):
+        all_compiled_graphs([DECODER, REQUEST], None)
 
 
 def test_a_file_from_elsewhere_is_not_taken(compiler: FakeCompiler) -> None:
@@ -136,7 +195,15 @@ def test_what_is_for_a_gpu_may_be_compiled_beside_any_cpu(monkeypatch: pytest.Mo
 
 
 HOST_ONLY = (
-    *("artifacts.py", "load_plan.py", "ready.py", "runtime.py", "features.py", "token_state.py"),
+    *(
+        "artifacts.py",
+        "compiler_process.py",
+        "load_plan.py",
+        "ready.py",
+        "runtime.py",
+        "features.py",
+        "token_state.py",
+    ),
     *("cpu/session.py", "cpu/greedy.py", "cpu/kv_cache.py", "cpu/weights.py", "cpu/dtypes.py"),
     *("gpu/session.py", "gpu/implementation.py", "gpu/device_decoder.py", "gpu/weights.py"),
 )
@@ -160,7 +227,7 @@ print(*sorted(file for file in files if file and Path(file).is_relative_to(root)
 def test_the_key_holds_what_compiling_imports_and_nothing_of_the_host(target: str) -> None:
     pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
     dims = replace(SMALL_DIMS, n_audio_state=128, n_text_state=128)
-    graphs = CPU_GRAPHS if target == HOST else GPU_GRAPHS
+    graphs = (*ENCODER_GRAPHS, *CPU_DECODER_GRAPHS) if target == HOST else GPU_GRAPHS
     request = CompileRequest(graphs, dims, MatrixTypes(*["float16"] * 3), target)
     root = Path(__file__).parents[3]
     command = [sys.executable, "-P", "-c", BUILDS, request.to_json(), str(root)]
@@ -170,7 +237,7 @@ def test_the_key_holds_what_compiling_imports_and_nothing_of_the_host(target: st
     imported -= {path for path in imported if holds_only_a_docstring(path)}
     in_key = {path for path in artifacts.sources(target) if not holds_only_a_docstring(path)}
     assert {path for path in in_key if path.suffix == ".py"} == imported - {
-        path for path in imported if ".venv" in path.parts
+        path for path in imported if "site-packages" in path.parts
     }
     folder = Path(artifacts.__file__).parent
     kernels = folder / ("cpu" if target == HOST else "gpu") / "kernels"
@@ -280,7 +347,7 @@ def test_a_compiler_that_fails_is_one_clear_line(
 
 def test_the_version_is_the_installed_one() -> None:
     pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
-    assert artifacts.max_version() == importlib.metadata.version("max")
+    assert compiler_process.max_version() == importlib.metadata.version("max")
 
 
 def test_a_request_survives_the_way_to_the_compiler() -> None:

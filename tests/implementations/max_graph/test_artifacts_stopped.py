@@ -5,14 +5,23 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from implementations.max_graph.artifacts import compiled_graphs
-from implementations.max_graph.request import ENCODER_GRAPHS, CompileRequest, MatrixTypes
+from implementations.max_graph.request import (
+    CPU_DECODER_GRAPHS,
+    ENCODER_GRAPHS,
+    CompileRequest,
+    MatrixTypes,
+)
 from tests.support.checkpoints import SMALL_DIMS
 from tests.support.fake_compiler import FakeCompiler
 
 REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16", "float16"))
+DECODER = replace(REQUEST, graphs=CPU_DECODER_GRAPHS)
 KILLED = """
 import subprocess, sys
 program = '''
@@ -45,28 +54,29 @@ def test_the_compiler_ends_with_a_process_that_is_killed(tmp_path: Path) -> None
 INTERRUPTED = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-from implementations.max_graph import artifacts
+from implementations.max_graph import artifacts, compiler_process
 from implementations.max_graph.compile import CompileRequest
 code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('half'); time.sleep(60)"
-artifacts.compiler_command = lambda request, path: [sys.executable, "-c", code, str(path)]
+compiler_process.compiler_command = lambda request, path: [sys.executable, "-c", code, str(path)]
 try:
-    artifacts.compiled_graphs(CompileRequest.from_json(sys.argv[1]), None)
+    artifacts.all_compiled_graphs([CompileRequest.from_json(text) for text in sys.argv[1:]], None)
 except KeyboardInterrupt:
     sys.exit(130)
 """
 
 
+@pytest.mark.parametrize("requests", [[REQUEST], [REQUEST, DECODER]], ids=["one", "two"])
 def test_ctrl_c_leaves_nothing_and_the_next_run_compiles(
-    compiler: FakeCompiler, tmp_path: Path
+    compiler: FakeCompiler, tmp_path: Path, requests: list[CompileRequest]
 ) -> None:
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, REQUEST.to_json()],
+        [sys.executable, "-c", INTERRUPTED, *(request.to_json() for request in requests)],
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3]), "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
     ) as process:
-        while not list(temporary.glob("*/graphs.mef")):
+        while len(list(temporary.glob("*/graphs.mef"))) < len(requests):
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)

@@ -16,7 +16,8 @@ def add_graphs(request: CompileRequest, module: Module, kernels: KernelLibrary) 
     kernels.load_paths([KERNELS])
     matrices = request.matrices
     encoder_dtype = DType[matrices.encoder]
-    AudioEncoder(request.dims, encoder_dtype).add_graphs(module, kernels)
+    if request.has_encoder:
+        AudioEncoder(request.dims, encoder_dtype).add_graphs(module, kernels)
     if request.has_decoder:
         LogMel(request.dims.n_mels).add_graph(module, kernels)
         decoder = TextDecoder(request.dims, matrices)

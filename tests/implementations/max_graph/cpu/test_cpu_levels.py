@@ -21,7 +21,12 @@ from implementations.max_graph.cpu.cpu_level import (
 )
 from implementations.max_graph.cpu.dtypes import choose_dtype, matrix_types
 from implementations.max_graph.load_plan import make_plan
-from implementations.max_graph.request import NATIVE, MatrixTypes
+from implementations.max_graph.request import (
+    CPU_DECODER_GRAPHS,
+    ENCODER_GRAPHS,
+    NATIVE,
+    MatrixTypes,
+)
 from implementations.options import LoadOptions
 from tests.support.checkpoints import random_tensors
 from weights.checkpoint import Checkpoint
@@ -144,12 +149,29 @@ def test_the_plan_is_for_the_level_that_is_here(
 ) -> None:
     options = LoadOptions(dtype="auto", n_threads=3)
     plan = make_plan(checkpoint, options, has_decoder=True)
-    assert (plan.dtype, plan.request.cpu_target) == ("bfloat16", "sapphirerapids")
+    assert plan.dtype == "bfloat16"
+    assert {request.cpu_target for request in plan.requests} == {"sapphirerapids"}
+    assert {graph for request in plan.requests for graph in request.graphs} == {
+        *ENCODER_GRAPHS,
+        *CPU_DECODER_GRAPHS,
+    }
     assert (plan.n_threads, plan.stacks) == (3, ("encoder", "decoder"))
     processor.setenv(FORCED, "avx2")
     plan = make_plan(checkpoint, options, has_decoder=False)
-    assert (plan.dtype, plan.request.cpu_target) == ("float32", "x86-64-v3")
+    assert plan.dtype == "float32"
+    assert [request.cpu_target for request in plan.requests] == ["x86-64-v3"]
     assert plan.stacks == ("encoder",)
+
+
+@pytest.mark.parametrize("level", ["avx2", "avx512", "amx"])
+@pytest.mark.parametrize("dtype", ["float32", "auto"])
+def test_the_encoder_is_compiled_once_for_both(
+    processor: pytest.MonkeyPatch, checkpoint: Checkpoint, level: str, dtype: str
+) -> None:
+    processor.setenv(FORCED, level)
+    options = LoadOptions(dtype=dtype)
+    full_max = make_plan(checkpoint, options, has_decoder=True).requests
+    assert set(make_plan(checkpoint, options, has_decoder=False).requests) < set(full_max)
 
 
 @pytest.mark.max

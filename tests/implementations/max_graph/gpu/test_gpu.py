@@ -213,7 +213,8 @@ def test_an_unknown_dtype_is_refused_before_compiling(name: str) -> None:
 
 def test_a_request_survives_the_way_to_the_compiler() -> None:
     options, weights = LoadOptions(device="cuda:1"), loaded.checkpoint("tiny.en")
-    request = make_plan(weights, options, has_decoder=True, target="cuda:sm_90a").request
+    plan = make_plan(weights, options, has_decoder=True, target="cuda:sm_90a")
+    (request,) = plan.requests
     assert request.graphs == GPU_GRAPHS
     assert (request.target, request.gpu) == ("cuda:sm_90a", 1)
     assert CompileRequest.from_json(request.to_json()) == request
