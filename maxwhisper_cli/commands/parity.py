@@ -10,7 +10,7 @@ from implementations.memory import translate_out_of_memory
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.loading import Loading, load_model
 from maxwhisper_cli.compare.candidates import Candidate, parse_candidates
-from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.console import Column, Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from weights.errors import MaxWhisperError
 
@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.parity.ladder import Reference
     from maxwhisper_cli.parity.rungs import Rung
+
+
+_TITLES = ("max |diff|", "relative", "1 - cosine", "limit")
+_TABLE_WIDTH = 78
+"""Characters to a line that hold all columns of numbers."""
 
 
 class ParityError(MaxWhisperError):
@@ -98,7 +103,7 @@ class Parity:
                 with translate_out_of_memory(ours.device):
                     rungs = list(climb(ours, cpu.implementation, reference, options))
                 terminal.line(f"{name} ({ours.device}, {ours.dtype}) against cpu: {file}")
-                terminal.show(_table(rungs))
+                _show(rungs, terminal)
                 passed = passed and all(rung.passed is not False for rung in rungs)
         return passed
 
@@ -129,6 +134,17 @@ class Parity:
         return TranscribeOptions(language=self.language, beam_size=self.beam_size)
 
 
+def _show(rungs: "list[Rung]", terminal: Terminal) -> None:
+    """Prints a ladder as a table, or as a list on a narrow terminal."""
+    if terminal.width >= _TABLE_WIDTH:
+        terminal.show(_table(rungs))
+        return
+    columns = [Column("rung", is_name=True), *(Column(t, is_number=True) for t in _TITLES)]
+    words = {True: "ok", False: "RED", None: "differs"}
+    rows = [(rung.name, *_numbers(rung), words[rung.passed], rung.note) for rung in rungs]
+    terminal.table([*columns, Column("verdict", is_name=True), Column("note")], rows)
+
+
 def _table(rungs: "list[Rung]") -> "Table":
     """Returns a ladder as a table that fits 80 columns."""
     from rich import box
@@ -137,7 +153,7 @@ def _table(rungs: "list[Rung]") -> "Table":
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("rung", no_wrap=True)
-    for title in ("max |diff|", "relative", "1 - cosine", "limit"):
+    for title in _TITLES:
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     table.add_column("", overflow="fold")

@@ -3,7 +3,7 @@
 Each implementation is a row; one that did not finish has its reason there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from maxwhisper_cli.compare.results import Comparison, Figures, Row
 from maxwhisper_cli.writers.files import write_atomically
 
 _GAP = "  "
+_MIN_COLUMNS = 2
+"""A table that holds fewer columns beside the names is a list."""
 _STYLES = {"ok": "", "unavailable": "dim", "failed": "bold red"}
 
 
@@ -36,14 +38,18 @@ def summary_lines(comparison: Comparison, width: int | None) -> list[Text]:
             every column that is not empty.
     """
     lines = [_summary(row) for row in comparison.rows]
-    return _render_lines(["implementation"], lines, list(COLUMNS), width)
+    rendered, n_hidden = _render_lines(["implementation"], lines, list(COLUMNS), width)
+    if n_hidden:
+        plural = "s" * (n_hidden > 1)
+        rendered.append(Text(f"--wide shows {n_hidden} more column{plural}", style="dim"))
+    return rendered
 
 
 def recording_lines(comparison: Comparison, index: int, width: int | None) -> list[Text]:
     """Returns the table for one recording."""
     columns = [column for column in COLUMNS if column.is_per_recording]
     lines = [_line(row, row.recordings[index].figures, columns) for row in comparison.finished]
-    return _render_lines(["implementation"], lines, columns, width)
+    return _render_lines(["implementation"], lines, columns, width)[0]
 
 
 def write_markdown(path: Path, comparison: Comparison) -> None:
@@ -94,8 +100,11 @@ def _markdown_row(row: Row, columns: list[Column]) -> list[str]:
 
 def _render_lines(
     heading: list[str], lines: Sequence[_Line], columns: list[Column], width: int | None
-) -> list[Text]:
-    """Returns lines of text: right-aligned numbers, or a message in their place."""
+) -> tuple[list[Text], int]:
+    """Returns lines of text, right-aligned numbers or a message, and the number of hidden columns.
+
+    Places too narrow for a table get a list.
+    """
     nonempty = _nonempty(columns, lines)
     indices = [columns.index(column) for column in nonempty]
     cells = {line.name: [line.cells[i] for i in indices] for line in lines if line.cells}
@@ -105,6 +114,9 @@ def _render_lines(
     ]
     name_width = max(map(len, [*heading, *(line.name for line in lines)]))
     shown = _fitting_columns(nonempty, widths, name_width, width)
+    is_narrow = width is not None and name_width > width / 2
+    if is_narrow or len(shown) < min(_MIN_COLUMNS, len(nonempty)):
+        return _list_lines(lines, nonempty, cells), 0
 
     def joined(name: str, texts: Sequence[str]) -> str:
         padded = (texts[i].rjust(widths[i]) for i in shown)
@@ -116,6 +128,22 @@ def _render_lines(
             rendered.append(Text(joined(line.name, cells[line.name]), style=line.style))
         else:
             rendered.extend(_wrap_message(line, name_width, width))
+    return rendered, len(nonempty) - len(shown)
+
+
+def _list_lines(
+    lines: Sequence[_Line], columns: Sequence[Column], cells: Mapping[str, Sequence[str]]
+) -> list[Text]:
+    """Returns a list of what each row says, for places too narrow for a table."""
+    ranked = sorted(range(len(columns)), key=lambda i: columns[i].rank)
+    rendered: list[Text] = []
+    for line in lines:
+        rendered.append(Text(line.name, style="bold"))
+        if not line.cells:
+            rendered.append(Text(f"  {line.message}", style=line.style))
+            continue
+        said = ((columns[i].title, cells[line.name][i]) for i in ranked)
+        rendered += [Text(f"  {title}: {cell}", style=line.style) for title, cell in said if cell]
     return rendered
 
 

@@ -23,6 +23,8 @@ _PLOT_HEIGHT = 10
 _MARKS = ["o", "x", "+", "*"]
 """Marks of the implementations in plots without colour."""
 _FRAME_WIDTH = 12
+_LEAST_PLOT_WIDTH = 32
+"""In fewer characters a plot says nothing that the table does not."""
 
 
 def show_series(series: Series, terminal: Terminal) -> None:
@@ -72,7 +74,7 @@ def _plot(
 ) -> None:
     lines = {name: _points(series.comparisons, name, value) for name in series.implementations}
     plotted = {name: points for name, points in lines.items() if points}
-    if not plotted:
+    if not plotted or terminal.width < _LEAST_PLOT_WIDTH:
         return
     from uniplot import plot_to_string
 
