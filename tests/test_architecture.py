@@ -71,7 +71,7 @@ def test_functions_are_short() -> None:
     assert too_long == []
 
 
-def test_files_are_named_after_what_they_hold() -> None:
+def test_no_file_is_a_drawer() -> None:
     assert [path for path in SOURCES if path.name in DRAWERS] == []
 
 

@@ -45,7 +45,7 @@ def test_nothing_else_is_installed(wheel: set[str]) -> None:
     }
 
 
-def test_each_package_says_that_it_is_typed(wheel: set[str]) -> None:
+def test_each_package_is_typed(wheel: set[str]) -> None:
     assert {f"{package.__name__}/py.typed" for package in PACKAGES} <= wheel
 
 

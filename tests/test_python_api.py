@@ -37,7 +37,7 @@ def test_load_transcribe_and_stream_agree(jfk: Path) -> None:
     assert progress[-1].total_seconds == transcript.duration_seconds == 11.0
 
 
-def test_auto_goes_on_where_one_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_continues_after_a_failed_load(monkeypatch: pytest.MonkeyPatch) -> None:
     class NotAfterAll:
         @classmethod
         def load(cls, *_: object) -> None:
@@ -53,7 +53,7 @@ def test_auto_goes_on_where_one_cannot_be_loaded(monkeypatch: pytest.MonkeyPatch
         assert "the driver is too old" in model.hint
 
 
-def test_without_a_device_it_goes_where_the_implementation_can(
+def test_default_device_is_the_best_supported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Elsewhere:
@@ -68,7 +68,7 @@ def test_without_a_device_it_goes_where_the_implementation_can(
             maxwhisper_cli.load("tiny.en", impl="full-max", device=device, offline=True)
 
 
-def test_a_path_a_file_and_samples_say_the_same(jfk: Path) -> None:
+def test_path_file_and_samples_give_the_same_text(jfk: Path) -> None:
     model = loaded.model("tiny.en", "cpu")
     with jfk.open("rb") as file:
         texts = {model.transcribe(source, GREEDY).text for source in (jfk, str(jfk), file)}
@@ -105,7 +105,7 @@ def test_an_abandoned_stream_frees_the_model(sonnet: Path) -> None:
     assert model.transcribe(sonnet, GREEDY).segments
 
 
-def test_a_closed_model_says_so(jfk: Path) -> None:
+def test_closed_model_is_an_error(jfk: Path) -> None:
     with maxwhisper_cli.load("tiny.en", "cpu", offline=True) as model:
         pass
     with pytest.raises(ValueError, match="model is closed"):

@@ -150,7 +150,7 @@ def test_readme_describes_every_sample() -> None:
         assert f"| {sample.name} |" in readme
 
 
-def test_samples_are_what_the_manifest_says() -> None:
+def test_samples_equal_the_manifest() -> None:
     for name, path in fetch_samples().items():
         sample = next(sample for sample in load_manifest() if sample.name == name)
         with open_audio(path) as audio:
@@ -202,7 +202,7 @@ def test_a_damaged_part_is_fetched_afresh(index: Index, tmp_path: Path) -> None:
     assert fetch_archive(archive_of(index), tmp_path).read_bytes() == index.archive
 
 
-def test_a_complete_part_is_taken(index: Index, tmp_path: Path) -> None:
+def test_complete_part_is_used(index: Index, tmp_path: Path) -> None:
     (tmp_path / "demo-1.0.tar.gz.part").write_bytes(index.archive)
     assert fetch_archive(archive_of(index), tmp_path).read_bytes() == index.archive
 

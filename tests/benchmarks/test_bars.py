@@ -39,7 +39,7 @@ def test_without_a_baseline_the_bar_is_on_the_number_itself() -> None:
     assert Row("greedy", "time", "s", "hybrid", [2.0], None, "cpu", [1.0]).passed
 
 
-def test_the_table_says_pass_or_miss_only_where_there_is_a_bar() -> None:
+def test_table_has_verdicts_only_for_bars() -> None:
     rows = [Row("start", "time", "s", "full-max", [1.0], bar) for bar in (0.5, 1.0, None)]
     console = Console(width=TABLE_WIDTH)
     with console.capture() as captured:
@@ -63,7 +63,7 @@ def test_the_time_of_a_step_is_taken_around_its_position() -> None:
     assert around == pytest.approx({10: 9.5, 200: 199.5, 440: 439.5})
 
 
-def test_each_implementation_is_held_against_its_baseline(
+def test_each_implementation_is_compared_with_its_baseline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds = {"whisper": 10.0, "cpu": 10.0, "hybrid": 9.0, "full-max": 9.0}
@@ -173,7 +173,7 @@ def test_avx2_is_forced_by_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [row for row in rows if row.contender == "hybrid"]
 
 
-def test_what_is_fast_is_held_against_each_program() -> None:
+def test_fast_implementation_is_compared_with_each_program() -> None:
     def run(seconds: float, wer: float, mib: float) -> fast_bars.Measured:
         return fast_bars.Measured(
             dict.fromkeys(fast_bars.CLIPS, seconds), {"long": wer, "jfk": 0.0}, mib

@@ -36,7 +36,7 @@ def test_a_download_in_bytes(n_total: int | None, expected: str) -> None:
     assert drawn.line.endswith(expected)
 
 
-def test_what_has_no_total_shows_its_time() -> None:
+def test_task_without_a_total_shows_its_time() -> None:
     drawn = Drawn()
     drawn.activity.show("compiling")
     assert "0:0" not in drawn.line
@@ -70,5 +70,5 @@ def test_after_something_with_a_total() -> None:
         ("compiled in 5 s", "compiled in 5 s"),
     ],
 )
-def test_a_headline_is_what_comes_before_the_details(words: str, expected: str) -> None:
+def test_headline_is_the_text_before_details(words: str, expected: str) -> None:
     assert headline(words) == expected

@@ -49,7 +49,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return root
 
 
-def test_what_is_there(maxwhisper: RunCommandLine, folder: Path) -> None:
+def test_entries_of_the_cache(maxwhisper: RunCommandLine, folder: Path) -> None:
     done = maxwhisper("cache")
     assert (done.exit_code, done.stderr) == (0, "")
     first, *table = done.stdout.splitlines()
@@ -66,7 +66,7 @@ def test_what_is_there(maxwhisper: RunCommandLine, folder: Path) -> None:
     assert ".lock" not in done.stdout
 
 
-def test_what_is_for_a_gpu_says_for_which(maxwhisper: RunCommandLine, folder: Path) -> None:
+def test_graphs_for_a_gpu_name_it(maxwhisper: RunCommandLine, folder: Path) -> None:
     assert folder.is_dir()
     for gpu in (0, 1):
         compiled_graphs(replace(ENCODER, target="cuda:sm_90a", gpu=gpu), None)
@@ -86,9 +86,7 @@ def test_as_json(maxwhisper: RunCommandLine, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["changed", "no-record"])
-def test_what_is_damaged_is_called_so(
-    maxwhisper: RunCommandLine, folder: Path, damage: str
-) -> None:
+def test_damaged_file_is_marked(maxwhisper: RunCommandLine, folder: Path, damage: str) -> None:
     assert folder.is_dir()
     file = compiled_folder() / f"{artifact_key(ENCODER)}.mef"
     if damage == "changed":
@@ -99,7 +97,7 @@ def test_what_is_damaged_is_called_so(
     assert [entry["path"] for entry in listed if entry["what"] == "damaged"] == [str(file)]
 
 
-def test_clear_takes_what_was_compiled_alone(maxwhisper: RunCommandLine, folder: Path) -> None:
+def test_clear_removes_only_compiled_graphs(maxwhisper: RunCommandLine, folder: Path) -> None:
     done = maxwhisper("cache", "clear")
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.endswith(f" MB from {folder}\n")
@@ -114,7 +112,7 @@ def test_clear_all_takes_everything(maxwhisper: RunCommandLine, folder: Path) ->
     assert [path.name for path in folder.iterdir()] == ["somebody-elses"]
 
 
-def test_clear_all_leaves_what_is_somebody_elses(
+def test_clear_all_leaves_foreign_files(
     maxwhisper: RunCommandLine, folder: Path, tmp_path: Path
 ) -> None:
     elsewhere = tmp_path / "elsewhere.pt"
@@ -142,7 +140,7 @@ def test_clear_all_leaves_what_is_somebody_elses(
 
 
 @pytest.mark.parametrize(("answer", "is_removed"), [("y\n", True), ("n\n", False), ("", False)])
-def test_on_a_terminal_it_asks(
+def test_terminal_gets_a_question(
     maxwhisper: RunCommandLine,
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -171,7 +169,7 @@ def test_an_empty_or_impossible_folder(
     assert root.exists() is (what == "a file")
 
 
-def test_what_cannot_be_removed_is_an_error(
+def test_unremovable_file_is_an_error(
     maxwhisper: RunCommandLine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_path: Path, missing_ok: bool) -> None:

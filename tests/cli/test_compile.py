@@ -170,7 +170,7 @@ def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
         (["--target", "cuda"], "'cuda' is not known; choose host or cuda:sm_90a"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
+def test_contradictions_are_refused(
     maxwhisper: RunCommandLine, compiler: FakeCompiler, arguments: list[str], expected: str
 ) -> None:
     done = maxwhisper("compile", "--model", "tiny.en", *arguments)
@@ -179,7 +179,7 @@ def test_what_makes_no_sense_is_refused(
     assert compiler.n_runs == 0
 
 
-def test_what_cannot_run_here_is_left_out_unless_asked_for(
+def test_unavailable_implementations_are_left_out_unless_named(
     maxwhisper: RunCommandLine,
     compiler: FakeCompiler,
     loaded_models: list[str],
@@ -200,7 +200,7 @@ def test_what_cannot_run_here_is_left_out_unless_asked_for(
     assert (compiler.n_runs, loaded_models) == (0, [])
 
 
-def test_by_default_only_what_can_run(
+def test_default_is_all_that_can_run(
     maxwhisper: RunCommandLine, compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reasons = {"hybrid": "torch not installed", "full-max": None}
@@ -229,7 +229,7 @@ def test_a_compiler_that_fails(maxwhisper: RunCommandLine, compiler: FakeCompile
 
 
 @pytest.mark.parametrize("quiet", [[], ["--quiet"]])
-def test_a_first_run_transcribes_with_one_warning_where_nothing_can_be_kept(
+def test_first_run_warns_once_if_graphs_cannot_be_stored(
     maxwhisper: RunCommandLine,
     compiler: FakeCompiler,
     models: FakeModels,

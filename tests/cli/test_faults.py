@@ -255,7 +255,7 @@ def test_settings_of_the_network_that_are_wrong(
         fetch("http://127.0.0.1/model.pt", "0" * 64, tmp_path / "model.pt")
 
 
-def test_the_watch_tells_whose_call_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_calls_are_attributed_to_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from maxwhisper_cli.writers.files import write_atomically
 
     watched = faults.install(monkeypatch)

@@ -152,7 +152,7 @@ def test_openai_whispers_defaults_spelled_out_change_nothing(
         ),
     ],
 )
-def test_options_mean_what_they_say(
+def test_options_reach_the_request(
     parsed: Any, arguments: str, expected: dict[str, object]
 ) -> None:
     options = parsed(*arguments.split()).options
@@ -166,7 +166,7 @@ def test_options_mean_what_they_say(
     assert changed.keys() <= expected.keys()
 
 
-def test_what_follows_two_dashes_are_files(
+def test_arguments_after_two_dashes_are_files(
     maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Path("talk.wav").touch()
@@ -199,9 +199,7 @@ def test_fp16_and_dtype(
     assert parsed(*arguments.split()).loading.dtype == dtype
 
 
-def test_fp16_goes_to_the_gpu_that_auto_will_take(
-    parsed: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fp16_applies_to_the_gpu_of_auto(parsed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("implementations.nvidia.no_gpu_because", lambda: None)
     assert parsed("--fp16").loading.dtype == "float16"
 
@@ -270,7 +268,7 @@ def test_channel(parsed: Any, given: str, channel: object) -> None:
         ("--output-name a/{stem}", "no file name"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(
+def test_contradictions_are_usage_errors(
     maxwhisper: RunCommandLine, arguments: str, expected: str
 ) -> None:
     Path("talk.wav").touch()
@@ -294,7 +292,7 @@ def test_what_makes_no_sense_is_a_usage_error(
         "--append_punctuations )",
     ],
 )
-def test_options_of_words_come_later(maxwhisper: RunCommandLine, arguments: str) -> None:
+def test_word_options_are_rejected(maxwhisper: RunCommandLine, arguments: str) -> None:
     Path("talk.wav").touch()
     done = maxwhisper("transcribe", "talk.wav", *arguments.split())
     assert done.exit_code == 2

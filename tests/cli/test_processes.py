@@ -173,7 +173,7 @@ def test_no_color_is_respected(tmp_path: Path, jfk: Path) -> None:
     assert re.findall(r"\x1b\[(?:[0-9]+;)*(?:3|4|9)[0-9](?:;[0-9]+)*m", drawn) == []
 
 
-def test_ctrl_c_stops_cleanly_and_keeps_what_is_finished(jfk: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_cleanly_and_leaves_finished_files(jfk: Path, tmp_path: Path) -> None:
     endless = """
 import itertools, signal, time, maxwhisper_cli.model
 from maxwhisper_cli.__main__ import main

@@ -36,7 +36,7 @@ def test_marks_and_line_ends_are_no_words(
 
 
 @pytest.mark.parametrize("data", [WORDS.encode("latin-1", "replace"), WORDS.encode("utf-16-le")])
-def test_what_is_no_unicode_text_is_refused(tmp_path: Path, data: bytes) -> None:
+def test_text_that_is_not_unicode_is_an_error(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "talk.txt"
     path.write_bytes(data)
     with pytest.raises(ComparisonError, match="UTF-8"):

@@ -61,7 +61,7 @@ def test_version(maxwhisper: RunCommandLine) -> None:
     assert (done.exit_code, done.stdout) == (0, expected)
 
 
-def test_a_copy_that_is_not_installed_says_so(
+def test_version_of_a_copy_is_not_installed(
     maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(name: str) -> str:

@@ -64,7 +64,7 @@ def test_a_reader_that_leaves_costs_no_file(sound: MakeSound, tmp_path: Path) ->
     assert len(names(tmp_path / "here")) == 2 * 5
 
 
-def test_a_reader_that_leaves_ends_what_is_for_it_alone(sound: MakeSound, tmp_path: Path) -> None:
+def test_closed_reader_ends_a_run_that_only_prints(sound: MakeSound, tmp_path: Path) -> None:
     done = scripted(
         *("transcribe", sound("a.wav"), sound("b.wav"), "-f", "txt", "-o", "-", "-q"),
         cwd=tmp_path,
@@ -90,9 +90,7 @@ def test_results_that_cannot_be_printed(
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["models"]])
-def test_what_is_printed_without_a_command_fails_alike(
-    tmp_path: Path, arguments: list[str]
-) -> None:
+def test_output_without_a_command_fails_alike(tmp_path: Path, arguments: list[str]) -> None:
     done = scripted(*arguments, cwd=tmp_path, shell='"$@" >/dev/full')
     assert done.returncode == 1
     assert done.stderr.count("error: ") == done.stderr.count("\n") == 1
@@ -102,7 +100,7 @@ def test_what_is_printed_without_a_command_fails_alike(
     ("shell", "exit_code"),
     [('"$@" >/dev/full', 1), ('"$@" >&-', 0), ('"$@" <&- >&- 2>&-', 0), ('"$@" 2>/dev/full', 0)],
 )
-def test_files_are_written_whatever_the_streams(
+def test_files_are_written_with_any_streams(
     sound: MakeSound, tmp_path: Path, shell: str, exit_code: int
 ) -> None:
     """No output gets the number of a closed stream, into which libraries print."""
@@ -120,7 +118,7 @@ def test_standard_input_that_is_closed(tmp_path: Path) -> None:
     assert done.stderr == "error: - is standard input: pipe a recording into it\n"
 
 
-def test_a_name_is_shown_harmlessly(sound: MakeSound, tmp_path: Path) -> None:
+def test_control_characters_in_names_are_escaped(sound: MakeSound, tmp_path: Path) -> None:
     path = sound("\x1b[2J\x9b2J\u202ee\n.wav")
     arguments = ("transcribe", str(path), str(sound("other.wav")), "-f", "txt")
     drawn = on_a_terminal(*arguments, cwd=tmp_path)
@@ -230,7 +228,7 @@ def test_little_is_imported_before_ctrl_c_has_an_answer() -> None:
 
 
 @pytest.mark.parametrize("kind", [MemoryError, OSError, UnicodeError, RecursionError])
-def test_what_the_system_refuses_is_a_line(
+def test_system_error_is_one_line(
     kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from maxwhisper_cli.app import make_app
@@ -247,5 +245,5 @@ def test_what_the_system_refuses_is_a_line(
     assert expected.count("\n") == 1
 
 
-def test_a_message_escapes_what_a_terminal_obeys() -> None:
+def test_message_escapes_control_characters() -> None:
     assert str(MaxWhisperError("a\x1b[2J\n世界\u200d")) == "a\\x1b[2J 世界\u200d"

@@ -138,7 +138,7 @@ main()
 @pytest.mark.parametrize(
     "arguments", [("transcribe", "talk.wav", "--model", "tiny"), ("samples", "fetch", "jfk")]
 )
-def test_the_network_as_the_environment_says(
+def test_network_settings_come_from_the_environment(
     sound: MakeSound,
     tmp_path: Path,
     variables: dict[str, str],
@@ -181,7 +181,7 @@ def test_too_little_address_space_fails_early(monkeypatch: pytest.MonkeyPatch) -
     assert no_address_space_because(2**62) is None
 
 
-def test_auto_takes_what_fits_into_the_address_space(
+def test_auto_chooses_by_address_space(
     maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (2_000_000_000, -1))
@@ -189,7 +189,7 @@ def test_auto_takes_what_fits_into_the_address_space(
     assert "address" in listed
 
 
-def test_a_file_in_the_place_of_a_fetched_one_is_kept(tmp_path: Path) -> None:
+def test_foreign_file_with_the_name_of_a_fetched_one_stays(tmp_path: Path) -> None:
     path = tmp_path / "tiny.en.pt"
     for text in ("first", "second"):
         path.write_text(text)

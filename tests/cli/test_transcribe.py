@@ -72,7 +72,7 @@ def test_several_texts_on_stdout_follow_each_other(
         (["-f", "json"], ["a.wav", "b.wav"], "no valid json"),
     ],
 )
-def test_what_stdout_cannot_hold_is_a_usage_error(
+def test_unprintable_combination_is_a_usage_error(
     maxwhisper: RunCommandLine,
     sound: MakeSound,
     models: FakeModels,
@@ -172,7 +172,7 @@ def test_unwritable_folder_fails_before_any_work(
     assert models.calls == []
 
 
-def test_an_output_that_was_there_is_kept_when_the_run_fails(
+def test_existing_output_stays_if_the_run_fails(
     maxwhisper: RunCommandLine, sound: MakeSound, models: FakeModels
 ) -> None:
     Path("talk.txt").write_text("from before")

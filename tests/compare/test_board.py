@@ -33,7 +33,7 @@ def test_every_implementation_is_there_from_the_beginning(board: Board) -> None:
     assert all("waiting" in line for line in lanes(board).values())
 
 
-def test_a_lane_tells_what_goes_on(board: Board) -> None:
+def test_lane_shows_the_current_activity(board: Board) -> None:
     board.start("cpu")
     assert "starting" in lanes(board)["cpu"]
     board.on_message("cpu", Stage("compiling 2 graphs"))

@@ -108,7 +108,7 @@ def test_a_dtype_for_all_leaves_the_reference_alone(
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_a_device_goes_to_those_that_run_there(
+def test_device_applies_to_implementations_that_support_it(
     compare: Compare, runner: FakeRunner, talk: str, device: str
 ) -> None:
     compare(talk, "--model", "tiny.en", "--device", device, "--json", "a.json")
@@ -124,7 +124,7 @@ def test_a_device_goes_to_those_that_run_there(
 @pytest.mark.parametrize(
     "given", [("--device", "tpu"), ("--device", "cuda:x"), ("--impl", "ful-max:int8")], ids=str
 )
-def test_what_makes_no_sense(compare: Compare, talk: str, given: tuple[str, str]) -> None:
+def test_nonsense_is_an_error(compare: Compare, talk: str, given: tuple[str, str]) -> None:
     result = compare(talk, "--model", "tiny.en", *given)
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: {given[0]}")

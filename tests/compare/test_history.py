@@ -33,14 +33,14 @@ def faster(talk: str, seconds: float, text: str = "Ask not") -> Comparison:
     )
 
 
-def test_kept_comparisons_come_back_in_order(comparison: Comparison, tmp_path: Path) -> None:
+def test_saved_comparisons_are_read_in_order(comparison: Comparison, tmp_path: Path) -> None:
     later, earlier = at(comparison, 20), at(comparison, 3)
     paths = [save_comparison(each, tmp_path / "new") for each in (later, earlier)]
     assert paths[0].name.startswith("2026-03-20T100000-")
     assert saved_comparisons(tmp_path / "new") == ([earlier, later], [])
 
 
-def test_two_of_one_second_are_both_kept(talk: str, tmp_path: Path) -> None:
+def test_comparisons_of_one_second_are_both_saved(talk: str, tmp_path: Path) -> None:
     paths = {save_comparison(faster(talk, seconds), tmp_path) for seconds in (1.0, 2.0)}
     assert len(paths) == 2
 
@@ -70,7 +70,7 @@ def test_only_the_same_work_is_one_series(comparison: Comparison) -> None:
     ]
 
 
-def test_the_table_shows_what_changed(talk: str, tmp_path: Path) -> None:
+def test_table_shows_changes(talk: str, tmp_path: Path) -> None:
     for day, seconds, text in ((1, 2.0, "Ask not"), (2, 1.0, "Ask knot"), (3, 1.5, "Ask not")):
         save_comparison(at(faster(talk, seconds, text), day), tmp_path)
     lines = history(tmp_path).stdout.splitlines()
@@ -94,7 +94,9 @@ def test_two_points_make_a_plot_and_one_does_not(talk: str, tmp_path: Path) -> N
     assert "by run" not in history(tmp_path, "--last", "1").stdout
 
 
-def test_a_failure_is_shown_and_an_absence_is_not(comparison: Comparison, tmp_path: Path) -> None:
+def test_failures_are_shown_and_unavailable_ones_are_not(
+    comparison: Comparison, tmp_path: Path
+) -> None:
     save_comparison(comparison, tmp_path)
     shown = history(tmp_path).stdout
     assert "failed" in shown

@@ -110,7 +110,7 @@ def test_compiled_graphs_from_the_cache_are_marked(talk: str) -> None:
     assert cells == ["", "cached", "61.5"]
 
 
-def test_what_did_not_run_is_a_row_that_says_why(comparison: Comparison) -> None:
+def test_unavailable_implementation_is_a_row_with_a_reason(comparison: Comparison) -> None:
     styled = summary_lines(comparison, 80)
     words = {line.plain.split()[0]: line for line in styled}
     assert "unavailable: no NVIDIA driver on this machine" in words["cuda"].plain

@@ -50,7 +50,7 @@ def test_outcome_of_work_done() -> None:
         ("leaves", "failed", "its process ended with exit code 0: it printed nothing"),
     ],
 )
-def test_a_failure_says_why_and_keeps_no_time(model_name: str, status: str, reason: str) -> None:
+def test_failure_has_a_reason_and_no_times(model_name: str, status: str, reason: str) -> None:
     outcome, _ = run_scripted(model_name)
     assert outcome.status == status
     assert outcome.reason is not None
@@ -65,7 +65,7 @@ def test_a_worker_that_cannot_start_is_a_failure() -> None:
     assert "no_such_worker" in str(outcome.reason)
 
 
-def test_what_cannot_run_here_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_implementation_starts_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = dataclasses.replace(
         registry.entry("cpu"), packages=("no_such_package",), install="install it"
     )

@@ -75,7 +75,7 @@ def loaded_in(messages: list[Message]) -> Loaded:
     return next(message for message in messages if isinstance(message, Loaded))
 
 
-def test_each_run_is_decoded_anew_after_a_warm_up(models: FakeModels, talk: str) -> None:
+def test_each_run_is_decoded_again_after_a_warm_up(models: FakeModels, talk: str) -> None:
     measured = measurement_in(messages_of(talk)).measurement
     assert models.n_decoded == 3
     assert len(measured.run_seconds) == 2
@@ -152,7 +152,7 @@ def test_measures_with_the_implementation_s_own_mel_and_batches(
     assert n_requests == [1, 1]  # one window, in the warm-up and in the run
 
 
-def test_the_model_is_asked_for_as_the_job_says(models: FakeModels, talk: str) -> None:
+def test_model_is_loaded_as_in_the_job(models: FakeModels, talk: str) -> None:
     candidate = Candidate("scripted", dtype="float16", device="cuda:1")
     messages_of(talk, candidate, n_threads=3, model_dir="somewhere")
     assert models.settings["impl"] == "scripted"

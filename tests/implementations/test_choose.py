@@ -74,7 +74,7 @@ def test_the_fastest_that_is_ready(here: Here) -> None:
     assert chosen() == ("full-max", "cuda", None)
 
 
-def test_the_device_asked_for_is_kept_to(here: Here) -> None:
+def test_chosen_device_is_unchanged(here: Here) -> None:
     here.has_gpu = True
     here.compiled = {("cpu", "auto"), ("cuda", "auto")}
     assert chosen(device="cpu") == ("full-max", "cpu", None)

@@ -27,8 +27,8 @@ from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 from tests.support import loaded, recompute
 from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
-from tests.support.held import held_bytes
 from tests.support.non_finite_logits import assert_fails_without_affecting_batch
+from tests.support.referenced_memory import referenced_bytes
 
 LOGITS_TOLERANCE = 2e-3
 ENCODER_TOLERANCE = 1e-3
@@ -232,7 +232,7 @@ def test_unknown_names_are_refused() -> None:
         registry.implementation_class("gpu")
 
 
-def test_cpu_refuses_what_it_cannot_do() -> None:
+def test_cpu_rejects_unsupported_options() -> None:
     chosen = registry.implementation_class("cpu")
     with pytest.raises(ImplementationUnavailableError, match="cuda"):
         chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(device="cuda"))
@@ -245,10 +245,10 @@ def test_closing_frees_the_weights(implementation: Implementation, mel: np.ndarr
     closed = registry.implementation_class(implementation.name).load(weights, LoadOptions())
     builder = RequestBuilder.create(closed.dims, TranscribeOptions(sample_len=5), TOKENIZER)
     closed.decode(closed.encode(mel[:1]), builder.build([], 0.0, (0, 0, 0)))
-    held = held_bytes(closed)
+    held = referenced_bytes(closed)
     assert held >= sum(array.nbytes for array in weights.tensors.values())
     closed.close()
-    assert held_bytes(closed) < held / 1000
+    assert referenced_bytes(closed) < held / 1000
     closed.close()
 
 

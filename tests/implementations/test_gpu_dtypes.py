@@ -20,7 +20,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_it_says_the_words(name: str, dtype: str, jfk: Path) -> None:
+def test_transcript_has_the_words(name: str, dtype: str, jfk: Path) -> None:
     with loaded.load("tiny.en", name, device="cuda", dtype=dtype) as model:
         assert (model.implementation.device, model.implementation.dtype) == ("cuda:0", dtype)
         for beam_size in (None, 5):

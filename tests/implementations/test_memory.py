@@ -34,7 +34,7 @@ def failing(error: Exception) -> Model:
 
 
 @pytest.mark.parametrize(("error", "message"), FULL)
-def test_a_transcription_says_so(error: Exception, message: str) -> None:
+def test_transcription_translates_the_error(error: Exception, message: str) -> None:
     with pytest.raises(ImplementationFailedError, match=message):
         failing(error).transcribe(SECOND)
     with pytest.raises(ImplementationFailedError, match=message):
@@ -43,7 +43,7 @@ def test_a_transcription_says_so(error: Exception, message: str) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 @pytest.mark.parametrize(("error", "message"), FULL)
-def test_each_of_several_recordings_says_so(
+def test_each_of_several_recordings_has_the_error(
     error: Exception, message: str, batch_size: int
 ) -> None:
     options = TranscribeOptions(beam_size=None, batch_size=batch_size)
@@ -56,7 +56,9 @@ def test_each_of_several_recordings_says_so(
 
 
 @pytest.mark.parametrize(("error", "message"), FULL)
-def test_loading_says_so(error: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_translates_the_error(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class TooLarge:
         @classmethod
         def load(cls, *_: object) -> None:
@@ -70,7 +72,7 @@ def test_loading_says_so(error: Exception, message: str, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "error", [RuntimeError("a bug"), ImplementationFailedError("the compiler was out of memory")]
 )
-def test_another_error_stays_what_it_is(error: Exception) -> None:
+def test_other_errors_are_unchanged(error: Exception) -> None:
     with pytest.raises(type(error)) as raised:
         failing(error).transcribe(SECOND)
     assert raised.value is error

@@ -33,7 +33,7 @@ def pitch(samples: np.ndarray) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(samples))) * RATE / len(samples))
 
 
-def test_16_bit_wav_is_exactly_what_whisper_loads(jfk: Path) -> None:
+def test_16_bit_wav_equals_whispers_samples(jfk: Path) -> None:
     data = jfk.read_bytes()
     start = data.index(b"data") + 8
     stored = np.frombuffer(data[start : start + 2 * 176000], np.int16)
@@ -222,7 +222,7 @@ def test_array_that_is_no_sound(bad: np.ndarray) -> None:
         open_audio(bad)
 
 
-def test_what_is_known_before_reading(two_channels: Path) -> None:
+def test_facts_before_reading(two_channels: Path) -> None:
     with open_audio(two_channels) as audio:
         assert audio.n_channels == 2
         assert audio.seconds == pytest.approx(52.4408, abs=1e-3)

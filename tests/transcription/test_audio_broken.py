@@ -143,7 +143,7 @@ def test_samples_that_are_no_numbers(tmp_path: Path, bad: float, rate: int) -> N
     assert np.all(array == bad) or np.isnan(array).all()
 
 
-def test_beyond_full_scale_is_kept(tmp_path: Path) -> None:
+def test_samples_beyond_full_scale_are_unchanged(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(440, 1.0, RATE) * 10, RATE, subtype="FLOAT")
     samples, warnings = read_samples(tmp_path / "a.wav")
     assert samples.max() > 2

@@ -35,7 +35,7 @@ def run(
 OPTIONS = TranscribeOptions(temperatures=(0.0, 0.4, 0.8))
 
 
-def test_good_text_is_kept_at_once() -> None:
+def test_good_text_needs_no_fallback() -> None:
     result, requests = run({0.0: window(GOOD)}, OPTIONS)
     assert (result.temperature, len(requests)) == (0.0, 1)
     assert result.compression_ratio == compression_ratio(TOKENIZER.decode(GOOD).strip())
@@ -50,12 +50,12 @@ def test_bad_text_is_decoded_again(bad: DecodedWindow) -> None:
     assert [r.search.n_group for r in requests] == [5, 5]
 
 
-def test_the_last_temperature_is_kept_whatever_it_says() -> None:
+def test_last_temperature_is_final() -> None:
     result, requests = run(dict.fromkeys((0.0, 0.4, 0.8), window(LOOP)), OPTIONS)
     assert (result.temperature, len(requests)) == (0.8, 3)
 
 
-def test_each_sampling_has_a_seed_of_its_own() -> None:
+def test_each_sampling_has_its_own_seed() -> None:
     _, requests = run(dict.fromkeys((0.0, 0.4, 0.8), window(LOOP)), replace(OPTIONS, seed=5))
     assert [r.search.seed for r in requests] == [(5, 1234, 0), (5, 1234, 1), (5, 1234, 2)]
 

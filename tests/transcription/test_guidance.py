@@ -61,7 +61,7 @@ def test_text_begins_with_its_prefix(jfk: Path, options: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize("impl", ["hybrid", "full-max"])
-def test_every_implementation_goes_on_behind_a_prefix(jfk: Path, impl: str) -> None:
+def test_every_implementation_continues_a_prefix(jfk: Path, impl: str) -> None:
     pytest.importorskip("max")
     for beam_size in (None, 3):
         options = TranscribeOptions(prefix=PREFIX, temperatures=(0.0,), beam_size=beam_size)
@@ -188,7 +188,7 @@ def test_the_language_of_each_window(monkeypatch: pytest.MonkeyPatch, batch_size
     assert [segment.language for segment in transcript.segments] == ["es", "en", "es", "de"]
 
 
-def test_an_english_model_says_what_it_cannot() -> None:
+def test_english_model_warns_of_unsupported_options() -> None:
     options = replace(OPTIONS, language="es", task="translate")
     transcript, _ = run(text_of(" One."), 10, options)
     assert transcript.language == "en"

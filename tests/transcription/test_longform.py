@@ -121,7 +121,7 @@ def test_only_clips_are_transcribed() -> None:
     assert not implementation.windows[0][0, :, 700:].any()
 
 
-def test_segments_without_text_say_nothing_but_keep_their_place() -> None:
+def test_segments_without_text_stay_empty() -> None:
     blank = [BEGIN, 220, BEGIN + 500, BEGIN + 500]
     transcript, _ = run([window(blank), window(say(" Two.", 10))], 20)
     assert [(s.id, s.text, s.tokens == ()) for s in transcript.segments] == [

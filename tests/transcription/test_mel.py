@@ -207,7 +207,7 @@ def test_a_failing_source_leaves_no_file_behind(monkeypatch: pytest.MonkeyPatch)
     assert closed == [True]
 
 
-def test_a_window_is_written_over_whatever_was_there() -> None:
+def test_window_overwrites_the_buffer() -> None:
     with MelSpectrogram([noise(40 * mel_module.SAMPLE_RATE)], 80) as mel:
         for place in ((0, N_FRAMES), (1500, 700), (3900, N_FRAMES)):
             window = np.full((80, N_FRAMES), np.nan, np.float32)

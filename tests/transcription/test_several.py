@@ -81,7 +81,7 @@ def texts(transcript: Transcript | None) -> list[str]:
     return [segment.text for segment in transcript.segments]
 
 
-def test_rows_go_to_the_next_recordings_as_they_come_free() -> None:
+def test_free_rows_go_to_the_next_recordings() -> None:
     implementation = Batching(say)
     lengths = [250, 30, 70, 20, 125]  # the first one is two stretches
     recordings = [noise(seconds) for seconds in lengths]
@@ -167,7 +167,7 @@ def test_a_window_that_fails_is_decoded_again_alone() -> None:
     assert seen == {0: 0.0, 1: 1.0, 2: 0.0}
 
 
-def test_stopping_closes_what_is_open(opened: set[MelSpectrogram]) -> None:
+def test_stopping_closes_open_recordings(opened: set[MelSpectrogram]) -> None:
     class EnoughError(Exception):
         pass
 
@@ -187,7 +187,7 @@ def test_stopping_closes_what_is_open(opened: set[MelSpectrogram]) -> None:
     assert opened == set()
 
 
-def test_without_a_batch_they_come_one_after_the_other(tmp_path: Path) -> None:
+def test_without_a_batch_recordings_run_in_order(tmp_path: Path) -> None:
     options = replace(OPTIONS, batch_size=1)
     recordings: list[AudioSource] = [noise(50), tmp_path / "gone.wav", noise(20)]
     seen: list[int] = []
@@ -201,7 +201,7 @@ def test_without_a_batch_they_come_one_after_the_other(tmp_path: Path) -> None:
     assert seen == [0] * 4 + [2] * 2
 
 
-def test_real_speech_says_what_it_says_alone(
+def test_real_speech_in_a_batch_equals_it_alone(
     impl: str, jfk: Path, sonnet: Path, spanish: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.wav"

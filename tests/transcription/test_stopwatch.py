@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_what_is_inside_counts_for_itself_alone(clock: Clock) -> None:
+def test_nested_activity_counts_alone(clock: Clock) -> None:
     watch = RunningStopwatch()
     clock.passes(1)
     with watch.on("outer"):
@@ -38,7 +38,7 @@ def test_what_is_inside_counts_for_itself_alone(clock: Clock) -> None:
     assert watch.spent == {"outer": Spent(10, 1), "inner": Spent(36, 2)}
 
 
-def test_what_fails_counts_until_then(clock: Clock) -> None:
+def test_failing_activity_counts_until_then(clock: Clock) -> None:
     watch = RunningStopwatch()
 
     def fail() -> None:
@@ -70,7 +70,7 @@ def test_getting_items_counts_apart_from_using_them(clock: Clock) -> None:
     }
 
 
-def test_seconds_are_moved_to_what_they_were_for(clock: Clock) -> None:
+def test_seconds_are_moved_to_their_activity(clock: Clock) -> None:
     watch = RunningStopwatch()
     with watch.on("decoding"):
         clock.passes(10)
@@ -78,7 +78,7 @@ def test_seconds_are_moved_to_what_they_were_for(clock: Clock) -> None:
     assert watch.spent == {"decoding": Spent(4, 1), "steps": Spent(6, 30)}
 
 
-def test_one_that_stands_still_changes_nothing() -> None:
+def test_same_timestamp_changes_nothing() -> None:
     with STOPPED.on("anything"):
         STOPPED.move("something", 1, 1)
     assert list(STOPPED.each("items", [1, 2])) == [1, 2]

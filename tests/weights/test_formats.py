@@ -128,7 +128,7 @@ def test_extra_settings_in_ctranslate2_are_ignored(tmp_path: Path) -> None:
     assert_same(read_checkpoint(tmp_path / "x"), tensors)
 
 
-def test_trained_encoder_positions_are_kept(tmp_path: Path) -> None:
+def test_trained_encoder_positions_are_unchanged(tmp_path: Path) -> None:
     tensors = random_tensors(DISTILLED)
     shifted = tensors["encoder.positional_embedding"] + np.float32(0.5)
     tensors["encoder.positional_embedding"] = shifted.astype(np.float16)

@@ -267,7 +267,7 @@ class TestPickle:
             read_state(_tensor_program(shape, strides, offset))
         read_state(_tensor_program((4, 4), (4, 1), 0))
 
-    def test_legacy_file_says_what_to_do(self, tmp_path: Path) -> None:
+    def test_legacy_file_has_a_remedy(self, tmp_path: Path) -> None:
         state = {"a": torch.zeros(3)}
         torch.save(state, tmp_path / "a.pt", _use_new_zipfile_serialization=False)
         assert "save it again" in refusal(tmp_path / "a.pt")

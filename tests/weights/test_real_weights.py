@@ -36,7 +36,7 @@ def test_dims_and_name(tiny_en: Checkpoint, base: Checkpoint) -> None:
         assert checkpoint.alignment_heads == NAMED_MODELS[name].alignment_heads
 
 
-def test_name_is_found_from_the_tensors_alone(base: Checkpoint, tmp_path: Path) -> None:
+def test_name_comes_from_the_tensors_alone(base: Checkpoint, tmp_path: Path) -> None:
     renamed = tmp_path / "my-model.xyz"
     renamed.symlink_to(base.source)
     assert read_checkpoint(renamed).model_name == "base"

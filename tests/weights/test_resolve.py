@@ -91,14 +91,14 @@ class TestNames:
         with pytest.raises(ModelNotFoundError, match="neither a model nor an existing file"):
             resolve.load(str(tmp_path / "absent.pt"))
 
-    def test_alias_is_the_model_it_stands_for(self) -> None:
+    def test_alias_gives_its_model(self) -> None:
         assert NAMED_MODELS["turbo"].name == "large-v3-turbo"
         with pytest.raises(ModelNotFoundError, match=r"large-v3-turbo\.pt"):
             resolve.load("turbo", offline=True)
 
 
 class TestOffline:
-    def test_says_what_was_looked_for_and_where(self, cache: Path, tmp_path: Path) -> None:
+    def test_error_lists_the_searched_locations(self, cache: Path, tmp_path: Path) -> None:
         with pytest.raises(ModelNotFoundError) as caught:
             resolve.load("medium", offline=True)
         for place in (
@@ -127,7 +127,7 @@ class TestOffline:
 
 class TestCacheFolders:
     @pytest.mark.parametrize("place", ["cache/models", "xdg/whisper", "mine"])
-    def test_found(self, published: Path, tmp_path: Path, place: str) -> None:
+    def test_samples_are_located(self, published: Path, tmp_path: Path, place: str) -> None:
         path = tmp_path / place / "small.pt"
         path.parent.mkdir(parents=True)
         shutil.copy(published, path)
@@ -274,7 +274,7 @@ class TestPackages:
         (tmp_path / "site" / "small_part_2" / "part").write_bytes(b"changed")
         assert resolve.resolve("small", offline=True).read_bytes() == two_sources
 
-    def test_joined_file_of_either_source_is_kept(
+    def test_joined_file_of_either_source_is_cached(
         self, in_parts: bytes, two_sources: bytes, cache: Path
     ) -> None:
         path = cache / "models" / "small.ctranslate2.bin"

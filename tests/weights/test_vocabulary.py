@@ -73,7 +73,7 @@ def files_that_tell(size: int) -> dict[str, object]:
     ("size", "n_vocab", "n_mels"),
     [(51864, 51865, 80), (51864, 51872, 80), (51865, 51866, 80), (51866, 51968, 128)],
 )
-def test_files_beside_the_weights_tell_the_vocabulary(
+def test_files_beside_the_weights_declare_the_vocabulary(
     tmp_path: Path, name: str, size: int, n_vocab: int, n_mels: int
 ) -> None:
     folder = write_model(tmp_path / "model", n_vocab, n_mels)
@@ -85,9 +85,7 @@ def test_files_beside_the_weights_tell_the_vocabulary(
 
 
 @pytest.mark.parametrize(("start", "size"), [(50257, 51864), (50258, 51865)])
-def test_the_configuration_tells_where_nothing_else_does(
-    tmp_path: Path, start: int, size: int
-) -> None:
+def test_configuration_is_the_last_declaration(tmp_path: Path, start: int, size: int) -> None:
     folder = write_model(tmp_path / "model", 51870)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"decoder_start_token_id": start}))
@@ -95,7 +93,7 @@ def test_the_configuration_tells_where_nothing_else_does(
 
 
 @pytest.mark.parametrize(("n_vocab", "n_mels"), [(51864, 80), (51865, 80), (51866, 128)])
-def test_published_sizes_tell_themselves(tmp_path: Path, n_vocab: int, n_mels: int) -> None:
+def test_published_sizes_are_recognised(tmp_path: Path, n_vocab: int, n_mels: int) -> None:
     checkpoint = read(write_model(tmp_path / "model", n_vocab, n_mels))
     assert (checkpoint.dims.n_vocab, checkpoint.notes) == (n_vocab, ())
 
@@ -104,7 +102,7 @@ def test_published_sizes_tell_themselves(tmp_path: Path, n_vocab: int, n_mels: i
     ("n_vocab", "n_mels"),
     [(51866, 80), (51867, 80), (51968, 80), (51865, 128), (51867, 128), (300, 80), (51863, 80)],
 )
-def test_other_sizes_are_refused_where_nothing_tells(
+def test_other_sizes_without_a_declaration_are_an_error(
     tmp_path: Path, n_vocab: int, n_mels: int
 ) -> None:
     folder = write_model(tmp_path / "model", n_vocab, n_mels)
@@ -138,7 +136,7 @@ def test_a_tokenizer_of_something_else_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"added_tokens": 3}', "null", '"<|"', "[[]]"])
-def test_files_that_tell_nothing_are_passed_over(tmp_path: Path, content: str) -> None:
+def test_files_without_a_declaration_are_skipped(tmp_path: Path, content: str) -> None:
     folder = write_model(tmp_path / "model", 51865)
     for name in files_that_tell(51865):
         (folder / name).write_text(content)

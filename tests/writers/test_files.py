@@ -125,9 +125,7 @@ def test_a_path_that_is_no_unicode_can_be_written_down(tmp_path: Path) -> None:
     assert json.loads(path.read_bytes())["model"] == os.fsdecode(b"\xff.pt")
 
 
-def test_a_write_that_fails_leaves_what_was_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     path.write_text("from before")
 

@@ -93,7 +93,7 @@ def test_odd_text_and_times_are_written_as_openai_whisper_writes_them(
 
 
 @pytest.mark.parametrize("of", [ODD, EMPTY], ids=["odd", "empty"])
-def test_json_holds_what_openai_whispers_does_and_its_keys_come_first(of: Transcript) -> None:
+def test_json_begins_with_openai_whispers_keys(of: Transcript) -> None:
     text = WRITERS["json"].render(document(of))
     ours, theirs = json.loads(text), json.loads(upstream_writes("json", of))
     assert {key: ours[key] for key in theirs} == theirs
@@ -102,7 +102,7 @@ def test_json_holds_what_openai_whispers_does_and_its_keys_come_first(of: Transc
     assert "\\u" not in text
 
 
-def test_json_says_what_made_it() -> None:
+def test_json_has_model_and_implementation() -> None:
     written = json.loads(WRITERS["json"].render(document(ODD)))
     del written["text"], written["segments"]
     assert written == {
@@ -142,7 +142,7 @@ def test_formats_are_chosen_by_name() -> None:
             chosen(nonsense)
 
 
-def test_every_writer_goes_by_the_name_it_is_registered_under() -> None:
+def test_writers_are_registered_under_their_names() -> None:
     assert {name: writer.name for name, writer in WRITERS.items()} == {n: n for n in UPSTREAM}
 
 

@@ -65,7 +65,7 @@ def test_masks_what_whisper_masks(
     np.testing.assert_allclose(logits - logsumexp[:, None], reference, atol=1e-4)
 
 
-def test_rows_are_judged_one_by_one() -> None:
+def test_timestamp_rule_applies_to_each_row() -> None:
     histories = [[BEGIN, 40], [BEGIN, 41], [BEGIN, BEGIN]]
     logits = np.random.default_rng(0).normal(0, 4, (3, N_VOCAB)).astype(np.float32)
     logits[1, BEGIN:] += 20  # this row's timestamps outweigh its text

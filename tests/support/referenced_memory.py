@@ -11,7 +11,7 @@ _SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType)
 """Types that lead from an object to everything that is loaded."""
 
 
-def held_bytes(root: object) -> int:
+def referenced_bytes(root: object) -> int:
     """Returns the bytes of everything that can be reached, each once."""
     seen: dict[int, object] = {}
     left = [root]
