@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _TITLES = ("max |diff|", "relative", "1 - cosine", "limit")
 _TABLE_WIDTH = 78
-"""Characters to a line that hold all columns of numbers."""
+"""Characters per line that fit all columns of numbers."""
 
 
 class ParityError(MaxWhisperError):

@@ -15,7 +15,7 @@ from maxwhisper_cli.writers.files import write_atomically
 
 _GAP = "  "
 _MIN_COLUMNS = 2
-"""A table that holds fewer columns beside the names is a list."""
+"""Smallest number of columns beside the names; with fewer, the rows are lists."""
 _STYLES = {"ok": "", "unavailable": "dim", "failed": "bold red"}
 
 
@@ -134,7 +134,7 @@ def _render_lines(
 def _list_lines(
     lines: Sequence[_Line], columns: Sequence[Column], cells: Mapping[str, Sequence[str]]
 ) -> list[Text]:
-    """Returns a list of what each row says, for places too narrow for a table."""
+    """Returns each row as a list of its cells, for widths too small for a table."""
     ranked = sorted(range(len(columns)), key=lambda i: columns[i].rank)
     rendered: list[Text] = []
     for line in lines:
@@ -142,8 +142,8 @@ def _list_lines(
         if not line.cells:
             rendered.append(Text(f"  {line.message}", style=line.style))
             continue
-        said = ((columns[i].title, cells[line.name][i]) for i in ranked)
-        rendered += [Text(f"  {title}: {cell}", style=line.style) for title, cell in said if cell]
+        fields = ((columns[i].title, cells[line.name][i]) for i in ranked)
+        rendered += [Text(f"  {title}: {cell}", style=line.style) for title, cell in fields if cell]
     return rendered
 
 

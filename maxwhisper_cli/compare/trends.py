@@ -24,7 +24,7 @@ _MARKS = ["o", "x", "+", "*"]
 """Marks of the implementations in plots without colour."""
 _FRAME_WIDTH = 12
 _LEAST_PLOT_WIDTH = 32
-"""In fewer characters a plot says nothing that the table does not."""
+"""Smallest width of a plot; below it, the table has the same information."""
 
 
 def show_series(series: Series, terminal: Terminal) -> None:

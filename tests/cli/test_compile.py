@@ -80,9 +80,9 @@ def compiler(
 def test_each_is_compiled_once(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
     first = maxwhisper("compile", "--model", "tiny.en")
     assert (first.exit_code, first.stdout) == (0, "tiny.en: compiled for hybrid and full-max\n")
-    told = first.stderr.splitlines()
+    lines = first.stderr.splitlines()
     begun, ended = [
-        [line for line in told if line.startswith(w)] for w in ("compiling", "compiled")
+        [line for line in lines if line.startswith(w)] for w in ("compiling", "compiled")
     ]
     assert sorted(re.findall(r"compiling (\d) MAX graphs", "".join(begun))) == ["2", "6"]
     assert all(line.endswith(f"once; kept in {compiled_folder()}") for line in begun)

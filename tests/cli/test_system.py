@@ -1,4 +1,4 @@
-"""What the system refuses: no home, no temporary folder, proxies, certificates, address space."""
+"""Errors of the system: no home, no temporary folder, proxies, certificates, address space."""
 
 import os
 import pwd

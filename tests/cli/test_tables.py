@@ -62,8 +62,8 @@ def test_the_summary_in_few_columns(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     done = maxwhisper("transcribe", sound("a.wav"), sound("b.wav"), "-f", "txt")
-    for said in ("a.wav\n", "  language: English\n", "  status: ok\n"):
-        assert said in done.stderr
+    for expected in ("a.wav\n", "  language: English\n", "  status: ok\n"):
+        assert expected in done.stderr
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_comparison_in_few_columns(comparison: Comparison, width: int) -> None
     assert titles == {column.title for column in COLUMNS} - {"compile s", "GPU MiB"}
 
 
-def test_hidden_columns_are_told(comparison: Comparison) -> None:
+def test_hidden_columns_are_counted(comparison: Comparison) -> None:
     for width, n_hidden in ((80, 9), (None, 0)):
         last = summary_lines(comparison, width)[-1].plain
         assert (last == f"--wide shows {n_hidden} more columns") is bool(n_hidden)

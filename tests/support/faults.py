@@ -40,7 +40,7 @@ CALLS: tuple[tuple[Any, str], ...] = (
     (os, "write"),
     (subprocess, "Popen"),
 )
-"""What the standard library calls in the end for files, folders and processes."""
+"""Functions that the standard library finally calls for files, folders and processes."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
