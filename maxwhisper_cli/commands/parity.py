@@ -44,7 +44,7 @@ Impls = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Find where an implementation leaves the path of cpu: weights, mel, encoder, logits, text.
+    """Find where an implementation differs from cpu: weights, mel, encoder, logits, text.
 
     Run it when text goes wrong. The first red rung is the origin of the error.
     """
