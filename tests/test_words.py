@@ -36,12 +36,13 @@ BANNED_NAMES = {
 """Identifiers that have another name in the field, compared as a whole."""
 
 BANNED_WORDS = {
-    "after attention", "an error that harms", "audio keys values", "doubt", "enough blocks",
+    "after attention", "an error that harms", "audio attention", "audio keys values",
+    "cached attention", "doubt", "enough blocks", "gpu patches", "gpu product", "gpu turn",
     "few rows", "fetch box", "half linear", "has room", "hear", "heard", "keys values",
     "kept type", "let next start", "likeliest", "log totals", "most rows", "most runners",
     "most tokens", "not numbers", "note block", "one over", "power of two", "prompt room",
     "quick gelu", "quicken", "said", "settle", "show barriers", "step room", "stretch",
-    "stretches", "told", "warm line",
+    "stretches", "told", "warm line", "whisper attend", "whisper stem",
 }  # fmt: skip
 """Parts of identifiers and of file names, split at underscores and capitals."""
 
