@@ -27,7 +27,7 @@ class Choice:
 
     @property
     def place(self) -> str:
-        """The implementation with its device, `cuda on cuda:1`."""
+        """Implementation with its device, `cuda on cuda:1`."""
         return _place(self.name, self.options)
 
 

@@ -33,7 +33,7 @@ class PackagedModel:
 
     @property
     def packages(self) -> str:
-        """The packages' names, for messages."""
+        """Names of the packages, for messages."""
         return " and ".join(package for package, _ in self.parts)
 
 
@@ -68,7 +68,7 @@ PACKAGED_MODELS: Mapping[str, tuple[PackagedModel, ...]] = {
 
 
 def installed_parts(packaged: PackagedModel) -> tuple[Path, ...]:
-    """The files of a packaged model; empty unless all of them are installed."""
+    """Returns the files of a packaged model; empty unless all of them are installed."""
     paths = tuple(_file_in_package(package, file) for package, file in packaged.parts)
     found = tuple(path for path in paths if path is not None and path.is_file())
     return found if len(found) == len(paths) else ()
@@ -116,7 +116,7 @@ def _file_in_package(package: str, file: str) -> Path | None:
 
 
 def _join(parts: tuple[Path, ...], target: Path, sha256: str) -> bool:
-    """Write `target` from `parts` unless it is there, and say whether it is the expected file."""
+    """Writes `target` from `parts` unless it exists; returns True if it is the expected file."""
     if target.is_file() and sha256_of(target) == sha256:
         return True
     temporary = target.with_name(f"{target.name}.part")

@@ -20,7 +20,7 @@ _HEADERLESS: Final = frozenset({"g722", "g726", "g726le", "mulaw", "alaw", "gsm"
 
 
 def tag_options(pyav_version: str) -> dict[str, Any]:
-    """Return the arguments for `av.open` that let in files whose tags are not UTF-8.
+    """Returns the arguments for `av.open` that let in files whose tags are not UTF-8.
 
     PyAV 19 always lets them in, and no longer has the argument.
     """

@@ -79,7 +79,7 @@ class Tokenizer:
 
     @property
     def language_token(self) -> int:
-        """The token of `language`.
+        """Token of `language`.
 
         Raises:
             ValueError: The vocabulary is English-only.
@@ -93,7 +93,7 @@ class Tokenizer:
 
     @cached_property
     def all_language_codes(self) -> tuple[str, ...]:
-        """The code of each of `all_language_tokens`."""
+        """Codes of `all_language_tokens`."""
         return tuple(self.decode([token]).strip("<|>") for token in self.all_language_tokens)
 
     @cached_property

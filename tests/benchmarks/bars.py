@@ -37,7 +37,7 @@ class Row:
     contender: str
     runs: list[float]
     bar: float | None
-    """The most that `measured` may be; None for what is only told."""
+    """Upper bound of `measured`; None for figures without a bar."""
     baseline: str | None = None
     """None where the bar is on the contender's own number."""
     baseline_runs: list[float] | None = None

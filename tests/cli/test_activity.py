@@ -10,7 +10,7 @@ from maxwhisper_cli.live_activity import LiveActivity
 
 
 class Drawn:
-    """A live line on a terminal of 60 columns, whose clock goes when it is told to."""
+    """A live line on a terminal of 60 columns, with a clock that tests advance."""
 
     def __init__(self) -> None:
         self.seconds = 0.0

@@ -1,4 +1,4 @@
-"""`maxwhisper transcribe --batch-size` with several files: written as done, told in order."""
+"""`maxwhisper transcribe --batch-size` with several files: written when done, reported in order."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`maxwhisper compile`, and what a first run tells of compiling; the compiler is a fake."""
+"""`maxwhisper compile`, and the messages of a first run; the compiler is a fake."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""A comparison made up for tests of what is told of it; nothing here runs a model."""
+"""A made-up comparison for tests of reports; nothing here runs a model."""
 
 from pathlib import Path
 

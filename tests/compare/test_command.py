@@ -17,7 +17,7 @@ Compare = Callable[..., Result]
 
 
 class FakeRunner:
-    """Stands for `run_job`: keeps the jobs, and gives the outcome told for each name."""
+    """Stand-in for `run_job` that records jobs and returns a given outcome for each name."""
 
     def __init__(self) -> None:
         self.jobs: list[Job] = []

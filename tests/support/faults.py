@@ -1,4 +1,4 @@
-"""System calls of this project, told apart from everybody else's, counted and made to fail."""
+"""System calls of this project, separated from all others, counted and made to fail."""
 
 import builtins
 import copy

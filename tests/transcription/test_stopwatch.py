@@ -8,7 +8,7 @@ from maxwhisper_cli.transcription.stopwatch import STOPPED, RunningStopwatch, Sp
 
 
 class Clock:
-    """Goes on when it is told to."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.now = 100.0

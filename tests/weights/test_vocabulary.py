@@ -1,4 +1,4 @@
-"""A vocabulary is never guessed from its size: files, tensors and mel bands tell, or it is refused.
+"""Vocabularies are never guessed by size: files, tensors and mel bands decide, or it is an error.
 
 And what comes in PyTorch's files besides whole models under plain names.
 """
@@ -51,7 +51,7 @@ def write_model(folder: Path, n_vocab: int, n_mels: int = 80) -> Path:
 
 
 def files_that_tell(size: int) -> dict[str, object]:
-    """The files of Hugging Face and CTranslate2, each of which tells the vocabulary by itself."""
+    """Files of Hugging Face and CTranslate2, each of which declares the vocabulary."""
     tokenizer = VOCABULARIES[size]
     special = tokenizer.special_tokens
     words = [""] * size
