@@ -13,7 +13,7 @@ from maxwhisper_cli.transcription.option_types import OptionsError
 from maxwhisper_cli.transcription.upstream import tokenizer_module
 
 _MIN_LETTERS_TO_COMPARE = 5
-"""Shorter words are near to too many names."""
+"""Smallest length of a word that is compared with names."""
 _MIN_LIKENESS = 0.75
 _TAG = re.compile(r"(?P<language>[a-z]{2,3})(?P<rest>(?:-[a-z0-9]{1,8})+)(?:[.@].*)?")
 """A language with region, script or variant, as `en-us`, `zh-hant-tw` or `pt-br.utf-8`."""
@@ -41,8 +41,8 @@ def parse_language(text: str, n_languages: int = 100) -> str:
         n_languages: Number of languages in the model's vocabulary (`ModelDimensions.n_languages`).
 
     Raises:
-        LanguageError: Whisper does not know it (the message names what may be meant), or this model
-            does not.
+        LanguageError: The language is unknown to Whisper (the message has the nearest one), or to
+            this model.
     """
     wanted = " ".join(text.lower().split())
     names = language_names()
@@ -51,8 +51,8 @@ def parse_language(text: str, n_languages: int = 100) -> str:
         raise LanguageError(f"Whisper knows no language {text!r}: {_hint(wanted)}")
     if code not in language_names(n_languages):
         raise LanguageError(
-            f"This model does not know {names[code]} ({code}): "
-            f"of Whisper's {len(names)} languages it has {n_languages}; choose a newer model."
+            f"this model does not know {names[code]} ({code}): "
+            f"of Whisper's {len(names)} languages it has {n_languages}; choose a newer model"
         )
     return code
 
@@ -71,14 +71,14 @@ def _code_of(wanted: str) -> str | None:
 
 
 def _hint(wanted: str) -> str:
-    """Returns what is to be given instead of an unknown language."""
+    """Returns the advice on an unknown language."""
     names, aliases = language_names(), language_aliases()
     meant = HINTS.get(wanted)
     if meant == "auto":
         return "did you mean 'auto', which detects it?"
     if meant is not None:
         return f"did you mean {names[meant]!r} ({meant})?"
-    near: list[str] = []
+    nearest: list[str] = []
     if len(wanted) >= _MIN_LETTERS_TO_COMPARE:
-        near = get_close_matches(wanted, aliases, n=1, cutoff=_MIN_LIKENESS)
-    return f"did you mean {near[0]!r}?" if near else "give a code such as 'es' or a name."
+        nearest = get_close_matches(wanted, aliases, n=1, cutoff=_MIN_LIKENESS)
+    return f"did you mean {nearest[0]!r}?" if nearest else "give a code such as 'es' or a name"
