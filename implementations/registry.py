@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from implementations import nvidia
 from implementations.errors import ImplementationUnavailableError
 from implementations.memory import no_address_space_because
+from implementations.processor_threads import let_threads_sleep
 
 if TYPE_CHECKING:
     from implementations.implementation import Implementation
@@ -203,6 +204,7 @@ def implementation_class(name: str) -> type["Implementation"]:
     reason = unavailable_because(name)
     if reason is not None:
         raise ImplementationUnavailableError(f"implementation {name} cannot run here: {reason}")
+    let_threads_sleep()
     found: type[Implementation] = _attribute(chosen.target)
     return found
 

@@ -109,11 +109,12 @@ Quiet = Annotated[
 Timings = Annotated[bool, option("--timings", "Show at the end where the time went.", _FILES)]
 
 Model = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
         metavar="MODEL",
         envvar="MAXWHISPER_MODEL",
+        show_default="turbo, or the best that is here",
         help="A name (see `maxwhisper models`), or a file or folder.",
         rich_help_panel=_MODEL,
     ),
@@ -154,7 +155,12 @@ Fp16 = Annotated[
 ]
 Threads = Annotated[
     int | None,
-    int_option("--threads", "CPU threads; 0 leaves it to the library.", _MODEL, optional_count),
+    int_option(
+        "--threads",
+        "CPU threads, at most as many as there are; 0 is the library's count.",
+        _MODEL,
+        optional_count,
+    ),
 ]
 
 Task = Annotated[

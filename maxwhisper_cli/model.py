@@ -4,6 +4,7 @@ with maxwhisper_cli.load("tiny.en", impl="cpu") as model:
     print(model.transcribe("talk.mp3").text)
 """
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,11 +15,19 @@ from types import TracebackType
 from typing import Self
 
 from implementations import registry
-from implementations.choose import Choice, choose
-from implementations.errors import ImplementationUnavailableError
+from implementations.errors import ImplementationFailedError
+from implementations.forking import fork_message
 from implementations.implementation import Implementation
 from implementations.memory import translate_out_of_memory
 from implementations.options import AUTO, CompileProgress, LoadOptions
+from maxwhisper_cli.model_loading import (
+    check_can_run,
+    check_names,
+    fit_threads,
+    load_implementation,
+    path_text,
+    read_model,
+)
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
 from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler, start_run
 from maxwhisper_cli.transcription.longform import DecodedPart
@@ -27,9 +36,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
 from maxwhisper_cli.transcription.several import Batch, Finished, OnProgressOf, Opened
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
-from weights.checkpoint import Checkpoint
 from weights.errors import MaxWhisperError
-from weights.resolve import load as load_checkpoint
 
 _DEFAULTS = TranscribeOptions()
 
@@ -52,6 +59,7 @@ class Model:
         self.hint = hint
         """Advice on a faster implementation, if `auto` found one that is not ready."""
         self._notes = notes
+        self._process_id = os.getpid()
         self._stopwatch = stopwatch
         self._is_closed = False
 
@@ -170,7 +178,8 @@ class Model:
     def close(self) -> None:
         """Frees the memory of the weights; transcribing afterwards is a ValueError."""
         self._is_closed = True
-        self.implementation.close()
+        if os.getpid() == self._process_id:  # a fork has none of the threads that this may wait for
+            self.implementation.close()
 
     def __enter__(self) -> Self:
         return self
@@ -186,6 +195,8 @@ class Model:
     def _open(self, audio: AudioSource, channel: Channel) -> Audio:
         if self._is_closed:
             raise ValueError("this model is closed")
+        if os.getpid() != self._process_id:
+            raise ImplementationFailedError(fork_message())
         with self._stopwatch.on("audio"):
             return open_audio(audio, channel)
 
@@ -200,88 +211,65 @@ class Model:
 
 
 def load(  # noqa: PLR0913  (each is a keyword with a default)
-    model: str = "turbo",
+    model: str | Path | None = None,
     impl: str = registry.AUTO,
     *,
     device: str | None = None,
     dtype: str | None = AUTO,
     n_threads: int = 0,
-    model_dir: Path | None = None,
+    model_dir: str | Path | None = None,
     offline: bool = False,
     on_download: Callable[[int, int], None] | None = None,
     on_compile: CompileProgress | None = None,
+    on_note: Callable[[str], None] | None = None,
+    is_english: bool = False,
     stopwatch: Stopwatch = STOPPED,
 ) -> Model:
     """Loads a model by name or path onto an implementation.
 
     Args:
-        model: A name such as `tiny.en`, or the path of a file or folder with weights.
+        model: A name such as `tiny.en`, or the path of a file or folder with weights. None is
+            turbo, or if that cannot be fetched the best that is here, as `notes` then says.
         impl: `cpu`, `cuda`, `hybrid` or `full-max`; `auto` is the fastest of them that is ready
             here, compiled graphs included.
-        device: `cpu`, `cuda`, `cuda:1`; None is a GPU if the implementation supports the one of
-            this machine, else the CPU.
-        dtype: `float32`, `int8`, ...; `auto` is the fastest that keeps the accuracy, None the
-            implementation's default.
-        n_threads: CPU threads; 0 leaves the library's own default.
+        device: `cpu`, `cuda`, `cuda:1`; None is a GPU that the implementation supports, or the CPU.
+        dtype: `float32`, ...; `auto` is the fastest that keeps the accuracy, None the default.
+        n_threads: CPU threads, at most as many as there are; 0 is the library's own default.
         model_dir: Folder of weights to look in and to download to, instead of the cache.
         offline: Never use the network.
         on_download: Called with bytes received and bytes in all while weights are fetched.
         on_compile: Called with a message about what is being compiled.
+        on_note: Called with a line about the model that is taken instead of turbo.
+        is_english: True if an English-only model may be taken instead of turbo before others.
         stopwatch: Measures loading, and then each transcription by `transcribe`.
 
     Raises:
         ImplementationUnavailableError: The implementation cannot run here.
         WeightsError: The model does not exist, or cannot be read.
+        OptionsError: An argument is not understood.
     """
-    if impl != registry.AUTO:
-        with stopwatch.on("imports"):
-            registry.implementation_class(impl)  # an error comes before a download
+    check_names(impl=impl, device=device, dtype=dtype)
+    folder = None if model_dir is None else Path(path_text("model_dir", model_dir))
+    threads, thread_notes = fit_threads(n_threads)
+    check_can_run(impl, stopwatch)
     with stopwatch.on("model file"):
-        checkpoint = load_checkpoint(
-            model, model_dir=model_dir, offline=offline, progress=on_download
+        checkpoint, model_notes = read_model(
+            None if model is None else path_text("model", model),
+            folder,
+            on_download,
+            offline=offline,
+            is_english=is_english,
+            on_note=on_note,
         )
-    choice = Choice(impl, LoadOptions(device, dtype, n_threads, on_compile), hint=None)
-    if impl == registry.AUTO:
-        implementation, hint = _load_fastest(checkpoint, choice.options, stopwatch)
-    else:
-        placed = replace(choice.options, device=device or registry.default_device(impl))
-        choice = replace(choice, options=placed)
-        implementation, hint = _load_chosen(checkpoint, choice, stopwatch), None
+    options = LoadOptions(device, dtype, threads, on_compile)
+    implementation, hint = load_implementation(checkpoint, impl, options, stopwatch)
     return Model(
         implementation,
         checkpoint.model_name,
         hint=hint,
-        notes=checkpoint.notes,
+        notes=(*model_notes, *thread_notes),
         stopwatch=stopwatch,
     )
-
-
-def _load_fastest(
-    checkpoint: Checkpoint, options: LoadOptions, stopwatch: Stopwatch
-) -> tuple[Implementation, str | None]:
-    """Loads the fastest implementation that is ready; also returns advice on a faster one.
-
-    Some reasons against one, such as an old driver, appear only while it is loaded.
-    """
-    refused: dict[str, str] = {}
-    while True:
-        choice = choose(checkpoint, options, refused)
-        try:
-            return _load_chosen(checkpoint, choice, stopwatch), choice.hint
-        except ImplementationUnavailableError as error:
-            refused[choice.place] = str(error)
-
-
-def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -> Implementation:
-    with stopwatch.on("imports"):
-        implementation_class = registry.implementation_class(choice.name)
-    with stopwatch.on("graphs and weights"):
-        device = choice.options.device or "cpu"
-        with translate_out_of_memory(device, ImplementationUnavailableError):
-            implementation = implementation_class.load(checkpoint, choice.options)
-        if implementation.load_report.compiled_seconds > 0:
-            stopwatch.move("compiling", implementation.load_report.compiled_seconds, 1)
-    return implementation
 
 
 def _report(

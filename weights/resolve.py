@@ -98,6 +98,14 @@ def locate(name: str, *, model_dir: Path | None = None) -> Location | None:
     return next(_locations(_named(name), model_folder(model_dir)), None)
 
 
+def names_here(model_dir: Path | None = None) -> tuple[str, ...]:
+    """Returns the names of the models that are here, by presence alone, smallest first."""
+    folder = model_folder(model_dir)
+    models = {model.name: model for model in NAMED_MODELS.values()}.values()
+    found = [model for model in models if next(_locations(model, folder), None) is not None]
+    return tuple(model.name for model in sorted(found, key=lambda model: model.n_bytes))
+
+
 def _locations(model: NamedModel, folder: Path) -> Iterator[Location]:
     file_name = f"{model.name}.pt"
     if (folder / file_name).is_file():
@@ -114,6 +122,8 @@ def _locations(model: NamedModel, folder: Path) -> Iterator[Location]:
 
 
 def _existing_path(name_or_path: str) -> Path | None:
+    if not name_or_path.strip():
+        raise ModelNotFoundError("no model is named: give a name or the path of a weights file")
     path = Path(name_or_path).expanduser()
     is_weights_path = path.exists() and (name_or_path not in NAMED_MODELS or is_weights(path))
     return path if is_weights_path else None
@@ -149,13 +159,20 @@ def _find_or_fetch(
         else:
             _log.warning("%s: not the published file (its sha256 differs); ignored", location.path)
     if offline:
-        raise ModelNotFoundError(_missing_message(model, folder))
+        raise ModelNotFoundError(f"{_missing_message(model, folder)}{_here(model_dir)}")
     target = folder / f"{model.name}.pt"
     try:
         fetch(model.url, model.sha256, target, progress)
     except ModelNotFoundError as error:
-        raise ModelNotFoundError(f"{error}; or {_remedy(model)}") from error
+        message = f"{error}; or {_remedy(model)}{_here(model_dir)}"
+        raise ModelNotFoundError(message) from error
     return target
+
+
+def _here(model_dir: Path | None) -> str:
+    """Returns the end of a message that names the models that are here; empty if there are none."""
+    names = names_here(model_dir)
+    return f"; here are {', '.join(names)}: --model {names[-1]}, for instance" if names else ""
 
 
 def _missing_message(model: NamedModel, folder: Path) -> str:

@@ -21,6 +21,7 @@ from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.writers.base import Document, Writer
 from maxwhisper_cli.writers.files import STDIN, Outputs
 from maxwhisper_cli.writers.times import format_timestamp
+from weights.default_model import DEFAULT_MODEL
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
@@ -275,8 +276,9 @@ class _Work:
         return Document(
             transcript=transcript,
             task=self.options.task,
-            model=self.model.name or self.loading.model,
+            model=self.model.name or self.loading.model or DEFAULT_MODEL,
             implementation=implementation.name,
             device=implementation.device,
             dtype=implementation.dtype,
+            notes=self.model.notes,
         )

@@ -22,7 +22,6 @@ _METHOD_PANEL = "How it is done"
 _REPORT = "What is reported"
 _SAMPLES = ("jfk", "sonnet")
 _SAMPLES_MODEL = "tiny.en"
-_MODEL = "turbo"
 
 
 Files = Annotated[
@@ -198,18 +197,22 @@ class Compare:
 
     def _model(self, terminal: Terminal) -> str:
         """Fetches the model if needed, and returns its name."""
+        from weights.default_model import DEFAULT_MODEL, choose_default
         from weights.resolve import resolve
 
-        model = self.model or (_MODEL if self.files else _SAMPLES_MODEL)
-
+        named = self.model or (None if self.files else _SAMPLES_MODEL)
         with terminal.activity(is_wanted_when_piped=True) as activity:
-            resolve(
-                model,
+            progress = partial(activity.show_download, named or DEFAULT_MODEL)
+            if named is not None:
+                resolve(named, model_dir=self.model_dir, offline=self.offline, progress=progress)
+                return named
+            chosen = choose_default(
                 model_dir=self.model_dir,
                 offline=self.offline,
-                progress=partial(activity.show_download, model),
+                progress=progress,
+                on_note=terminal.warning,
             )
-        return model
+        return chosen.name
 
     def _report(self, comparison: "Comparison", terminal: Terminal) -> None:
         from maxwhisper_cli.compare.history import history_folder, save_comparison

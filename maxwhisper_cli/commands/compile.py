@@ -46,7 +46,7 @@ class Compile:
     """
 
     impl: Impls = None
-    model: cli.Model = "turbo"
+    model: cli.Model = None
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
     device: cli.Device = None
@@ -66,13 +66,13 @@ class Compile:
                 terminal.note(message)
                 activity.show(headline(message))
 
-            checkpoint = self._checkpoint(activity)
+            name, checkpoint = self._checkpoint(activity, terminal)
             options = LoadOptions(self.device, self.dtype, on_compile=on_compile)
             # The last first: it compiles most, at once, and the others find their part of it.
             for implementation, target in reversed(list(zip(classes, targets, strict=True))):
                 implementation.compile(checkpoint, options, target)
         made = " and ".join(implementation.name for implementation in classes)
-        terminal.line(f"{self.model}: compiled for {made}")
+        terminal.line(f"{name}: compiled for {made}")
 
     def _names(self) -> list[str]:
         """Returns the implementations to compile for."""
@@ -104,13 +104,20 @@ class Compile:
             raise OptionsError(f"--target {self.target} is not what --device {device} is")
         return self.target
 
-    def _checkpoint(self, activity: "Activity") -> "Checkpoint":
+    def _checkpoint(self, activity: "Activity", terminal: Terminal) -> tuple[str, "Checkpoint"]:
+        """Returns the model's name, as it was given or chosen, and the model."""
+        from weights.default_model import DEFAULT_MODEL, choose_default
         from weights.resolve import load
 
-        activity.show(f"loading {self.model}")
-        return load(
-            self.model,
-            model_dir=self.model_dir,
-            offline=self.offline,
-            progress=partial(activity.show_download, self.model),
-        )
+        name = self.model or DEFAULT_MODEL
+        activity.show(f"loading {name}")
+        progress = partial(activity.show_download, name)
+        if self.model is None:
+            chosen = choose_default(
+                model_dir=self.model_dir,
+                offline=self.offline,
+                progress=progress,
+                on_note=terminal.warning,
+            )
+            name = chosen.name
+        return name, load(name, model_dir=self.model_dir, offline=self.offline, progress=progress)

@@ -8,6 +8,7 @@ from implementations import registry
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
+from weights.default_model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 class Loading:
     """Model to load, and the implementation, device and dtype that run it."""
 
-    model: str
+    model: str | None
+    """A name or path; None where none was given."""
     impl: str
     device: str | None
     dtype: str | None
@@ -25,18 +27,22 @@ class Loading:
     model_dir: Path | None
     is_offline: bool
     stopwatch: Stopwatch = STOPPED
+    is_english: bool = False
+    """True if only English is spoken, as far as the options tell."""
 
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
     """Loads the model, and shows the progress of imports, downloads and compiling."""
+    name = loading.model or DEFAULT_MODEL
     with terminal.activity() as activity:
         suffix = "" if loading.impl == registry.AUTO else f" on {loading.impl}"
-        activity.show(f"loading {loading.model}{suffix}")
+        activity.show(f"loading {name}{suffix}")
         with loading.stopwatch.on("imports"):
             from maxwhisper_cli.activity import headline
             from maxwhisper_cli.model import load
 
         printed: set[str] = set()
+        noted: list[str] = []
 
         def print_once(message: str) -> None:
             if not activity.is_live and message not in printed:
@@ -44,8 +50,12 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
                 terminal.note(message)
 
         def on_download(n_done: int, n_total: int) -> None:
-            print_once(f"downloading {loading.model}, {n_total / 1e6:.0f} MB")
-            activity.show_download(loading.model, n_done, n_total)
+            print_once(f"downloading {name}, {n_total / 1e6:.0f} MB")
+            activity.show_download(name, n_done, n_total)
+
+        def on_note(note: str) -> None:
+            noted.append(note)
+            terminal.warning(note)
 
         def on_compile(message: str) -> None:
             terminal.note(message)
@@ -61,9 +71,11 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             offline=loading.is_offline,
             on_download=on_download,
             on_compile=on_compile,
+            on_note=on_note,
+            is_english=loading.is_english,
             stopwatch=loading.stopwatch,
         )
-    for note in model.notes:
+    for note in model.notes[len(noted) :]:
         terminal.warning(note)
     if model.hint is not None:
         terminal.note(f"running on {model.implementation.name}; {model.hint}")

@@ -51,7 +51,7 @@ class Parity:
 
     files: Files
     impl: Impls = None
-    model: cli.Model = "turbo"
+    model: cli.Model = None
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
     device: cli.Device = None
@@ -65,7 +65,7 @@ class Parity:
         terminal = Terminal()
         candidates = self._candidates()
         options = self._options()
-        with self._load(registry.REFERENCE, None, None, terminal) as cpu:
+        with self._load(self.model, registry.REFERENCE, (None, None), terminal) as cpu:
             from maxwhisper_cli.parity.ladder import make_reference
             from maxwhisper_cli.transcription.audio import open_audio
 
@@ -95,8 +95,9 @@ class Parity:
         from maxwhisper_cli.parity.ladder import climb
 
         passed = True
+        place = self.device, candidate.dtype or self.dtype
         name = candidate.implementation
-        with self._load(name, self.device, candidate.dtype or self.dtype, terminal) as model:
+        with self._load(self.model or cpu.name, name, place, terminal) as model:
             ours = model.implementation
             for file, reference in references:
                 terminal.note(f"{name}: {file}")
@@ -108,11 +109,17 @@ class Parity:
         return passed
 
     def _load(
-        self, name: str, device: str | None, dtype: str | None, terminal: Terminal
+        self,
+        model: str | None,
+        name: str,
+        place: tuple[str | None, str | None],
+        terminal: Terminal,
     ) -> "Model":
+        """Loads a model onto an implementation, on a device and in a dtype."""
+        device, dtype = place
         return load_model(
             Loading(
-                model=self.model,
+                model=model,
                 impl=name,
                 device=device,
                 dtype=dtype,

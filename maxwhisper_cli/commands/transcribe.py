@@ -66,7 +66,7 @@ class Transcribe:
     verbose: cli.Verbose = Switch.ON
     quiet: cli.Quiet = False
     timings: cli.Timings = False
-    model: cli.Model = "turbo"
+    model: cli.Model = None
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
     impl: cli.Impl = registry.AUTO
@@ -128,7 +128,11 @@ class Transcribe:
             shows_bar_when_piped=not self.verbose,
         )
         timings = Timings() if self.timings else None
-        loading = self._loading(terminal, timings.stopwatch if timings else STOPPED)
+        loading = self._loading(
+            terminal,
+            timings.stopwatch if timings else STOPPED,
+            is_english=options.language == "en",
+        )
         try:
             transcribe_files(sinks, loading, options, channel, display)
         finally:
@@ -163,7 +167,7 @@ class Transcribe:
             clamp_timestamps=bool(self.clamp_timestamps),
         )
 
-    def _loading(self, terminal: Terminal, stopwatch: Stopwatch) -> Loading:
+    def _loading(self, terminal: Terminal, stopwatch: Stopwatch, *, is_english: bool) -> Loading:
         return Loading(
             model=self.model,
             impl=self.impl,
@@ -173,6 +177,7 @@ class Transcribe:
             model_dir=self.model_dir,
             is_offline=self.offline,
             stopwatch=stopwatch,
+            is_english=is_english,
         )
 
     def _chosen_dtype(self, terminal: Terminal) -> str | None:
@@ -207,7 +212,7 @@ def _plan_sinks(
     writers: tuple[Writer, ...],
     output_dir: str,
     output_name: str,
-    model: str,
+    model: str | None,
 ) -> list[tuple[str, Sink]]:
     """Returns each file with its outputs: files, or a format on stdout."""
     if output_dir == STDOUT:

@@ -23,6 +23,8 @@ class Document:
     implementation: str
     device: str
     dtype: str
+    notes: tuple[str, ...] = ()
+    """Lines about the loading of the model."""
 
 
 class Writer(ABC):

@@ -38,7 +38,7 @@ class JsonWriter(Writer):
             "implementation": document.implementation,
             "device": document.device,
             "dtype": document.dtype,
-            "warnings": transcript.warnings,
+            "warnings": [*document.notes, *transcript.warnings],
         }
         return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
 

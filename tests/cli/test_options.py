@@ -15,6 +15,7 @@ from maxwhisper_cli.upstream_style import Switch
 from tests.cli.conftest import RunCommandLine
 
 OWN_DEFAULTS = {
+    "model": None,  # turbo, or where that is not to be had the best that is here
     "device": None,  # upstream asks torch; here the implementation chooses
     "fp16": None,  # upstream's True means half precision where there is a GPU, as None does here
     "output_format": None,  # is `all`, which a test of its own shows
