@@ -6,6 +6,9 @@ Ctrl-C is handled before most imports.
 import gc
 import os
 import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 _NEW_OBJECTS_BETWEEN_COLLECTIONS = 100_000
@@ -37,9 +40,13 @@ def main() -> None:
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
     """Ends at once: before the work begins and after it, there is nothing to put in order."""
-    os.write(2, b"error: stopped\n")
+    with suppress(OSError):
+        os.write(2, b"error: stopped\n")
     os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":
+    # `python -m` would import whatever lies in the current folder.
+    if not sys.flags.safe_path and sys.path[0] != str(Path(__file__).resolve().parents[1]):
+        del sys.path[0]
     main()

@@ -6,6 +6,8 @@ exception is a bug and shows its traceback.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -25,10 +27,24 @@ from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 from weights.errors import MaxWhisperError
+from weights.printable import printable
 
 _FAILED = 1
 _USAGE = 2
 _INTERRUPTED = 130
+
+
+_UsageError: Any = typer.BadParameter.__bases__[0]  # click's, wherever typer keeps it
+
+
+@contextmanager
+def _printable_usage_errors() -> Iterator[None]:
+    """Escapes the control characters of what was given on the command line."""
+    try:
+        yield
+    except _UsageError as error:
+        error.message = printable(error.message)
+        raise
 
 
 class ErrorsToExitCodes(TyperGroup):
@@ -41,10 +57,16 @@ class ErrorsToExitCodes(TyperGroup):
         except (MaxWhisperError, *SYSTEM_ERRORS) as error:  # out of the help, for instance
             sys.exit(_report_error(error))
 
+    def make_context(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  (click's)
+        """Parses what stands before the command."""
+        with _printable_usage_errors():
+            return super().make_context(*args, **settings)
+
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Runs the command of the context."""
         try:
-            return super().invoke(ctx)
+            with _printable_usage_errors():
+                return super().invoke(ctx)
         except BrokenPipeError:  # the reader of stdout has closed it: click ends silently
             raise
         except (MaxWhisperError, *SYSTEM_ERRORS) as error:

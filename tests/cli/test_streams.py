@@ -14,8 +14,8 @@ import pytest
 from maxwhisper_cli import console
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.standard_streams import GuardedOutput
-from tests.cli.conftest import MakeSound, names
-from tests.cli.test_processes import PLAIN, SCRIPTED, on_a_terminal
+from tests.cli.conftest import MakeSound, RunCommandLine, names
+from tests.cli.test_processes import COMMAND, PLAIN, SCRIPTED, on_a_terminal
 from weights.errors import MaxWhisperError
 from weights.printable import printable
 
@@ -125,6 +125,40 @@ def test_control_characters_in_names_are_escaped(sound: MakeSound, tmp_path: Pat
     assert "\x1b[2J" not in drawn
     assert not {"\x9b", "\u202e"} & set(drawn)
     assert r"\x1b[2J\x9b2J\u202ee" in drawn.replace("\r\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["transcribe", "--\x1b[2Jx", "a.wav"],
+        ["\x1b[2J"],
+        ["--\x1b[2J"],
+        ["transcribe", "a.wav", "--impl", "\x1b[2J"],
+        ["transcribe", "a.wav", "-o", "\x1b[2J"],
+        ["cache", "\x1b[2J"],
+    ],
+    ids=repr,
+)
+def test_a_wrong_command_line_is_shown_harmlessly(
+    maxwhisper: RunCommandLine, arguments: list[str]
+) -> None:
+    done = maxwhisper(*arguments)
+    assert done.exit_code in {1, 2}
+    assert "\x1b" not in done.stderr + done.stdout
+
+
+def test_the_folder_of_python_m_decides_nothing(tmp_path: Path) -> None:
+    for name in ("numpy", "typer", "rich", "weights", "json"):
+        (tmp_path / f"{name}.py").write_text('open("RAN", "w")\n')
+    done = subprocess.run(
+        [*COMMAND, "implementations"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        check=True,
+    )
+    assert b"full-max" in done.stdout
+    assert not (tmp_path / "RAN").exists()
 
 
 def test_joining_signs_stay() -> None:
