@@ -75,10 +75,6 @@ OutputName = Annotated[
         "NAME",
     ),
 ]
-Channel = Annotated[
-    str,
-    option("--channel", "mix, left, right or a number from 1 on.", _FILES, "CHANNEL"),
-]
 ClipTimestamps = Annotated[
     str,
     option(

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from implementations import registry
 from implementations.errors import ImplementationFailedError
@@ -28,7 +28,7 @@ from maxwhisper_cli.model_loading import (
     path_text,
     read_model,
 )
-from maxwhisper_cli.transcription.audio import Audio, AudioSource, Channel, open_audio
+from maxwhisper_cli.transcription.audio import Audio, AudioSource, ReadingOptions, open_audio
 from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler, start_run
 from maxwhisper_cli.transcription.longform import DecodedPart
 from maxwhisper_cli.transcription.mel import MelSpectrogram
@@ -73,19 +73,21 @@ class Model:
         audio: AudioSource,
         options: TranscribeOptions = _DEFAULTS,
         *,
-        channel: Channel = "mix",
         on_segment: OnSegment | None = None,
         on_progress: OnProgress | None = None,
+        **reading: Unpack[ReadingOptions],
     ) -> Transcript:
         """Transcribes a whole recording.
 
         Args:
-            audio: A path, `-` for standard input, an open binary file, or float32 mono samples at
-                16 kHz.
+            audio: A path, `-` for standard input, the content of a file, an open binary file, or
+                mono samples: an array, a torch tensor or a list.
             options: Options of the transcription.
-            channel: Channel to transcribe, or `mix` for the mean of all.
             on_segment: Called for each segment as it is decoded.
             on_progress: Called before the first window and after each; raise from it to stop.
+            **reading: `channel` to read, or `mix` for the mean of all; `sample_rate` of an array,
+                16 kHz by default; `audio_track` by number or language; `raw` format of a file
+                without a header.
 
         Raises:
             AudioError: The recording cannot be decoded.
@@ -95,7 +97,7 @@ class Model:
         with (
             translate_out_of_memory(self.implementation.device),
             self._stopwatch.on("text"),
-            self._open(audio, channel) as opened,
+            self._open(audio, reading) as opened,
             self._mel(opened) as mel,
         ):
             run = start_run(self.implementation, mel, options, self._stopwatch)
@@ -108,13 +110,13 @@ class Model:
         audio: AudioSource,
         options: TranscribeOptions = _DEFAULTS,
         *,
-        channel: Channel = "mix",
         on_progress: OnProgress | None = None,
+        **reading: Unpack[ReadingOptions],
     ) -> Iterator[Segment]:
         """Yields a recording's segments as they are decoded; else as `transcribe`."""
         with (
             translate_out_of_memory(self.implementation.device),
-            self._open(audio, channel) as opened,
+            self._open(audio, reading) as opened,
             self._mel(opened) as mel,
         ):
             for part in start_run(self.implementation, mel, options).parts():
@@ -126,8 +128,8 @@ class Model:
         audios: Iterable[AudioSource],
         options: TranscribeOptions = _DEFAULTS,
         *,
-        channel: Channel = "mix",
         on_progress: OnProgressOf | None = None,
+        **reading: Unpack[ReadingOptions],
     ) -> Generator[Finished, None, None]:
         """Transcribes several recordings, and yields each as it is done, failed ones included.
 
@@ -138,17 +140,17 @@ class Model:
         Args:
             audios: Recordings, each as `transcribe` accepts it.
             options: Options of the transcription.
-            channel: Channel to transcribe, or `mix` for the mean of all.
             on_progress: Called with a recording's index and its progress; raise from it to stop.
+            **reading: As for `transcribe`, the same for all.
         """
         if options.batch_size == 1:
             for index, audio in enumerate(audios):
                 on_own_progress = partial(on_progress, index) if on_progress else None
-                yield self._transcribe_one(index, audio, options, channel, on_own_progress)
+                yield self._transcribe_one(index, audio, options, reading, on_own_progress)
             return
         scheduler = BatchScheduler(self.implementation, options, self._stopwatch)
         with self._stopwatch.on("text"):
-            recordings = (self._recording(audio, options, channel) for audio in audios)
+            recordings = (self._recording(audio, options, reading) for audio in audios)
             yield from Batch(recordings, scheduler, on_progress)
 
     def _transcribe_one(
@@ -156,21 +158,21 @@ class Model:
         index: int,
         audio: AudioSource,
         options: TranscribeOptions,
-        channel: Channel,
+        reading: ReadingOptions,
         on_progress: OnProgress | None,
     ) -> Finished:
         start_time = time.perf_counter()
         try:
-            transcript = self.transcribe(audio, options, channel=channel, on_progress=on_progress)
+            transcript = self.transcribe(audio, options, on_progress=on_progress, **reading)
         except MaxWhisperError as error:
             return Finished(index, time.perf_counter() - start_time, error=error)
         return Finished(index, time.perf_counter() - start_time, transcript)
 
     @contextmanager
     def _recording(
-        self, audio: AudioSource, options: TranscribeOptions, channel: Channel
+        self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions
     ) -> Iterator[Opened]:
-        with self._open(audio, channel) as opened, self._mel(opened) as mel:
+        with self._open(audio, reading) as opened, self._mel(opened) as mel:
             with translate_out_of_memory(self.implementation.device):
                 run = BatchedRun(self.implementation, mel, options, self._stopwatch)
             yield Opened(run, opened.warnings)
@@ -192,13 +194,13 @@ class Model:
     ) -> None:
         self.close()
 
-    def _open(self, audio: AudioSource, channel: Channel) -> Audio:
+    def _open(self, audio: AudioSource, reading: ReadingOptions) -> Audio:
         if self._is_closed:
             raise ValueError("this model is closed")
         if os.getpid() != self._process_id:
             raise ImplementationFailedError(fork_message())
         with self._stopwatch.on("audio"):
-            return open_audio(audio, channel)
+            return open_audio(audio, **reading)
 
     def _mel(self, audio: Audio) -> MelSpectrogram:
         with self._stopwatch.on("mel"):

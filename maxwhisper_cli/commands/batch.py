@@ -26,7 +26,7 @@ from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
-    from maxwhisper_cli.transcription.audio import Channel
+    from maxwhisper_cli.transcription.audio import ReadingOptions
 
 
 Sink: TypeAlias = Outputs | Writer | MaxWhisperError
@@ -76,7 +76,7 @@ def transcribe_files(
     sinks: Sequence[tuple[str, Sink]],
     loading: Loading,
     options: TranscribeOptions,
-    channel: "Channel",
+    reading: "ReadingOptions",
     display: Display,
 ) -> None:
     """Loads the model, transcribes each file into its sink, and prints a summary.
@@ -86,7 +86,7 @@ def transcribe_files(
             print on stdout, or with the reason why it cannot be written.
         loading: The model, and the implementation that runs it.
         options: Options of the transcription.
-        channel: Channel to transcribe.
+        reading: Channel and track to transcribe, and the format of raw samples.
         display: Settings of the display.
 
     Raises:
@@ -94,7 +94,7 @@ def transcribe_files(
     """
     with load_model(loading, display.terminal) as model:
         fitting = fit_to_model(options, model, display.terminal)
-        work = _Work(model, loading, fitting, channel, display)
+        work = _Work(model, loading, fitting, reading, display)
         names = short_names([source for source, _ in sinks])
         outcomes = [
             Outcome(names[source], 0.0, error=sink)
@@ -163,7 +163,7 @@ class _Work:
     model: "Model"
     loading: Loading
     options: TranscribeOptions
-    channel: "Channel"
+    reading: "ReadingOptions"
     display: Display
 
     def transcribe(self, file: _File) -> Outcome:
@@ -175,9 +175,9 @@ class _Work:
                 transcript = self.model.transcribe(
                     file.source,
                     self.options,
-                    channel=self.channel,
                     on_segment=self.display.segment,
                     on_progress=lambda progress: self._advance(activity, file.name, pace, progress),
+                    **self.reading,
                 )
         except MaxWhisperError as error:
             return self._finish(file, pace.seconds, None, error)
@@ -202,7 +202,7 @@ class _Work:
         sources = [file.source for file in files]
         with closing(
             self.model.transcribe_several(
-                sources, self.options, channel=self.channel, on_progress=advance
+                sources, self.options, on_progress=advance, **self.reading
             )
         ) as finished:
             for index in range(len(files)):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from implementations import nvidia, registry
 from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli import cli_reading
 from maxwhisper_cli.commands.batch import Display, Sink, require_sources, transcribe_files
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.timings import Timings
@@ -21,7 +22,7 @@ from maxwhisper_cli.writers.files import DEFAULT_NAME, plan_outputs, prepare_fol
 from maxwhisper_cli.writers.registry import choose_writers
 
 if TYPE_CHECKING:
-    from maxwhisper_cli.transcription.audio import Channel
+    from maxwhisper_cli.transcription.audio import ReadingOptions
 
 Number = TypeVar("Number", int, float)
 
@@ -60,7 +61,11 @@ class Transcribe:
     output_dir: cli.OutputDir = "."
     output_format: cli.OutputFormat = None
     output_name: cli.OutputName = DEFAULT_NAME
-    channel: cli.Channel = "mix"
+    channel: cli_reading.Channel = "mix"
+    audio_track: cli_reading.AudioTrack = None
+    raw_format: cli_reading.RawEncoding = None
+    raw_rate: cli_reading.RawRate = None
+    raw_channels: cli_reading.RawChannels = None
     clip_timestamps: cli.ClipTimestamps = _CLIP_TIMESTAMPS
     clamp_timestamps: cli.ClampTimestamps = _SWITCH[_DEFAULTS.clamp_timestamps]
     verbose: cli.Verbose = Switch.ON
@@ -113,7 +118,7 @@ class Transcribe:
     def run(self) -> None:
         """Checks all options and paths, then transcribes."""
         self._reject_word_options()
-        options, channel = self._options(), _channel(self.channel)
+        options, reading = self._options(), self._reading()
         sinks = _plan_sinks(
             self.files,
             choose_writers(self.output_format or ["all"]),
@@ -134,7 +139,7 @@ class Transcribe:
             is_english=options.language == "en",
         )
         try:
-            transcribe_files(sinks, loading, options, channel, display)
+            transcribe_files(sinks, loading, options, reading, display)
         finally:
             if timings is not None:
                 timings.show(terminal)
@@ -166,6 +171,11 @@ class Transcribe:
             clip_timestamps=_numbers(self.clip_timestamps, float, "--clip-timestamps"),
             clamp_timestamps=bool(self.clamp_timestamps),
         )
+
+    def _reading(self) -> "ReadingOptions":
+        return cli_reading.GivenReading(
+            self.channel, self.audio_track, self.raw_format, self.raw_rate, self.raw_channels
+        ).options()
 
     def _loading(self, terminal: Terminal, stopwatch: Stopwatch, *, is_english: bool) -> Loading:
         return Loading(
@@ -249,14 +259,6 @@ def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
     TranscribeOptions(temperatures=(first,))  # is refused before steps are counted
     n_more = max(0, int((_MAX_TEMPERATURE - first + 1e-6) / increment))
     return (first, *(round(first + i * increment, 6) for i in range(1, n_more + 1)))
-
-
-def _channel(text: str) -> "Channel":
-    if text in {"mix", "left", "right"}:
-        return text  # type: ignore[return-value]
-    if text.isdecimal() and int(text) >= 1:
-        return int(text)
-    raise OptionsError(f"--channel is mix, left, right or a number from 1 on, not {text!r}")
 
 
 def _numbers(text: str, kind: type[Number], name: str) -> tuple[Number, ...]:

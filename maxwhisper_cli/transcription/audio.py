@@ -18,34 +18,58 @@ are always reported. A 16 kHz mono 16-bit wav gives exactly what openai-whisper'
 Formats are decoded in `audio_decode`.
 """
 
-import io
-import os
-import sys
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
-from shutil import copyfileobj
-from tempfile import TemporaryFile
-from typing import IO, Final, Literal, Self
+from typing import Final, Literal, Self, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
-from maxwhisper_cli.transcription.audio_decode import decode
+from maxwhisper_cli.transcription.audio_decode import Track, decode
+from maxwhisper_cli.transcription.audio_raw import RawFormat, decode_raw
+from maxwhisper_cli.transcription.audio_scale import scale_to_one
+from maxwhisper_cli.transcription.audio_source import (
+    AudioSource,
+    GuardedFile,
+    open_file,
+    read_error,
+    to_samples,
+)
 from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32
 
-__all__ = ["SAMPLE_RATE", "Audio", "AudioError", "AudioSource", "Channel", "open_audio"]
+__all__ = [
+    "SAMPLE_RATE",
+    "Audio",
+    "AudioError",
+    "AudioSource",
+    "Channel",
+    "RawFormat",
+    "ReadingOptions",
+    "open_audio",
+]
 
 SAMPLE_RATE: Final = 16000
 
 Channel = Literal["mix", "left", "right"] | int
 """Mean of all channels, or one of them; numbers count from 1, so left is 1 and right is 2."""
-AudioSource = str | Path | IO[bytes] | npt.NDArray[np.floating]
-"""Path, `"-"` for standard input, a binary file object, or mono samples at 16 kHz."""
 
 _BLOCK_SAMPLES = 65536
 _MAX_SAMPLE = 1e12  # its square, summed over a frame, is still a float32
+
+
+class ReadingOptions(TypedDict, total=False):
+    """Keywords of `open_audio`, which everything that takes a source takes as well."""
+
+    channel: Channel
+    """Channel to read, or `mix` for the mean of all."""
+    sample_rate: float | None
+    """Rate of samples in an array, in Hz; None is 16 kHz."""
+    audio_track: Track
+    """Number of an audio track, from 1 on, or its language; None is the default track."""
+    raw: RawFormat | None
+    """Format of a file without a header."""
 
 
 class Audio:
@@ -70,6 +94,7 @@ class Audio:
         *,
         warnings: list[str],
         resources: ExitStack,
+        guard: GuardedFile | None = None,
     ) -> None:
         self.name = name
         self.seconds = stream.seconds
@@ -79,13 +104,19 @@ class Audio:
         self._channel_index = channel_index
         self._stream = stream
         self._resources = resources
+        self._guard = guard
 
     def __iter__(self) -> Iterator[Float32]:
         """Yields `[n_samples]` blocks at 16 kHz, each at most a few seconds long.
 
         Raises:
-            AudioError: The samples cannot be resampled to 16 kHz.
+            AudioError: The samples cannot be resampled to 16 kHz, or the file cannot be read on.
         """
+        yield from self._resampled()
+        if self._guard is not None and self._guard.error is not None:
+            raise self._guard.error
+
+    def _resampled(self) -> Iterator[Float32]:
         if self.sample_rate == SAMPLE_RATE:
             yield from self._mono()
             return
@@ -117,7 +148,8 @@ class Audio:
     def _mono(self) -> Iterator[Float32]:
         n_read = n_broken = 0
         first_broken = 0.0
-        for block in _join_blocks(self._stream.blocks):
+        blocks = _join_blocks(self._stream.blocks)
+        for block in scale_to_one(blocks, self.sample_rate, self.name, self.warnings.append):
             lowest, highest = block.min(initial=0), block.max(initial=0)
             if not -_MAX_SAMPLE < lowest <= highest < _MAX_SAMPLE:  # true of NaN as well
                 broken = ~(np.abs(block) < _MAX_SAMPLE)
@@ -139,75 +171,73 @@ class Audio:
             self.warnings.append(f"{self.name} holds no sound: its length is zero")
 
 
-def open_audio(source: AudioSource, channel: Channel = "mix") -> Audio:
+def open_audio(
+    source: AudioSource,
+    channel: Channel = "mix",
+    *,
+    sample_rate: float | None = None,
+    audio_track: Track = None,
+    raw: RawFormat | None = None,
+) -> Audio:
     """Opens a recording; errors in its samples are raised while iterating.
 
     Args:
-        source: A path, `"-"` for standard input, a binary file object (copied to a temporary file
-            if it cannot seek), or an array of mono samples at 16 kHz.
+        source: A path, `"-"` for standard input, the content of a file, a binary file object
+            (copied to a temporary file if it cannot seek), or mono samples.
         channel: `"mix"`, `"left"`, `"right"` or a number from 1 on.
+        sample_rate: Rate of samples in an array, in Hz; None is 16 kHz.
+        audio_track: Number of an audio track, from 1 on, or its language; None is the default.
+        raw: Format of a file without a header.
 
     Raises:
         AudioError: The source has no readable audio; the module's table lists the cases.
     """
     warnings: list[str] = []
     with ExitStack() as resources:
-        if isinstance(source, np.ndarray):
-            name, stream = "the array", _from_array(source)
+        opened = open_file(source, resources)
+        guard = None
+        if opened is None:
+            name, stream = "the array", _from_samples(to_samples(source), sample_rate)
         else:
-            name, file = _open_source(source, resources)
-            stream = decode(file, name, warnings.append)
+            name, file = opened
+            if sample_rate is not None:
+                raise AudioError(f"{name} has a sample rate of its own: sample_rate is for arrays")
+            guard = file if isinstance(file, GuardedFile) else None
+            try:
+                if raw is not None:
+                    stream = decode_raw(file, name, raw)
+                else:
+                    stream = decode(file, name, warnings.append, audio_track)
+            except AudioError:
+                if guard is not None and guard.error is not None:
+                    raise guard.error from None
+                raise
+            except OSError as error:
+                raise read_error(name, error) from error
             resources.callback(stream.close)
         index = _channel_index(channel, stream.n_channels, name)
-        return Audio(name, stream, index, warnings=warnings, resources=resources.pop_all())
-
-
-def _open_source(source: str | Path | IO[bytes], resources: ExitStack) -> tuple[str, IO[bytes]]:
-    if isinstance(source, str | Path):
-        if str(source) == "-":
-            name, file = "standard input", sys.stdin.buffer
-        else:
-            name = str(source)
-            file = resources.enter_context(_open_path(Path(source)))
-    else:
-        name, file = str(getattr(source, "name", "the stream")), source
-    if isinstance(file, io.TextIOBase):
-        raise AudioError(f"{name} is open as text: open it in binary mode")
-    if file.seekable():
-        file.seek(0)
-        return name, file
-    with TemporaryFile() as buffered:
-        copyfileobj(file, buffered, 2**20)
-        buffered.flush()
-        copy = resources.enter_context(io.FileIO(os.dup(buffered.fileno())))
-    copy.seek(0)
-    return name, copy
-
-
-def _open_path(path: Path) -> IO[bytes]:
-    try:
-        return path.open("rb", buffering=0)
-    except FileNotFoundError as error:
-        raise AudioError(f"{path} does not exist: check its name and folder") from error
-    except IsADirectoryError as error:
-        raise AudioError(f"{path} is a folder: name the files in it") from error
-    except PermissionError as error:
-        raise AudioError(f"{path} may not be read: change its permissions") from error
-    except (OSError, ValueError) as error:
-        raise AudioError(f"{path} cannot be opened: {error}") from error
-
-
-def _from_array(samples: npt.NDArray[np.floating]) -> DecodedStream:
-    if samples.ndim != 1 or not np.issubdtype(samples.dtype, np.floating):
-        raise AudioError(
-            f"an array of shape {samples.shape} and type {samples.dtype} is not mono sound: "
-            "give floats from -1 to 1 at 16 kHz, in one dimension"
+        return Audio(
+            name, stream, index, warnings=warnings, resources=resources.pop_all(), guard=guard
         )
+
+
+def _from_samples(samples: npt.NDArray[np.floating], sample_rate: float | None) -> DecodedStream:
+    rate = SAMPLE_RATE if sample_rate is None else _checked_rate(sample_rate)
     blocks = (
         samples[start : start + _BLOCK_SAMPLES, np.newaxis].astype(np.float32, copy=False)
         for start in range(0, len(samples), _BLOCK_SAMPLES)
     )
-    return DecodedStream(SAMPLE_RATE, 1, len(samples) / SAMPLE_RATE, blocks, lambda: None)
+    return DecodedStream(rate, 1, len(samples) / rate, blocks, lambda: None)
+
+
+def _checked_rate(sample_rate: float) -> int:
+    try:
+        rate = float(sample_rate)
+    except (TypeError, ValueError):
+        rate = math.nan
+    if not (1 <= rate < math.inf) or isinstance(sample_rate, str | bool):
+        raise AudioError(f"sample_rate is a number of samples per second, not {sample_rate!r}")
+    return round(rate)
 
 
 def _channel_index(channel: Channel, n_channels: int, name: str) -> int | None:

@@ -1,22 +1,44 @@
-"""Decoding through FFmpeg's libraries, inside PyAV: video files, MP3, headerless formats.
+"""Decoding through FFmpeg's libraries, inside PyAV: video files, MP3, FLAC, headerless formats.
 
-Apart from `audio_decode`, since PyAV is the slowest to import of all that reads audio.
+Apart from `audio_decode`, since PyAV is the slowest to import of all that reads audio. Times are
+the container's: where a track begins late or has a gap, there is silence.
 """
 
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
-from typing import IO, Any, Final
+from itertools import chain, islice
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import av
-import numpy as np
 from av.audio.frame import AudioFrame
-from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.packet import Packet
 
+from maxwhisper_cli.transcription.audio_convert import Converter, to_float32
+from maxwhisper_cli.transcription.audio_parts import has_frame_count
 from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
+from maxwhisper_cli.transcription.audio_timeline import Timed, Timeline
+from maxwhisper_cli.transcription.audio_track import choose_track
+
+if TYPE_CHECKING:
+    AudioPacket = Packet[Any]  # no generic before PyAV 17
 
 _HEADERLESS: Final = frozenset({"g722", "g726", "g726le", "mulaw", "alaw", "gsm", "sln"})
+_FRAMED: Final = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "dtshd", "loas", "mlp", "truehd"})
+"""Frames without a container: their length is an estimate, and many a file looks like them."""
+_ESTIMATED: Final = _FRAMED | _HEADERLESS | {"wav", "w64"}
+"""Formats whose length FFmpeg estimates by the bit rate."""
+_WITH_TIMES: Final = frozenset({"matroska", "mov", "asf", "flv", "mpegts", "mpeg", "ogg", "nut"})
+"""Containers whose packets carry times, by the first of FFmpeg's names."""
+_FROM_ZERO: Final = frozenset({"matroska", "mov", "asf", "nut", "avi"})
+"""Those whose times count from the beginning of the recording."""
+_TAGS: Final = frozenset({b"ID3", b"TAG", b"APE"})
+"""What may lie between joined MP3 files, where FFmpeg expects a frame."""
+_MAX_FAILURES: Final = 100  # of demuxing, one after the other
+_EXACT_SECONDS: Final = 0.001  # where a header counts samples
+_PROBED_FRAMES: Final = 24
+_JOINED_BYTES: Final = 65536  # of PCM: containers hand it out in very small pieces
 
 
 def tag_options(pyav_version: str) -> dict[str, Any]:
@@ -28,27 +50,44 @@ def tag_options(pyav_version: str) -> dict[str, Any]:
     return {"metadata_errors": "replace"} if major < 19 else {}
 
 
-def decode_container(file: IO[bytes], name: str, warn: Warn) -> DecodedStream:
-    """Opens the audio of a seekable binary file; arguments as `audio_decode.decode`.
+def decode_container(
+    file: IO[bytes], name: str, warn: Warn, *, track: int | str | None = None, is_cut: bool = False
+) -> DecodedStream:
+    """Opens a seekable binary file as sound; as `audio_decode.decode`.
+
+    Args:
+        file: Positioned anywhere.
+        name: What to call it in messages.
+        warn: Takes a message about sound that is missing or damaged.
+        track: Number of the track, from 1 on, or its language.
+        is_cut: The file should be longer than it is.
 
     Raises:
-        AudioError: The file is no readable audio or video, or has no sound.
+        AudioError: It is no audio or video that can be read, or has no such sound.
     """
-    return _from_container(_open_container(file, name), name, warn)
+    has_count = has_frame_count(file)
+    file.seek(0)
+    container = _open_container(file, name)
+    try:
+        _check_container(container, file, name)
+        stream = choose_track(container, track, name)
+        decoder = _Decoder(container, stream, name, warn)
+        return decoder.open(is_cut=is_cut, has_count=has_count)
+    except BaseException:
+        container.close()
+        raise
 
 
 def _open_container(file: IO[bytes], name: str) -> InputContainer:
     # No protocol is allowed: a playlist then cannot open what it names, a file or an address.
     options = {"protocol_whitelist": "none"}
     try:
-        container = av.open(file, "r", options=options, **tag_options(av.__version__))
+        return av.open(file, "r", options=options, **tag_options(av.__version__))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise AudioError(
             f"{name} is not audio or video that can be read: it is something else, "
             "it is damaged, or its end is missing"
         ) from error
-    _check_container(container, file, name)
-    return container
 
 
 def _check_container(container: InputContainer, file: IO[bytes], name: str) -> None:
@@ -61,7 +100,7 @@ def _check_container(container: InputContainer, file: IO[bytes], name: str) -> N
         sample = file.read(4096)
         file.seek(position)
         if _is_text(sample):
-            raise AudioError(f"{name} is text, not audio, whatever its extension is")
+            raise AudioError(f"{name} is text, not audio, whatever its extension says")
 
 
 def _is_text(sample: bytes) -> bool:
@@ -72,82 +111,177 @@ def _is_text(sample: bytes) -> bool:
     return "\0" not in text
 
 
-def _from_container(container: InputContainer, name: str, warn: Warn) -> DecodedStream:
-    stream = container.streams.best("audio")
-    assert isinstance(stream, AudioStream)
-    seconds = None
-    if stream.duration is not None and stream.time_base:  # unknown: None, from PyAV 19 on zero
-        seconds = float(stream.duration * stream.time_base)
-    elif container.duration is not None:
-        seconds = container.duration / av.time_base
-    frames = _frames(container, stream, name, warn)
-    # The first frame knows the rate: in HE-AAC the header gives half of it.
-    first = _first_frame(frames, name)
-    rate, n_channels = first.sample_rate, first.layout.nb_channels
+class _Decoder:
+    """Decodes one track of one container."""
 
-    def blocks() -> Iterator[Float32]:
+    def __init__(
+        self, container: InputContainer, stream: AudioStream, name: str, warn: Warn
+    ) -> None:
+        self._container = container
+        self._stream = stream
+        self._name = name
+        self._warn = warn
+        self._format = container.format.name.partition(",")[0]
+        self._n_damaged = 0
+        self._n_decoded = 0
+
+    def open(self, *, is_cut: bool, has_count: bool) -> DecodedStream:
+        """Decodes the beginning, whose frames tell what the header may not: in HE-AAC the rate."""
+        frames = self._frames()
+        probed = list(islice(frames, _PROBED_FRAMES if self._format in _FRAMED else 1))
+        if not probed:
+            raise AudioError(f"{self._name} has a sound track of which nothing can be decoded")
+        if self._format in _FRAMED and self._n_damaged > self._n_decoded:
+            raise AudioError(
+                f"{self._name} is not audio: hardly anything in it can be decoded as "
+                f"{self._format.upper()}"
+            )
+        first = probed[0].frame
+        converter = Converter(first.sample_rate, first.layout.nb_channels)
+        seconds = self._announced_seconds(has_count=has_count)
+        blocks = self._blocks(chain(probed, frames), converter, seconds, is_cut=is_cut)
+        return DecodedStream(
+            converter.sample_rate, converter.n_channels, seconds, blocks, self._container.close
+        )
+
+    def _announced_seconds(self, *, has_count: bool) -> float | None:
+        """Returns the length that the file states of this track; never an estimate."""
+        stream, container = self._stream, self._container
+        if self._format in _ESTIMATED and not (self._format == "mp3" and has_count):
+            return None
+        if (text := stream.metadata.get("DURATION")) is not None:  # Matroska: the end of the track
+            return _clock_seconds(text)
+        if stream.duration is not None and stream.time_base:
+            begin = max(0, stream.start_time or 0) if self._format in _FROM_ZERO else 0
+            return float((begin + stream.duration) * stream.time_base)
+        if container.duration is not None and len(container.streams) == 1:
+            return container.duration / av.time_base
+        return None
+
+    def _blocks(
+        self,
+        frames: Iterator[Timed],
+        converter: Converter,
+        seconds: float | None,
+        *,
+        is_cut: bool,
+    ) -> Iterator[Float32]:
+        timeline = Timeline(self._container, self._format, self._name, self._warn)
+        has_times = self._format in _WITH_TIMES
         n_read = 0
-        for block in _converted(first, frames):
+        for at, timed in enumerate(timeline.confirm(frames)):
+            position = n_read / converter.sample_rate
+            if has_times or (at == 0 and self._format in _FROM_ZERO):
+                for silence in converter.silence(timeline.gap(timed, position)):
+                    n_read += len(silence)
+                    yield silence
+            block = converter.convert(to_float32(timed.frame), timed.frame.sample_rate)
             n_read += len(block)
             yield block
-        read_seconds = n_read / rate
-        if seconds is not None and seconds - read_seconds > max(0.5, 0.05 * seconds):
-            warn(
+        yield (block := converter.finish())
+        self._tell((n_read + len(block)) / converter.sample_rate, seconds, is_cut=is_cut)
+
+    def _tell(self, read_seconds: float, seconds: float | None, *, is_cut: bool) -> None:
+        name, n_damaged = self._name, self._n_damaged
+        tolerance = _EXACT_SECONDS if self._format == "flac" else max(0.5, 0.05 * (seconds or 0))
+        is_short = seconds is not None and seconds - read_seconds > tolerance
+        if is_short or is_cut:
+            n_damaged -= 1  # the place where it is cut
+        if n_damaged > 0:
+            self._warn(f"{name} is damaged; pieces of its sound that were left out: {n_damaged}")
+        if seconds is not None and is_short:
+            self._warn(
                 f"{name} may be cut off: it announces {seconds:.1f} s, "
                 f"{read_seconds:.1f} s could be read"
             )
+        elif is_cut:
+            self._warn(f"{name} is cut off: its end is missing; {read_seconds:.1f} s could be read")
 
-    return DecodedStream(rate, n_channels, seconds, blocks(), container.close)
+    def _frames(self) -> Iterator[Timed]:
+        is_corrupt = False
+        for packet in self._packets():
+            self._n_damaged += is_corrupt and packet.size > 0  # the last one may be shorter
+            is_corrupt = packet.is_corrupt and self._format in _WITH_TIMES
+            try:
+                decoded = packet.decode() if packet.stream else self._decode_pcm(packet)
+            except av.FFmpegError:
+                is_tag = bytes(packet)[:3] in _TAGS
+                self._n_damaged += not (is_corrupt or is_tag)  # each is counted once
+                continue
+            for frame in decoded:
+                if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate:
+                    self._n_decoded += 1
+                    yield Timed(frame, _seconds_of(frame, packet))
+
+    def _decode_pcm(self, packet: "AudioPacket") -> list[Any]:
+        return list(self._stream.codec_context.decode(packet))
+
+    def _packets(self) -> Iterator["AudioPacket"]:
+        is_pcm = self._stream.codec_context.name.startswith("pcm_")
+        return _joined(self._demuxed()) if is_pcm else self._demuxed()
+
+    def _demuxed(self) -> Iterator["AudioPacket"]:
+        """Yields packets; a damaged place does not end them."""
+        n_failures = 0
+        packets = self._container.demux(self._stream)
+        while n_failures < _MAX_FAILURES:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.InvalidDataError:
+                n_failures += 1
+                self._n_damaged += 1
+                packets = self._container.demux(self._stream)
+            except (av.FFmpegError, OSError) as error:
+                self._warn(f"{self._name} could not be read to its end: {error.strerror}")
+                return
+            else:
+                n_failures = 0
+                yield packet
 
 
-def _first_frame(frames: Iterator[AudioFrame], name: str) -> AudioFrame:
-    for frame in frames:
-        return frame
-    raise AudioError(f"{name} has a sound track of which nothing can be decoded")
-
-
-def _frames(
-    container: InputContainer, stream: AudioStream, name: str, warn: Warn
-) -> Iterator[AudioFrame]:
-    n_damaged = 0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-            decoded = packet.decode()
-        except StopIteration:
-            break
-        except av.InvalidDataError:
-            n_damaged += 1
+def _joined(packets: Iterator["AudioPacket"]) -> Iterator["AudioPacket"]:
+    """Joins small packets of PCM that follow each other: each call costs more than its samples."""
+    waiting: list[bytes] = []
+    first: AudioPacket | None = None
+    n_waiting = 0
+    end: int | None = None
+    for packet in packets:
+        if packet.size == 0:  # asks the decoder for what it holds; PCM's holds nothing
             continue
-        except av.FFmpegError as error:
-            warn(f"{name} could not be read to its end: {error.strerror}")
-            break
-        for frame in decoded:
-            if isinstance(frame, AudioFrame) and frame.samples:
-                yield frame
-    if n_damaged:
-        warn(f"{name} is damaged; pieces of its sound that were left out: {n_damaged}")
+        follows = end is None or packet.pts is None or abs(packet.pts - end) <= 1
+        if first is not None and (n_waiting >= _JOINED_BYTES or not follows):
+            yield _as_one(first, waiting)
+            first, waiting, n_waiting = None, [], 0
+        first = first or packet
+        waiting.append(bytes(packet))
+        n_waiting += packet.size
+        end = packet.pts + packet.duration if packet.pts is not None and packet.duration else None
+    if first is not None:
+        yield _as_one(first, waiting)
 
 
-def _converted(first: AudioFrame, rest: Iterator[AudioFrame]) -> Iterator[Float32]:
-    """Converts every frame to the first one's rate and channels, as 32-bit floats."""
-    rate, layout, n_channels = first.sample_rate, first.layout.name, first.layout.nb_channels
-    setup = None
-    converter = AudioResampler("flt", layout, rate)
-    frame: AudioFrame | None = first
-    while frame is not None:
-        frame.pts = None
-        wanted = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if setup not in (None, wanted):  # a recording may change its format midway
-            yield from _arrays(converter.resample(None), n_channels)
-            converter = AudioResampler("flt", layout, rate)
-        setup = wanted
-        yield from _arrays(converter.resample(frame), n_channels)
-        frame = next(rest, None)
-    yield from _arrays(converter.resample(None), n_channels)
+def _as_one(first: "AudioPacket", pieces: list[bytes]) -> "AudioPacket":
+    if len(pieces) == 1:
+        return first
+    packet: AudioPacket = Packet(b"".join(pieces))
+    packet.pts, packet.dts, packet.time_base = first.pts, first.dts, first.time_base
+    return packet
 
 
-def _arrays(frames: list[AudioFrame], n_channels: int) -> Iterator[Float32]:
-    for frame in frames:
-        yield frame.to_ndarray().reshape(-1, n_channels).astype(np.float32, copy=False)
+def _seconds_of(frame: AudioFrame, packet: "AudioPacket") -> float | None:
+    if not packet.stream:
+        return None if packet.pts is None else float(packet.pts * packet.time_base)
+    if frame.pts is None or not frame.time_base:
+        return None
+    return float(frame.pts * frame.time_base)
+
+
+def _clock_seconds(text: str) -> float | None:
+    """Returns the seconds in `00:01:02.500000000`."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+    except ValueError:
+        return None

@@ -10,6 +10,7 @@ from whisper.transcribe import cli as whisper_command_line
 
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.transcribe import Transcribe
+from maxwhisper_cli.transcription.audio import RawFormat
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.upstream_style import Switch
 from tests.cli.conftest import RunCommandLine
@@ -26,7 +27,7 @@ OWN_DEFAULTS = {
 class Captured:
     options: TranscribeOptions
     loading: Loading
-    channel: Any
+    reading: Any
 
 
 @pytest.fixture
@@ -36,9 +37,9 @@ def parsed(maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch) -> Any:
     captured: list[Captured] = []
 
     def capture(
-        _sinks: object, loading: Loading, options: TranscribeOptions, channel: Any, _: object
+        _sinks: object, loading: Loading, options: TranscribeOptions, reading: Any, _: object
     ) -> None:
-        captured.append(Captured(options, loading, channel))
+        captured.append(Captured(options, loading, reading))
 
     monkeypatch.setattr("maxwhisper_cli.commands.transcribe.transcribe_files", capture)
 
@@ -233,7 +234,18 @@ def test_model_options_reach_the_loader(parsed: Any, monkeypatch: pytest.MonkeyP
     ("given", "channel"), [("mix", "mix"), ("left", "left"), ("right", "right"), ("3", 3)]
 )
 def test_channel(parsed: Any, given: str, channel: object) -> None:
-    assert parsed("--channel", given).channel == channel
+    assert parsed("--channel", given).reading == {"channel": channel}
+
+
+@pytest.mark.parametrize(("given", "track"), [("2", 2), ("spa", "spa"), ("Spanish", "Spanish")])
+def test_audio_track(parsed: Any, given: str, track: object) -> None:
+    assert parsed("--audio-track", given).reading["audio_track"] == track
+
+
+def test_raw_samples(parsed: Any) -> None:
+    assert parsed("--raw-format", "s16le").reading["raw"] == RawFormat("s16le", 16000, 1)
+    given = parsed("--raw-format", "mulaw", "--raw-rate", "8000", "--raw_channels", "2")
+    assert given.reading["raw"] == RawFormat("mulaw", 8000, 2)
 
 
 @pytest.mark.parametrize(
@@ -257,6 +269,14 @@ def test_channel(parsed: Any, given: str, channel: object) -> None:
         ("--task summarise", "transcribe or translate"),
         ("--channel 0", "--channel is mix"),
         ("--channel both", "--channel is mix"),
+        ("--audio-track 0", "--audio-track is a number"),
+        ("--audio-track -1", "--audio-track is a number"),
+        ("--raw-format s17", "--raw-format is one of s8, u8, s16le"),
+        ("--raw-rate 8000", "--raw-rate needs --raw-format"),
+        ("--raw-channels 2", "--raw-channels needs --raw-format"),
+        ("--raw-format u8 --raw-rate 0", "--raw-rate is a number"),
+        ("--raw-format u8 --raw-channels 9999", "--raw-channels is from 1 to 1024"),
+        ("--raw-format u8 --audio-track 2", "raw samples have one track"),
         ("--clip_timestamps 3,1", "back in time"),
         ("--threads -1", "below 0"),
         ("--clip_timestamps soon", "--clip-timestamps takes numbers"),

@@ -216,7 +216,7 @@ def test_array(dtype: type) -> None:
     np.testing.assert_array_equal(samples, given)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 100), np.float32), np.zeros(100, np.int16)])
+@pytest.mark.parametrize("bad", [np.zeros((2, 100), np.float32), np.zeros((3, 3, 3), np.int16)])
 def test_array_that_is_no_sound(bad: np.ndarray) -> None:
     with pytest.raises(AudioError, match="is not mono sound"):
         open_audio(bad)

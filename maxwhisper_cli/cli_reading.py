@@ -1,0 +1,101 @@
+"""The options that tell how a recording is read: channel, track, and format of raw samples."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maxwhisper_cli.transcription.options import OptionsError
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.transcription import audio
+    from maxwhisper_cli.transcription.audio import RawFormat, ReadingOptions
+
+_PANEL = "Input and output"
+_MAX_CHANNELS = 1024  # libsndfile's
+
+
+def _option(name: str, metavar: str, text: str, default: str | None = None) -> object:
+    return typer.Option(
+        name, metavar=metavar, help=text, rich_help_panel=_PANEL, show_default=default or True
+    )
+
+
+Channel = Annotated[str, _option("--channel", "CHANNEL", "mix, left, right or a number from 1 on.")]
+AudioTrack = Annotated[
+    str | None,
+    _option("--audio-track", "TRACK", "Track: number from 1 on, or language.", "the default"),
+]
+RawEncoding = Annotated[
+    str | None,
+    _option("--raw-format", "FORMAT", "Samples without a header: s16le, f32le, mulaw, ..."),
+]
+RawRate = Annotated[
+    int | None, _option("--raw-rate", "HZ", "Sample rate with --raw-format.", "16000")
+]
+RawChannels = Annotated[
+    int | None, _option("--raw-channels", "N", "Channels with --raw-format.", "1")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class GivenReading:
+    """What was given for these options."""
+
+    channel: str
+    audio_track: str | None
+    raw_format: str | None
+    raw_rate: int | None
+    raw_channels: int | None
+
+    def options(self) -> "ReadingOptions":
+        """Returns them as the Python API takes them.
+
+        Raises:
+            OptionsError: One of them makes no sense, or not with the others.
+        """
+        options: ReadingOptions = {"channel": self._channel()}
+        if self.audio_track is not None:
+            options["audio_track"] = self._track(self.audio_track)
+        if (raw := self._raw()) is not None:
+            options["raw"] = raw
+        return options
+
+    def _channel(self) -> "audio.Channel":
+        text = self.channel
+        if text in {"mix", "left", "right"}:
+            return text  # type: ignore[return-value]
+        if text.isdecimal() and int(text) >= 1:
+            return int(text)
+        raise OptionsError(f"--channel is mix, left, right or a number from 1 on, not {text!r}")
+
+    def _track(self, text: str) -> int | str:
+        if text.isdecimal() and int(text) >= 1:
+            return int(text)
+        if text.strip() and not text.lstrip("-").isdecimal():
+            return text
+        raise OptionsError(f"--audio-track is a number from 1 on or a language, not {text!r}")
+
+    def _raw(self) -> "RawFormat | None":
+        if self.raw_format is None:
+            for name, value in (
+                ("--raw-rate", self.raw_rate),
+                ("--raw-channels", self.raw_channels),
+            ):
+                if value is not None:
+                    raise OptionsError(f"{name} needs --raw-format")
+            return None
+        from maxwhisper_cli.transcription.audio_raw import RAW_ENCODINGS, RawFormat
+
+        if self.raw_format not in RAW_ENCODINGS:
+            known = ", ".join(RAW_ENCODINGS)
+            raise OptionsError(f"--raw-format is one of {known}, not {self.raw_format!r}")
+        if self.audio_track is not None:
+            raise OptionsError("--raw-format and --audio-track: raw samples have one track")
+        rate = 16000 if self.raw_rate is None else self.raw_rate
+        n_channels = 1 if self.raw_channels is None else self.raw_channels
+        if not 1 <= rate < 2**31:
+            raise OptionsError(f"--raw-rate is a number of Hz from 1 on, not {rate}")
+        if not 1 <= n_channels <= _MAX_CHANNELS:
+            raise OptionsError(f"--raw-channels is from 1 to {_MAX_CHANNELS}, not {n_channels}")
+        return RawFormat(self.raw_format, rate, n_channels)

@@ -1,0 +1,218 @@
+"""The recordings that lie one after the other in a file, and a tag before the first.
+
+Chained Ogg streams, FLAC, wav, Matroska and MP4 files that were joined: readers stop at the end
+of the first. MPEG audio and transport streams need no care: their pieces stand alone.
+"""
+
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import IO, Final, cast
+
+from maxwhisper_cli.transcription.audio_header import SoundHeader, layout_of, read_header
+from maxwhisper_cli.transcription.audio_window import FileWindow, n_bytes_of, read_at
+
+_MAX_PARTS: Final = 100_000
+_SCAN_BYTES: Final = 2**20
+_OGG_HEADER_BYTES: Final = 27
+_REVERSED_BITS: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_MAX_OGG_HEADER_PAGES: Final = 4
+_FLAC: Final = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+_SEGMENT: Final = b"\x18\x53\x80\x67"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One recording in a file."""
+
+    start: int
+    end: int
+    kind: str
+    """`chunks`, `ogg`, `flac`, `matroska`, `mp4`, `avi`, or nothing known."""
+    is_cut: bool = False
+    """It should go on behind the end of the file."""
+    is_regular: bool = True
+    """Its structure is as libsndfile takes it."""
+    is_damaged: bool = False
+    """Something in its middle is missing or unreadable."""
+    sound: SoundHeader | None = None
+
+    def open(self, file: IO[bytes]) -> IO[bytes]:
+        """Returns it as a file of its own, with a header that is true."""
+        if self.sound is not None and self.sound.mended is not None:
+            header, sound = self.sound.mended, self.sound
+            window = FileWindow(file, sound.sound_start, sound.sound_end, header=header)
+        else:
+            window = FileWindow(file, self.start, self.end)
+        return cast("IO[bytes]", window)
+
+
+def find_parts(file: IO[bytes]) -> list[Part]:
+    """Returns the recordings in a file that is not empty; at least one, which may be anything."""
+    n_bytes = n_bytes_of(file)
+    start = skip_tags(file, 0)
+    if not kind_at(file, start):
+        return [Part(0, n_bytes, "")]
+    parts: list[Part] = []
+    while start < n_bytes and len(parts) < _MAX_PARTS and (kind := kind_at(file, start)):
+        parts.append(_part(file, start, n_bytes, kind))
+        start = skip_tags(file, parts[-1].end)
+    return parts
+
+
+def kind_at(file: IO[bytes], position: int) -> str:
+    """Returns the kind of recording that begins at a position; empty where none is known."""
+    head = read_at(file, position, 16)
+    if layout_of(head) is not None or head[:4] == b".snd":
+        return "chunks"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    if head[4:8] == b"ftyp":
+        return "mp4"
+    if head[:8] in _FLAC:
+        return "flac"
+    return {b"OggS": "ogg", _EBML: "matroska"}.get(head[:4], "")
+
+
+def skip_tags(file: IO[bytes], position: int) -> int:
+    """Returns where an ID3v2 tag, or several, end."""
+    while (head := read_at(file, position, 10))[:3] == b"ID3" and len(head) == 10:
+        size = 0
+        for byte in head[6:]:
+            size = size << 7 | byte & 0x7F
+        position += 10 + size + (10 if head[5] & 0x10 else 0)
+    return position
+
+
+def has_frame_count(file: IO[bytes]) -> bool:
+    """Returns True if an MP3 says how many frames it has, in the first of them."""
+    frame = read_at(file, skip_tags(file, 0), 2048)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _part(file: IO[bytes], start: int, n_bytes: int, kind: str) -> Part:
+    if kind == "ogg":
+        return _ogg_part(file, start, n_bytes)
+    if kind == "flac":
+        return Part(start, _find(file, _FLAC, start + 8, n_bytes), kind)
+    if kind == "matroska":
+        return _matroska_part(file, start, n_bytes)
+    if kind == "mp4":
+        return _mp4_part(file, start, n_bytes)
+    if kind == "avi":
+        return _avi_part(file, start, n_bytes)
+    sound = read_header(file, start)
+    return Part(start, sound.end if sound is not None else n_bytes, kind, sound=sound)
+
+
+def _find(file: IO[bytes], patterns: tuple[bytes, ...], position: int, n_bytes: int) -> int:
+    """Returns where one of the patterns stands from a position on, or the end."""
+    overlap = b""
+    while block := read_at(file, position, _SCAN_BYTES):
+        block = overlap + block
+        found = [at for at in map(block.find, patterns) if at >= 0]
+        if found:
+            return position - len(overlap) + min(found)
+        position += len(block) - len(overlap)
+        overlap = block[-(max(map(len, patterns)) - 1) :]
+    return n_bytes
+
+
+def _ogg_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
+    """Goes through the pages up to one that begins a stream after others had data (RFC 3533)."""
+    position = start
+    is_regular, is_damaged, has_data = True, False, False
+    numbers: dict[bytes, int] = {}
+    n_seen: Counter[bytes] = Counter()
+    while position < n_bytes:
+        page = _ogg_page(file, position)
+        if page is None:
+            is_damaged |= position + _OGG_HEADER_BYTES < n_bytes
+            position = _find(file, (b"OggS\0",), position + 1, n_bytes)
+            continue
+        begins, serial, number = page[5] & 2, page[14:18], int.from_bytes(page[18:22], "little")
+        if begins and has_data:
+            break
+        has_data |= not begins
+        n_seen[serial] += 1
+        if number != numbers.get(serial, number - 1) + 1:
+            # What begins in the middle of a broadcast has its headers, and later pages.
+            is_regular &= n_seen[serial] > _MAX_OGG_HEADER_PAGES
+            is_damaged |= n_seen[serial] > _MAX_OGG_HEADER_PAGES
+        numbers[serial] = number
+        position += len(page)
+    is_regular &= not is_damaged
+    return Part(start, min(position, n_bytes), "ogg", is_regular=is_regular, is_damaged=is_damaged)
+
+
+def _ogg_page(file: IO[bytes], position: int) -> bytes | None:
+    """Returns the page at a position; None where none is, or one with a wrong checksum."""
+    head = read_at(file, position, _OGG_HEADER_BYTES + 255)
+    if head[:4] != b"OggS" or len(head) < _OGG_HEADER_BYTES:
+        return None
+    n_pieces = head[_OGG_HEADER_BYTES - 1]
+    sizes = head[_OGG_HEADER_BYTES : _OGG_HEADER_BYTES + n_pieces]
+    n_page_bytes = _OGG_HEADER_BYTES + n_pieces + sum(sizes)
+    page = read_at(file, position, n_page_bytes)
+    if len(page) < n_page_bytes:  # the file is cut off here
+        return page
+    blank = page[:22] + bytes(4) + page[26:]
+    # The polynomial is zlib's; the bits of bytes and of the sum go the other way round.
+    checksum = zlib.crc32(blank.translate(_REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    stored = page[22:26].translate(_REVERSED_BITS)
+    return page if checksum == int.from_bytes(stored, "big") else None
+
+
+def _matroska_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
+    head = read_at(file, start, 4096)
+    size, at = _vint(head, 4)
+    at += size or 0
+    if head[at : at + 4] == _SEGMENT:
+        size, body = _vint(head, at + 4)
+        if size:  # neither unknown nor never filled in
+            end = start + body + size
+            return Part(start, min(end, n_bytes), "matroska", is_cut=end > n_bytes)
+    position = _find(file, (_EBML,), start + 4, n_bytes)
+    while position < n_bytes and b"\x42\x82" not in read_at(file, position, 64):
+        position = _find(file, (_EBML,), position + 4, n_bytes)
+    return Part(start, position, "matroska")
+
+
+def _vint(data: bytes, at: int) -> tuple[int | None, int]:
+    """Returns an EBML size, None where it is unknown, and the position behind it (RFC 8794)."""
+    if at >= len(data) or data[at] == 0:
+        return None, at + 1
+    length = 9 - data[at].bit_length()
+    value = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
+    return (None if value == (1 << 7 * length) - 1 else value), at + length
+
+
+def _mp4_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
+    position, has_content = start, False
+    while position + 8 <= n_bytes:
+        head = read_at(file, position, 16)
+        size, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if kind == b"ftyp" and has_content:
+            return Part(start, position, "mp4")
+        has_content |= kind in {b"moov", b"mdat", b"moof"}
+        if size == 1:
+            size = int.from_bytes(head[8:], "big")
+        if size < 8 or not kind.isascii() or not kind.decode().isprintable():
+            return Part(start, n_bytes, "mp4")  # 0: to the end of the file
+        position += size
+    return Part(start, n_bytes, "mp4", is_cut=position > n_bytes)
+
+
+def _avi_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
+    position = start
+    while (head := read_at(file, position, 12))[:4] == b"RIFF":
+        if head[8:] == b"AVI " and position > start:
+            return Part(start, position, "avi")
+        if head[8:] not in {b"AVI ", b"AVIX"}:
+            break
+        size = int.from_bytes(head[4:8], "little")
+        if size in {0, 0xFFFFFFFF}:  # never filled in
+            return Part(start, n_bytes, "avi")
+        position += 8 + size + size % 2
+    return Part(start, n_bytes, "avi", is_cut=position > n_bytes + 1)

@@ -1,0 +1,67 @@
+"""Floats that hold integers: some programs write 16-bit samples as floats without dividing."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from maxwhisper_cli.transcription.audio_stream import AudioError, Float32, Warn
+
+_LOOK_AHEAD_SECONDS: Final = 30
+_MAX_FULL_SCALE: Final = 256.0
+"""No amplifier goes that far beyond a full scale of 1; speech in integers does all the time."""
+_MIN_SHARE: Final = 0.01
+"""Of samples beyond it; fewer are damage."""
+_INTEGER_BITS: Final = (16, 24, 32)
+_HEADROOM: Final = 1.5  # resampling goes beyond full scale
+
+
+def scale_to_one(
+    blocks: Iterator[Float32], sample_rate: int, name: str, warn: Warn
+) -> Iterator[Float32]:
+    """Yields the blocks, divided by the full scale of the integers that they hold, if they do.
+
+    Raises:
+        AudioError: Samples far beyond full scale come only after half a minute.
+    """
+    ahead: list[Float32] = []
+    n_ahead = 0
+    for block in blocks:
+        ahead.append(block)
+        n_ahead += len(block)
+        if n_ahead >= _LOOK_AHEAD_SECONDS * sample_rate:
+            break
+    peak = _integer_peak(ahead)
+    scale = np.float32(1)
+    if peak is not None:
+        n_bits = next((n for n in _INTEGER_BITS if peak <= _HEADROOM * 2.0 ** (n - 1)), 32)
+        scale = np.float32(2.0 ** (1 - n_bits))
+        warn(
+            f"{name}: its samples go up to {peak:,.0f}, as integers of {n_bits} bits do; "
+            "they were divided by their full scale"
+        )
+    for block in ahead:
+        yield block if peak is None else block * scale
+    ahead.clear()
+    for block in blocks:
+        if peak is None and _integer_peak([block]) is not None:
+            raise AudioError(
+                f"{name} has samples far beyond full scale, as integers are: "
+                "save it with floats from -1 to 1"
+            )
+        yield block if peak is None else block * scale
+
+
+def _integer_peak(blocks: list[Float32]) -> float | None:
+    """Returns the largest magnitude if the samples are integers, else None."""
+    n_loud = n_samples = 0
+    peak = 0.0
+    for block in blocks:
+        n_samples += int(np.count_nonzero(block))
+        if -_MAX_FULL_SCALE <= block.min(initial=0) <= block.max(initial=0) <= _MAX_FULL_SCALE:
+            continue
+        magnitude = np.abs(block)
+        is_loud = (magnitude > _MAX_FULL_SCALE) & (magnitude <= _HEADROOM * 2.0**31)
+        n_loud += int(np.count_nonzero(is_loud))
+        peak = max(peak, float(magnitude.max(initial=0, where=is_loud)))
+    return peak if n_loud and n_loud >= _MIN_SHARE * n_samples else None

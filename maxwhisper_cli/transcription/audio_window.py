@@ -1,0 +1,73 @@
+"""A part of a file that reads like a file of its own, with another header if need be."""
+
+import os
+from io import RawIOBase
+from typing import IO, Any
+
+from maxwhisper_cli.transcription.audio_stream import AudioError
+
+
+class FileWindow(RawIOBase):
+    """Bytes given here, then `file[start:end]`; closing it leaves the file open."""
+
+    def __init__(self, file: IO[bytes], start: int, end: int, *, header: bytes = b"") -> None:
+        super().__init__()
+        self._file = file
+        self._start = start
+        self._header = header
+        self._n_bytes = len(header) + max(0, end - start)
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Moves as in any file; returns the position."""
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._n_bytes}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """Returns the position."""
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  (any writable buffer)
+        """Fills a buffer as far as one read goes, and returns the number of bytes."""
+        n_bytes = min(len(buffer), self._n_bytes - self._position)
+        if n_bytes <= 0:
+            return 0
+        if self._position < len(self._header):
+            data = self._header[self._position : self._position + n_bytes]
+        else:
+            self._file.seek(self._start + self._position - len(self._header))
+            data = self._file.read(n_bytes) or b""
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def read_at(file: IO[bytes], position: int, n_bytes: int) -> bytes:
+    """Returns up to `n_bytes` from a position on."""
+    file.seek(position)
+    data = file.read(n_bytes) or b""
+    _raise_error_of(file)
+    return data
+
+
+def n_bytes_of(file: IO[bytes]) -> int:
+    """Returns the size of a seekable file."""
+    n_bytes = file.seek(0, os.SEEK_END)
+    _raise_error_of(file)
+    return n_bytes
+
+
+def _raise_error_of(file: IO[bytes]) -> None:
+    """Raises the error that a `GuardedFile` has kept."""
+    error = getattr(file, "error", None)
+    if isinstance(error, AudioError):
+        raise error
