@@ -28,6 +28,7 @@ from maxwhisper_cli.model_loading import (
     path_text,
     read_model,
 )
+from maxwhisper_cli.system_errors import refusals_as_errors
 from maxwhisper_cli.transcription.audio import Audio, AudioSource, ReadingOptions, open_audio
 from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler, start_run
 from maxwhisper_cli.transcription.longform import DecodedPart
@@ -199,11 +200,12 @@ class Model:
             raise ValueError("this model is closed")
         if os.getpid() != self._process_id:
             raise ImplementationFailedError(fork_message())
-        with self._stopwatch.on("audio"):
+        name = str(audio) if isinstance(audio, str | Path) else ""
+        with self._stopwatch.on("audio"), refusals_as_errors(name):
             return open_audio(audio, **reading)
 
     def _mel(self, audio: Audio) -> MelSpectrogram:
-        with self._stopwatch.on("mel"):
+        with self._stopwatch.on("mel"), refusals_as_errors(audio.name):
             return MelSpectrogram(
                 self._stopwatch.each("audio", audio),
                 self.implementation.dims.n_mels,

@@ -6,6 +6,8 @@ others.
 
 import os
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from weights.errors import MaxWhisperError
 
@@ -20,6 +22,22 @@ def refusal(error: BaseException, subject: str = "") -> MaxWhisperError:
         subject: Object of the operation, such as a file's name.
     """
     return MaxWhisperError(": ".join(filter(None, (subject, _sentence(error)))))
+
+
+@contextmanager
+def refusals_as_errors(subject: str = "") -> Iterator[None]:
+    """Converts `SYSTEM_ERRORS` into errors of ours.
+
+    Args:
+        subject: File, folder or other object of the work.
+
+    Raises:
+        MaxWhisperError: The system refuses something.
+    """
+    try:
+        yield
+    except SYSTEM_ERRORS as error:
+        raise refusal(error, subject) from error
 
 
 def _sentence(error: BaseException) -> str:

@@ -7,6 +7,8 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -216,19 +218,35 @@ def test_a_refusal_is_a_sentence(error: Exception, expected: str) -> None:
     assert expected in str(found)
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("moment", ["opening", "reading"])
 def test_one_bad_input_costs_no_other(
-    maxwhisper: RunCommandLine, sound: MakeSound, monkeypatch: pytest.MonkeyPatch
+    maxwhisper: RunCommandLine,
+    sound: MakeSound,
+    monkeypatch: pytest.MonkeyPatch,
+    batch_size: int,
+    moment: str,
 ) -> None:
     from maxwhisper_cli.transcription.audio import open_audio
 
     def refuse(source: object, *arguments: object, **settings: object) -> object:
-        for name, error in (("memory", MemoryError()), ("disk", OSError(5, "odd"))):
-            if name in str(source):
-                raise error
-        return open_audio(source, *arguments, **settings)  # type: ignore[arg-type]
+        errors = {"memory.wav": MemoryError(), "disk.wav": OSError(5, "odd")}
+        error = errors.get(Path(str(source)).name)
+        if error is not None and moment == "opening":
+            raise error
+        opened = open_audio(source, *arguments, **settings)  # type: ignore[arg-type]
+        if error is not None:
+            monkeypatch.setattr(opened, "_mono", partial(fail, error))
+        return opened
+
+    def fail(error: BaseException) -> Iterator[object]:
+        raise error
+        yield
 
     monkeypatch.setattr("maxwhisper_cli.model.open_audio", refuse)
     files = [sound("memory.wav"), sound("disk.wav"), sound("good.wav")]
-    done = maxwhisper("transcribe", *files, "-f", "txt")
+    done = maxwhisper("transcribe", *files, "-f", "txt", "--batch-size", str(batch_size))
     assert (done.exit_code, names(Path.cwd())) == (1, ["good.txt"])
+    for name in ("memory.wav", "disk.wav"):
+        assert f"{name}: " in done.stderr
     assert done.stderr.endswith("error: 2 of 3 files failed\n")
