@@ -50,7 +50,7 @@ test-latest: ## run the tests with the newest versions that pyproject.toml allow
 	test -d $(ENV)-latest || $(PYTHON) -m venv $(ENV)-latest
 	$(ENV)-latest/bin/pip install --quiet --upgrade pip
 	$(ENV)-latest/bin/pip install --upgrade --upgrade-strategy eager \
-		--editable '.[$(EXTRAS)]' --group dev $(PINS)
+		--editable '.[$(EXTRAS)]' --group test $(PINS)
 	@echo 'other than in constraints.txt:'
 	@$(ENV)-latest/bin/pip freeze --exclude-editable | grep -vixFf constraints.txt || true
 	$(ENV)-latest/bin/pytest $(ARGS)
@@ -60,7 +60,7 @@ test-oldest: ## run the tests with the oldest versions that pyproject.toml allow
 	$(PYTHON) .ci/oldest.py $(PINS) > $(ENV)-oldest/constraints.txt
 	$(ENV)-oldest/bin/pip install --quiet --upgrade pip
 	$(ENV)-oldest/bin/pip install --constraint $(ENV)-oldest/constraints.txt \
-		--editable '.[$(EXTRAS)]' --group dev
+		--editable '.[$(EXTRAS)]' --group test
 	$(ENV)-oldest/bin/pytest $(ARGS)
 
 lint: $(INSTALLED) ## check style and formatting
