@@ -31,11 +31,11 @@ CPU_DECODER_GRAPHS = (
 GPU_GRAPHS = (
     "log_mel",
     *ENCODER_GRAPHS,
-    "audio_keys_values",
+    "cross_kv",
     "decoder",
     "alignment",
-    "loop_first",
-    "loop_step",
+    "sample_first",
+    "sample_step",
     "beam_first",
     "beam_step",
 )

@@ -11,6 +11,7 @@ from implementations.max_graph.graphs.token_state import (
     N_STATE_FIELDS,
     OFFSET,
     PENULTIMATE,
+    RULE_FIELDS,
     TOKEN,
 )
 from implementations.request import TokenRules
@@ -21,14 +22,8 @@ _NEVER, _NOT_FIRST = 1, 2
 
 def rule_numbers(rules: TokenRules) -> npt.NDArray[np.int32]:
     """[N_RULES], the rules that are numbers."""
-    numbers = [
-        rules.eot,
-        rules.timestamp_begin,
-        rules.with_timestamps,
-        _ABSENT if rules.max_initial_timestamp is None else rules.max_initial_timestamp,
-        _ABSENT if rules.no_speech is None else rules.no_speech,
-    ]
-    return np.array(numbers, np.int32)
+    numbers = [getattr(rules, field) for field in RULE_FIELDS]
+    return np.array([_ABSENT if number is None else number for number in numbers], np.int32)
 
 
 def rule_mask(rules: TokenRules, n_vocab: int) -> npt.NDArray[np.uint8]:

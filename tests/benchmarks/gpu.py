@@ -20,8 +20,8 @@ from implementations import registry
 from implementations.implementation import Implementation
 from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.gpu.implementation import GpuFullMax
-from implementations.max_graph.gpu.load import Recorded
-from implementations.max_graph.gpu.sampling_decoder import LoopRunner
+from implementations.max_graph.gpu.load import CapturedGraph
+from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from implementations.options import LoadOptions
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.samples import fetch_samples
@@ -126,9 +126,9 @@ def encoder_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
         uploaded = ours._graphs.upload(mel)
         encoder = ours._graphs.models["encoder"]
         encoder.execute(uploaded)
-        recorded = Recorded.of(encoder, uploaded)
+        captured = CapturedGraph.capture(encoder, uploaded)
         on_torch = torch.from_numpy(mel).cuda().half()
-        ours_window = milliseconds(recorded.run, ours._graphs.device.synchronize, 5) / n_batch
+        ours_window = milliseconds(captured.replay, ours._graphs.device.synchronize, 5) / n_batch
         with torch.no_grad():
             batch = milliseconds(lambda: model.encoder(on_torch), torch.cuda.synchronize, 2)  # noqa: B023
         note = f"{encoder_operations(ours.dims) / ours_window * 1e-9:.0f} TFLOP/s"
@@ -149,8 +149,8 @@ def step_bytes(dims: ModelDimensions, n_batch: int) -> float:
     """Returns the bytes that a step at `POSITION` reads at least, in half precision."""
     n_state = dims.n_text_state
     weights = dims.n_text_layer * 14 * n_state**2 + dims.n_vocab * n_state
-    heard = dims.n_text_layer * 2 * n_state * (dims.n_audio_ctx + POSITION)
-    return 2.0 * (weights + n_batch * heard)
+    kv_values = dims.n_text_layer * 2 * n_state * (dims.n_audio_ctx + POSITION)
+    return 2.0 * (weights + n_batch * kv_values)
 
 
 def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
@@ -160,18 +160,18 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
     dims = ours.dims
     for n_batch in BATCHES:
         shape = (n_batch, dims.n_audio_ctx, dims.n_text_layer * 2 * dims.n_text_state)
-        audio = Buffer.zeros(shape, ours._decoder.dtype, ours._graphs.device)
-        runner = LoopRunner(ours._decoder, audio)
+        audio = Buffer.zeros(shape, ours._models.dtype, ours._graphs.device)
+        decoder = SamplingDecoder(ours._models, audio)
         states = np.zeros((n_batch, 8), np.int32)
         states[:, 1], states[:, 5] = POSITION, 1
-        fill(runner.states, states)
-        runner.step()
+        fill(decoder.states, states)
+        decoder.step()
         silence = theirs.encode(np.zeros((1, dims.n_mels, 3000), np.float32))
         with theirs.start(silence, n_batch) as s:
             s.prefill([1] * POSITION, [POSITION - 1])
             tokens = np.ones(n_batch, np.int64)
             step = milliseconds(lambda: s.step(tokens), lambda: None, 1)  # noqa: B023
-        ours_step = milliseconds(runner.step, ours._graphs.device.synchronize, 10)
+        ours_step = milliseconds(decoder.step, ours._graphs.device.synchronize, 10)
         note = f"{step_bytes(dims, n_batch) / ours_step * 1e-9:.2f} TB/s; theirs: logits only"
         rows.append(Timed(f"decoder step, batch {n_batch}", ours_step, step, note))
     return rows

@@ -9,7 +9,7 @@ import torch
 Array = npt.NDArray[Any]
 
 EPSILON = 1e-5
-"""Of layer norm, as in torch."""
+"""Added to the variance in layer norm, as in torch."""
 
 
 def layer_norm(x: Array, weight: Array, bias: Array) -> Array:

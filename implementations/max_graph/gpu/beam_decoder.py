@@ -1,4 +1,4 @@
-"""Beam search: which beam went on as which is noted on the device, and read when all have ended."""
+"""Beam search on the device: back pointers stay there, and are traced when all beams have ended."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -10,32 +10,36 @@ from max.dtype import DType
 
 from implementations.decoding.beam import best_unfinished
 from implementations.decoding.search import Candidate
-from implementations.max_graph.gpu.device_decoder import Runner
-from implementations.max_graph.gpu.graphs.ops import N_NOTES
+from implementations.max_graph.gpu.device_decoder import DeviceDecoder
+from implementations.max_graph.gpu.graphs.choice_ops import (
+    BACK_POINTER_FIELDS,
+    N_BACK_POINTER_FIELDS,
+)
 from implementations.max_graph.gpu.session import DecoderModels
 from implementations.request import DecodeRequest
 
-_TOKEN, _SOURCE, _ENDED = range(N_NOTES)
-"""As in kernels/beams.mojo."""
+_TOKEN, _SOURCE, _SCORE = (
+    BACK_POINTER_FIELDS.index(field) for field in ("token", "source", "score")
+)
 
 
-class BeamRunner(Runner):
-    """A row is a beam; `MOST` - 1 of a window at most."""
+class BeamDecoder(DeviceDecoder):
+    """Beam search; a row is a beam, and a window has at most `TOP_K` - 1 of them."""
 
     first_graph: ClassVar[str] = "beam_first"
     step_graph: ClassVar[str] = "beam_step"
 
     def __init__(self, models: DecoderModels, audio: Buffer, n_group: int) -> None:
         super().__init__(models, audio, n_group)
-        shape = (self.n_windows, models.dims.n_text_ctx, n_group, N_NOTES)
-        self._notes = Buffer.zeros(shape, DType.int32, models.device)
+        shape = (self.n_windows, models.dims.n_text_ctx, n_group, N_BACK_POINTER_FIELDS)
+        self._back_pointers = Buffer.zeros(shape, DType.int32, models.device)
 
     def choice_inputs(self) -> tuple[Buffer, ...]:
-        """States, sums of log-probabilities, notes; rules, mask."""
+        """Returns states, sums of log-probabilities, back pointers; rules, mask."""
         return (
             self.states,
             self.sum_logprobs,
-            self._notes,
+            self._back_pointers,
             self.rules.numbers,
             self.rules.mask,
         )
@@ -43,14 +47,14 @@ class BeamRunner(Runner):
     def candidates(
         self, n_sampled: Sequence[int], requests: Sequence[DecodeRequest]
     ) -> list[list[Candidate]]:
-        """Of each window those that ended, filled up with the best unfinished ones."""
+        """Returns each window's finished hypotheses, filled up with the best unfinished ones."""
         del requests
-        notes = self._notes.to_numpy()
+        back_pointers = self._back_pointers.to_numpy()
         sums = self.sum_logprobs.to_numpy().reshape(self.n_windows, -1)
         n_steps = n_sampled[:: self.n_group]
         return [
             hypotheses(of_window[:n], sums_of_window)
-            for of_window, n, sums_of_window in zip(notes, n_steps, sums, strict=True)
+            for of_window, n, sums_of_window in zip(back_pointers, n_steps, sums, strict=True)
         ]
 
     def _first_inputs(self) -> tuple[Buffer, ...]:
@@ -58,30 +62,32 @@ class BeamRunner(Runner):
 
 
 def hypotheses(
-    notes: npt.NDArray[np.int32], sum_logprobs: npt.NDArray[np.float32]
+    back_pointers: npt.NDArray[np.int32], sum_logprobs: npt.NDArray[np.float32]
 ) -> list[Candidate]:
-    """A window's candidates, in the order of `BeamSearch.candidates`.
+    """Traces a window's candidates, in the order of `BeamSearch.candidates`.
 
     Args:
-        notes: [n_steps, n_beams, N_NOTES], what the device left of each step.
+        back_pointers: [n_steps, n_beams, N_BACK_POINTER_FIELDS], as the device leaves them.
         sum_logprobs: [n_beams], of the beams after the last step.
     """
-    tokens, sources = notes[..., _TOKEN].tolist(), notes[..., _SOURCE].tolist()
+    tokens, sources = back_pointers[..., _TOKEN].tolist(), back_pointers[..., _SOURCE].tolist()
 
     def text(n_steps: int, beam: int) -> tuple[int, ...]:
-        """What a beam had sampled after so many steps."""
-        found = []
+        """Returns the tokens that a beam has sampled after so many steps."""
+        traced = []
         for step in reversed(range(n_steps)):
-            found.append(tokens[step][beam])
+            traced.append(tokens[step][beam])
             beam = sources[step][beam]
-        return tuple(reversed(found))
+        return tuple(reversed(traced))
 
-    scores = np.ascontiguousarray(notes[..., _ENDED]).view(np.float32)
+    scores = np.ascontiguousarray(back_pointers[..., _SCORE]).view(np.float32)
     steps, beams = np.nonzero(scores <= 0)
     ended = scores[steps, beams]
-    found = [
+    candidates = [
         Candidate(text(steps[i], beams[i]), float(ended[i])) for i in np.lexsort((-ended, steps))
     ]
-    going_on = best_unfinished(len(found), sum_logprobs)
-    found += [Candidate(text(len(notes), beam), float(sum_logprobs[beam])) for beam in going_on]
-    return found
+    unfinished = best_unfinished(len(candidates), sum_logprobs)
+    n_steps = len(back_pointers)
+    return candidates + [
+        Candidate(text(n_steps, beam), float(sum_logprobs[beam])) for beam in unfinished
+    ]

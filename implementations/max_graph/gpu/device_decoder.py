@@ -1,4 +1,4 @@
-"""Decoding on the device: prepare buffers, repeat the step, read results when all have ended."""
+"""The decode loop of a GPU: buffers are filled, a captured step is replayed, results are read."""
 
 import time
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ from max.dtype import DType
 
 from implementations.decoding.search import Candidate, best
 from implementations.max_graph.gpu.device_rules import DeviceRules, fill
-from implementations.max_graph.gpu.load import Recorded
+from implementations.max_graph.gpu.load import CapturedGraph
 from implementations.max_graph.gpu.session import DecoderModels
 from implementations.max_graph.graphs.token_state import (
     ENDINGS_LEFT,
@@ -24,11 +24,11 @@ from implementations.max_graph.graphs.token_state import (
 )
 from implementations.request import DecodedWindow, DecodeRequest
 
-BLOCK = 8
-"""Steps between two looks at whether all rows have ended."""
+STEPS_PER_CHECK = 8
+"""Steps between two reads of the rows' states."""
 
 
-class Runner(ABC):
+class DeviceDecoder(ABC):
     """Decodes batches of windows that share rules and search, each the same as alone.
 
     Each window has a row for each of `n_group` hypotheses.
@@ -40,7 +40,7 @@ class Runner(ABC):
     """Adds a token to each row."""
 
     def __init__(self, models: DecoderModels, audio: Buffer, n_group: int = 1) -> None:
-        """Room for windows of which there are as many as in `audio`, keys and values."""
+        """Allocates buffers for the windows of `audio`, cross-attention's keys and values."""
         dims, device = models.dims, models.device
         self._models = models
         self.n_group = n_group
@@ -60,29 +60,29 @@ class Runner(ABC):
             models.upload(slots[::n_group]),
             models.upload(windows),
         ]
-        """Offset, slots and number of each window, whose prompt all of its rows share."""
-        self._recorded: Recorded | None = None
+        """Offset, slots and number of each window, whose rows share its prompt."""
+        self._captured: CapturedGraph | None = None
 
     @abstractmethod
     def choice_inputs(self) -> tuple[Buffer, ...]:
-        """What tokens are chosen by, in the order of the graphs."""
+        """Returns the buffers that tokens are chosen by, in the order of the graphs."""
 
     def prepare(self, requests: Sequence[DecodeRequest]) -> None:  # noqa: B027  (may be nothing)
-        """Fill what only this search has."""
+        """Fills the buffers that only this search has."""
 
     @abstractmethod
     def candidates(
         self, n_sampled: Sequence[int], requests: Sequence[DecodeRequest]
     ) -> list[list[Candidate]]:
-        """Of each window, the hypotheses to choose from; `n_sampled` is by rows."""
+        """Returns the hypotheses of each window; `n_sampled` is by rows."""
 
     def decode(self, requests: Sequence[DecodeRequest]) -> list[DecodedWindow]:
-        """A request per window, equal but for prompts, limits and seeds; all share the time."""
+        """Decodes a request per window, equal but for prompts, limits and seeds."""
         began = time.perf_counter()
-        silence = self._begin(requests)
+        no_speech_probs = self._begin(requests)
         fed = time.perf_counter()
         while not (states := self.states.to_numpy())[:, IS_FINISHED].all():
-            for _ in range(BLOCK):
+            for _ in range(STEPS_PER_CHECK):
                 self.step()
         found = self.candidates(states[:, N_SAMPLED].tolist(), requests)
         ended = time.perf_counter()
@@ -94,7 +94,7 @@ class Runner(ABC):
                 DecodedWindow(
                     winner.tokens,
                     winner.sum_logprob,
-                    float(silence[index * self.n_group]),
+                    float(no_speech_probs[index * self.n_group]),
                     int(n_steps[index]),
                     prompt_seconds=(fed - began) / len(requests),
                     steps_seconds=(ended - fed) / len(requests),
@@ -103,22 +103,22 @@ class Runner(ABC):
         return decoded
 
     def step(self) -> None:
-        """One more token for each row that has not ended; recorded once it has run."""
-        if self._recorded is not None:
-            self._recorded.run()
+        """Adds a token to each row that has not ended; captured after its first execution."""
+        if self._captured is not None:
+            self._captured.replay()
             return
         graph = self._models.models[self.step_graph]
         inputs = (self.slots, self.windows, self.cache, self.audio, *self.choice_inputs())
         graph.execute(*inputs)
-        self._recorded = Recorded.of(graph, *inputs)
+        self._captured = CapturedGraph.capture(graph, *inputs)
 
     def close(self) -> None:
-        """Free what was recorded."""
-        if self._recorded is not None:
-            self._recorded.release()
+        """Frees the captured step."""
+        if self._captured is not None:
+            self._captured.release()
 
     def _begin(self, requests: Sequence[DecodeRequest]) -> np.ndarray:
-        """Feed the prompts and choose the first tokens -> probability of silence, [n_rows]."""
+        """Feeds the prompts and chooses first tokens -> probability of no speech, [n_rows]."""
         lengths = np.array([len(request.prompt) for request in requests])
         n_new = int(lengths.max())
         tokens = np.zeros((self.n_windows, n_new), np.int32)
@@ -133,18 +133,18 @@ class Runner(ABC):
         fill(self.sum_logprobs, np.zeros(self.n_rows, np.float32))
         if self.n_group > 1:
             fill(self.slots, self._slots_after(lengths))
-        self.rules.take(requests[0].rules)
+        self.rules.upload(requests[0].rules)
         self.prepare(requests)
         graphs, upload = self._models.models, self._models.upload
         (logits,) = graphs["decoder"].execute(
             upload(tokens), *self._prompts, upload(rows), self.cache, self.audio
         )
-        (silence,) = graphs[self.first_graph].execute(logits, *self._first_inputs())
-        array: np.ndarray = silence.to_numpy()
+        (no_speech_probs,) = graphs[self.first_graph].execute(logits, *self._first_inputs())
+        array: np.ndarray = no_speech_probs.to_numpy()
         return array
 
     def _slots_after(self, lengths: np.ndarray) -> np.ndarray:
-        """Where each row keeps its past: the prompt with its window's first row, then by itself."""
+        """Returns each row's slots: its window's first row for the prompt, then its own."""
         rows = np.arange(self.n_rows, dtype=np.int32)[:, None]
         positions = np.arange(self._models.dims.n_text_ctx)
         is_prompt = positions < np.repeat(lengths, self.n_group)[:, None]

@@ -1,4 +1,4 @@
-"""The rules of decoding where kernels on a GPU read them, and how arrays get there."""
+"""Rules of decoding in buffers that kernels read."""
 
 import numpy as np
 from max.driver import Buffer, Device
@@ -10,22 +10,22 @@ from implementations.request import TokenRules
 
 
 def fill(buffer: Buffer, values: np.ndarray) -> None:
-    """Send values to where they belong on the device."""
+    """Copies values into a buffer on the device."""
     buffer.inplace_copy_from(Buffer.from_numpy(values))
 
 
 class DeviceRules:
-    """Numbers and mask in memory that recorded steps read."""
+    """Numbers and mask of the rules, in buffers that captured steps read."""
 
     def __init__(self, n_vocab: int, device: Device) -> None:
         self.numbers = Buffer.zeros((N_RULES,), DType.int32, device)
         self.mask = Buffer.zeros((n_vocab,), DType.uint8, device)
         self._n_vocab = n_vocab
-        self._held: TokenRules | None = None
+        self._uploaded: TokenRules | None = None
 
-    def take(self, rules: TokenRules) -> None:
-        """Send the rules there, unless they are."""
-        if rules != self._held:
+    def upload(self, rules: TokenRules) -> None:
+        """Copies rules to the device, unless they are there."""
+        if rules != self._uploaded:
             fill(self.numbers, rule_numbers(rules))
             fill(self.mask, rule_mask(rules, self._n_vocab))
-            self._held = rules
+            self._uploaded = rules

@@ -1,4 +1,4 @@
-"""Put a checkpoint's weights and the compiled graphs together on a GPU."""
+"""Loading of compiled graphs and a checkpoint's weights onto a GPU."""
 
 import io
 import itertools
@@ -26,52 +26,52 @@ from implementations.session import FloatArray
 from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
-new_key = itertools.count(1).__next__
-"""A name for a recorded graph, unique in the process."""
+_next_key = itertools.count(1).__next__
+"""Returns a key for a captured graph, unique in the process."""
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """A graph recorded with its inputs, and where it leaves what it computes."""
+class CapturedGraph:
+    """A CUDA graph of a model's execution, with its input and output buffers."""
 
     model: Model
     key: int
     inputs: tuple[Buffer, ...]
     outputs: list[Buffer]
-    """The recorded graph's own memory, so it is held on to."""
+    """Memory of the captured graph itself, held as long as it may be replayed."""
 
     @classmethod
-    def of(cls, model: Model, *inputs: Buffer) -> Self:
-        """Record a graph that has run before."""
-        key = new_key()
+    def capture(cls, model: Model, *inputs: Buffer) -> Self:
+        """Captures the execution of a model that has been executed before."""
+        key = _next_key()
         return cls(model, key, inputs, model.capture(key, *inputs))
 
-    def run(self) -> None:
-        """Run it again on what its inputs hold now."""
+    def replay(self) -> None:
+        """Executes the graph again on the present contents of its inputs."""
         self.model.replay(self.key, *self.inputs)
 
     def release(self) -> None:
-        """Give back the memory that it works in; it runs no more."""
+        """Frees the memory of the graph, which cannot be replayed afterwards."""
         self.outputs.clear()
         self.model.release_captured_graph(self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class GpuGraphs:
-    """Graphs that run on a GPU, by name, and the weights that were sent there."""
+    """Graphs on a GPU, by name, and their weights."""
 
     models: dict[str, Model]
-    arranged: dict[str, Array | Buffer]
+    packed: dict[str, Array | Buffer]
     dims: ModelDimensions
     dtype: str
     device: Device
     report: LoadReport
-    _one_window: list[Recorded] = field(default_factory=list)
-    """The encoder recorded for a single window, once it has run."""
+    _one_window: list[CapturedGraph] = field(default_factory=list)
+    """The encoder captured for a single window, after its first execution."""
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
-        """The weights by canonical name, as float32 copies."""
-        return canonical_weights(self.arranged, self.dims)
+        """Yields the weights by canonical name, as float32 copies."""
+        return canonical_weights(self.packed, self.dims)
 
     def encode(self, mel: FloatArray) -> Buffer:
         """[n_batch, n_mels, 3000] -> [n_batch, n_audio_ctx, n_audio_state] on the GPU."""
@@ -80,13 +80,13 @@ class GpuGraphs:
             uploaded = self.upload(mel)
             (features,) = encoder.execute(uploaded)
             if len(mel) == 1:
-                self._one_window.append(Recorded.of(encoder, uploaded))
+                self._one_window.append(CapturedGraph.capture(encoder, uploaded))
             return features
-        recorded = self._one_window[0]
-        recorded.inputs[0].inplace_copy_from(_on_host(mel))
-        recorded.run()
-        (kept,) = recorded.outputs
-        return kept.copy()
+        captured = self._one_window[0]
+        captured.inputs[0].inplace_copy_from(_on_host(mel))
+        captured.replay()
+        (features,) = captured.outputs
+        return features.copy()
 
     def encoder_states(self, mel: FloatArray) -> list[FloatArray]:
         """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
@@ -100,14 +100,14 @@ class GpuGraphs:
         return array
 
     def close(self) -> None:
-        """Free the weights and what was recorded."""
+        """Frees the weights and the captured graphs."""
         while self._one_window:
             self._one_window.pop().release()
         self.models.clear()
-        self.arranged.clear()
+        self.packed.clear()
 
     def upload(self, array: FloatArray) -> Buffer:
-        """The array on the GPU."""
+        """Returns a copy of the array on the GPU."""
         return _on_host(array).to(self.device)
 
 
@@ -128,13 +128,13 @@ def load_gpu_graphs(
     target = f"cuda:{device.architecture_name}"
     plan = make_plan(checkpoint, options, has_decoder=has_decoder, target=target)
     (artifact,) = artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
-    arranged = graph_weights(checkpoint, DType[plan.dtype], plan.stacks)
-    registry = {**arranged, **(log_mel_constants() if has_decoder else {})}
+    packed = graph_weights(checkpoint, DType[plan.dtype], plan.stacks)
+    registry = {**packed, **(log_mel_constants() if has_decoder else {})}
     models = InferenceSession(devices=[device]).init_all(
         read(io.BytesIO(artifact.data)), weights_registry=registry
     )
     report = load_report(artifacts)
-    return GpuGraphs(models, arranged, checkpoint.dims, plan.dtype, device, report)
+    return GpuGraphs(models, packed, checkpoint.dims, plan.dtype, device, report)
 
 
 def _find_gpu(name: str) -> Device:

@@ -1,4 +1,4 @@
-"""Whether a batch of windows has room in a GPU's memory; asked before anything is computed."""
+"""Memory that a batch of windows needs on a GPU, checked before anything is computed."""
 
 from max.driver import Device
 
@@ -6,26 +6,26 @@ from implementations.errors import ImplementationFailedError
 from weights.dims import ModelDimensions
 
 _SHARE = 0.85
-"""Of the memory that may be used; MAX keeps some, and pieces fall between allocations."""
+"""Share of the memory that may be used; MAX keeps some, and some falls between allocations."""
 _ENCODER_BYTES = 80
-"""For each number of the encoder's output: 37 were measured with tiny.en, 79 with large-v3."""
+"""Bytes for each number of the encoder's output: 37 measured with tiny.en, 79 with large-v3."""
 
 
-def has_room(dims: ModelDimensions, n_windows: int, n_group: int, device: Device) -> bool:
-    """Whether a batch fits, with `n_group` hypotheses for each window; a single window may try."""
+def fits(dims: ModelDimensions, n_windows: int, n_group: int, device: Device) -> bool:
+    """Returns True where a batch with `n_group` hypotheses a window fits; one window always may."""
     if n_windows == 1:
         return True
     total = device.stats.get("total_memory")
     return total is None or bytes_needed(dims, n_windows, n_group) <= _SHARE * total
 
 
-def check_room(dims: ModelDimensions, n_windows: int, n_group: int, device: Device) -> None:
-    """Refuse a batch that cannot fit.
+def check_fits(dims: ModelDimensions, n_windows: int, n_group: int, device: Device) -> None:
+    """Refuses a batch that cannot fit.
 
     Raises:
-        ImplementationFailedError: how much it needs, how much there is, and what to do.
+        ImplementationFailedError: the batch needs more memory than there is.
     """
-    if not has_room(dims, n_windows, n_group, device):
+    if not fits(dims, n_windows, n_group, device):
         of_each = f", {n_group} hypotheses of each," if n_group > 1 else ""
         needed, total = bytes_needed(dims, n_windows, n_group), device.stats["total_memory"]
         raise ImplementationFailedError(
@@ -35,10 +35,10 @@ def check_room(dims: ModelDimensions, n_windows: int, n_group: int, device: Devi
 
 
 def bytes_needed(dims: ModelDimensions, n_windows: int, n_group: int) -> int:
-    """What encoding and decoding of so many windows hold at once, in half precision.
+    """Returns the bytes that encoding and decoding hold at once, in half precision.
 
-    What the encoder works in, which MAX keeps while decoding goes on; the decoder's keys and
-    values of the audio, as computed and as kept, those of the text, and logits.
+    They are the encoder's workspace, which MAX keeps while decoding goes on; cross-attention's keys
+    and values, as computed and as stored; the KV cache, and logits.
     """
     encoder = dims.n_audio_ctx * (dims.n_audio_state * _ENCODER_BYTES + 2 * dims.n_mels * 6)
     width = dims.n_text_layer * 2 * dims.n_text_state * 2

@@ -1,4 +1,4 @@
-"""Greedy decoding and sampling: what each row has chosen is its history, on the device."""
+"""Greedy decoding and sampling on the device, which keeps each row's tokens as its history."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -8,17 +8,17 @@ from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.decoding.search import Candidate
-from implementations.max_graph.gpu.device_decoder import Runner
+from implementations.max_graph.gpu.device_decoder import DeviceDecoder
 from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.gpu.session import DecoderModels
 from implementations.request import DecodeRequest
 
 
-class LoopRunner(Runner):
-    """A row is one hypothesis, the only one of its window or one of several that are sampled."""
+class SamplingDecoder(DeviceDecoder):
+    """Greedy decoding or sampling; a row is a hypothesis, one of `n_group` of its window."""
 
-    first_graph: ClassVar[str] = "loop_first"
-    step_graph: ClassVar[str] = "loop_step"
+    first_graph: ClassVar[str] = "sample_first"
+    step_graph: ClassVar[str] = "sample_step"
 
     def __init__(self, models: DecoderModels, audio: Buffer, n_group: int = 1) -> None:
         super().__init__(models, audio, n_group)
@@ -29,7 +29,7 @@ class LoopRunner(Runner):
         self._temperature = Buffer.zeros((1,), DType.float32, models.device)
 
     def choice_inputs(self) -> tuple[Buffer, ...]:
-        """States, history, sums of log-probabilities; rules, mask, random numbers, temperature."""
+        """Returns states, history, log-probabilities; rules, mask, random numbers, temperature."""
         return (
             self.states,
             self._history,
@@ -41,7 +41,7 @@ class LoopRunner(Runner):
         )
 
     def prepare(self, requests: Sequence[DecodeRequest]) -> None:
-        """Random numbers as `SamplingSearch` takes them: one for each hypothesis in each step."""
+        """Draws random numbers as `SamplingSearch` does, one for each hypothesis in each step."""
         temperature = requests[0].search.temperature
         fill(self._temperature, np.array([temperature], np.float32))
         if temperature == 0:
@@ -50,14 +50,14 @@ class LoopRunner(Runner):
         draws = np.zeros((self.n_windows, self.n_group, n_text_ctx), np.float32)
         for of_window, request in zip(draws, requests, strict=True):
             random = np.random.default_rng(request.search.seed)
-            n_most = request.max_tokens
-            of_window[:, :n_most] = random.random((n_most, self.n_group)).T
+            n_tokens = request.max_tokens
+            of_window[:, :n_tokens] = random.random((n_tokens, self.n_group)).T
         fill(self._draws, draws.reshape(self.n_rows, -1))
 
     def candidates(
         self, n_sampled: Sequence[int], requests: Sequence[DecodeRequest]
     ) -> list[list[Candidate]]:
-        """All of a window's rows, cut at their end of text."""
+        """Returns all rows of each window, cut at their end of text."""
         history, sums = self._history.to_numpy(), self.sum_logprobs.to_numpy()
         eot = requests[0].rules.eot
         rows = [

@@ -1,4 +1,4 @@
-"""Decoder sessions on a GPU; it compiles nothing and holds no weights."""
+"""Decoder sessions on a GPU, whose logits the host reads; compiles nothing, holds no weights."""
 
 import threading
 from collections.abc import Sequence
@@ -27,30 +27,30 @@ class DecoderModels:
     lock: threading.RLock
 
     def upload(self, values: Sequence[Any] | npt.NDArray[Any]) -> Buffer:
-        """Integers on the device."""
+        """Returns a copy of integers on the device."""
         return Buffer.from_numpy(np.ascontiguousarray(values, np.int32)).to(self.device)
 
-    def hear(self, audio_features: MaxAudioFeatures) -> Buffer:
-        """Cross-attention's keys and values, computed once per window."""
+    def compute_cross_kv(self, audio_features: MaxAudioFeatures) -> Buffer:
+        """Returns cross-attention's keys and values, which are computed once per window."""
         with self.lock:
             if audio_features.keys_values is None:
-                model = self.models["audio_keys_values"]
+                model = self.models["cross_kv"]
                 audio_features.keys_values = model.execute(audio_features.buffer)
-            (keys_values,) = audio_features.keys_values
-            return keys_values
+            (cross_kv,) = audio_features.keys_values
+            return cross_kv
 
     def new_cache(self, n_slots: int) -> Buffer:
-        """Room for the keys and values of n_slots hypotheses."""
+        """Returns an empty KV cache for n_slots hypotheses."""
         dims = self.dims
         shape = (dims.n_text_layer, n_slots, dims.n_text_ctx, 2 * dims.n_text_state)
         return Buffer.zeros(shape, self.dtype, self.device)
 
 
 class GpuSession(DecoderSession):
-    """One window's hypotheses, whose logits the host sees; the cache is this session's own.
+    """Hypotheses of one window, with a KV cache of their own.
 
-    Each hypothesis writes into its own slot; where its past lies is kept in a table, so that
-    reordering moves numbers of slots and no keys or values.
+    Each hypothesis writes into its own slot. A table tells the slot of each position, so that
+    reordering moves slot numbers and no keys or values.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class GpuSession(DecoderSession):
         n_group: int,
     ) -> None:
         self._models = models
-        self._audio = models.hear(audio_features)
+        self._audio = models.compute_cross_kv(audio_features)
         self._cache: Buffer | None = models.new_cache(n_group)
         self._slots = np.zeros((n_group, models.dims.n_text_ctx), np.int32)
         self._n_filled = 0
@@ -80,11 +80,11 @@ class GpuSession(DecoderSession):
         return logits
 
     def reorder(self, source_indices: Sequence[int]) -> None:
-        """Let hypothesis i continue from the past of hypothesis source_indices[i]."""
+        """Lets hypothesis i continue the text of hypothesis source_indices[i]."""
         self._slots = self._slots[list(source_indices)]
 
     def close(self) -> None:
-        """Let go of the cache."""
+        """Frees the cache."""
         self._cache = None
 
     def _run(
@@ -107,7 +107,7 @@ def align(
     tokens: Sequence[int],
     heads: Heads,
 ) -> Alignment:
-    """Cross-attention scores of the chosen heads, and logits, over a whole token sequence."""
+    """Returns cross-attention scores of chosen heads, and logits, over a whole token sequence."""
     n_tokens = len(tokens)
     shape = (len(heads), n_tokens, models.dims.n_audio_ctx)
     scores = Buffer.zeros(shape, DType.float32, models.device)
@@ -117,7 +117,7 @@ def align(
         (logits,) = models.models["alignment"].execute(
             *(models.upload(values) for values in feed),
             models.new_cache(1),
-            models.hear(audio_features),
+            models.compute_cross_kv(audio_features),
             scores,
             models.upload(heads),
         )

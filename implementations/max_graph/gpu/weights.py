@@ -1,4 +1,4 @@
-"""Bring a checkpoint's tensors into the names and shapes that the graphs for a GPU declare.
+"""Packing of a checkpoint's tensors into the names and shapes that a GPU's graphs declare.
 
 Matrices are [n_out, n_in] in the graph's dtype; all else is float32. Done once per load.
 """
@@ -22,25 +22,25 @@ _CROSS_ATTENTION = ("key", "value")
 def graph_weights(
     checkpoint: Checkpoint, dtype: DType, stacks: tuple[str, ...] = ("encoder", "decoder")
 ) -> dict[str, Array | Buffer]:
-    """The weights of the graphs of some stacks, by the names that the layers give."""
-    arranged = {
-        name: array for name, array in _arranged(checkpoint) if name.partition(".")[0] in stacks
+    """Returns the weights of the graphs of some stacks, by the layers' names."""
+    packed = {
+        name: array for name, array in _packed(checkpoint) if name.partition(".")[0] in stacks
     }
     if "decoder" in stacks:
-        arranged["decoder.no_bias"] = np.zeros(checkpoint.dims.n_vocab, np.float32)
+        packed["decoder.no_bias"] = np.zeros(checkpoint.dims.n_vocab, np.float32)
     return {
         name: _in_dtype(array, dtype)
         if array.ndim >= 2 and not name.endswith("positional_embedding")
         else np.require(array, np.float32, ["C", "A", "W"])
-        for name, array in arranged.items()
+        for name, array in packed.items()
     }
 
 
-def _arranged(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
+def _packed(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
     tensors, dims = checkpoint.tensors, checkpoint.dims
     for name, array in tensors.items():
         if ".attn." not in name and ".cross_attn." not in name:
-            # the patch of a frame: its three columns in time order
+            # a convolution reads three frames side by side, in time order
             yield name, array.transpose(0, 2, 1) if array.ndim == 3 else array
         elif ".out." in name or ".cross_attn.query." in name:
             yield name, array
@@ -48,19 +48,19 @@ def _arranged(checkpoint: Checkpoint) -> Iterator[tuple[str, Array]]:
         for i in range(n_layer):
             prefix = f"{stack}.blocks.{i}.attn"
             parts = [f"{prefix}.{part}" for part in _SELF_ATTENTION]
-            yield from _fused(f"{prefix}.query_key_value", parts, tensors)
+            yield from _fused(f"{prefix}.qkv", parts, tensors)
     parts = [
         f"decoder.blocks.{i}.cross_attn.{part}"
         for i in range(dims.n_text_layer)
         for part in _CROSS_ATTENTION
     ]
-    yield from _fused("decoder.key_value", parts, tensors)
+    yield from _fused("decoder.cross_kv", parts, tensors)
 
 
 def _fused(
     name: str, parts: list[str], tensors: Mapping[str, Array]
 ) -> Iterator[tuple[str, Array]]:
-    """One product out of several; the key projection alone has no bias."""
+    """Joins projections into one matmul; the key projection alone has no bias."""
     matrices = [tensors[f"{part}.weight"] for part in parts]
     biases = [
         tensors.get(f"{part}.bias", np.zeros(len(matrix), np.float32))
@@ -71,7 +71,7 @@ def _fused(
 
 
 def _in_dtype(array: Array, dtype: DType) -> Array | Buffer:
-    """A matrix or a convolution's patches, [n_out, n_in]; NumPy has no bfloat16."""
+    """Returns a matrix [n_out, n_in], a convolution's flattened; NumPy has no bfloat16."""
     matrix = array.reshape(len(array), -1)
     if dtype != DType.bfloat16:
         return np.require(matrix, dtype.to_numpy(), ["C", "A", "W"])
@@ -90,34 +90,34 @@ def log_mel_constants() -> dict[str, Array]:
 
 
 def canonical_weights(
-    arranged: Mapping[str, Array | Buffer], dims: ModelDimensions
+    packed: Mapping[str, Array | Buffer], dims: ModelDimensions
 ) -> Iterator[tuple[str, FloatArray]]:
-    """The weights as the graphs hold them, back under OpenAI's names and in its shapes, float32."""
+    """Yields the packed weights under OpenAI's names and in its shapes, in float32."""
     for name, shape in expected_shapes(dims).items():
-        holder, first = _holder(name, shape[0])
-        if holder not in arranged:
+        packed_name, first = _packed_name(name, shape[0])
+        if packed_name not in packed:
             continue  # of a stack that is not held here
-        part = _float32(arranged[holder])[first : first + shape[0]]
+        part = _float32(packed[packed_name])[first : first + shape[0]]
         if len(shape) == 3:
             part = part.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
         yield name, part.reshape(shape).copy()
 
 
-def _holder(name: str, n_out: int) -> tuple[str, int]:
+def _packed_name(name: str, n_out: int) -> tuple[str, int]:
     """The arranged array that holds a tensor, and its first row there."""
     prefix, _, kind = name.rpartition(".")
     prefix, _, part = prefix.rpartition(".")
     if prefix.endswith(".attn") and part in _SELF_ATTENTION:
-        return f"{prefix}.query_key_value.{kind}", _SELF_ATTENTION.index(part) * n_out
+        return f"{prefix}.qkv.{kind}", _SELF_ATTENTION.index(part) * n_out
     if prefix.endswith(".cross_attn") and part in _CROSS_ATTENTION:
         layer = int(prefix.split(".")[2])
         index = len(_CROSS_ATTENTION) * layer + _CROSS_ATTENTION.index(part)
-        return f"decoder.key_value.{kind}", index * n_out
+        return f"decoder.cross_kv.{kind}", index * n_out
     return name, 0
 
 
 def _float32(array: Array | Buffer) -> FloatArray:
-    """Widened exactly; NumPy has no bfloat16, so its bits are shifted into place."""
+    """Returns the exact float32 values; NumPy has no bfloat16, so bits are shifted into place."""
     if isinstance(array, Buffer):
         bits = array.view(DType.uint16).to_numpy().astype(np.uint32) << 16
         return bits.view(np.float32)

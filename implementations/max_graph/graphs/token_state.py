@@ -1,8 +1,20 @@
 """Fields of the arrays in which kernels read rules and hypotheses."""
 
-N_STATE_FIELDS = 8
-"""Integers that describe a hypothesis."""
-TOKEN, OFFSET, N_SAMPLED, PENULTIMATE, LATEST, IS_FINISHED, LIMIT, ENDINGS_LEFT = range(8)
-"""Indices of these integers; the last is read on a GPU only."""
-N_RULES = 5
+STATE_FIELDS = (
+    "token",
+    "offset",
+    "n_sampled",
+    "penultimate",
+    "latest",
+    "is_finished",
+    "limit",
+    "endings_left",
+)
+"""Integers that describe a hypothesis, in their order; the last is read on a GPU only."""
+N_STATE_FIELDS = len(STATE_FIELDS)
+TOKEN, OFFSET, N_SAMPLED, PENULTIMATE, LATEST, IS_FINISHED, LIMIT, ENDINGS_LEFT = range(
+    N_STATE_FIELDS
+)
+RULE_FIELDS = ("eot", "timestamp_begin", "with_timestamps", "max_initial_timestamp", "no_speech")
 """Integers that describe the rules; the last two, for first tokens, are read on a GPU only."""
+N_RULES = len(RULE_FIELDS)

@@ -1,7 +1,7 @@
 """Multi-head attention in its three uses: within the audio, within the text, from text to audio.
 
-Queries, keys and values of self-attention come from one product, `query_key_value`. The keys and
-values of cross-attention come for all layers at once from one product over the window.
+Queries, keys and values of self-attention come from one matmul, `qkv`. Keys and values of
+cross-attention come from one matmul over the window, for all layers at once.
 """
 
 from dataclasses import dataclass
@@ -10,49 +10,53 @@ from max.dtype import DType
 from max.graph import BufferValue, TensorValue
 
 from implementations.max_graph.gpu.graphs.layers import LayerNorm, Linear
-from implementations.max_graph.gpu.graphs.ops import attention, audio_attention, cached_attention
+from implementations.max_graph.gpu.graphs.ops import (
+    attention,
+    cross_attention,
+    self_attention_kv_cache,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class TextPast:
-    """Where all decoder layers keep the keys and values of the text so far."""
+class SelfKV:
+    """KV cache of the text so far, for all decoder layers."""
 
     cache: BufferValue
     """[n_layer, n_slots, n_text_ctx, 2 * n_state]."""
     offsets: TensorValue
     """[n_rows]: positions that each row has filled."""
     slots: BufferValue
-    """[n_rows, n_text_ctx]: in which slot of the cache each position of a row is kept."""
+    """[n_rows, n_text_ctx]: slot of the cache for each position of a row."""
 
 
 @dataclass(frozen=True, slots=True)
-class HeardAudio:
-    """What cross-attention of all decoder layers reads."""
+class CrossKV:
+    """Keys and values of the audio, for cross-attention in all decoder layers."""
 
-    keys_values: TensorValue
+    kv: TensorValue
     """[n_windows, n_audio_ctx, n_layer * 2 * n_state]."""
     windows: TensorValue
-    """[n_rows]: which window each row listens to."""
+    """[n_rows]: window of each row."""
 
 
 class SelfAttention:
     """Attention of a sequence to itself."""
 
     def __init__(self, name: str, n_state: int, n_head: int, dtype: DType) -> None:
-        self.n_channels = n_state // n_head
-        self.query_key_value = Linear(f"{name}.query_key_value", n_state, 3 * n_state, dtype)
+        self.head_dim = n_state // n_head
+        self.qkv = Linear(f"{name}.qkv", n_state, 3 * n_state, dtype)
         self.out = Linear(f"{name}.out", n_state, n_state, dtype)
 
     def __call__(
-        self, x: TensorValue, norm: LayerNorm, past: TextPast | None = None, layer: int = 0
+        self, x: TensorValue, norm: LayerNorm, past: SelfKV | None = None, layer: int = 0
     ) -> TensorValue:
         """[n_batch, n_ctx, n_state] -> the same shape, x added; causal where there is a past."""
-        qkv = self.query_key_value(x, norm)
+        qkv = self.qkv(x, norm)
         if past is None:
-            attended = attention(qkv, self.n_channels)
+            attended = attention(qkv, self.head_dim)
         else:
-            attended = cached_attention(
-                qkv, past.cache, past.offsets, past.slots, layer, self.n_channels
+            attended = self_attention_kv_cache(
+                qkv, past.cache, past.offsets, past.slots, layer, self.head_dim
             )
         return self.out(attended, residual=x)
 
@@ -61,13 +65,13 @@ class CrossAttention:
     """Attention of the text to the audio."""
 
     def __init__(self, name: str, n_state: int, n_head: int, dtype: DType) -> None:
-        self.n_channels = n_state // n_head
+        self.head_dim = n_state // n_head
         self.query = Linear(f"{name}.query", n_state, n_state, dtype)
         self.out = Linear(f"{name}.out", n_state, n_state, dtype)
 
     def __call__(
-        self, x: TensorValue, query: TensorValue, audio: HeardAudio, layer: int
+        self, x: TensorValue, query: TensorValue, audio: CrossKV, layer: int
     ) -> TensorValue:
         """[n_rows, n_new, n_state] -> the same shape, x added; `query` is this layer's own."""
-        attended = audio_attention(query, audio.keys_values, audio.windows, layer, self.n_channels)
+        attended = cross_attention(query, audio.kv, audio.windows, layer, self.head_dim)
         return self.out(attended, residual=x)

@@ -5,9 +5,9 @@ from max.graph import TensorValue
 
 from implementations.max_graph.gpu.graphs.attention import (
     CrossAttention,
-    HeardAudio,
+    CrossKV,
     SelfAttention,
-    TextPast,
+    SelfKV,
 )
 from implementations.max_graph.gpu.graphs.layers import LayerNorm, Linear
 
@@ -47,7 +47,7 @@ class CrossAttentionBlock(ResidualAttentionBlock):
         self.cross_attn_ln = LayerNorm(f"{name}.cross_attn_ln", n_state)
 
     def step(
-        self, x: TensorValue, past: TextPast, audio: HeardAudio, layer: int
+        self, x: TensorValue, past: SelfKV, audio: CrossKV, layer: int
     ) -> tuple[TensorValue, TensorValue]:
         """[n_rows, n_new, n_state] -> the same shape, and the cross-attention's queries."""
         x = self.attn(x, self.attn_ln, past, layer)

@@ -3,14 +3,14 @@
 from max.dtype import DType
 from max.graph import KernelLibrary, Module
 
-from implementations.max_graph.gpu.graphs.beams import BeamLoop
+from implementations.max_graph.gpu.graphs.beams import BeamGraphs
 from implementations.max_graph.gpu.graphs.decoder import TextDecoder
 from implementations.max_graph.gpu.graphs.encoder import AudioEncoder
 from implementations.max_graph.gpu.graphs.encoder_ops import COLUMNS
 from implementations.max_graph.gpu.graphs.half_encoder import HalfEncoder
 from implementations.max_graph.gpu.graphs.mel import LogMel
 from implementations.max_graph.gpu.graphs.ops import GPU, KERNELS
-from implementations.max_graph.gpu.graphs.sampling import DecodingLoop
+from implementations.max_graph.gpu.graphs.sampling import SamplingGraphs
 from implementations.max_graph.request import CompileRequest
 
 
@@ -26,5 +26,5 @@ def add_graphs(request: CompileRequest, module: Module, kernels: KernelLibrary) 
         LogMel(request.dims.n_mels).add_graph(module, kernels)
         decoder = TextDecoder(request.dims, dtype)
         decoder.add_graphs(module, kernels)
-        DecodingLoop(decoder).add_graphs(module, kernels)
-        BeamLoop(decoder).add_graphs(module, kernels)
+        SamplingGraphs(decoder).add_graphs(module, kernels)
+        BeamGraphs(decoder).add_graphs(module, kernels)

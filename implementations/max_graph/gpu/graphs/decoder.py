@@ -1,7 +1,7 @@
-"""The text decoder as graphs for a GPU: keys and values of the audio, decoding, and alignment.
+"""The text decoder as graphs for a GPU: cross-attention's keys and values, decoding, alignment.
 
-One graph serves prefill, single steps, beams and batches of windows: how many rows and how many new
-tokens each gets are free. It neither samples nor chooses tokens.
+One graph serves prefill, single steps, beams and batches of windows: the numbers of rows and of new
+tokens are free. It neither samples nor searches.
 """
 
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from max.graph import (
     Value,
 )
 
-from implementations.max_graph.gpu.graphs.attention import HeardAudio, TextPast
+from implementations.max_graph.gpu.graphs.attention import CrossKV, SelfKV
 from implementations.max_graph.gpu.graphs.blocks import CrossAttentionBlock
+from implementations.max_graph.gpu.graphs.choice_ops import embed_last_tokens
 from implementations.max_graph.gpu.graphs.layers import LayerNorm, Linear, weight
 from implementations.max_graph.gpu.graphs.ops import (
     GPU,
-    Finish,
-    embed_last,
+    Epilogue,
     embed_tokens,
-    linear,
-    select_rows,
-    store_attention_scores,
+    gather_rows,
+    matmul,
+    store_cross_attention_scores,
 )
 from weights.dims import ModelDimensions
 
@@ -40,23 +40,23 @@ class TextDecoder:
     def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
         self.dims, self.dtype = dims, dtype
         n_state, n_head = dims.n_text_state, dims.n_text_head
-        self.n_channels = n_state // n_head
+        self.head_dim = n_state // n_head
         self.blocks = [
             CrossAttentionBlock(f"decoder.blocks.{i}", n_state, n_head, dtype)
             for i in range(dims.n_text_layer)
         ]
         self.ln = LayerNorm("decoder.ln", n_state)
-        n_keys_values = dims.n_text_layer * 2 * n_state
-        self.key_value = Linear("decoder.key_value", dims.n_audio_state, n_keys_values, dtype)
+        n_kv = dims.n_text_layer * 2 * n_state
+        self.cross_kv = Linear("decoder.cross_kv", dims.n_audio_state, n_kv, dtype)
 
     def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
-        """Put `audio_keys_values`, `decoder` and `alignment` into a module."""
-        self._add_audio_keys_values(module, kernels)
+        """Adds `cross_kv`, `decoder` and `alignment` to a module."""
+        self._add_cross_kv(module, kernels)
         self._add_decoder(module, kernels, with_scores=False)
         self._add_decoder(module, kernels, with_scores=True)
 
     def embeddings(self) -> tuple[TensorValue, TensorValue]:
-        """Of tokens [n_vocab, n_state], also the matrix of the logits, and of positions."""
+        """Returns embeddings of tokens [n_vocab, n_state], used by logits too, and of positions."""
         dims = self.dims
         shape = (dims.n_vocab, dims.n_text_state)
         tokens = weight("decoder.token_embedding.weight", shape, self.dtype)
@@ -64,7 +64,7 @@ class TextDecoder:
         return tokens, weight("decoder.positional_embedding", positions)
 
     def __call__(
-        self, x: TensorValue, past: TextPast, audio: HeardAudio
+        self, x: TensorValue, past: SelfKV, audio: CrossKV
     ) -> tuple[TensorValue, list[TensorValue]]:
         """[n_rows, n_new, n_state] -> the same shape, and cross-attention's queries by layer."""
         queries = []
@@ -79,28 +79,26 @@ class TextDecoder:
         `inputs` are slots, windows, cache and audio.
         """
         embedding, positional = self.embeddings()
-        x, offsets = embed_last(states, embedding, positional)
-        past = TextPast(inputs[2].buffer, offsets, inputs[0].buffer)
-        audio = HeardAudio(inputs[3].tensor, inputs[1].tensor)
+        x, offsets = embed_last_tokens(states, embedding, positional)
+        past = SelfKV(inputs[2].buffer, offsets, inputs[0].buffer)
+        audio = CrossKV(inputs[3].tensor, inputs[1].tensor)
         x, _ = self(x, past, audio)
         return self.logits(x.reshape((1, x.shape[0], x.shape[2])), embedding)
 
     def logits(self, x: TensorValue, embedding: TensorValue) -> TensorValue:
         """[n_batch, n_ctx, n_state] -> [n_batch, n_ctx, n_vocab]."""
         no_bias = weight("decoder.no_bias", (self.dims.n_vocab,))
-        return linear(x, embedding, no_bias, self.ln.parameters(), Finish())
+        return matmul(x, embedding, no_bias, self.ln.parameters(), Epilogue())
 
-    def _add_audio_keys_values(self, module: Module, kernels: KernelLibrary) -> None:
+    def _add_cross_kv(self, module: Module, kernels: KernelLibrary) -> None:
         """[n_windows, n_audio_ctx, n_audio_state] -> keys and values of all layers."""
         shape: list[str | int] = ["n_windows", self.dims.n_audio_ctx, self.dims.n_audio_state]
         types = [TensorType(DType.float32, shape, GPU)]
-        with Graph(
-            "audio_keys_values", input_types=types, module=module, kernel_library=kernels
-        ) as graph:
-            graph.output(self.key_value(graph.inputs[0].tensor))
+        with Graph("cross_kv", input_types=types, module=module, kernel_library=kernels) as graph:
+            graph.output(self.cross_kv(graph.inputs[0].tensor))
 
     def _add_decoder(self, module: Module, kernels: KernelLibrary, *, with_scores: bool) -> None:
-        """Token graph; with scores it also fills a buffer with chosen heads' cross-attention."""
+        """Adds the token graph; with scores it also fills a buffer with those of chosen heads."""
         types = [*self.input_types(), *(self._score_types() if with_scores else ())]
         with Graph(
             "alignment" if with_scores else "decoder",
@@ -109,21 +107,21 @@ class TextDecoder:
             kernel_library=kernels,
         ) as graph:
             tokens, offsets, windows, rows = (graph.inputs[i].tensor for i in (0, 1, 3, 4))
-            past = TextPast(graph.inputs[5].buffer, offsets, graph.inputs[2].buffer)
-            audio = HeardAudio(graph.inputs[6].tensor, windows)
+            past = SelfKV(graph.inputs[5].buffer, offsets, graph.inputs[2].buffer)
+            audio = CrossKV(graph.inputs[6].tensor, windows)
             embedding, positional = self.embeddings()
             x = embed_tokens(tokens, offsets, embedding, positional)
             x, queries = self(x, past, audio)
             if with_scores:
                 scores, heads = graph.inputs[7].buffer, graph.inputs[8].tensor
                 for layer, query in enumerate(queries):
-                    store_attention_scores(
-                        scores, query, audio.keys_values, heads, layer, self.n_channels
+                    store_cross_attention_scores(
+                        scores, query, audio.kv, heads, layer, self.head_dim
                     )
-            graph.output(self.logits(select_rows(x, rows), embedding))
+            graph.output(self.logits(gather_rows(x, rows), embedding))
 
     def input_types(self) -> list[TensorType | BufferType]:
-        """Tokens, offsets, slots, windows, rows whose logits are wanted, cache, audio."""
+        """Returns types of tokens, offsets, slots, windows, rows of logits, cache, audio."""
         dims = self.dims
         width = 2 * dims.n_text_state
         return [
@@ -137,16 +135,16 @@ class TextDecoder:
         ]
 
     def logits_type(self) -> TensorType:
-        """Logits of any number of rows."""
+        """Returns the type of logits of any number of rows."""
         return TensorType(DType.float32, [1, "n_chosen", self.dims.n_vocab], GPU)
 
     def step_types(self) -> list[TensorType | BufferType]:
-        """Slots, windows, cache, audio."""
+        """Returns types of slots, windows, cache, audio."""
         types = self.input_types()
         return [*types[2:4], *types[5:]]
 
     def _score_types(self) -> list[TensorType | BufferType]:
-        """Scores to fill [n_scores, n_new, n_audio_ctx], and their (layer, head) pairs."""
+        """Returns types of scores to fill, and of their layers and heads, [n_scores, 2]."""
         return [
             BufferType(DType.float32, ["n_scores", "n_new", self.dims.n_audio_ctx], GPU),
             TensorType(DType.int32, ["n_scores", 2], GPU),

@@ -9,14 +9,14 @@ from max.graph import Dim, TensorType, TensorValue, ops
 from implementations.max_graph.gpu.graphs.ops import GPU
 
 COLUMNS = 128
-"""What the state's width is a multiple of; as in kernels/encoder.mojo."""
-WIDEST_NORM = 8 * COLUMNS
-"""Wider states are kept to be normalised; as in kernels/encoder.mojo."""
+"""Output columns of a block; the width of a state is a multiple of it."""
+MAX_NORM_WIDTH = 8 * COLUMNS
+"""Widest state whose layer norm is part of a matmul; wider sums are always stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taps:
-    """How a product finds its rows among frames: each beside its two neighbours, or alone."""
+    """Frames of a row: one alone, or, for a convolution, each beside its two neighbours."""
 
     n_taps: int = 1
     stride: int = 1
@@ -24,16 +24,16 @@ class Taps:
 
 @dataclass(frozen=True, slots=True)
 class ResidualNorm:
-    """What is added to a product, and the layer norm that follows."""
+    """Residual that is added to a matmul, and the layer norm of the sum."""
 
     residual: TensorValue
     """One with fewer rows is repeated."""
     weight: TensorValue
     bias: TensorValue
     dtype: DType
-    """Of what is normalised."""
+    """Type of the normalized sum."""
     store_output: bool = True
-    """Whether the sum itself is asked for, too."""
+    """False where only the normalized sum is wanted."""
 
 
 def encoder_matmul(
@@ -45,24 +45,24 @@ def encoder_matmul(
     *,
     gelu: bool,
 ) -> tuple[TensorValue, TensorValue]:
-    """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, n_out], and that normalised.
+    """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, n_out], and that normalized.
 
-    The sum is float32 where there is a residual; without one nothing is normalised.
+    The sum is float32 where there is a residual; without one nothing is normalized.
     """
     n_out = int(matrix.shape[0])
     shape: list[Dim | int] = [x.shape[0], x.shape[1] // taps.stride, n_out]
-    nothing: list[Dim | int] = [1, 1, 1]
+    unused: list[Dim | int] = [1, 1, 1]
     if ending is None:
-        types = [TensorType(x.dtype, shape, GPU), TensorType(x.dtype, nothing, GPU)]
+        types = [TensorType(x.dtype, shape, GPU), TensorType(x.dtype, unused, GPU)]
         extra = (bias, bias, bias)
     else:
         types = [
-            TensorType(DType.float32, shape if ending.store_output else nothing, GPU),
+            TensorType(DType.float32, shape if ending.store_output else unused, GPU),
             TensorType(ending.dtype, shape, GPU),
         ]
         extra = (ending.residual, ending.weight, ending.bias)
     output, normed = ops.custom(
-        "whisper_gpu_product",
+        "whisper_gpu_encoder_matmul",
         GPU,
         [x, matrix, bias, *extra],
         types,
@@ -71,9 +71,10 @@ def encoder_matmul(
             "n_taps": taps.n_taps,
             "stride": taps.stride,
             "has_gelu": gelu,
-            "has_residual": ending is not None,
-            "has_norm": ending is not None,
-            "keeps": ending is None or ending.store_output,
+            "has_residual_norm": ending is not None,
+            "store_output": ending is None or ending.store_output,
+            "columns": COLUMNS,
+            "max_norm_width": MAX_NORM_WIDTH,
         },
     )
     return output.tensor, normed.tensor
@@ -82,21 +83,20 @@ def encoder_matmul(
 def encoder_post_attention(
     attended: TensorValue, weights: Sequence[TensorValue], ending: ResidualNorm
 ) -> tuple[TensorValue, TensorValue]:
-    """What follows attention in a block: the next state, and that normalised for the next block.
+    """Computes a block after its attention: the next state, and that normalized for the next block.
 
-    It is several products or a kernel of its own, as kernels/encoder.mojo decides by the rows.
+    It is three matmuls or one kernel, which the operation decides by the number of rows.
 
     Args:
         attended: [n_batch, n_ctx, n_state].
-        weights: Those of the projection, of the MLP's layer norm and of its two layers: of each a
-            matrix, or the norm's scale, and a bias.
-        ending: What is added to the projection, and the next block's layer norm.
+        weights: Weight and bias of the projection, the MLP's layer norm, and its two layers.
+        ending: The block's state, which is added to the projection, and the next layer norm.
     """
     shape = list(attended.shape)
     n_state = int(shape[-1])
     f32 = DType.float32
     output, normed, *_ = ops.custom(
-        "whisper_gpu_after_attention",
+        "whisper_gpu_encoder_post_attention",
         GPU,
         [attended, ending.residual, *weights, ending.weight, ending.bias],
         [
@@ -106,6 +106,6 @@ def encoder_post_attention(
             TensorType(attended.dtype, shape, GPU),
             TensorType(attended.dtype, [*shape[:-1], 4 * n_state], GPU),
         ],
-        {"n_state": n_state, "keeps": ending.store_output},
+        {"n_state": n_state, "store_output": ending.store_output},
     )
     return output.tensor, normed.tensor

@@ -1,7 +1,7 @@
 """The audio encoder as a graph for a GPU, in half precision.
 
-What a product ends with, layer norm before the next one included, belongs to it; so two things run
-through the blocks: the state, float32, and the same normalised and rounded.
+A matmul's epilogue includes the layer norm before the next one, so two values run through the
+blocks: the state in float32, and the same normalized and rounded.
 """
 
 from max.dtype import DType
@@ -9,14 +9,14 @@ from max.graph import TensorValue
 
 from implementations.max_graph.gpu.graphs.blocks import ResidualAttentionBlock
 from implementations.max_graph.gpu.graphs.encoder_ops import (
-    WIDEST_NORM,
+    MAX_NORM_WIDTH,
     ResidualNorm,
     Taps,
     encoder_matmul,
     encoder_post_attention,
 )
 from implementations.max_graph.gpu.graphs.layers import LayerNorm, Linear, weight
-from implementations.max_graph.gpu.graphs.ops import GPU, attention, turn
+from implementations.max_graph.gpu.graphs.ops import GPU, attention, transpose
 from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs
 from weights.dims import ModelDimensions
 
@@ -38,7 +38,7 @@ class HalfEncoder(EncoderGraphs):
 
     def __call__(self, mel: TensorValue) -> TensorValue:
         """[n_batch, n_mels, 2 * n_audio_ctx] -> [n_batch, n_audio_ctx, n_audio_state]."""
-        _, features = self._run(mel, is_traced=self.dims.n_audio_state > WIDEST_NORM)
+        _, features = self._run(mel, is_traced=self.dims.n_audio_state > MAX_NORM_WIDTH)
         return features
 
     def states(self, mel: TensorValue) -> list[TensorValue]:
@@ -47,11 +47,11 @@ class HalfEncoder(EncoderGraphs):
         return states
 
     def _run(self, mel: TensorValue, *, is_traced: bool) -> tuple[list[TensorValue], TensorValue]:
-        """All states, the last one only if traced, and the features."""
+        """Returns all states, the last one only if traced, and the features."""
         dims = self.dims
         positional = weight("encoder.positional_embedding", (dims.n_audio_ctx, dims.n_audio_state))
         norms = [*(block.attn_ln for block in self.blocks), self.ln_post]
-        mel = turn(mel, self.dtype)
+        mel = transpose(mel, self.dtype)
         frames, _ = encoder_matmul(mel, *self.conv1.parameters(), Taps(3), None, gelu=True)
         ending = ResidualNorm(positional, *norms[0].parameters(), self.dtype)
         conv2 = self.conv2.parameters()
@@ -59,9 +59,9 @@ class HalfEncoder(EncoderGraphs):
         states = [x]
         for block, norm in zip(self.blocks, norms[1:], strict=True):
             is_last = norm is self.ln_post
-            qkv = block.attn.query_key_value.parameters()
+            qkv = block.attn.qkv.parameters()
             projected, _ = encoder_matmul(normed, *qkv, Taps(), None, gelu=False)
-            attended = attention(projected, block.attn.n_channels)
+            attended = attention(projected, block.attn.head_dim)
             dtype = DType.float32 if is_last else self.dtype
             stored = is_traced or not is_last
             ending = ResidualNorm(x, *norm.parameters(), dtype, store_output=stored)
@@ -71,7 +71,7 @@ class HalfEncoder(EncoderGraphs):
 
 
 def _post_attention(block: ResidualAttentionBlock) -> list[TensorValue]:
-    """Weights of the projection, of the MLP's layer norm and of its two layers."""
+    """Returns weights of the projection, of the MLP's layer norm and of its two layers."""
     layers: list[Linear | LayerNorm] = [
         block.attn.out,
         block.mlp_ln,

@@ -1,8 +1,7 @@
 """The leaves of the model on a GPU, named as in torch: linear, convolution, layer norm.
 
 The state that runs through the blocks is float32. Matrices are [n_out, n_in] in the graph's dtype,
-and so is what passes between two products of a layer; layer norm belongs to the product that
-follows it.
+as are activations between two matmuls of a layer; layer norm is part of the matmul after it.
 """
 
 from max.dtype import DType
@@ -10,15 +9,15 @@ from max.graph import Graph, TensorValue, Weight
 
 from implementations.max_graph.gpu.graphs.ops import (
     GPU,
-    Finish,
+    Epilogue,
+    im2col,
     layer_norm,
-    linear,
-    patches,
+    matmul,
 )
 
 
 def weight(name: str, shape: tuple[int, ...], dtype: DType = DType.float32) -> TensorValue:
-    """A weight of the graph being built, filled in when the model is loaded."""
+    """Returns a weight of the graph being built, which is filled when the model is loaded."""
     return Graph.current.add_weight(Weight(name, dtype, shape, GPU))
 
 
@@ -29,7 +28,7 @@ class LayerNorm:
         self.name, self.n_state = name, n_state
 
     def parameters(self) -> tuple[TensorValue, TensorValue]:
-        """Weight and bias, [n_state] each."""
+        """Returns weight and bias, [n_state] each."""
         shape = (self.n_state,)
         return weight(f"{self.name}.weight", shape), weight(f"{self.name}.bias", shape)
 
@@ -45,7 +44,7 @@ class Linear:
         self.name, self.n_in, self.n_out, self.dtype = name, n_in, n_out, dtype
 
     def parameters(self) -> tuple[TensorValue, TensorValue]:
-        """Matrix [n_out, n_in] and bias [n_out]."""
+        """Returns matrix [n_out, n_in] and bias [n_out]."""
         matrix = weight(f"{self.name}.weight", (self.n_out, self.n_in), self.dtype)
         return matrix, weight(f"{self.name}.bias", (self.n_out,))
 
@@ -60,15 +59,15 @@ class Linear:
         """[n_batch, n_ctx, n_in] -> [n_batch, n_ctx, n_out], float32 where a residual is added."""
         norm_parameters = None if norm is None else norm.parameters()
         dtype = self.dtype if residual is None else DType.float32
-        finish = Finish(gelu, residual, dtype)
-        return linear(x, *self.parameters(), norm_parameters, finish)
+        epilogue = Epilogue(gelu, residual, dtype)
+        return matmul(x, *self.parameters(), norm_parameters, epilogue)
 
 
 class Conv1d:
     """A convolution with kernel size 3, followed by GELU."""
 
     def __init__(self, name: str, n_in: int, n_out: int, dtype: DType) -> None:
-        self.product = Linear(name, 3 * n_in, n_out, dtype)
+        self.linear = Linear(name, 3 * n_in, n_out, dtype)
 
     def __call__(
         self,
@@ -79,5 +78,5 @@ class Conv1d:
         channels_first: bool = False,
     ) -> TensorValue:
         """[n_batch, n_frames, n_in] -> [n_batch, n_frames / stride, n_out]."""
-        columns = patches(x, DType.float32, stride=stride, channels_first=channels_first)
-        return self.product(columns, residual=residual, gelu=True)
+        columns = im2col(x, DType.float32, stride=stride, channels_first=channels_first)
+        return self.linear(columns, residual=residual, gelu=True)

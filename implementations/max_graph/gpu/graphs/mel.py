@@ -15,7 +15,7 @@ class LogMel:
         self.n_mels = n_mels
 
     def add_graph(self, module: Module, kernels: KernelLibrary) -> None:
-        """Put the graph `log_mel` into a module: samples [n_samples], filters [n_mels, 201]."""
+        """Adds the graph `log_mel` to a module: samples [n_samples], filters [n_mels, 201]."""
         types = [
             TensorType(DType.float32, ["n_samples"], GPU),
             TensorType(DType.float32, [self.n_mels, N_FFT // 2 + 1], GPU),

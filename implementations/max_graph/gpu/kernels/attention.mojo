@@ -1,47 +1,75 @@
-"""Attention in its three uses: within the audio, from text to audio, within the text."""
+"""Attention as operations: within the audio, from text to audio, and within the text."""
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
 from std.math import ceildiv
-from .flash import CHANNELS, flash_attention
-from .launch import early
-from .pointers import F32, Floats, Integers, MutableTensor, memory
-from .spread_attention import CACHED, OWN, THREADS, WINDOWS, attention_kernel, merge_kernel
+from .attention_kernel import (
+    CACHED_SELF,
+    CROSS,
+    SELF,
+    THREADS,
+    attention_kernel,
+    combine_splits_kernel,
+)
+from .flash_attention import HEAD_DIM, flash_attention
+from .pdl import pdl_attributes
+from .pointers import F32, FloatPointer, IntPointer, MutableTensor, pointer
 
-comptime MANY_QUERIES = 8
-"""Queries that share the keys that a block reads, where there are so many."""
-comptime MAX_SPLITS = 16
-comptime ENOUGH_BLOCKS = 264
-"""Two for each multiprocessor of the largest GPUs."""
+comptime QUERIES_PER_BLOCK = 8
+"""Queries that share the keys that a block reads, where a row has so many."""
+comptime MIN_BLOCKS = 2 * DeviceContext.default_device_info.sm_count
+"""Blocks that fill the GPU; with fewer, keys are split."""
 
 
 @extensibility.register("whisper_gpu_attention")
 struct Attention:
     @staticmethod
     def execute[
-        target: StaticString, channels: Int
+        target: StaticString, head_dim: Int
     ](
         output: OutputTensor[rank=3, ...],
         qkv: InputTensor[dtype = output.dtype, rank=3, ...],
         ctx: DeviceContext,
     ) raises:
-        """All of a window: queries, keys and values side by side [n_batch, n_ctx, 3 * n_state]."""
-        comptime queries = 8
+        """Computes attention of each window to itself, where all positions see all.
+
+        Parameters:
+            target: Device of the graph.
+            head_dim: Width of a head.
+
+        Args:
+            output: [n_batch, n_ctx, n_state].
+            qkv: Queries, keys and values side by side, [n_batch, n_ctx, 3 * n_state].
+            ctx: Stream.
+        """
         var n_state = qkv.dim_size(2) // 3
         var n_ctx = qkv.dim_size(1)
-        comptime if output.dtype != F32 and channels == CHANNELS:
-            flash_attention[output.dtype](
-                memory(output), memory(qkv), qkv.dim_size(0), n_ctx, n_state // channels, ctx
+        comptime if output.dtype != F32 and head_dim == HEAD_DIM:
+            flash_attention(
+                output=pointer(output),
+                qkv=pointer(qkv),
+                n_batch=qkv.dim_size(0),
+                n_ctx=n_ctx,
+                n_head=n_state // head_dim,
+                ctx=ctx,
             )
             return
-        var nothing = rebind[Integers](memory(qkv))
-        ctx.enqueue_function[attention_kernel[output.dtype, output.dtype, channels, queries, OWN]](
-            memory(output),
-            rebind[Floats](memory(qkv)),
-            memory(qkv),
-            memory(qkv),
-            nothing,
-            nothing,
+        var unread = rebind[IntPointer](pointer(qkv))
+        ctx.enqueue_function[
+            attention_kernel[
+                q_type = output.dtype,
+                kv_type = output.dtype,
+                head_dim=head_dim,
+                queries=QUERIES_PER_BLOCK,
+                mode=SELF,
+            ]
+        ](
+            pointer(output),
+            rebind[FloatPointer](pointer(qkv)),
+            pointer(qkv),
+            pointer(qkv),
+            unread,
+            unread,
             Int32(3 * n_state),
             Int32(n_ctx * 3 * n_state),
             Int32(3 * n_state),
@@ -49,45 +77,66 @@ struct Attention:
             Int64(2 * n_state),
             Int32(n_ctx),
             Int32(n_ctx),
-            Int32(n_state // channels),
+            Int32(n_state // head_dim),
             Int32(1),
-            grid_dim=(n_state // channels, ceildiv(n_ctx, queries), qkv.dim_size(0)),
+            grid_dim=(n_state // head_dim, ceildiv(n_ctx, QUERIES_PER_BLOCK), qkv.dim_size(0)),
             block_dim=THREADS,
         )
 
 
-@extensibility.register("whisper_gpu_audio_attention")
-struct AudioAttention:
+@extensibility.register("whisper_gpu_cross_attention")
+struct CrossAttention:
     @staticmethod
     def execute[
-        target: StaticString, channels: Int, layer: Int
+        target: StaticString, head_dim: Int, layer: Int, max_splits: Int
     ](
         output: OutputTensor[rank=3, ...],
-        parts: OutputTensor[dtype=F32, rank=2, ...],
+        partials: OutputTensor[dtype=F32, rank=2, ...],
         q: InputTensor[dtype = output.dtype, rank=3, ...],
         audio: InputTensor[rank=3, ...],
         windows: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """Text to audio, [n_windows, n_audio_ctx, n_layer * 2 * n_state]; parts is for splits."""
+        """Computes attention of each row's new tokens to a window of audio.
+
+        Parameters:
+            target: Device of the graph.
+            head_dim: Width of a head.
+            layer: The decoder's layer.
+            max_splits: Blocks that share the keys of a query, at most.
+
+        Args:
+            output: [n_rows, n_new, n_state].
+            partials: Workspace of splits, [n_rows * n_new * n_head, max_splits * (head_dim + 2)].
+            q: [n_rows, n_new, n_state].
+            audio: Keys and values [n_windows, n_audio_ctx, n_layer * 2 * n_state].
+            windows: Each row's window, [n_rows].
+            ctx: Stream.
+        """
         var n_state = q.dim_size(2)
-        var n_head = n_state // channels
+        var n_head = n_state // head_dim
         var n_keys = audio.dim_size(1)
         var stride = audio.dim_size(2)
         var n_rows = q.dim_size(0)
         var n_queries = q.dim_size(1)
 
         @__parameter
-        def run[queries: Int](n_splits: Int) raises:
+        def launch[queries: Int](n_splits: Int) raises:
             ctx.enqueue_function[
-                attention_kernel[q.dtype, audio.dtype, channels, queries, WINDOWS]
+                attention_kernel[
+                    q_type = q.dtype,
+                    kv_type = audio.dtype,
+                    head_dim=head_dim,
+                    queries=queries,
+                    mode=CROSS,
+                ]
             ](
-                memory(output),
-                memory(parts),
-                memory(q),
-                memory(audio),
-                memory(windows),
-                memory(windows),
+                pointer(output),
+                pointer(partials),
+                pointer(q),
+                pointer(audio),
+                pointer(windows),
+                pointer(windows),
                 Int32(n_state),
                 Int32(n_keys * stride),
                 Int32(stride),
@@ -99,33 +148,33 @@ struct AudioAttention:
                 Int32(n_splits),
                 grid_dim=(n_head * n_splits, ceildiv(n_queries, queries), n_rows),
                 block_dim=THREADS,
-                attributes=early(),
+                attributes=pdl_attributes(),
             )
 
         var n_splits = 1
-        if n_queries >= MANY_QUERIES:
-            run[MANY_QUERIES](1)
+        if n_queries >= QUERIES_PER_BLOCK:
+            launch[queries=QUERIES_PER_BLOCK](1)
         else:
             var n_blocks = n_rows * n_queries * n_head
-            n_splits = max(1, min(MAX_SPLITS, ceildiv(ENOUGH_BLOCKS, n_blocks)))
-            run[1](n_splits)
+            n_splits = max(1, min(max_splits, ceildiv(MIN_BLOCKS, n_blocks)))
+            launch[queries=1](n_splits)
         if n_splits > 1:
-            ctx.enqueue_function[merge_kernel[output.dtype, channels]](
-                memory(output),
-                memory(parts),
+            ctx.enqueue_function[combine_splits_kernel[out_type = output.dtype, head_dim=head_dim]](
+                pointer(output),
+                pointer(partials),
                 Int32(n_head),
                 Int32(n_splits),
                 grid_dim=(n_head, n_rows * n_queries),
-                block_dim=channels,
-                attributes=early(),
+                block_dim=head_dim,
+                attributes=pdl_attributes(),
             )
 
 
-@extensibility.register("whisper_gpu_cached_attention")
-struct CachedAttention:
+@extensibility.register("whisper_gpu_self_attention_kv_cache")
+struct SelfAttentionKVCache:
     @staticmethod
     def execute[
-        target: StaticString, channels: Int, layer: Int
+        target: StaticString, head_dim: Int, layer: Int
     ](
         output: OutputTensor[rank=3, ...],
         cache: MutableTensor[rank=4, ...],
@@ -134,9 +183,22 @@ struct CachedAttention:
         offsets: InputTensor[dtype=DType.int32, rank=1, ...],
         ctx: DeviceContext,
     ) raises:
-        """The text so far, kept as [n_layer, n_slots, n_text_ctx, 2 * n_state]; appends to it.
+        """Computes causal attention of each row to its text so far, and appends to the KV cache.
 
-        Row i keeps position p in slots[i, p].
+        Row i keeps position p in slots[i, p] of the cache; positions beyond the last are dropped.
+
+        Parameters:
+            target: Device of the graph.
+            head_dim: Width of a head.
+            layer: The decoder's layer.
+
+        Args:
+            output: [n_rows, n_new, n_state].
+            cache: Keys and values [n_layer, n_slots, n_text_ctx, 2 * n_state], written to.
+            slots: [n_rows, n_text_ctx], only read.
+            qkv: Queries, keys and values of new tokens side by side, [n_rows, n_new, 3 * n_state].
+            offsets: Positions that each row has filled, [n_rows].
+            ctx: Stream.
         """
         var n_state = qkv.dim_size(2) // 3
         var n_keys = cache.dim_size(2)
@@ -145,16 +207,22 @@ struct CachedAttention:
         var n_new = qkv.dim_size(1)
 
         @__parameter
-        def run[queries: Int]() raises:
+        def launch[queries: Int]() raises:
             ctx.enqueue_function[
-                attention_kernel[qkv.dtype, cache.dtype, channels, queries, CACHED]
+                attention_kernel[
+                    q_type = qkv.dtype,
+                    kv_type = cache.dtype,
+                    head_dim=head_dim,
+                    queries=queries,
+                    mode=CACHED_SELF,
+                ]
             ](
-                memory(output),
-                rebind[Floats](memory(qkv)),
-                memory(qkv),
-                memory(cache),
-                memory(offsets),
-                memory(slots),
+                pointer(output),
+                rebind[FloatPointer](pointer(qkv)),
+                pointer(qkv),
+                pointer(cache),
+                pointer(offsets),
+                pointer(slots),
                 Int32(3 * n_state),
                 Int32(row_stride),
                 Int32(2 * n_state),
@@ -162,14 +230,14 @@ struct CachedAttention:
                 Int64(at + n_state),
                 Int32(n_new),
                 Int32(n_keys),
-                Int32(n_state // channels),
+                Int32(n_state // head_dim),
                 Int32(1),
-                grid_dim=(n_state // channels, ceildiv(n_new, queries), qkv.dim_size(0)),
+                grid_dim=(n_state // head_dim, ceildiv(n_new, queries), qkv.dim_size(0)),
                 block_dim=THREADS,
-                attributes=early(),
+                attributes=pdl_attributes(),
             )
 
-        if n_new >= MANY_QUERIES:
-            run[MANY_QUERIES]()
+        if n_new >= QUERIES_PER_BLOCK:
+            launch[queries=QUERIES_PER_BLOCK]()
         else:
-            run[1]()
+            launch[queries=1]()

@@ -1,4 +1,4 @@
-"""Log-mel frames: a windowed Fourier transform, band power and its logarithm.
+"""Log-mel frames: windowed Fourier transform, band power and its logarithm.
 
 The transform sums products with cosines and sines in float64, as the CPU's kernel does: it is exact
 to the last bit of float32, and quiet bands beside loud ones keep their digits.
@@ -10,30 +10,30 @@ from max.gpu.host import DeviceContext
 from max.gpu.sync import barrier
 from std.math import ceildiv, log10
 from std.memory import unsafe_stack_allocation
-from .pointers import F32, Floats, Memory, memory
+from .pointers import F32, DevicePointer, FloatPointer, pointer
 
 comptime F64 = DType.float64
 comptime N_FFT = 400
 comptime HALF = N_FFT // 2
 comptime HOP = 160
 comptime FRAMES = 8
-"""Frames of a block."""
+"""Number of frames of a block."""
 comptime THREADS = 256
 comptime QUIETEST = Float32(1e-10)
 
 
 def log_mel_kernel(
-    into: Floats,
-    samples: Floats,
-    filters: Floats,
-    window: Floats,
-    waves: Memory[F64],
+    output: FloatPointer,
+    samples: FloatPointer,
+    filters: FloatPointer,
+    window: FloatPointer,
+    waves: DevicePointer[F64],
     n_frames: Int32,
     n_mels: Int32,
 ):
-    """A thread computes one wave's power in every frame, then some of the bands.
+    """Computes FRAMES frames by each block: a thread takes a frequency, then some of the bands.
 
-    The samples are folded about each frame's middle, which halves the sums.
+    The samples are folded about each frame's middle, which halves the sums. See `LogMel`.
     """
     var cosines = unsafe_stack_allocation[N_FFT, Float64, alignment=16, address_space=.SHARED]()
     var sines = unsafe_stack_allocation[N_FFT, Float64, alignment=16, address_space=.SHARED]()
@@ -85,11 +85,11 @@ def log_mel_kernel(
                 power[unsafe_offset=k * FRAMES + frame], sum
             )
         if first + frame < Int(n_frames):
-            into[unsafe_offset=(first + frame) * Int(n_mels) + band] = log10(max(sum, QUIETEST))
+            output[unsafe_offset=(first + frame) * Int(n_mels) + band] = log10(max(sum, QUIETEST))
 
 
 @extensibility.register("whisper_gpu_log_mel")
-struct LogMelFrames:
+struct LogMel:
     @staticmethod
     def execute[
         target: StaticString
@@ -101,13 +101,22 @@ struct LogMelFrames:
         waves: InputTensor[dtype=F64, rank=2, ...],
         ctx: DeviceContext,
     ) raises:
-        """Every frame that lies wholly in the samples, [n_frames, n_mels]."""
+        """Computes log10 of band power of every frame that lies wholly in the samples.
+
+        Args:
+            output: [n_frames, n_mels].
+            samples: [n_samples].
+            filters: [n_mels, N_FFT / 2 + 1].
+            window: [N_FFT].
+            waves: Cosines and sines of one period, [2, N_FFT].
+            ctx: Stream.
+        """
         ctx.enqueue_function[log_mel_kernel](
-            memory(output),
-            memory(samples),
-            memory(filters),
-            memory(window),
-            memory(waves),
+            pointer(output),
+            pointer(samples),
+            pointer(filters),
+            pointer(window),
+            pointer(waves),
             Int32(output.dim_size(0)),
             Int32(output.dim_size(1)),
             grid_dim=ceildiv(output.dim_size(0), FRAMES),

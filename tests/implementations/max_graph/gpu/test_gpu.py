@@ -177,8 +177,8 @@ def test_a_window_without_numbers_is_an_error_and_harms_no_other(
 @pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_without_a_gpu_says_so(name: str, device: str) -> None:
-    said = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
-    with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
+    message = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
+    with pytest.raises(ImplementationUnavailableError, match=re.escape(message)):
         loaded.load("tiny.en", name, device=device)
 
 
@@ -192,16 +192,18 @@ def test_another_gpu_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (LoadOptions(device="gpu"), "do not run on gpu; use --device cpu, cuda or cuda:N"),
         (LoadOptions(dtype="float16"), "float16 on the CPU; drop --dtype or use float32"),
         (LoadOptions(dtype="int3"), "int3 on the CPU; drop --dtype or use float32"),
     ],
 )
-def test_what_the_graphs_cannot_do_is_refused(name: str, options: LoadOptions, said: str) -> None:
+def test_what_the_graphs_cannot_do_is_refused(
+    name: str, options: LoadOptions, message: str
+) -> None:
     chosen = registry.implementation_class(name)
-    with pytest.raises(ImplementationUnavailableError, match=re.escape(said)):
+    with pytest.raises(ImplementationUnavailableError, match=re.escape(message)):
         chosen.load(loaded.checkpoint("tiny.en"), options)
 
 

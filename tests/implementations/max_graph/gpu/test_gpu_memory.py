@@ -19,7 +19,7 @@ from weights.dims import ModelDimensions
 
 pytest.importorskip("max.driver", reason="MAX is not installed: maxwhisper[max]")
 
-room = pytest.importorskip("implementations.max_graph.gpu.memory_budget")
+memory_budget = pytest.importorskip("implementations.max_graph.gpu.memory_budget")
 
 TAKEN = """
 import sys
@@ -45,7 +45,7 @@ def test_most_of_the_memory_is_left_to_others(name: str, sonnet: Path) -> None:
 @needs_max_gpu
 @pytest.mark.parametrize("n_mib_left", [300, 650])
 @pytest.mark.parametrize("name", ["cuda", "hybrid", "full-max"])
-def test_a_full_gpu_is_told_in_a_line(
+def test_a_full_gpu_is_reported_in_a_line(
     name: str, n_mib_left: int, sonnet: Path, tmp_path: Path
 ) -> None:
     free, _ = torch.cuda.mem_get_info()
@@ -53,30 +53,30 @@ def test_a_full_gpu_is_told_in_a_line(
     done = fresh_process.transcribe(sonnet, tmp_path, "--impl", name, "--device", "cuda")
     del others
     torch.cuda.empty_cache()
-    said = done.stderr.splitlines()[-1]
+    message = done.stderr.splitlines()[-1]
     assert done.returncode == 1
-    assert re.match(r"error: cuda(:0)? has too little memory left; .* nvidia-smi shows", said)
+    assert re.match(r"error: cuda(:0)? has too little memory left; .* nvidia-smi shows", message)
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.gpu
 @needs_max_gpu
-def test_what_was_recorded_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_captured_graphs_are_released(monkeypatch: pytest.MonkeyPatch) -> None:
     from max.engine import Model
 
-    recorded, capture, release = set(), Model.capture, Model.release_captured_graph
+    captured, capture, release = set(), Model.capture, Model.release_captured_graph
 
-    def capture_and_note(model: Model, key: int, *inputs: Any) -> Any:
-        recorded.add(key)
+    def capture_and_record(model: Model, key: int, *inputs: Any) -> Any:
+        captured.add(key)
         return capture(model, key, *inputs)
 
-    def release_and_note(model: Model, key: int) -> None:
-        recorded.remove(key)
+    def release_and_record(model: Model, key: int) -> None:
+        captured.remove(key)
         release(model, key)
 
-    monkeypatch.setattr(Model, "capture", capture_and_note)
-    monkeypatch.setattr(Model, "release_captured_graph", release_and_note)
+    monkeypatch.setattr(Model, "capture", capture_and_record)
+    monkeypatch.setattr(Model, "release_captured_graph", release_and_record)
     model = loaded.load("tiny.en", "full-max", device="cuda").implementation
     mel = np.random.default_rng(0).standard_normal((6, 80, 3000), np.float32)
     rules = TokenRules(eot=50256, timestamp_begin=50363, no_speech=50361)
@@ -87,18 +87,18 @@ def test_what_was_recorded_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
     for n_group in (2, 3):
         search = Search(n_group=n_group, is_beam_search=True, patience=1.0)
         model.decode(features, DecodeRequest((50257,), 0, 448, 8, rules, search))
-    assert len(recorded) == 4  # three batches and the encoder
+    assert len(captured) == 4  # three batches and the encoder
     model.close()
-    assert not recorded
+    assert not captured
 
 
 def test_a_batch_that_does_not_fit_is_refused() -> None:
     large = ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32)
     gpu: Any = SimpleNamespace(stats={"total_memory": 85_000_000_000}, id=1)
-    room.check_room(large, 90, 1, gpu)
-    for n_windows, n_group, said in (
+    memory_budget.check_fits(large, 90, 1, gpu)
+    for n_windows, n_group, message in (
         (400, 1, "400 windows at once need"),
         (90, 5, "5 hypotheses"),
     ):
-        with pytest.raises(ImplementationFailedError, match=rf"{said}.*has 85 GB.*--batch-size"):
-            room.check_room(large, n_windows, n_group, gpu)
+        with pytest.raises(ImplementationFailedError, match=rf"{message}.*has 85 GB.*--batch-size"):
+            memory_budget.check_fits(large, n_windows, n_group, gpu)

@@ -154,7 +154,7 @@ def test_the_last_position_of_the_context(pair: Pair) -> None:
             )
 
 
-def test_hypotheses_go_on_from_where_they_are_told(pair: Pair) -> None:
+def test_hypotheses_continue_their_sources(pair: Pair) -> None:
     prompt = [*PROMPT, 5, 6, 7]
     with pair.ours.start(pair.ours.encode(pair.mel[:1]), 5) as session:
         session.prefill(prompt, (5,))
@@ -180,15 +180,15 @@ def request(rules: TokenRules, search: Search, n_prompt: int = len(PROMPT)) -> D
 
 
 def forced(
-    pair: Pair, asked: DecodeRequest, found: DecodedWindow, window: int
+    pair: Pair, decoded_request: DecodeRequest, found: DecodedWindow, window: int
 ) -> tuple[float, float]:
     """The reference's sum of log-probabilities, and by how much it likes another token more."""
     sampled = list(found.tokens)
-    text = [*asked.prompt, *sampled]
-    logits = pair.logits([text], window)[0, len(asked.prompt) - 1 :]
-    if len(sampled) < asked.max_tokens:
-        sampled.append(asked.rules.eot)
-    book, total, most = RuleBook(asked.rules), 0.0, 0.0
+    text = [*decoded_request.prompt, *sampled]
+    logits = pair.logits([text], window)[0, len(decoded_request.prompt) - 1 :]
+    if len(sampled) < decoded_request.max_tokens:
+        sampled.append(decoded_request.rules.eot)
+    book, total, most = RuleBook(decoded_request.rules), 0.0, 0.0
     for i, token in enumerate(sampled):
         row = logits[i : i + 1].copy()
         (logsumexp,) = book.apply(row, [sampled[:i]])
@@ -198,10 +198,10 @@ def forced(
 
 
 def check_sums(
-    pair: Pair, asked: list[DecodeRequest], found: list[DecodedWindow], *, is_greedy: bool
+    pair: Pair, requests: list[DecodeRequest], found: list[DecodedWindow], *, is_greedy: bool
 ) -> None:
     """Compare sums of log-probabilities, where logits have a deviation of about one."""
-    for window, (each, decoded) in enumerate(zip(asked, found, strict=True)):
+    for window, (each, decoded) in enumerate(zip(requests, found, strict=True)):
         total, gap = forced(pair, each, decoded, window)
         n_sampled = len(decoded.tokens) + 1
         assert abs(decoded.sum_logprob - total) <= 10 * pair.tolerance * n_sampled
@@ -212,11 +212,13 @@ def check_sums(
 @pytest.mark.parametrize("n_windows", [1, 3, N_WINDOWS])
 def test_greedy(pair: Pair, rules: TokenRules, n_windows: int) -> None:
     if rules.with_timestamps and not pair.is_exact:
-        pytest.skip("rounding may turn whether timestamps outweigh text, on which all else depends")
-    asked = [request(rules, Search(), 3 + 11 * (i % 3)) for i in range(n_windows)]
+        pytest.skip(
+            "rounding may transpose whether timestamps outweigh text, on which all else depends"
+        )
+    requests = [request(rules, Search(), 3 + 11 * (i % 3)) for i in range(n_windows)]
     features = pair.ours.encode(pair.mel[:n_windows])
-    found = pair.ours.decode_batch(features, asked)
-    check_sums(pair, asked, found, is_greedy=True)
+    found = pair.ours.decode_batch(features, requests)
+    check_sums(pair, requests, found, is_greedy=True)
 
 
 @pytest.mark.parametrize("n_beams", [2, 5, 7, 8])
@@ -224,12 +226,12 @@ def test_beams(pair: Pair, n_beams: int) -> None:
     """The device's loop takes seven beams; more are decoded by the host's."""
     search = Search(n_group=n_beams, is_beam_search=True)
     for rules, n_windows in ((RULES, 1), (TEXT_RULES, 2)) if pair.is_exact else ((TEXT_RULES, 2),):
-        asked = [request(rules, search)] * n_windows
+        requests = [request(rules, search)] * n_windows
         features = pair.ours.encode(pair.mel[:n_windows])
-        found = pair.ours.decode_batch(features, asked)
-        check_sums(pair, asked, found, is_greedy=False)
+        found = pair.ours.decode_batch(features, requests)
+        check_sums(pair, requests, found, is_greedy=False)
         if pair.is_exact:  # else rounding may turn which of two beams is kept
-            for i, each in enumerate(asked):
+            for i, each in enumerate(requests):
                 alone = Implementation.decode(pair.ours, features[i], each)
                 assert found[i].tokens == alone.tokens
                 assert abs(found[i].sum_logprob - alone.sum_logprob) <= 1e-3
@@ -237,6 +239,6 @@ def test_beams(pair: Pair, n_beams: int) -> None:
 
 def test_samples(pair: Pair) -> None:
     search = Search(temperature=0.7, n_group=5, seed=(3,))
-    asked = [request(TEXT_RULES, search)] * 2
-    found = pair.ours.decode_batch(pair.ours.encode(pair.mel[:2]), asked)
-    check_sums(pair, asked, found, is_greedy=False)
+    requests = [request(TEXT_RULES, search)] * 2
+    found = pair.ours.decode_batch(pair.ours.encode(pair.mel[:2]), requests)
+    check_sums(pair, requests, found, is_greedy=False)

@@ -13,7 +13,11 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.graph import BufferValue, TensorValue
 
 from implementations.decoding.beam import BeamSearch
-from implementations.max_graph.gpu.graphs.ops import MOST, N_NOTES, extend
+from implementations.max_graph.gpu.graphs.choice_ops import (
+    N_BACK_POINTER_FIELDS,
+    TOP_K,
+    advance_beams,
+)
 from implementations.max_graph.graphs.token_state import (
     ENDINGS_LEFT,
     IS_FINISHED,
@@ -44,18 +48,18 @@ def graph(*, is_first: bool) -> OneOp:
         slots: BufferValue,
         states: BufferValue,
         sums: BufferValue,
-        notes: BufferValue,
+        back_pointers: BufferValue,
         tokens: TensorValue,
         rules: TensorValue,
     ) -> None:
-        extend((slots, states, sums, notes), tokens, rules, is_first=is_first)
+        advance_beams((slots, states, sums, back_pointers), tokens, rules, is_first=is_first)
 
     inputs = (
         mutable(I32, "n_rows", "n_ctx"),
         mutable(I32, "n_rows", N_STATE_FIELDS),
         mutable(F32, "n_rows"),
-        mutable(I32, "n_windows", "n_ctx", "n_beams", N_NOTES),
-        tensor(F32, "n_rows", MOST, 2),
+        mutable(I32, "n_windows", "n_ctx", "n_beams", N_BACK_POINTER_FIELDS),
+        tensor(F32, "n_rows", TOP_K, 2),
         tensor(I32, N_RULES),
     )
     return OneOp(inputs, build)
@@ -116,12 +120,12 @@ def opened(n_windows: int, n_beams: int, patience: float, limit: int) -> list[Wi
     return windows
 
 
-def likeliest_tokens(
+def random_top_tokens(
     generator: np.random.Generator, n_rows: int, *, are_tied: bool, are_few: bool
 ) -> Array:
     """Tokens of each row with their log-probabilities, highest first."""
-    tokens = np.array([generator.permutation(30)[:MOST] for _ in range(n_rows)])
-    logprobs = -np.sort(generator.random((n_rows, MOST), np.float32) * 4, axis=-1)
+    tokens = np.array([generator.permutation(30)[:TOP_K] for _ in range(n_rows)])
+    logprobs = -np.sort(generator.random((n_rows, TOP_K), np.float32) * 4, axis=-1)
     logprobs = np.round(logprobs) if are_tied else logprobs
     if are_few:
         logprobs[::2, 2:] = -np.inf
@@ -135,29 +139,29 @@ def likeliest_tokens(
 def test_advance_beams(n_windows: int, n_beams: int, patience: float, kind: str) -> None:
     generator = np.random.default_rng(n_windows + n_beams)
     windows = opened(n_windows, n_beams, patience, limit=12)
-    notes = np.full((n_windows, N_CTX, n_beams, N_NOTES), -7, np.int32)
+    back_pointers = np.full((n_windows, N_CTX, n_beams, N_BACK_POINTER_FIELDS), -7, np.int32)
     for step in range(15):
-        found = likeliest_tokens(
+        found = random_top_tokens(
             generator, n_windows * n_beams, are_tied=kind == "tied", are_few=kind == "few"
         )
-        found = found.reshape(n_windows, n_beams, MOST, 2)
+        found = found.reshape(n_windows, n_beams, TOP_K, 2)
         if step == 0:
             found[:] = found[:, :1]  # all beams are the same
-        slots, states, sums, notes_after = OPS.run(
+        slots, states, sums, pointers_after = OPS.run(
             "first" if step == 0 else "step",
             np.concatenate([window.slots for window in windows]),
             np.concatenate([window.states for window in windows]),
             np.concatenate([window.search._sum_logprobs for window in windows]),
-            notes,
-            found.reshape(-1, MOST, 2),
+            back_pointers,
+            found.reshape(-1, TOP_K, 2),
             rule_numbers(RULES),
         )
         for index, window in enumerate(windows):
             if not window.is_over:
                 n_sampled = window.states[0, N_SAMPLED]
-                notes[index, n_sampled] = window.advance(found[index])
+                back_pointers[index, n_sampled] = window.advance(found[index])
         np.testing.assert_array_equal(states, np.concatenate([w.states for w in windows]))
         np.testing.assert_array_equal(slots, np.concatenate([w.slots for w in windows]))
         expected = np.concatenate([window.search._sum_logprobs for window in windows])
         np.testing.assert_array_equal(sums, expected)
-        np.testing.assert_array_equal(notes_after, notes)
+        np.testing.assert_array_equal(pointers_after, back_pointers)

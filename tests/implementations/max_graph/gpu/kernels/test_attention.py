@@ -80,7 +80,7 @@ def test_a_whole_window(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [(F16, 6, 64), (BF16, 6, 64), (F32, 6, 64)], ids=name_of)
-def test_enough_blocks_for_keys_unsplit(case: Case) -> None:
+def test_many_blocks_do_not_split_keys(case: Case) -> None:
     check(case, 15, 385)
 
 

@@ -8,7 +8,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 from max.graph import TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import audio_attention
+from implementations.max_graph.gpu.graphs.ops import cross_attention
 from tests.support import layers
 from tests.support.gpu_ops import (
     BF16,
@@ -47,7 +47,7 @@ def graph(case: Case) -> OneOp:
     n_state = n_head * head_dim
 
     def build(q: TensorValue, audio: TensorValue, windows: TensorValue) -> TensorValue:
-        return audio_attention(q, audio, windows, LAYER, head_dim)
+        return cross_attention(q, audio, windows, LAYER, head_dim)
 
     inputs = (
         tensor(dtype, "n_rows", "n_new", n_state),

@@ -8,7 +8,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 from max.graph import BufferValue, TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import store_attention_scores
+from implementations.max_graph.gpu.graphs.ops import store_cross_attention_scores
 from tests.support import layers
 from tests.support.gpu_ops import (
     BF16,
@@ -43,7 +43,7 @@ def graph(case: Case) -> OneOp:
     n_state = n_head * head_dim
 
     def build(scores: BufferValue, q: TensorValue, audio: TensorValue, heads: TensorValue) -> None:
-        store_attention_scores(scores, q, audio, heads, LAYER, head_dim)
+        store_cross_attention_scores(scores, q, audio, heads, LAYER, head_dim)
 
     inputs = (
         mutable(F32, "n_scores", "n_new", "n_audio_ctx"),

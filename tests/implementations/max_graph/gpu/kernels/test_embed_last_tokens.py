@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
-from implementations.max_graph.gpu.graphs.ops import embed_last
+from implementations.max_graph.gpu.graphs.choice_ops import embed_last_tokens
 from implementations.max_graph.graphs.token_state import N_STATE_FIELDS, OFFSET, TOKEN
 from tests.support.gpu_ops import (
     BF16,
@@ -34,7 +34,7 @@ OPS = GpuOps(
                 tensor(dtype, "n_vocab", "n_state"),
                 tensor(F32, "n_ctx", "n_state"),
             ),
-            embed_last,
+            embed_last_tokens,
         )
         for name, dtype in DTYPES.items()
     }

@@ -11,7 +11,7 @@ from max.dtype import DType
 from max.graph import TensorValue
 
 from implementations.max_graph.gpu.graphs.encoder_ops import (
-    WIDEST_NORM,
+    MAX_NORM_WIDTH,
     ResidualNorm,
     Taps,
     encoder_matmul,
@@ -84,7 +84,7 @@ def graph(case: Case, *, is_stored: bool = True) -> OneOp:
     return OneOp(tuple(inputs), build)
 
 
-UNSTORED = [case for case in CASES if case[0] == "out" and case[3] <= WIDEST_NORM]
+UNSTORED = [case for case in CASES if case[0] == "out" and case[3] <= MAX_NORM_WIDTH]
 OPS = GpuOps(
     **{name_of(*case): graph(case) for case in CASES},
     **{name_of(*case, is_stored=False): graph(case, is_stored=False) for case in UNSTORED},

@@ -12,7 +12,7 @@ from max.dtype import DType
 from max.graph import TensorType, TensorValue
 
 from implementations.max_graph.gpu.graphs.encoder_ops import (
-    WIDEST_NORM,
+    MAX_NORM_WIDTH,
     ResidualNorm,
     encoder_post_attention,
 )
@@ -83,7 +83,7 @@ OPS = GpuOps(**{name_of(case): graph(case) for case in CASES})
 
 def check(case: Case, n_batch: int, n_ctx: int) -> None:
     dtype, width, _, is_stored = case
-    assert is_stored or width <= WIDEST_NORM
+    assert is_stored or width <= MAX_NORM_WIDTH
     weights: list[Array] = []
     for i, (n_out, n_in) in enumerate(MATRICES.values()):
         scale = (n_in * width) ** -0.5

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
-from implementations.max_graph.gpu.graphs.ops import select_rows
+from implementations.max_graph.gpu.graphs.ops import gather_rows
 from tests.support.gpu_ops import F32, I32, GpuOps, OneOp, normal, tensor
 from tests.support.hardware import needs_max_gpu
 
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.gpu, needs_max_gpu]
 
 OPS = GpuOps(
     gather_rows=OneOp(
-        (tensor(F32, "n_rows", "n_new", "n_state"), tensor(I32, "n_selected")), select_rows
+        (tensor(F32, "n_rows", "n_new", "n_state"), tensor(I32, "n_selected")), gather_rows
     )
 )
 

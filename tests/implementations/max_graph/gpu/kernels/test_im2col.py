@@ -8,7 +8,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 from max.graph import TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import patches
+from implementations.max_graph.gpu.graphs.ops import im2col
 from tests.support import layers
 from tests.support.gpu_ops import BF16, F16, F32, GpuOps, OneOp, normal, rounded, tensor
 from tests.support.hardware import needs_max_gpu
@@ -29,7 +29,7 @@ CASES = {
 
 def graph(channels_first: bool, stride: int, n_frames: int, n_in: int, dtype: DType) -> OneOp:
     def build(x: TensorValue) -> TensorValue:
-        return patches(x, dtype, stride=stride, channels_first=channels_first)
+        return im2col(x, dtype, stride=stride, channels_first=channels_first)
 
     shape = (n_in, n_frames) if channels_first else (n_frames, n_in)
     return OneOp((tensor(F32, "n_batch", *shape),), build)

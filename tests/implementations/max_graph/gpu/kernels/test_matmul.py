@@ -9,7 +9,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 
 from max.graph import TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import Finish, linear
+from implementations.max_graph.gpu.graphs.ops import Epilogue, matmul
 from tests.support import layers
 from tests.support.gpu_ops import F32, GpuOps, OneOp, assert_rows_close, normal, tensor
 from tests.support.hardware import needs_max_gpu
@@ -35,7 +35,7 @@ def graph(has_norm: bool, has_gelu: bool, has_residual: bool) -> OneOp:
     def build(x: TensorValue, w: TensorValue, bias: TensorValue, *more: TensorValue) -> TensorValue:
         residual = more[0] if has_residual else None
         norm = (more[-2], more[-1]) if has_norm else None
-        return linear(x, w, bias, norm, Finish(has_gelu, residual, F32))
+        return matmul(x, w, bias, norm, Epilogue(has_gelu, residual, F32))
 
     inputs = [
         tensor(F32, "n_batch", "n_rows", "n_in"),

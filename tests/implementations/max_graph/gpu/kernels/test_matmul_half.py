@@ -11,7 +11,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 from max.graph import TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import Finish, linear
+from implementations.max_graph.gpu.graphs.ops import Epilogue, matmul
 from tests.support import layers
 from tests.support.gpu_ops import (
     BF16,
@@ -64,7 +64,7 @@ def graph(kind: str, dtype: DType, n_in: int) -> OneOp:
     def build(x: TensorValue, w: TensorValue, bias: TensorValue, *more: TensorValue) -> TensorValue:
         residual = more[0] if has_residual else None
         norm = (more[-2], more[-1]) if has_norm else None
-        return linear(x, w, bias, norm, Finish(has_gelu, residual, F32 if is_wide else dtype))
+        return matmul(x, w, bias, norm, Epilogue(has_gelu, residual, F32 if is_wide else dtype))
 
     inputs = [
         tensor(dtype if has_residual else F32, "n_batch", "n_rows", n_in),

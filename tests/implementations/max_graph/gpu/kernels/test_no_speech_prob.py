@@ -7,7 +7,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 
 from max.graph import TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import no_speech_probability
+from implementations.max_graph.gpu.graphs.choice_ops import no_speech_prob
 from implementations.max_graph.graphs.token_state import N_RULES
 from implementations.max_graph.token_state import rule_numbers
 from implementations.request import TokenRules
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.gpu, needs_max_gpu]
 
 
 def build(logits: TensorValue, rules: TensorValue, rows: TensorValue) -> TensorValue:
-    return no_speech_probability(logits, rules, rows.shape[0])
+    return no_speech_prob(logits, rules, rows.shape[0])
 
 
 OPS = GpuOps(

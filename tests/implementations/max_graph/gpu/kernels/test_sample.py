@@ -1,4 +1,4 @@
-"""whisper_gpu_sample beside the host's rules and search: likeliest tokens, draws, rows that end."""
+"""whisper_gpu_sample beside the host's rules and search: likely tokens, draws, ends."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 
 from implementations.decoding.rules import RuleBook
-from implementations.max_graph.gpu.graphs.ops import choose
+from implementations.max_graph.gpu.graphs.choice_ops import sample
 from implementations.max_graph.graphs.token_state import (
     IS_FINISHED,
     LATEST,
@@ -49,7 +49,7 @@ DRAW_TOLERANCE = 1e-5
 
 def graph(*, is_first: bool) -> OneOp:
     def build(*values: Any) -> None:
-        choose(values[:3], values[3], values[4:], is_first=is_first)
+        sample(values[:3], values[3], values[4:], is_first=is_first)
 
     inputs = (
         mutable(I32, "n_rows", N_STATE_FIELDS),
@@ -107,7 +107,7 @@ def check_states(before: Array, after: Array, tokens: Array, rules: TokenRules) 
 @pytest.mark.parametrize("n_vocab", [733, 1003, 51866])
 @pytest.mark.parametrize("scale", [0.1, 1.0, 9.0])
 @pytest.mark.parametrize("n_rows", [1, 2, 7, len(TEXTS)])
-def test_steps_take_the_likeliest(
+def test_steps_take_the_most_likely_token(
     rules: TokenRules, n_vocab: int, scale: float, n_rows: int
 ) -> None:
     texts = [text for text in TEXTS if max(text) < n_vocab][:n_rows]

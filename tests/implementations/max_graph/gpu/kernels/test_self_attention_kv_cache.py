@@ -12,7 +12,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 from max.graph import BufferValue, TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import cached_attention
+from implementations.max_graph.gpu.graphs.ops import self_attention_kv_cache
 from tests.support import layers
 from tests.support.gpu_ops import (
     BF16,
@@ -54,7 +54,7 @@ def graph(case: Case) -> OneOp:
     def build(
         qkv: TensorValue, cache: BufferValue, offsets: TensorValue, slots: BufferValue
     ) -> TensorValue:
-        return cached_attention(qkv, cache, offsets, slots, LAYER, head_dim)
+        return self_attention_kv_cache(qkv, cache, offsets, slots, LAYER, head_dim)
 
     inputs = (
         tensor(dtype, "n_rows", "n_new", 3 * n_state),

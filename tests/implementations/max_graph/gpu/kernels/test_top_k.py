@@ -8,7 +8,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 from max.graph import BufferValue, TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import MOST, likeliest
+from implementations.max_graph.gpu.graphs.choice_ops import TOP_K, top_k
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 from implementations.max_graph.token_state import hypothesis_states, rule_mask, rule_numbers
 from implementations.request import TokenRules
@@ -28,38 +28,44 @@ from tests.support.token_rules import RULES, TEXTS, masked_logits
 
 pytestmark = [pytest.mark.gpu, needs_max_gpu]
 
+VOCABULARIES = [733, 1003, 8193, 51866, 65536]
+"""Up to the largest that the operation takes."""
 TOLERANCE = 1e-4
 """Of log-probabilities: sums of up to 65,536 exponentials in float32."""
 
 
-def graph(*, is_first: bool) -> OneOp:
+def graph(n_vocab: int, *, is_first: bool) -> OneOp:
     def build(
         states: BufferValue, logits: TensorValue, rules: TensorValue, mask: TensorValue
     ) -> TensorValue:
-        return likeliest(states, logits, rules, mask, is_first=is_first)
+        return top_k(states, logits, rules, mask, is_first=is_first)
 
     inputs = (
         mutable(I32, "n_rows", N_STATE_FIELDS),
-        tensor(F32, 1, "n_lines", "n_vocab"),
+        tensor(F32, 1, "n_lines", n_vocab),
         tensor(I32, N_RULES),
-        tensor(DType.uint8, "n_vocab"),
+        tensor(DType.uint8, n_vocab),
     )
     return OneOp(inputs, build)
 
 
-OPS = GpuOps(first=graph(is_first=True), step=graph(is_first=False))
+OPS = GpuOps(
+    first_1003=graph(1003, is_first=True),
+    **{f"step_{n_vocab}": graph(n_vocab, is_first=False) for n_vocab in VOCABULARIES},
+)
 
 
 def run(name: str, states: Array, logits: FloatArray, rules: TokenRules) -> tuple[Array, Array]:
     """Tokens and log-probabilities, [n_rows, MOST] each."""
     mask = rule_mask(rules, logits.shape[-1])
+    name = f"{name}_{logits.shape[-1]}"
     found, states_after = OPS.run(name, states, logits[None], rule_numbers(rules), mask)
     np.testing.assert_array_equal(states_after, states)
     return found[..., 0].astype(int), found[..., 1]
 
 
 def check(tokens: Array, logprobs: Array, masked: FloatArray, logsumexps: FloatArray) -> None:
-    order = np.argsort(-masked, axis=-1, kind="stable")[:, :MOST]
+    order = np.argsort(-masked, axis=-1, kind="stable")[:, :TOP_K]
     best = np.take_along_axis(masked, order, axis=-1)
     is_there = best > -np.inf
     np.testing.assert_array_equal(tokens[is_there], order[is_there])
@@ -71,7 +77,7 @@ def check(tokens: Array, logprobs: Array, masked: FloatArray, logsumexps: FloatA
 
 
 @pytest.mark.parametrize("rules", RULES)
-@pytest.mark.parametrize("n_vocab", [733, 1003, 8193, 51866, 65536])
+@pytest.mark.parametrize("n_vocab", VOCABULARIES)
 @pytest.mark.parametrize("scale", [0.1, 1.0, 9.0])
 def test_top_k(rules: TokenRules, n_vocab: int, scale: float) -> None:
     texts = [text for text in TEXTS if max(text) < n_vocab]

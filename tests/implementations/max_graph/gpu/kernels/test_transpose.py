@@ -8,7 +8,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 from max.graph import TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import turn
+from implementations.max_graph.gpu.graphs.ops import transpose
 from tests.support.gpu_ops import BF16, F16, F32, GpuOps, OneOp, normal, rounded, tensor
 from tests.support.hardware import needs_max_gpu
 
@@ -19,7 +19,7 @@ DTYPES = {"float32": F32, "float16": F16, "bfloat16": BF16}
 
 def graph(dtype: DType) -> OneOp:
     def build(mel: TensorValue) -> TensorValue:
-        return turn(mel, dtype)
+        return transpose(mel, dtype)
 
     return OneOp((tensor(F32, "n_batch", "n_mels", "n_frames"),), build)
 

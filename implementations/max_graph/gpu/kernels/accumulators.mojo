@@ -1,18 +1,29 @@
-"""A group's sums of 64 rows, as the tensor cores leave them: their moments, what is added, where they are stored.
+"""Accumulators of wgmma, 64 rows of a warpgroup: their moments, additions and stores.
 
 Each thread has a quarter of two rows, eight apart: of every eight columns two neighbours.
 """
 import max.gpu.primitives.warp as warp
 from std.memory import bitcast
-from .pointers import F32, Floats, Memory, load
-from .tensor_cores import Shared, one_over_root
+from .layer_norm import EPSILON
+from .math import rsqrt_approx
+from .pointers import F32, DevicePointer, FloatPointer, load
+from .wgmma import Shared
 
 
 @always_inline
-def find_moments[
+def row_moments[
     n_tiles: Int
 ](sums: Array[SIMD[F32, 32], n_tiles], mut mean: SIMD[F32, 2], mut scale: SIMD[F32, 2]):
-    """Mean of two rows, 64 columns a tile, and one over their deviation, as layer norm has it."""
+    """Computes layer norm's mean of two rows and one over their deviation.
+
+    Parameters:
+        n_tiles: Tiles of 64 columns in a row.
+
+    Args:
+        sums: Accumulators.
+        mean: Filled with the means.
+        scale: Filled with the inverse deviations.
+    """
     comptime share = Float32(1) / Float32(64 * n_tiles)
     mean = 0
     scale = 0
@@ -29,14 +40,23 @@ def find_moments[
     comptime for half in range(2):
         scale[half] += warp.shuffle_xor(scale[half], 1)
         scale[half] += warp.shuffle_xor(scale[half], 2)
-        scale[half] = one_over_root(scale[half] * share + 1e-5)
+        scale[half] = rsqrt_approx(scale[half] * share + EPSILON)
 
 
 @always_inline
-def add_line[
+def add_row[
     n_tiles: Int, //, half: Int
-](mut sums: Array[SIMD[F32, 32], n_tiles], source: Floats):
-    """Add one of two rows, 64 columns a tile, from the first number that is the thread's."""
+](mut sums: Array[SIMD[F32, 32], n_tiles], source: FloatPointer):
+    """Adds a row of a residual to one of the two rows.
+
+    Parameters:
+        n_tiles: Tiles of 64 columns in a row.
+        half: Which of the two rows.
+
+    Args:
+        sums: Accumulators.
+        source: The residual's row, from the thread's first column on.
+    """
     comptime for t in range(n_tiles):
         comptime for j in range(8):
             var pair = load[2](source, t * 64 + j * 8)
@@ -46,7 +66,7 @@ def add_line[
 
 @always_inline
 def add_bias[n_tiles: Int, //](mut sums: Array[SIMD[F32, 32], n_tiles], source: Shared[F32]):
-    """Add the same to all rows, from the first number that is the thread's."""
+    """Adds a bias to both rows; the source begins at the thread's first column."""
     comptime for t in range(n_tiles):
         comptime for j in range(8):
             var pair = source.unsafe_load[width=2, alignment=8](t * 64 + j * 8)
@@ -55,12 +75,23 @@ def add_bias[n_tiles: Int, //](mut sums: Array[SIMD[F32, 32], n_tiles], source: 
 
 
 @always_inline
-def store_line[
+def store_row[
     out_type: DType, width: Int, half: Int
-](to: Memory[out_type], sums: SIMD[F32, width], lane: Int32, is_there: Bool):
-    """Write a group's part of a row, of which four lanes hold two neighbours of every eight.
+](to: DevicePointer[out_type], sums: SIMD[F32, width], lane: Int32, is_there: Bool):
+    """Stores a row of which four lanes hold two neighbours of every eight columns.
 
-    In half precision they swap, so that each writes four neighbours.
+    In half precision lanes exchange values, so that each stores four neighbours.
+
+    Parameters:
+        out_type: Of the output.
+        width: Sums of a thread, in both rows.
+        half: Which of the two rows.
+
+    Args:
+        to: The row.
+        sums: Accumulators.
+        lane: The thread's lane.
+        is_there: False for a row beyond the last one.
     """
     comptime if out_type == F32:
         var place = to.unsafe_offset(Int(lane % 4 * 2))

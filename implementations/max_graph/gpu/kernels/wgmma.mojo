@@ -1,35 +1,46 @@
-"""Matrix products on Hopper's tensor cores, from tiles in shared memory; sums in float32.
+"""Matmuls of tiles on Hopper's tensor cores (wgmma), from shared memory; sums in float32.
 
 A tile has rows of 64 values of 2 bytes. Its rows are 128 bytes apart, and the eight 16-byte chunks
-of a row are swizzled by the row's number, as the tensor cores read them without conflicts; a tile
-begins at a multiple of 1024 bytes. Four warps, a group, work on each product together.
+of a row are swizzled by the row's number, so that the tensor cores read without bank conflicts. A
+tile begins at a multiple of 1024 bytes. The four warps of a warpgroup work on a matmul together.
 """
+from max.gpu import WARP_SIZE
 from max.gpu.compute.mma import WGMMADescriptor, wgmma_async
 from max.gpu.host.nvidia.tma import TensorMapSwizzle
 from std.memory import Pointer, bitcast
 from std.sys import _RegisterPackType, inlined_assembly
-from .pointers import F32, Memory
+from .pointers import F32, DevicePointer
 
 comptime Shared[dtype: DType] = Pointer[Scalar[dtype], MutUntrackedOrigin, address_space=.SHARED]
-comptime GROUP = 128
-"""Threads that compute a product of 64 rows together."""
-comptime ROW = 64
-"""Values in a row of a tile."""
+comptime LANES = Int32(WARP_SIZE)
+"""Threads of a warp, for indices of 32 bits."""
+comptime WARPGROUP = 128
+"""Threads that compute 64 rows together."""
+comptime TILE_K = 64
+"""Inputs of a step: values in a row of a tile."""
 comptime CHUNK = 8
-"""Values in a chunk."""
+"""Values of a chunk of 16 bytes."""
 
 
 @always_inline
-def chunk_at(row: Int32, chunk: Int32) -> Int32:
-    """Where in a tile a chunk begins."""
-    return row * ROW + (chunk ^ (row % CHUNK)) * CHUNK
+def swizzled_offset(row: Int32, chunk: Int32) -> Int32:
+    """Returns the offset in a tile of a row's chunk, swizzled."""
+    return row * TILE_K + (chunk ^ (row % CHUNK)) * CHUNK
 
 
 @always_inline
-def fetch_chunk[
+def cp_async_chunk[
     dtype: DType
-](tile: Shared[dtype], to: Int32, source: Memory[dtype], at: Int32, is_there: Bool):
-    """Copy a chunk while others compute, or fill its place with zeros."""
+](tile: Shared[dtype], to: Int32, source: DevicePointer[dtype], at: Int32, is_there: Bool):
+    """Copies a chunk to shared memory asynchronously, or zeros where `is_there` is False.
+
+    Args:
+        tile: Tile in shared memory.
+        to: Offset in the tile.
+        source: Device memory.
+        at: Offset there.
+        is_there: False beyond the ends of the source.
+    """
     inlined_assembly["cp.async.cg.shared.global [$0], [$1], 16, $2;", NoneType, constraints="r,l,r"](
         Int32(Int(tile)) + 2 * to,
         source.unsafe_offset(Int(at if is_there else Int32(0))),
@@ -38,79 +49,52 @@ def fetch_chunk[
 
 
 @always_inline
-def power_of_two(x: Float32) -> Float32:
-    """The hardware's own, right to two units in the last place."""
-    return inlined_assembly[
-        "ex2.approx.ftz.f32 $0, $1;", Float32, constraints="=f,f", has_side_effect=False
-    ](x)
-
-
-@always_inline
-def one_over(x: Float32) -> Float32:
-    """The hardware's own, right to one unit in the last place."""
-    return inlined_assembly[
-        "rcp.approx.ftz.f32 $0, $1;", Float32, constraints="=f,f", has_side_effect=False
-    ](x)
-
-
-@always_inline
-def one_over_root(x: Float32) -> Float32:
-    """The hardware's own, right to two units in the last place; std's calls a function."""
-    return inlined_assembly[
-        "rsqrt.approx.ftz.f32 $0, $1;", Float32, constraints="=f,f", has_side_effect=False
-    ](x)
-
-
-@always_inline
-def quick_gelu(x: Float32) -> Float32:
-    """GELU to 4e-6: the normal distribution's log odds, to the base 2, as an odd polynomial."""
-    var z = x * x
-    var odds = z.fma(Float32(-3.2289997e-06), Float32(8.823832e-05))
-    odds = odds.fma(z, Float32(3.6027365e-04))
-    odds = odds.fma(z, Float32(-1.0522669e-01))
-    odds = odds.fma(z, Float32(-2.3020454e00))
-    return x * one_over(1 + power_of_two(x * odds))
-
-
-@always_inline
-def describe[dtype: DType](tile: Shared[dtype]) -> WGMMADescriptor[dtype]:
-    """The tile in the tensor cores' own words: eight rows take 1024 bytes."""
+def wgmma_descriptor[dtype: DType](tile: Shared[dtype]) -> WGMMADescriptor[dtype]:
+    """Returns the wgmma descriptor of a tile: eight rows take 1024 bytes."""
     return WGMMADescriptor[dtype].create[64, 1, TensorMapSwizzle.SWIZZLE_128B](tile)
 
 
 @always_inline
-def multiply_tiles[
+def wgmma_tile[
     dtype: DType, columns: Int
 ](
     a: WGMMADescriptor[dtype],
     b: WGMMADescriptor[dtype],
     mut sums: SIMD[F32, columns // 2],
 ):
-    """Add a row tile, 64 by 64, times the transposed `columns` by 64 tile to the group's sums."""
-    comptime for k in range(ROW // 16):
+    """Adds a b^T to the warpgroup's sums: a is [64, TILE_K], b [columns, TILE_K]."""
+    comptime for k in range(TILE_K // 16):
         sums = wgmma_async[64, columns, 16, F32, columns // 2, a_type=dtype, b_type=dtype](
             a + k * 32, b + k * 32, sums
         )
 
 
 @always_inline
-def multiply_square[
+def wgmma_square_tile[
     dtype: DType
 ](a: WGMMADescriptor[dtype], b: WGMMADescriptor[dtype], mut sums: SIMD[F32, 32]):
-    """Add a row tile times a transposed tile, 64 by 64 both, to the group's sums."""
-    comptime for k in range(ROW // 16):
+    """Adds a b^T to the warpgroup's sums, both [64, TILE_K]."""
+    comptime for k in range(TILE_K // 16):
         sums = wgmma_async[64, 64, 16, F32, 32, a_type=dtype, b_type=dtype](
             a + k * 32, b + k * 32, sums
         )
 
 
 @always_inline
-def multiply_held[
+def wgmma_from_registers[
     dtype: DType, transposed: Bool
 ](a: SIMD[dtype, 8], b: WGMMADescriptor[dtype], c: SIMD[F32, 32]) -> SIMD[F32, 32]:
-    """Add 64 rows by 16, held in registers, times 16 of a tile's columns, or rows, to the sums.
+    """Returns c + a b with a, 64 rows by 16, in the registers of a warpgroup.
 
-    A tile of 64 rows is used as 64 columns, or transposed: 16 of its rows by its 64 columns.
+    Parameters:
+        dtype: Either float16 or bfloat16.
+        transposed: False where b is 64 rows by 16 columns of a tile, to be transposed; True where
+            it is 16 rows of a tile by its 64 columns.
+
+    Args:
+        a: The thread's part of the rows.
+        b: Descriptor of the tile.
+        c: The thread's sums.
     """
     comptime kind = "f16" if dtype == DType.float16 else "bf16"
     comptime F = Float32
