@@ -231,14 +231,15 @@ class _Decoder:
                 return
             except av.InvalidDataError:
                 n_failures += 1
-                self._n_damaged += 1
                 packets = self._container.demux(self._stream)
             except (av.FFmpegError, OSError) as error:
                 self._warn(f"{self._name} could not be read to its end: {error.strerror}")
                 return
             else:
+                self._n_damaged += n_failures if packet.size else 0  # at the end there may be a tag
                 n_failures = 0
                 yield packet
+        self._n_damaged += n_failures
 
 
 def _joined(packets: Iterator["AudioPacket"]) -> Iterator["AudioPacket"]:

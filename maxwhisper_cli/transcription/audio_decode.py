@@ -6,7 +6,6 @@ with several recordings (`audio_parts`) or wrong sizes (`audio_header`), and wha
 No program is run. Rate, channels and damaged samples stay as they are: `audio` handles them.
 """
 
-import re
 from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
@@ -24,7 +23,7 @@ _SOUNDFILE_FRAMES: Final = 4096
 _OGG_PAGE: Final = b"OggS"
 _OGG_HEADER_BYTES: Final = 27
 _MAX_OGG_PAGE_BYTES: Final = 65307  # header, 255 segment sizes, and the segments
-_FFMPEG_KINDS: Final = frozenset({"flac", "matroska", "mp4", "avi"})
+_FFMPEG_KINDS: Final = frozenset({"flac", "matroska", "mp4", "avi", "other"})
 
 Track = int | str | None
 """Number of an audio track, from 1 on, or its language; None is the default track."""
@@ -129,7 +128,7 @@ class _PartOpener:
                 f"{self.name}: its header announces {sound.n_announced:,} bytes of sound; "
                 f"{present:,} are there, and all were read"
             )
-        elif not sound.is_true:  # else libsndfile tells
+        elif sound.n_announced > present:
             self.warn(
                 f"{self.name} is cut off: {present:,} of {sound.n_announced:,} bytes of sound "
                 "are there"
@@ -188,15 +187,6 @@ def _ends_as_ogg(file: IO[bytes]) -> bool:
 def _from_soundfile(
     sound: soundfile.SoundFile, file: IO[bytes] | None, name: str, warn: Warn
 ) -> DecodedStream:
-    # libsndfile corrects the length, but logs it; pipes announce an endless length.
-    for announced, present in re.findall(
-        r"(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", sound.extra_info
-    ):
-        if int(present) < int(announced) < 0x7FFF0000:
-            warn(
-                f"{name} is cut off: {int(present):,} of {int(announced):,} bytes of sound "
-                f"are there, up to {sound.frames / sound.samplerate:.1f} s"
-            )
     seconds = sound.frames / sound.samplerate
     blocks = _soundfile_blocks(sound, file, name, warn)
     return DecodedStream(sound.samplerate, sound.channels, seconds, blocks, sound.close)

@@ -12,6 +12,7 @@ from maxwhisper_cli.transcription.audio_window import n_bytes_of, read_at
 
 _UNKNOWN_FROM: Final = 0x7FFF0000
 """Sizes from here on, of 32 bits, are what programs write into pipes."""
+_UNKNOWN_FROM_64: Final = 1 << 48
 _MAX_CHUNKS: Final = 10_000
 _MAX_HEADER_BYTES: Final = 64 * 2**20
 _MAX_PADDING_BYTES: Final = 15
@@ -109,9 +110,12 @@ def _read_au(file: IO[bytes], start: int) -> SoundHeader:
     sound_start = start + int.from_bytes(read_at(file, start + 4, 4), "big")
     announced = int.from_bytes(read_at(file, start + 8, 4), "big")
     end = sound_start + announced
-    if announced >= _UNKNOWN_FROM or end > n_bytes:
+    if announced >= _UNKNOWN_FROM:
         return SoundHeader(n_bytes, sound_start, n_bytes)
-    if announced and (n_bytes - end <= _MAX_PADDING_BYTES or read_at(file, end, 4) == b".snd"):
+    if end > n_bytes:
+        return SoundHeader(n_bytes, sound_start, n_bytes, None, announced)
+    is_end = n_bytes - end <= _MAX_PADDING_BYTES
+    if announced and (is_end or read_at(file, end, 16).startswith((b".snd", *_TAGS))):
         return SoundHeader(end, sound_start, end)
     header = bytearray(read_at(file, start, min(sound_start - start, _MAX_HEADER_BYTES)))
     header[8:12] = b"\xff" * 4
@@ -158,7 +162,8 @@ class _Walk:
             end = self._next_recording(body)
             is_alone = end == self._n_bytes
             mended = None if is_alone and self._outer_is_true(end) else self._mended(body, end)
-            announced = size if size < _UNKNOWN_FROM else None
+            is_wide = self._layout.size_bytes == 8 or self._size_64 > 0
+            announced = size if size < (_UNKNOWN_FROM_64 if is_wide else _UNKNOWN_FROM) else None
             return SoundHeader(end, body, end, mended, announced, **self._kind)
         next_start = self._end_of_tail(self._next(body, size))
         if next_start is None:

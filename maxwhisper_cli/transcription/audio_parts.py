@@ -19,6 +19,8 @@ _REVERSED_BITS: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256)
 _MAX_OGG_HEADER_PAGES: Final = 4
 _FLAC: Final = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 _EBML: Final = b"\x1a\x45\xdf\xa3"
+_OTHERS: Final = (b"\x30\x26\xb2\x75", b"wvpk", b"TTA1", b"MAC ", b"FLV\1", b"#!AMR", b"nut/")
+"""How files begin that hold one recording, and that only FFmpeg reads."""
 _SEGMENT: Final = b"\x18\x53\x80\x67"
 
 
@@ -29,7 +31,7 @@ class Part:
     start: int
     end: int
     kind: str
-    """`chunks`, `ogg`, `flac`, `matroska`, `mp4`, `avi`, or nothing known."""
+    """`chunks`, `ogg`, `flac`, `matroska`, `mp4`, `avi`, `other` or nothing known."""
     is_cut: bool = False
     """It should go on behind the end of the file."""
     is_regular: bool = True
@@ -72,6 +74,8 @@ def kind_at(file: IO[bytes], position: int) -> str:
         return "mp4"
     if head[:8] in _FLAC:
         return "flac"
+    if head.startswith(_OTHERS):
+        return "other"
     return {b"OggS": "ogg", _EBML: "matroska"}.get(head[:4], "")
 
 
@@ -92,17 +96,17 @@ def has_frame_count(file: IO[bytes]) -> bool:
 
 
 def _part(file: IO[bytes], start: int, n_bytes: int, kind: str) -> Part:
-    if kind == "ogg":
-        return _ogg_part(file, start, n_bytes)
+    finders = {
+        "ogg": _ogg_part,
+        "matroska": _matroska_part,
+        "mp4": _mp4_part,
+        "avi": _avi_part,
+    }
+    if kind in finders:
+        return finders[kind](file, start, n_bytes)
     if kind == "flac":
         return Part(start, _find(file, _FLAC, start + 8, n_bytes), kind)
-    if kind == "matroska":
-        return _matroska_part(file, start, n_bytes)
-    if kind == "mp4":
-        return _mp4_part(file, start, n_bytes)
-    if kind == "avi":
-        return _avi_part(file, start, n_bytes)
-    sound = read_header(file, start)
+    sound = read_header(file, start) if kind == "chunks" else None
     return Part(start, sound.end if sound is not None else n_bytes, kind, sound=sound)
 
 
@@ -128,8 +132,9 @@ def _ogg_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
     while position < n_bytes:
         page = _ogg_page(file, position)
         if page is None:
-            is_damaged |= position + _OGG_HEADER_BYTES < n_bytes
+            is_page = read_at(file, position, 4) == b"OggS"
             position = _find(file, (b"OggS\0",), position + 1, n_bytes)
+            is_damaged |= is_page or position < n_bytes  # else it is a tag
             continue
         begins, serial, number = page[5] & 2, page[14:18], int.from_bytes(page[18:22], "little")
         if begins and has_data:

@@ -41,7 +41,7 @@ def scale_to_one(
             "they were divided by their full scale"
         )
     for block in ahead:
-        yield block if peak is None else block * scale
+        yield block if peak is None else _scaled(block, scale)
     ahead.clear()
     for block in blocks:
         if peak is None and _integer_peak([block]) is not None:
@@ -49,7 +49,12 @@ def scale_to_one(
                 f"{name} has samples far beyond full scale, as integers are: "
                 "save it with floats from -1 to 1"
             )
-        yield block if peak is None else block * scale
+        yield block if peak is None else _scaled(block, scale)
+
+
+def _scaled(block: Float32, scale: np.float32) -> Float32:
+    with np.errstate(invalid="ignore"):  # what is no number stays none
+        return block * scale
 
 
 def _integer_peak(blocks: list[Float32]) -> float | None:
