@@ -95,10 +95,14 @@ class TranscriptionRun:
         """Decodes one window; returns its segments and the number of mel frames to advance."""
         mel = self._mel.padded_window(place.seek, place.n_frames)
         features = encode(self._implementation, mel[None], self._stopwatch)
+        builder = self.builder(place, features)
+        has_changed = self._segments and self._segments[-1].language != builder.tokenizer.language
+        if self._is_multilingual and has_changed:
+            self._history.reset()  # text of another language leads to a translation into that
         window = decode_with_fallback(
             self._implementation,
             features,
-            self.builder(place, features),
+            builder,
             self._history.prompt(),
             place.seek,
             self._stopwatch,

@@ -47,7 +47,11 @@ class PromptHistory:
         self._tokens.extend(tokens)
         is_hot = temperature > _RESET_ABOVE_TEMPERATURE
         if is_hot or not self._options.condition_on_previous_text:
-            self._reset_since = len(self._tokens)
+            self.reset()
+
+    def reset(self) -> None:
+        """Leaves the text so far out of later prompts."""
+        self._reset_since = len(self._tokens)
 
     def text(self) -> str:
         """Returns all text so far, without the initial prompt."""

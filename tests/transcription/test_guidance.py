@@ -170,7 +170,7 @@ def test_ends_are_clamped_where_so_asked() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_the_language_of_each_window(monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
-    codes = iter(["es", "es", "en", "es", "de"])
+    codes = iter(["es", "es", "es", "en", "de"])
 
     def detect(_impl: object, features: AudioFeatures, _tokenizer: object) -> DetectedLanguage:
         assert len(features) == 1
@@ -182,10 +182,12 @@ def test_the_language_of_each_window(monkeypatch: pytest.MonkeyPatch, batch_size
     options = replace(OPTIONS, multilingual=True, batch_size=batch_size)
     transcript, requests = run(answer, 110, options, n_vocab=51865)
     assert [r.prompt[r.sot_index + 1] for r in requests] == [
-        MULTILINGUAL.to_language_token(code) for code in ("es", "en", "es", "de")
+        MULTILINGUAL.to_language_token(code) for code in ("es", "es", "en", "de")
     ]
     assert transcript.language == "es"
-    assert [segment.language for segment in transcript.segments] == ["es", "en", "es", "de"]
+    has_prompt = [request.prompt[0] == MULTILINGUAL.sot_prev for request in requests]
+    assert has_prompt == [False, batch_size == 1, False, False]  # none of another language
+    assert [segment.language for segment in transcript.segments] == ["es", "es", "en", "de"]
 
 
 def test_english_model_warns_of_unsupported_options() -> None:
