@@ -33,7 +33,7 @@ from maxwhisper_cli.transcription.audio import Audio, AudioSource, ReadingOption
 from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler, start_run
 from maxwhisper_cli.transcription.longform import DecodedPart
 from maxwhisper_cli.transcription.mel import MelSpectrogram
-from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
 from maxwhisper_cli.transcription.several import Batch, Finished, OnProgressOf, Opened
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
@@ -95,6 +95,7 @@ class Model:
             OptionsError: An option does not fit this model.
             ImplementationFailedError: There is too little memory.
         """
+        check_options(options)
         with (
             translate_out_of_memory(self.implementation.device),
             self._stopwatch.on("text"),
@@ -115,6 +116,7 @@ class Model:
         **reading: Unpack[ReadingOptions],
     ) -> Iterator[Segment]:
         """Yields a recording's segments as they are decoded; else as `transcribe`."""
+        check_options(options)
         with (
             translate_out_of_memory(self.implementation.device),
             self._open(audio, reading) as opened,
@@ -144,6 +146,7 @@ class Model:
             on_progress: Called with a recording's index and its progress; raise from it to stop.
             **reading: As for `transcribe`, the same for all.
         """
+        check_options(options)
         if options.batch_size == 1:
             for index, audio in enumerate(audios):
                 on_own_progress = partial(on_progress, index) if on_progress else None

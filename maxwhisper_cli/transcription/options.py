@@ -126,6 +126,17 @@ class TranscribeOptions:
             raise OptionsError("patience leaves no hypothesis: beam_size * patience is below 1")
 
 
+def check_options(options: object) -> None:
+    """Checks that options are what they are taken for.
+
+    Raises:
+        OptionsError: They are something else, such as a table.
+    """
+    if not isinstance(options, TranscribeOptions):
+        kind = type(options).__name__
+        raise OptionsError(f"options must be TranscribeOptions, not {kind}")
+
+
 def language_code(given: str) -> str | None:
     """Returns the code of a language given as code, tag, name or alias; None for `auto`.
 

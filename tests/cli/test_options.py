@@ -132,6 +132,7 @@ def test_openai_whispers_defaults_spelled_out_change_nothing(
         ("--language None", {"language": None}),
         ("--language auto", {"language": None}),
         ("--language es_MX", {"language": "es"}),
+        ("--multilingual --clamp-timestamps", {"multilingual": True, "clamp_timestamps": True}),
         ("--suppress_tokens 1,2", {"suppress_tokens": (1, 2)}),
         ("--suppress_tokens=", {"suppress_tokens": ()}),
         ("--clip_timestamps 1.5,3,10", {"clip_timestamps": (1.5, 3.0, 10.0)}),

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from maxwhisper_cli.model import Model, load
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+from tests.support.scripted import ScriptedImplementation, window
 
 NUMBERS = (
     "patience",
@@ -109,3 +111,22 @@ def test_detection(given: str | None) -> None:
 def test_an_unknown_language_is_a_wrong_option() -> None:
     with pytest.raises(OptionsError, match="knows no language 'klingon'"):
         TranscribeOptions(language="klingon")
+
+
+@pytest.mark.parametrize("options", [None, {"language": "es"}, "es", TranscribeOptions])
+def test_options_of_another_kind_are_refused(options: Any) -> None:
+    model = Model(ScriptedImplementation(lambda _: window([])))
+    sound = np.zeros(16000, np.float32)
+    for run in (
+        lambda: model.transcribe(sound, options),
+        lambda: next(model.stream(sound, options)),
+        lambda: next(model.transcribe_several([sound], options)),
+    ):
+        with pytest.raises(OptionsError, match="options must be TranscribeOptions"):
+            run()
+
+
+@pytest.mark.parametrize("arguments", [{"impl": 3}, {"device": 0}, {"dtype": 16}, {"model": 5}])
+def test_arguments_of_load_are_checked(arguments: dict[str, Any]) -> None:
+    with pytest.raises(OptionsError, match=next(iter(arguments))):
+        load(**{"model": "tiny.en", "impl": "cpu", "offline": True, **arguments})
