@@ -36,6 +36,7 @@ _FROM_ZERO: Final = frozenset({"matroska", "mov", "asf", "nut", "avi"})
 _TAGS: Final = frozenset({b"ID3", b"TAG", b"APE"})
 """What may lie between joined MP3 files, where FFmpeg expects a frame."""
 _MAX_FAILURES: Final = 100  # of demuxing, one after the other
+_MAX_DAMAGED: Final = 3  # for each good frame; more is how noise looks
 _EXACT_SECONDS: Final = 0.001  # where a header counts samples
 _PROBED_FRAMES: Final = 24
 _JOINED_BYTES: Final = 65536  # of PCM: containers hand it out in very small pieces
@@ -131,11 +132,7 @@ class _Decoder:
         probed = list(islice(frames, _PROBED_FRAMES if self._format in _FRAMED else 1))
         if not probed:
             raise AudioError(f"{self._name} has a sound track of which nothing can be decoded")
-        if self._format in _FRAMED and self._n_damaged > self._n_decoded:
-            raise AudioError(
-                f"{self._name} is not audio: hardly anything in it can be decoded as "
-                f"{self._format.upper()}"
-            )
+        self._refuse_noise(1)
         first = probed[0].frame
         converter = Converter(first.sample_rate, first.layout.nb_channels)
         seconds = self._announced_seconds(has_count=has_count)
@@ -181,7 +178,16 @@ class _Decoder:
         yield (block := converter.finish())
         self._tell((n_read + len(block)) / converter.sample_rate, seconds, is_cut=is_cut)
 
+    def _refuse_noise(self, max_share: int) -> None:
+        """Raises AudioError where more pieces failed than this share of those that did not."""
+        if self._format in _FRAMED and self._n_damaged > max_share * self._n_decoded:
+            raise AudioError(
+                f"{self._name} is not audio: hardly anything in it can be decoded as "
+                f"{self._format.upper()}"
+            )
+
     def _tell(self, read_seconds: float, seconds: float | None, *, is_cut: bool) -> None:
+        self._refuse_noise(_MAX_DAMAGED)
         name, n_damaged = self._name, self._n_damaged
         tolerance = _EXACT_SECONDS if self._format == "flac" else max(0.5, 0.05 * (seconds or 0))
         is_short = seconds is not None and seconds - read_seconds > tolerance

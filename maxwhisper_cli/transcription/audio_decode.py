@@ -23,7 +23,7 @@ _SOUNDFILE_FRAMES: Final = 4096
 _OGG_PAGE: Final = b"OggS"
 _OGG_HEADER_BYTES: Final = 27
 _MAX_OGG_PAGE_BYTES: Final = 65307  # header, 255 segment sizes, and the segments
-_FFMPEG_KINDS: Final = frozenset({"flac", "matroska", "mp4", "avi", "other"})
+_FFMPEG_KINDS: Final = frozenset({"flac", "matroska", "mp4", "avi", "flv", "asf", "other"})
 
 Track = int | str | None
 """Number of an audio track, from 1 on, or its language; None is the default track."""

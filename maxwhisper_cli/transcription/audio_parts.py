@@ -17,9 +17,14 @@ _SCAN_BYTES: Final = 2**20
 _OGG_HEADER_BYTES: Final = 27
 _REVERSED_BITS: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _MAX_OGG_HEADER_PAGES: Final = 4
-_FLAC: Final = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
+_BEGINNINGS: Final = {
+    "flac": (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22"),
+    "flv": tuple(b"FLV\1" + flags + b"\0\0\0\x09" for flags in (b"\1", b"\4", b"\5")),
+    "asf": (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",),
+}
+"""How files begin that stop where the next of them does."""
 _EBML: Final = b"\x1a\x45\xdf\xa3"
-_OTHERS: Final = (b"\x30\x26\xb2\x75", b"wvpk", b"TTA1", b"MAC ", b"FLV\1", b"#!AMR", b"nut/")
+_OTHERS: Final = (b"wvpk", b"TTA1", b"MAC ", b"#!AMR", b"nut/")
 """How files begin that hold one recording, and that only FFmpeg reads."""
 _SEGMENT: Final = b"\x18\x53\x80\x67"
 
@@ -31,7 +36,7 @@ class Part:
     start: int
     end: int
     kind: str
-    """`chunks`, `ogg`, `flac`, `matroska`, `mp4`, `avi`, `other` or nothing known."""
+    """`chunks`, `ogg`, `flac`, `matroska`, `mp4`, `avi`, `flv`, `asf`, `other` or nothing known."""
     is_cut: bool = False
     """It should go on behind the end of the file."""
     is_regular: bool = True
@@ -72,8 +77,9 @@ def kind_at(file: IO[bytes], position: int) -> str:
         return "avi"
     if head[4:8] == b"ftyp":
         return "mp4"
-    if head[:8] in _FLAC:
-        return "flac"
+    for kind, beginnings in _BEGINNINGS.items():
+        if head.startswith(beginnings):
+            return kind
     if head.startswith(_OTHERS):
         return "other"
     return {b"OggS": "ogg", _EBML: "matroska"}.get(head[:4], "")
@@ -104,8 +110,8 @@ def _part(file: IO[bytes], start: int, n_bytes: int, kind: str) -> Part:
     }
     if kind in finders:
         return finders[kind](file, start, n_bytes)
-    if kind == "flac":
-        return Part(start, _find(file, _FLAC, start + 8, n_bytes), kind)
+    if kind in _BEGINNINGS:
+        return Part(start, _find(file, _BEGINNINGS[kind], start + 8, n_bytes), kind)
     sound = read_header(file, start) if kind == "chunks" else None
     return Part(start, sound.end if sound is not None else n_bytes, kind, sound=sound)
 

@@ -78,7 +78,8 @@ WITHOUT_LENGTH = {"mp3-without-count", "mp2", "aac", "ts", "webm-live"}
 JOINABLE = {
     *("wav-16", "wav-24", "wav-float", "wav-ulaw", "wavex", "aiff", "au", "w64", "flac", "flac-24"),
     *("vorbis", "opus", "ogg-opus", "ogg-flac", "mp3", "mp3-without-count", "mp2", "aac"),
-    *("m4a", "mp4-fast", "mkv", "mkv-flac", "mkv-pcm", "webm", "webm-live", "mov-pcm", "ts"),
+    *("m4a", "mp4-fast", "mkv", "mkv-flac", "mkv-pcm", "webm", "webm-live", "mov-pcm", "ts", "flv"),
+    "wma",
 }
 """Formats that programs join, or players go on in."""
 

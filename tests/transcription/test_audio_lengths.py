@@ -209,6 +209,14 @@ def ts(path: Path, samples: np.ndarray) -> None:
     write_track(path, "mpegts", "aac", samples)
 
 
+def flv(path: Path, samples: np.ndarray) -> None:
+    write_track(path, "flv", "aac", samples)
+
+
+def wma(path: Path, samples: np.ndarray) -> None:
+    write_track(path, "asf", "wmav2", samples)
+
+
 def by_soundfile(name: str) -> Callable[[Path, np.ndarray], None]:
     return lambda path, samples: soundfile.write(path, samples, RATE, format=name)
 
@@ -227,6 +235,8 @@ WRITERS = {
     "webm": webm,
     "m4a": m4a,
     "ts": ts,
+    "flv": flv,
+    "wma": wma,
 }
 
 
