@@ -1,4 +1,4 @@
-"""Whether this process is a fork of one that has loaded a model.
+"""Detection of a process that was forked after a model had been loaded.
 
 Threads do not survive a fork, and PyTorch's and MAX's pools wait for theirs for ever.
 """

@@ -1,4 +1,4 @@
-"""How many threads the processor has for this process, and how OpenMP's threads wait.
+"""Number of threads for this process, and the wait policy of OpenMP's threads.
 
 Imports no framework: what is set here takes effect when PyTorch is imported after it.
 """
@@ -14,12 +14,12 @@ _OWN_CGROUP = Path("/proc/self/cgroup")
 _WAITING: Mapping[str, str] = MappingProxyType(
     {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 )
-"""How OpenMP's threads wait at the end of a parallel region: asleep."""
+"""Wait policy of OpenMP's threads at the end of a parallel region: sleep."""
 _OF_OPENMP = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 
 
 def available_threads() -> int:
-    """Returns how many threads can run at a time: by the process's affinity and its cgroup."""
+    """Returns the number of threads that can run at a time, by affinity and cgroup."""
     if hasattr(os, "sched_getaffinity"):
         n_processors = len(os.sched_getaffinity(0))
     else:
@@ -29,7 +29,7 @@ def available_threads() -> int:
 
 
 def default_threads() -> int:
-    """Returns the count for implementations that are given none: 0, their own, where that is right.
+    """Returns the default number of threads: 0, the library's own, if that is right.
 
     Libraries know the affinity and the user's OMP_NUM_THREADS, but not the quota of a cgroup.
     """
@@ -39,7 +39,7 @@ def default_threads() -> int:
 
 
 def let_threads_sleep() -> None:
-    """Lets OpenMP's threads sleep where they wait, unless the environment says how they do.
+    """Makes waiting OpenMP threads sleep, unless the environment sets their policy.
 
     By default they spin, in the belief that every thread has a core. Beside another job one of
     them has not, and the others burn what it waits for.
@@ -74,7 +74,7 @@ def _quota_v1() -> float | None:
 
 
 def _read(path: Path) -> str:
-    """Returns the text of a small file; empty where it cannot be read."""
+    """Returns the text of a small file; empty if it cannot be read."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:

@@ -39,7 +39,7 @@ _UsageError: Any = typer.BadParameter.__bases__[0]  # click's, wherever typer ke
 
 @contextmanager
 def _printable_usage_errors() -> Iterator[None]:
-    """Escapes the control characters of what was given on the command line."""
+    """Escapes the control characters in command-line arguments."""
     try:
         yield
     except _UsageError as error:
@@ -58,7 +58,7 @@ class ErrorsToExitCodes(TyperGroup):
             sys.exit(_report_error(error))
 
     def make_context(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  (click's)
-        """Parses what stands before the command."""
+        """Parses the arguments before the command."""
         with _printable_usage_errors():
             return super().make_context(*args, **settings)
 

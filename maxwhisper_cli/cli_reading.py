@@ -1,4 +1,4 @@
-"""The options that tell how a recording is read: channel, track, and format of raw samples."""
+"""Options for reading a recording: channel, track, and format of raw samples."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -40,7 +40,7 @@ RawChannels = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class GivenReading:
-    """What was given for these options."""
+    """Values of these options."""
 
     channel: str
     audio_track: str | None
@@ -49,7 +49,7 @@ class GivenReading:
     raw_channels: int | None
 
     def options(self) -> "ReadingOptions":
-        """Returns them as the Python API takes them.
+        """Returns them in the form of the Python API.
 
         Raises:
             OptionsError: One of them makes no sense, or not with the others.

@@ -1,4 +1,4 @@
-"""Steps of `model.load`: what is asked for, the weights, and the implementation that runs them."""
+"""Steps of `model.load`: arguments, weights, and the implementation that runs them."""
 
 import os
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def check_names(**names: object) -> None:
 
 
 def check_can_run(impl: str, stopwatch: Stopwatch) -> None:
-    """Imports the implementation asked for, so that its error comes before a download.
+    """Imports the chosen implementation, so that its error comes before a download.
 
     Raises:
         ImplementationUnavailableError: It cannot run here.
@@ -56,7 +56,7 @@ def path_text(name: str, value: object) -> str:
 
 
 def fit_threads(n_threads: int) -> tuple[int, tuple[str, ...]]:
-    """Returns a count of threads that this process has, and a line if it is not what was asked.
+    """Returns the number of threads to use, and a note if it differs from the argument.
 
     Raises:
         OptionsError: It is no count.
@@ -79,7 +79,7 @@ def read_model(
     is_english: bool,
     on_note: Callable[[str], None] | None,
 ) -> tuple[Checkpoint, tuple[str, ...]]:
-    """Returns the weights of a model, or of the default one, and lines about it.
+    """Returns the weights of a model, or of the default one, with notes.
 
     Raises:
         WeightsError: The model does not exist, or cannot be read.
@@ -101,7 +101,7 @@ def read_model(
 def load_implementation(
     checkpoint: Checkpoint, impl: str, options: LoadOptions, stopwatch: Stopwatch
 ) -> tuple[Implementation, str | None]:
-    """Loads weights onto the implementation asked for; also returns advice on a faster one.
+    """Loads weights onto the chosen implementation; also returns advice on a faster one.
 
     Raises:
         ImplementationUnavailableError: The implementation cannot run here.
@@ -132,7 +132,6 @@ def _load_fastest(
 def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -> Implementation:
     with stopwatch.on("imports"):
         implementation_class = registry.implementation_class(choice.name)
-    registry.check_address_space(choice.name, checkpoint)
     with stopwatch.on("graphs and weights"):
         device = choice.options.device or "cpu"
         mark_loaded()

@@ -26,7 +26,7 @@ def refusal(error: BaseException, subject: str = "") -> MaxWhisperError:
 
 @contextmanager
 def refusals_as_errors(subject: str = "") -> Iterator[None]:
-    """Converts `SYSTEM_ERRORS` into errors of ours.
+    """Converts `SYSTEM_ERRORS` into MaxWhisperErrors.
 
     Args:
         subject: File, folder or other object of the work.

@@ -1,4 +1,4 @@
-"""The model for those who name none: turbo, or else the best that is here."""
+"""Default model: turbo, or the best that is on this machine."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def choose_default(
     progress: "Progress | None" = None,
     on_note: Callable[[str], None] | None = None,
 ) -> DefaultModel:
-    """Returns turbo, fetched where it is not here, or the best model that is here.
+    """Returns turbo, fetched if it is not here, or else the best model that is here.
 
     Args:
         model_dir: Folder to look in and to download to, instead of the cache folder.

@@ -105,7 +105,7 @@ class Compile:
         return self.target
 
     def _checkpoint(self, activity: "Activity", terminal: Terminal) -> tuple[str, "Checkpoint"]:
-        """Returns the model's name, as it was given or chosen, and the model."""
+        """Returns the model's name, given or chosen, and the model."""
         from weights.default_model import DEFAULT_MODEL, choose_default
         from weights.resolve import load
 

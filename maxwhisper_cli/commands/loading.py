@@ -19,7 +19,7 @@ class Loading:
     """Model to load, and the implementation, device and dtype that run it."""
 
     model: str | None
-    """A name or path; None where none was given."""
+    """A name or path; None if none was given."""
     impl: str
     device: str | None
     dtype: str | None
@@ -28,7 +28,7 @@ class Loading:
     is_offline: bool
     stopwatch: Stopwatch = STOPPED
     is_english: bool = False
-    """True if only English is spoken, as far as the options tell."""
+    """True if the options allow only English."""
 
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":

@@ -60,7 +60,7 @@ _MAX_SAMPLE = 1e12  # its square, summed over a frame, is still a float32
 
 
 class ReadingOptions(TypedDict, total=False):
-    """Keywords of `open_audio`, which everything that takes a source takes as well."""
+    """Keywords of `open_audio`, and of everything else that takes a source."""
 
     channel: Channel
     """Channel to read, or `mix` for the mean of all."""

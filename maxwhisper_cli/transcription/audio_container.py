@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 _HEADERLESS: Final = frozenset({"g722", "g726", "g726le", "mulaw", "alaw", "gsm", "sln"})
 _FRAMED: Final = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "dtshd", "loas", "mlp", "truehd"})
-"""Frames without a container: their length is an estimate, and many a file looks like them."""
+"""Frames without a container: their length is an estimate, and many other files resemble them."""
 _ESTIMATED: Final = _FRAMED | _HEADERLESS | {"wav", "w64"}
 """Formats whose length FFmpeg estimates by the bit rate."""
 _WITH_TIMES: Final = frozenset({"matroska", "mov", "asf", "flv", "mpegts", "mpeg", "ogg", "nut"})
 """Containers whose packets carry times, by the first of FFmpeg's names."""
 _FROM_ZERO: Final = frozenset({"matroska", "mov", "asf", "nut", "avi"})
-"""Those whose times count from the beginning of the recording."""
+"""Containers whose times count from the start of the recording."""
 _TAGS: Final = frozenset({b"ID3", b"TAG", b"APE"})
-"""What may lie between joined MP3 files, where FFmpeg expects a frame."""
+"""Tags that may lie between joined MP3 files, where FFmpeg expects a frame."""
 _MAX_FAILURES: Final = 100  # of demuxing, one after the other
 _MAX_DAMAGED: Final = 3  # for each good frame; more is how noise looks
 _EXACT_SECONDS: Final = 0.001  # where a header counts samples
@@ -54,7 +54,7 @@ def tag_options(pyav_version: str) -> dict[str, Any]:
 def decode_container(
     file: IO[bytes], name: str, warn: Warn, *, track: int | str | None = None, is_cut: bool = False
 ) -> DecodedStream:
-    """Opens a seekable binary file as sound; as `audio_decode.decode`.
+    """Opens the audio of a seekable binary file; arguments as `audio_decode.decode`.
 
     Args:
         file: Positioned anywhere.
@@ -127,7 +127,7 @@ class _Decoder:
         self._n_decoded = 0
 
     def open(self, *, is_cut: bool, has_count: bool) -> DecodedStream:
-        """Decodes the beginning, whose frames tell what the header may not: in HE-AAC the rate."""
+        """Decodes the first frames, which have what the header may lack: in HE-AAC the rate."""
         frames = self._frames()
         probed = list(islice(frames, _PROBED_FRAMES if self._format in _FRAMED else 1))
         if not probed:
@@ -142,7 +142,7 @@ class _Decoder:
         )
 
     def _announced_seconds(self, *, has_count: bool) -> float | None:
-        """Returns the length that the file states of this track; never an estimate."""
+        """Returns the length of this track in the file; never an estimate."""
         stream, container = self._stream, self._container
         if self._format in _ESTIMATED and not (self._format == "mp3" and has_count):
             return None
@@ -227,7 +227,7 @@ class _Decoder:
         return _joined(self._demuxed()) if is_pcm else self._demuxed()
 
     def _demuxed(self) -> Iterator["AudioPacket"]:
-        """Yields packets; a damaged place does not end them."""
+        """Yields packets; damage does not end them."""
         n_failures = 0
         packets = self._container.demux(self._stream)
         while n_failures < _MAX_FAILURES:
@@ -249,7 +249,7 @@ class _Decoder:
 
 
 def _joined(packets: Iterator["AudioPacket"]) -> Iterator["AudioPacket"]:
-    """Joins small packets of PCM that follow each other: each call costs more than its samples."""
+    """Joins consecutive small packets of PCM: each call costs more than its samples."""
     waiting: list[bytes] = []
     first: AudioPacket | None = None
     n_waiting = 0

@@ -1,4 +1,4 @@
-"""Samples of any kind that FFmpeg knows as 32-bit floats, with one rate and one number of channels.
+"""Conversion of FFmpeg's sample formats to 32-bit floats, with one rate and one number of channels.
 
 The scales are those of FFmpeg's own conversion, bit by bit.
 """
@@ -32,7 +32,7 @@ def to_float32(frame: AudioFrame) -> Float32:
 
 
 class Converter:
-    """Gives blocks one rate and one number of channels; a recording may change both midway."""
+    """Converter of blocks to one rate and number of channels, which a recording may change."""
 
     def __init__(self, sample_rate: int, n_channels: int) -> None:
         self.sample_rate = sample_rate
@@ -41,7 +41,7 @@ class Converter:
         self._resampler: soxr.ResampleStream | None = None
 
     def convert(self, block: Float32, sample_rate: int) -> Float32:
-        """Returns a block, `[n_samples, n_channels]`, as the first one is."""
+        """Returns a block, `[n_samples, n_channels]`, in the format of the first."""
         n_channels = block.shape[1]
         if n_channels != self.n_channels:
             mono = block.mean(axis=1, dtype=np.float32, keepdims=True)
@@ -61,7 +61,7 @@ class Converter:
         return np.concatenate([rest, block]) if len(rest) else block
 
     def finish(self) -> Float32:
-        """Returns what is still on its way; the next block begins anew."""
+        """Returns the buffered samples, and resets the converter."""
         empty = np.empty((0, self.n_channels), np.float32)
         if self._resampler is None:
             return empty

@@ -205,12 +205,12 @@ def _soundfile_blocks(
         damage = str(error).strip(" .") or "damaged data"
     if n_read >= sound.frames:
         return
-    told: list[str] = []
+    warnings: list[str] = []
     if file is not None:
-        for block in _rest(sound, file, name, n_read, told.append):
+        for block in _rest(sound, file, name, n_read, warnings.append):
             n_read += len(block)
             yield block
-    if n_read < sound.frames or told:
+    if n_read < sound.frames or warnings:
         warn(
             f"{name} could be read up to {n_read / sound.samplerate:.1f} s of "
             f"{sound.frames / sound.samplerate:.1f} s: {damage}"
@@ -220,7 +220,7 @@ def _soundfile_blocks(
 def _rest(
     sound: soundfile.SoundFile, file: IO[bytes], name: str, n_read: int, warn: Warn
 ) -> Iterator[Float32]:
-    """Yields what FFmpeg decodes behind the place where libsndfile stops."""
+    """Yields the samples that FFmpeg decodes after libsndfile stops."""
     from maxwhisper_cli.transcription.audio_container import decode_container
     from maxwhisper_cli.transcription.audio_convert import Converter
 

@@ -1,4 +1,4 @@
-"""Files that are no audio whatever their name says, by how they begin."""
+"""Detection of files that are no audio, by their first bytes."""
 
 from typing import IO, Final
 
@@ -34,7 +34,7 @@ _KINDS: Final = (
 
 
 def refuse_foreign(file: IO[bytes], name: str) -> None:
-    """Raises AudioError for an empty file, and for one that begins as no audio does."""
+    """Raises AudioError for an empty file, and for one whose first bytes are of no audio format."""
     head = read_at(file, 0, 64)
     if not head:
         raise AudioError(f"{name} is empty (0 bytes): check that it was saved or copied fully")

@@ -1,4 +1,4 @@
-"""Headers of wav, aiff, w64, caf and au files, read with distrust of the sizes in them.
+"""Headers of wav, aiff, w64, caf and au files, whose sizes are verified.
 
 A recorder that crashes or writes into a pipe never fills in the sizes; others write them before
 they know, or beyond 4 GB, where they wrap around. What lies behind the announced end decides:
@@ -11,7 +11,7 @@ from typing import IO, Final, Literal
 from maxwhisper_cli.transcription.audio_window import n_bytes_of, read_at
 
 _UNKNOWN_FROM: Final = 0x7FFF0000
-"""Sizes from here on, of 32 bits, are what programs write into pipes."""
+"""Smallest 32-bit size that is a placeholder, as programs write it into pipes."""
 _UNKNOWN_FROM_64: Final = 1 << 48
 _MAX_CHUNKS: Final = 10_000
 _MAX_HEADER_BYTES: Final = 64 * 2**20
@@ -25,20 +25,20 @@ _MPEG_TAGS: Final = frozenset({0x50, 0x55})  # of a wav's format: MPEG layers 1,
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Chunks of a family of formats."""
+    """Layout of the chunks of a family of formats."""
 
     first: int
-    """Where the first chunk begins."""
+    """Offset of the first chunk."""
     id_bytes: int
     size_bytes: int
     order: Literal["little", "big"]
     align: int
     counts_header: bool
-    """The size of a chunk includes its header."""
+    """True if the size of a chunk includes its header."""
     sound: bytes
-    """The chunk that holds the samples."""
+    """Name of the chunk that holds the samples."""
     outer: int | None
-    """Where the size of everything stands."""
+    """Offset of the total size."""
 
     @property
     def header_bytes(self) -> int:
@@ -54,29 +54,29 @@ _CAF: Final = _Layout(8, 4, 8, "big", 1, counts_header=False, sound=b"data", out
 
 @dataclass(frozen=True, slots=True)
 class SoundHeader:
-    """What a header says and what is true."""
+    """Declared and actual facts of a header."""
 
     end: int
-    """Where this recording ends in the file."""
+    """End of this recording in the file."""
     sound_start: int
     sound_end: int
     mended: bytes | None = None
-    """A header that tells the truth, to put before `sound_start`; None where the file's does."""
+    """Corrected header, to put before `sound_start`; None if the file's is correct."""
     n_announced: int | None = None
-    """Bytes of sound announced, where others are there; None where none were."""
+    """Declared bytes of sound, if they differ from the actual ones; else None."""
     is_mpeg: bool = False
-    """The samples are MPEG audio."""
+    """True if the samples are MPEG audio."""
     is_rifx: bool = False
-    """A wav in big-endian order, which FFmpeg reads as little-endian."""
+    """True for a wav in big-endian order, which FFmpeg reads as little-endian."""
 
     @property
     def is_true(self) -> bool:
-        """The file's own header tells the truth, or libsndfile corrects it."""
+        """True if the file's own header is correct, or libsndfile corrects it."""
         return self.mended is None
 
 
 def layout_of(head: bytes) -> _Layout | None:
-    """Returns how the chunks of a file lie, by its first 16 bytes; None where it has none."""
+    """Returns the chunk layout of a file, by its first 16 bytes; None if it has none."""
     magic, kind = head[:4], head[8:12]
     if kind == b"WAVE" and magic in {b"RIFF", b"RF64", b"BW64"}:
         return _RIFF
@@ -92,7 +92,7 @@ def layout_of(head: bytes) -> _Layout | None:
 
 
 def read_header(file: IO[bytes], start: int) -> SoundHeader | None:
-    """Reads the header at `start`; None where the samples cannot be found."""
+    """Reads the header at `start`; None if the samples cannot be found."""
     head = read_at(file, start, 16)
     if head[:4] == b".snd":
         return _read_au(file, start)
@@ -123,7 +123,7 @@ def _read_au(file: IO[bytes], start: int) -> SoundHeader:
 
 
 class _Walk:
-    """Goes through the chunks of one file."""
+    """Reader of the chunks of one file."""
 
     def __init__(self, file: IO[bytes], layout: _Layout, start: int) -> None:
         self._file = file
@@ -135,7 +135,7 @@ class _Walk:
         self._kind = {"is_mpeg": False, "is_rifx": layout is _RIFX}
 
     def find_sound(self) -> bool:
-        """Goes to the chunk of samples."""
+        """Moves to the chunk of samples."""
         layout = self._layout
         for _ in range(_MAX_CHUNKS):
             name, size = self._head(self._chunk)
@@ -152,7 +152,7 @@ class _Walk:
         return False
 
     def judge(self) -> SoundHeader:
-        """Tells where the samples end."""
+        """Determines the end of the samples."""
         size = self._head(self._chunk)[1]
         if size == 0xFFFFFFFF and self._size_64:
             size = self._size_64
@@ -185,7 +185,7 @@ class _Walk:
         return len(name) == self._layout.id_bytes and all(32 <= byte < 127 for byte in name[:4])
 
     def _next(self, body: int, size: int) -> int:
-        """Returns where the next chunk begins; programs forget the padding of odd sizes."""
+        """Returns the start of the next chunk; some programs omit the padding of odd sizes."""
         end = body + size
         padded = end + (self._start - end) % self._layout.align
         if padded > end and self._layout.align == 2:
@@ -195,14 +195,14 @@ class _Walk:
         return padded
 
     def _search_sound(self) -> bool:
-        """Looks for the samples where the sizes of the chunks before them are wrong."""
+        """Searches for the samples if the sizes of the chunks before them are wrong."""
         begin = self._start + self._layout.first
         at = read_at(self._file, begin, _SCAN_BYTES).find(self._layout.sound)
         self._chunk = begin + at
         return at >= 0
 
     def _end_of_tail(self, position: int) -> int | None:
-        """Returns where the chunks behind the samples end; None where none are there."""
+        """Returns the end of the chunks after the samples; None if there are none."""
         begin = position
         while position < self._n_bytes:
             head = read_at(self._file, position, 16)
@@ -224,7 +224,7 @@ class _Walk:
         return size > 0 and not any(read_at(self._file, position, _SCAN_BYTES))
 
     def _next_recording(self, position: int) -> int:
-        """Returns where another file of the kind begins, or the end of all."""
+        """Returns the start of the next file of the kind, or the end of the whole file."""
         magic = read_at(self._file, self._start, 4)
         overlap = b""
         while block := read_at(self._file, position, _SCAN_BYTES):

@@ -1,4 +1,4 @@
-"""The recordings that lie one after the other in a file, and a tag before the first.
+"""Recordings that follow each other in a file, and a tag before the first.
 
 Chained Ogg streams, FLAC, wav, Matroska and MP4 files that were joined: readers stop at the end
 of the first. MPEG audio and transport streams need no care: their pieces stand alone.
@@ -22,10 +22,10 @@ _BEGINNINGS: Final = {
     "flv": tuple(b"FLV\1" + flags + b"\0\0\0\x09" for flags in (b"\1", b"\4", b"\5")),
     "asf": (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c",),
 }
-"""How files begin that stop where the next of them does."""
+"""First bytes of files that end where the next of them begins."""
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _OTHERS: Final = (b"wvpk", b"TTA1", b"MAC ", b"#!AMR", b"nut/")
-"""How files begin that hold one recording, and that only FFmpeg reads."""
+"""First bytes of files of one recording that only FFmpeg reads."""
 _SEGMENT: Final = b"\x18\x53\x80\x67"
 
 
@@ -36,17 +36,17 @@ class Part:
     start: int
     end: int
     kind: str
-    """`chunks`, `ogg`, `flac`, `matroska`, `mp4`, `avi`, `flv`, `asf`, `other` or nothing known."""
+    """Kind: `chunks`, `ogg`, `flac`, `matroska`, `mp4`, `avi`, `flv`, `asf`, `other`, or empty."""
     is_cut: bool = False
-    """It should go on behind the end of the file."""
+    """True if its declared end is beyond the end of the file."""
     is_regular: bool = True
-    """Its structure is as libsndfile takes it."""
+    """True if libsndfile can read its structure."""
     is_damaged: bool = False
-    """Something in its middle is missing or unreadable."""
+    """True if a part of it is missing or unreadable."""
     sound: SoundHeader | None = None
 
     def open(self, file: IO[bytes]) -> IO[bytes]:
-        """Returns it as a file of its own, with a header that is true."""
+        """Returns it as a separate file, with a correct header."""
         if self.sound is not None and self.sound.mended is not None:
             header, sound = self.sound.mended, self.sound
             window = FileWindow(file, sound.sound_start, sound.sound_end, header=header)
@@ -69,7 +69,7 @@ def find_parts(file: IO[bytes]) -> list[Part]:
 
 
 def kind_at(file: IO[bytes], position: int) -> str:
-    """Returns the kind of recording that begins at a position; empty where none is known."""
+    """Returns the kind of recording that begins at a position; empty if unknown."""
     head = read_at(file, position, 16)
     if layout_of(head) is not None or head[:4] == b".snd":
         return "chunks"
@@ -86,7 +86,7 @@ def kind_at(file: IO[bytes], position: int) -> str:
 
 
 def skip_tags(file: IO[bytes], position: int) -> int:
-    """Returns where an ID3v2 tag, or several, end."""
+    """Returns the end of one or several ID3v2 tags."""
     while (head := read_at(file, position, 10))[:3] == b"ID3" and len(head) == 10:
         size = 0
         for byte in head[6:]:
@@ -96,7 +96,7 @@ def skip_tags(file: IO[bytes], position: int) -> int:
 
 
 def has_frame_count(file: IO[bytes]) -> bool:
-    """Returns True if an MP3 says how many frames it has, in the first of them."""
+    """Returns True if the first frame of an MP3 has the number of frames."""
     frame = read_at(file, skip_tags(file, 0), 2048)
     return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
 
@@ -117,7 +117,7 @@ def _part(file: IO[bytes], start: int, n_bytes: int, kind: str) -> Part:
 
 
 def _find(file: IO[bytes], patterns: tuple[bytes, ...], position: int, n_bytes: int) -> int:
-    """Returns where one of the patterns stands from a position on, or the end."""
+    """Returns the first position of one of the patterns, or the end."""
     overlap = b""
     while block := read_at(file, position, _SCAN_BYTES):
         block = overlap + block
@@ -130,7 +130,7 @@ def _find(file: IO[bytes], patterns: tuple[bytes, ...], position: int, n_bytes: 
 
 
 def _ogg_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
-    """Goes through the pages up to one that begins a stream after others had data (RFC 3533)."""
+    """Reads pages up to one that begins a stream after others had data (RFC 3533)."""
     position = start
     is_regular, is_damaged, has_data = True, False, False
     numbers: dict[bytes, int] = {}
@@ -158,7 +158,7 @@ def _ogg_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
 
 
 def _ogg_page(file: IO[bytes], position: int) -> bytes | None:
-    """Returns the page at a position; None where none is, or one with a wrong checksum."""
+    """Returns the page at a position; None if there is none, or its checksum is wrong."""
     head = read_at(file, position, _OGG_HEADER_BYTES + 255)
     if head[:4] != b"OggS" or len(head) < _OGG_HEADER_BYTES:
         return None
@@ -191,7 +191,7 @@ def _matroska_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
 
 
 def _vint(data: bytes, at: int) -> tuple[int | None, int]:
-    """Returns an EBML size, None where it is unknown, and the position behind it (RFC 8794)."""
+    """Returns an EBML size, None if it is unknown, and the position after it (RFC 8794)."""
     if at >= len(data) or data[at] == 0:
         return None, at + 1
     length = 9 - data[at].bit_length()

@@ -34,7 +34,7 @@ class RawFormat:
     """Format of samples without a header."""
 
     encoding: str = "s16le"
-    """One of `RAW_ENCODINGS`."""
+    """Encoding, one of `RAW_ENCODINGS`."""
     sample_rate: int = 16000
     n_channels: int = 1
 

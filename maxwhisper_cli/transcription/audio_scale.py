@@ -9,9 +9,9 @@ from maxwhisper_cli.transcription.audio_stream import AudioError, Float32, Warn
 
 _LOOK_AHEAD_SECONDS: Final = 30
 _MAX_FULL_SCALE: Final = 256.0
-"""No amplifier goes that far beyond a full scale of 1; speech in integers does all the time."""
+"""Magnitude that floats with a full scale of 1 never reach, and integers often do."""
 _MIN_SHARE: Final = 0.01
-"""Of samples beyond it; fewer are damage."""
+"""Share of samples beyond it; fewer are damage."""
 _INTEGER_BITS: Final = (16, 24, 32)
 _HEADROOM: Final = 1.5  # resampling goes beyond full scale
 
@@ -19,7 +19,7 @@ _HEADROOM: Final = 1.5  # resampling goes beyond full scale
 def scale_to_one(
     blocks: Iterator[Float32], sample_rate: int, name: str, warn: Warn
 ) -> Iterator[Float32]:
-    """Yields the blocks, divided by the full scale of the integers that they hold, if they do.
+    """Yields the blocks, divided by the full scale of integers if they hold integers.
 
     Raises:
         AudioError: Samples far beyond full scale come only after half a minute.

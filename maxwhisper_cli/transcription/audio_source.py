@@ -29,10 +29,10 @@ _INTEGER_BITS: Final = (16, 32, 64)
 
 @runtime_checkable
 class Readable(Protocol):
-    """Binary file object; all else that files can do is optional."""
+    """Binary file object; all other methods of files are optional."""
 
     def read(self, n_bytes: int, /) -> bytes:
-        """Returns up to `n_bytes`; nothing at the end."""
+        """Returns up to `n_bytes`, empty at the end."""
 
 
 AudioSource = str | bytes | bytearray | memoryview | os.PathLike[str] | Readable | npt.ArrayLike
@@ -40,7 +40,7 @@ AudioSource = str | bytes | bytearray | memoryview | os.PathLike[str] | Readable
 
 
 class GuardedFile(io.RawIOBase):
-    """Somebody's file object, whose errors are kept for later.
+    """A caller's file object, whose errors are stored and raised later.
 
     Libraries in C call it back; an exception would be printed there, and lost.
     """
@@ -60,7 +60,7 @@ class GuardedFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Moves as in any file; returns the position."""
+        """Moves the position, and returns it."""
         try:
             self._file.seek(offset, whence)
             return int(self._file.tell())
@@ -73,7 +73,7 @@ class GuardedFile(io.RawIOBase):
         return self.seek(0, os.SEEK_CUR)
 
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fills a buffer as far as the file goes; returns the number of bytes."""
+        """Fills a buffer up to the end of the file; returns the number of bytes."""
         n_read = 0
         try:
             while n_read < len(buffer) and (data := self._file.read(len(buffer) - n_read)):
@@ -85,7 +85,7 @@ class GuardedFile(io.RawIOBase):
 
 
 def read_error(name: str, error: Exception) -> AudioError:
-    """Returns the error that says why a file cannot be read."""
+    """Returns the error for a file that cannot be read."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return AudioError(f"{name} cannot be read: {reason}")
 
@@ -184,7 +184,7 @@ def _is_byte_view(source: object) -> bool:
 
 
 def _open_object(file: Any, name: str, resources: ExitStack) -> IO[bytes]:  # noqa: ANN401
-    """Returns a file that can seek: the object itself, guarded, or a copy of what it gives."""
+    """Returns a seekable file: the object itself, guarded, or a copy of its content."""
     if isinstance(file, io.TextIOBase):
         raise AudioError(f"{name} is open as text: open it in binary mode")
     try:
@@ -231,7 +231,7 @@ def _no_room(name: str, error: OSError) -> AudioError:
 
 
 def _without_torch(source: object) -> object:
-    """Returns a torch tensor as an array, and all else as it is; torch is not imported."""
+    """Returns a torch tensor as an array, and anything else unchanged; torch is not imported."""
     if type(source).__module__.partition(".")[0] != "torch" or not hasattr(source, "detach"):
         return source
     tensor: Any = source

@@ -1,4 +1,4 @@
-"""Where the pieces of a track lie on the time of its container."""
+"""Positions of a track's pieces on the timeline of its container."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,32 +11,32 @@ from av.container import InputContainer
 from maxwhisper_cli.transcription.audio_stream import Warn
 
 _MIN_GAP_SECONDS: Final = 0.1
-"""Less is how times are rounded, and clocks that are not quite right."""
+"""Smallest gap; smaller ones come from rounded times and imprecise clocks."""
 _SUDDEN_SECONDS: Final = 1.0
-"""A gap from here on must be confirmed by the piece after it: a damaged time stands alone."""
+"""Smallest gap that the next piece must confirm, since single damaged times exist."""
 _JUMPING: Final = frozenset({"mpegts", "mpeg", "flv", "ogg"})
-"""Containers in which times may begin anew, where broadcasts or files were joined."""
+"""Containers whose times may restart, where broadcasts or files were joined."""
 _MAX_JUMP_SECONDS: Final = 10.0  # FFmpeg's own limit for those
 _SLACK_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A piece of decoded sound and its time in the container, if it has one."""
+    """A piece of decoded audio with its time in the container, if it has one."""
 
     frame: AudioFrame
     seconds: float | None
 
     @property
     def end(self) -> float | None:
-        """Its end in the container's time."""
+        """End in the container's time."""
         if self.seconds is None:
             return None
         return self.seconds + self.frame.samples / self.frame.sample_rate
 
 
 class Timeline:
-    """Tells where silence is due."""
+    """Detector of gaps, which are filled with silence."""
 
     def __init__(self, container: InputContainer, kind: str, name: str, warn: Warn) -> None:
         start = (container.start_time or 0) / av.time_base
@@ -49,7 +49,7 @@ class Timeline:
         self._warn = warn
 
     def gap(self, timed: Timed, position: float) -> float:
-        """Returns the seconds of silence due before a piece that comes at a position."""
+        """Returns the seconds of silence to insert before a piece at a position."""
         if timed.seconds is None:
             return 0.0
         gap = timed.seconds - self._origin - position
@@ -68,7 +68,7 @@ class Timeline:
         return gap
 
     def confirm(self, pieces: Iterator[Timed]) -> Iterator[Timed]:
-        """Yields the pieces; a time that neither neighbour confirms is taken away."""
+        """Yields the pieces; a time that neither neighbour confirms is dropped."""
         previous_end: float | None = None
         current = next(pieces, None)
         while current is not None:

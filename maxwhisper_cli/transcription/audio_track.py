@@ -1,4 +1,4 @@
-"""Which of a container's audio tracks is meant."""
+"""Choice of a container's audio track."""
 
 from contextlib import suppress
 
@@ -39,7 +39,7 @@ def _find_track(container: InputContainer, track: int | str | None, name: str) -
 
 
 def _listed(tracks: list[AudioStream]) -> str:
-    """Returns `1 (eng), 2 (spa)`."""
+    """Returns a list of tracks: `1 (eng), 2 (spa)`."""
     languages = (each.metadata.get("language") for each in tracks)
     return ", ".join(
         f"{number} ({language})" if language else str(number)
@@ -48,7 +48,7 @@ def _listed(tracks: list[AudioStream]) -> str:
 
 
 def _language_keys(text: str) -> set[str]:
-    """Returns what a language may be called: as it is written, and Whisper's code of it."""
+    """Returns the names of a language: as written, and as Whisper's code."""
     text = text.strip().lower()
     keys = {text} - {"", "und"}
     with suppress(LanguageError):

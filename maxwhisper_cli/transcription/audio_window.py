@@ -1,4 +1,4 @@
-"""A part of a file that reads like a file of its own, with another header if need be."""
+"""A part of a file that can be read as a separate file, optionally with another header."""
 
 import os
 from io import RawIOBase
@@ -8,7 +8,7 @@ from maxwhisper_cli.transcription.audio_stream import AudioError
 
 
 class FileWindow(RawIOBase):
-    """Bytes given here, then `file[start:end]`; closing it leaves the file open."""
+    """File of given bytes, then `file[start:end]`; closing it leaves the original open."""
 
     def __init__(self, file: IO[bytes], start: int, end: int, *, header: bytes = b"") -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class FileWindow(RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Moves as in any file; returns the position."""
+        """Moves the position, and returns it."""
         origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._n_bytes}[whence]
         self._position = max(0, origin + offset)
         return self._position
@@ -37,7 +37,7 @@ class FileWindow(RawIOBase):
         return self._position
 
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  (any writable buffer)
-        """Fills a buffer as far as one read goes, and returns the number of bytes."""
+        """Fills a buffer by one read; returns the number of bytes."""
         n_bytes = min(len(buffer), self._n_bytes - self._position)
         if n_bytes <= 0:
             return 0
@@ -67,7 +67,7 @@ def n_bytes_of(file: IO[bytes]) -> int:
 
 
 def _raise_error_of(file: IO[bytes]) -> None:
-    """Raises the error that a `GuardedFile` has kept."""
+    """Raises the stored error of a `GuardedFile`."""
     error = getattr(file, "error", None)
     if isinstance(error, AudioError):
         raise error

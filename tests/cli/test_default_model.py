@@ -19,7 +19,7 @@ def test_no_named_model_reaches_the_loader(
     assert (models.calls[0]["model"], models.calls[0]["is_english"]) == (None, True)
 
 
-def test_the_best_that_is_here_is_taken_and_told_first_and_in_the_json(
+def test_best_local_model_is_used_and_reported(
     maxwhisper: RunCommandLine, jfk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from weights import resolve
@@ -37,12 +37,12 @@ def test_the_best_that_is_here_is_taken_and_told_first_and_in_the_json(
     arguments = ("--impl", "cpu", "-f", "json", "--beam-size", "None", "--verbose", "False")
     done = maxwhisper("transcribe", str(jfk), *arguments)
     assert done.exit_code == 0
-    said = "turbo is neither here nor to be fetched: using tiny.en, the best that is here"
-    assert said in done.stderr.splitlines()[0]
-    assert done.stderr.count(said) == 1
+    expected = "turbo is neither here nor to be fetched: using tiny.en, the best that is here"
+    assert expected in done.stderr.splitlines()[0]
+    assert done.stderr.count(expected) == 1
     written = json.loads(Path("jfk.json").read_text(encoding="utf-8"))
     assert written["model"] == "tiny.en"
-    assert said in written["warnings"][0]
+    assert expected in written["warnings"][0]
 
 
 def test_a_named_model_is_never_replaced(

@@ -114,9 +114,9 @@ def test_counts_that_are_none_are_refused(n_threads: object) -> None:
 def test_more_threads_than_there_are_become_those(
     monkeypatch: pytest.MonkeyPatch, n_threads: int
 ) -> None:
-    for available, said in ((1, "there is 1"), (4, "there are 4")):
+    for available, expected in ((1, "there is 1"), (4, "there are 4")):
         monkeypatch.setattr(model_loading, "available_threads", lambda n=available: n)
-        note = f"of {n_threads} threads {said} for this process; using {available}"
+        note = f"of {n_threads} threads {expected} for this process; using {available}"
         assert model_loading.fit_threads(n_threads) == (available, (note,))
     assert model_loading.fit_threads(3) == (3, ())
 

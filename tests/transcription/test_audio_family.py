@@ -219,24 +219,24 @@ def read(data: bytes) -> tuple[np.ndarray | None, list[str]]:
 
 def check(name: str, change: str, data: bytes, capfd: pytest.CaptureFixture[str]) -> None:
     """Fails where something is lost in silence, or said without a reason."""
-    samples, said = read(data)
+    samples, message_part = read(data)
     seconds = 0.0 if samples is None else len(samples) / RATE
     by_ffmpeg = ffmpeg_seconds(data)
     assert capfd.readouterr() == ("", "")
-    assert all("\n" not in line for line in said)
+    assert all("\n" not in line for line in message_part)
     if samples is None:
-        assert by_ffmpeg < MIN_SECONDS, said
-    if not said:
+        assert by_ffmpeg < MIN_SECONDS, message_part
+    if not message_part:
         assert seconds > by_ffmpeg - TOLERANCE_SECONDS
     if change in HARMLESS:
-        assert said == []
+        assert message_part == []
         assert seconds == pytest.approx(SECONDS, abs=TOLERANCE_SECONDS)
     if change == "joined" and name in JOINABLE:
-        assert said == []
+        assert message_part == []
         assert seconds == pytest.approx(2 * SECONDS, abs=2 * TOLERANCE_SECONDS)
     leaves_a_trace = name not in WITHOUT_LENGTH and change != "joined"
     if leaves_a_trace and seconds < SECONDS - MIN_SECONDS:
-        assert said
+        assert message_part
 
 
 @pytest.mark.parametrize("change", CHANGES)

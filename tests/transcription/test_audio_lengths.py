@@ -29,12 +29,12 @@ def pitch(samples: np.ndarray) -> float:
     return float(np.argmax(np.abs(np.fft.rfft(samples))) * RATE / len(samples))
 
 
-def assert_same_sound(path: Path, expected: np.ndarray, *, said: str | None = None) -> None:
+def assert_same_sound(path: Path, expected: np.ndarray, *, message_part: str | None = None) -> None:
     samples, warnings = read(path)
     assert len(samples) == len(expected)
     np.testing.assert_allclose(samples, expected, atol=1e-4)
-    assert len(warnings) == (said is not None)
-    assert said is None or said in warnings[0]
+    assert len(warnings) == (message_part is not None)
+    assert message_part is None or message_part in warnings[0]
 
 
 def replace_size(data: bytes, name: bytes, size: int, order: str = "<", width: str = "I") -> bytes:
@@ -85,10 +85,12 @@ def test_sizes_of_zero_in_other_headers(
     expected, warnings = read(path)
     assert warnings == []
     path.write_bytes(replace_size(data, name, 0, order, width))
-    heard, warnings = read(path)
+    read_samples, warnings = read(path)
     assert warnings == []
-    assert len(expected) <= len(heard) <= len(expected) + 8 * RATE // 1000  # padding behind it
-    np.testing.assert_array_equal(heard[: len(expected)], expected)
+    assert (
+        len(expected) <= len(read_samples) <= len(expected) + 8 * RATE // 1000
+    )  # padding behind it
+    np.testing.assert_array_equal(read_samples[: len(expected)], expected)
 
 
 def test_a_wav_of_which_more_is_there_than_it_announces(tmp_path: Path) -> None:
@@ -96,7 +98,9 @@ def test_a_wav_of_which_more_is_there_than_it_announces(tmp_path: Path) -> None:
     path, samples = tmp_path / "a.wav", tone(440, 3.0, RATE)
     data = replace_size(written(path, samples), b"data", 2 * RATE)
     path.write_bytes(replace_size(data, b"RIFF", 2 * RATE + 36))
-    assert_same_sound(path, samples, said="announces 32,000 bytes of sound; 96,000 are there")
+    assert_same_sound(
+        path, samples, message_part="announces 32,000 bytes of sound; 96,000 are there"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,7 +154,7 @@ def test_a_flac_that_announces_too_much_is_short(tmp_path: Path) -> None:
     data = bytearray(written(path, samples))
     data[22:26] = struct.pack(">I", 10 * RATE)
     path.write_bytes(data)
-    assert_same_sound(path, samples, said="it announces 10.0 s, 3.0 s could be read")
+    assert_same_sound(path, samples, message_part="it announces 10.0 s, 3.0 s could be read")
 
 
 def test_estimates_raise_no_alarm(tmp_path: Path) -> None:
@@ -242,7 +246,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("kind", WRITERS)
 def test_joined_files(tmp_path: Path, kind: str) -> None:
-    """As `cat` joins them, and radio streams do at each title."""
+    """`cat` joins files so, and radio streams do at each title."""
     data = b""
     for number, frequency in enumerate((440, 880, 1320)):
         path = tmp_path / f"{number}.{kind}"
@@ -284,7 +288,7 @@ def test_one_of_the_joined_is_no_sound(tmp_path: Path) -> None:
     data = written(path, samples)
     broken = data.replace(b"fmt \x10\0\0\0\1\0", b"fmt \x10\0\0\0\x77\x77")
     path.write_bytes(data + broken + data)
-    assert_same_sound(path, np.tile(samples, 2), said="recording 2 in it was left out")
+    assert_same_sound(path, np.tile(samples, 2), message_part="recording 2 in it was left out")
 
 
 @pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "opus", "m4a", "aiff", "mp3"])
@@ -444,7 +448,7 @@ def test_many_channels_in_an_avi(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("extension", ["mp3", "wav", "aac", "g722", "m4a", ""])
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message_part"),
     [
         (b"\x7fELF\2\1\1", "it is a program"),
         (b"MZ" + bytes(58) + b"\x40\0\0\0PE\0\0", "it is a program"),
@@ -454,11 +458,11 @@ def test_many_channels_in_an_avi(tmp_path: Path) -> None:
     ids=["elf", "exe", "zip", "pdf"],
 )
 def test_other_files_are_no_music(
-    tmp_path: Path, content: bytes, said: str, extension: str
+    tmp_path: Path, content: bytes, message_part: str, extension: str
 ) -> None:
     path = tmp_path / f"a.{extension}"
     path.write_bytes(content + np.random.default_rng(1).bytes(200_000))
-    with pytest.raises(AudioError, match=re.escape(str(path)) + f".*{said}"):
+    with pytest.raises(AudioError, match=re.escape(str(path)) + f".*{message_part}"):
         open_audio(path)
 
 

@@ -210,10 +210,12 @@ def test_torch_is_not_imported_for_them() -> None:
 @pytest.mark.parametrize("as_list", [False, True])
 def test_samples_of_another_rate(rate: float, as_list: bool) -> None:
     samples = tone(440, 3.0, int(rate))
-    heard = read(samples.tolist() if as_list else samples, sample_rate=rate)
-    assert len(heard) == pytest.approx(3 * RATE, abs=2)
+    read_samples = read(samples.tolist() if as_list else samples, sample_rate=rate)
+    assert len(read_samples) == pytest.approx(3 * RATE, abs=2)
     inner = slice(RATE // 10, -RATE // 10)
-    np.testing.assert_allclose(heard[inner], tone(440, 3.0, RATE)[: len(heard)][inner], atol=1e-3)
+    np.testing.assert_allclose(
+        read_samples[inner], tone(440, 3.0, RATE)[: len(read_samples)][inner], atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("rate", [0, -1, float("nan"), float("inf"), "16000", True, [1]])
@@ -321,14 +323,14 @@ def test_files_that_fail(
 ) -> None:
     data = forty_seconds[extension]
     source: Any = Foreign(Broken(data, n_reads, error))
-    samples, said = None, ""
+    samples, message_part = None, ""
     try:
         with open_audio(source) as audio:
             samples = audio.read()
     except AudioError as caught:
-        said = str(caught)
+        message_part = str(caught)
     if samples is None:
-        assert "the stream cannot be read" in said
+        assert "the stream cannot be read" in message_part
     else:  # so few reads were needed
         np.testing.assert_array_equal(samples, read(io.BytesIO(data)))
     assert capfd.readouterr() == ("", "")
@@ -395,8 +397,8 @@ def test_raw_samples(tmp_path: Path, encoding: str, dtype: str, kind: str) -> No
     path = tmp_path / "a.raw"
     path.write_bytes(stored)
     source: Any = {"path": path, "bytes": stored, "stream": OnlyRead(stored)}[kind]
-    heard = read(source, raw=RawFormat(encoding))
-    np.testing.assert_allclose(heard, NUMBERS, atol=0.01 if n_bits == 8 else 1e-4)
+    read_samples = read(source, raw=RawFormat(encoding))
+    np.testing.assert_allclose(read_samples, NUMBERS, atol=0.01 if n_bits == 8 else 1e-4)
 
 
 @pytest.mark.parametrize("encoding", ["s24le", "s24be", "mulaw", "alaw"])
@@ -413,9 +415,9 @@ def test_raw_rate_and_channels(tmp_path: Path) -> None:
     stereo = np.stack([tone(440, 2.0, 8000), tone(880, 2.0, 8000)], axis=1)
     (stereo * 32767).astype("<i2").tofile(path)
     for channel, frequency in ((1, 440), (2, 880)):
-        heard = read(path, raw=RawFormat("s16le", 8000, 2), channel=channel)
-        assert len(heard) == pytest.approx(2 * RATE, abs=2)
-        strongest = np.argmax(np.abs(np.fft.rfft(heard))) * RATE / len(heard)
+        read_samples = read(path, raw=RawFormat("s16le", 8000, 2), channel=channel)
+        assert len(read_samples) == pytest.approx(2 * RATE, abs=2)
+        strongest = np.argmax(np.abs(np.fft.rfft(read_samples))) * RATE / len(read_samples)
         assert strongest == pytest.approx(frequency, abs=2)
 
 

@@ -145,7 +145,7 @@ def test_files_without_a_declaration_are_skipped(tmp_path: Path, content: str) -
 
 @pytest.mark.parametrize(("name", "n_more"), [("tiny.en", 1), ("tiny.en", 8), ("base", 103)])
 def test_a_named_model_with_more_rows_is_that_model(tmp_path: Path, name: str, n_more: int) -> None:
-    """Of which tiny.en with one more has as many tokens as a multilingual model."""
+    """One example: tiny.en with one more has as many tokens as a multilingual model."""
     named = loaded.checkpoint(name)
     tensors = with_rows({k: np.array(v) for k, v in named.tensors.items()}, n_more)
     checkpoint = read(write_huggingface(tmp_path / "more", named.dims, tensors))
