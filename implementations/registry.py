@@ -84,6 +84,9 @@ def _no_max_gpu_because(device: str) -> str | None:
 
 
 _MAX_BYTES, _TORCH_BYTES = 3_200_000_000, 900_000_000
+_SMALLEST_MODEL_ELEMENTS = 37_000_000
+_BYTES_PER_ELEMENT = 8
+"""The file as it is mapped, and the weights as they are packed, in four bytes each."""
 
 ENTRIES: tuple[Entry, ...] = (
     Entry(
@@ -172,6 +175,19 @@ def unavailable_because(name: str) -> str | None:
     if (no_space := no_address_space_because(chosen.address_space_bytes)) is not None:
         return no_space
     return chosen.no_gpu_because() if chosen.device_kinds == ("cuda",) else None
+
+
+def check_address_space(name: str, checkpoint: "Checkpoint") -> None:
+    """Checks that this process may map a model's weights beside all else.
+
+    Raises:
+        ImplementationUnavailableError: It may not, and the library would end the process.
+    """
+    least = entry(name).address_space_bytes
+    n_elements = sum(array.size for array in checkpoint.tensors.values())
+    more = _BYTES_PER_ELEMENT * max(0, n_elements - _SMALLEST_MODEL_ELEMENTS)
+    if least and (reason := no_address_space_because(least + more)) is not None:
+        raise ImplementationUnavailableError(f"implementation {name} cannot run here: {reason}")
 
 
 def device_kind(device: str) -> str | None:

@@ -132,6 +132,7 @@ def _load_fastest(
 def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -> Implementation:
     with stopwatch.on("imports"):
         implementation_class = registry.implementation_class(choice.name)
+    registry.check_address_space(choice.name, checkpoint)
     with stopwatch.on("graphs and weights"):
         device = choice.options.device or "cpu"
         mark_loaded()

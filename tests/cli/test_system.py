@@ -11,15 +11,19 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from implementations import registry
+from implementations.errors import ImplementationUnavailableError
 from implementations.memory import no_address_space_because
 from maxwhisper_cli.compare.history import history_folder
 from maxwhisper_cli.system_errors import refusal
 from tests.cli.conftest import MakeSound, RunCommandLine, names
 from tests.cli.test_processes import COMMAND, PLAIN
+from tests.support.scripted import TINY_EN
 from weights.cache import cache_root, expanded, openai_whisper_folder, set_aside
+from weights.checkpoint import Checkpoint
 from weights.errors import MaxWhisperError, WeightsError
 
 ROOT = str(Path(__file__).parents[2])
@@ -181,6 +185,18 @@ def test_too_little_address_space_fails_early(monkeypatch: pytest.MonkeyPatch) -
     assert expected.startswith("talk.wav: there is too little memory (at most 2,000 MB: ulimit -v)")
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert no_address_space_because(2**62) is None
+
+
+def test_larger_model_needs_more_address_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"tiny": 37_000_000, "more": 100_000_000}
+    arrays = {name: np.empty(n_elements, np.int8) for name, n_elements in sizes.items()}
+    small = Checkpoint(TINY_EN, {"tiny": arrays["tiny"]}, (), Path("model.pt"))
+    large = Checkpoint(TINY_EN, arrays, (), Path("model.pt"))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (3_900_000_000, -1))
+    registry.check_address_space("full-max", small)
+    registry.check_address_space("cpu", large)
+    with pytest.raises(ImplementationUnavailableError, match=r"needs 4\.0 GB of address space"):
+        registry.check_address_space("full-max", large)
 
 
 def test_auto_chooses_by_address_space(

@@ -80,18 +80,18 @@ def flash_attention_kernel[
 
     @__parameter
     @always_inline
-    def fetch(step: Int32, at: Int32):
+    def load_stage(step: Int32, at: Int32):
+        """Starts the loads of a step's keys and values into a stage."""
         var here = full.unsafe_offset(Int(at))
         mbarrier_expect_tx(here, Int32(stage_size * 2))
         comptime for part in range(2):
-            tma_load[dtype, 1](
+            tma_load(
                 shared.unsafe_offset(Int(at * Int32(stage_size)) + part * step_keys * TILE_K),
                 keys_map,
                 here,
-                n_state * Int32(part + 1) + head,
-                step * Int32(step_keys),
-                Int32(block_idx.z),
-                0,
+                column=n_state * Int32(part + 1) + head,
+                row=step * Int32(step_keys),
+                batch=Int32(block_idx.z),
             )
 
     if thread == 0:
@@ -104,7 +104,7 @@ def flash_attention_kernel[
     if thread == 0:
         comptime for i in range(stages):
             if Int32(i) < n_steps:
-                fetch(Int32(i), Int32(i))
+                load_stage(Int32(i), Int32(i))
     syncwarp()
 
     var lane = thread % LANES
@@ -138,7 +138,7 @@ def flash_attention_kernel[
             shared.unsafe_offset(Int(at * Int32(stage_size)) + own * TILE_K)
         )
         comptime for k in range(HEAD_DIM // 16):
-            scores = wgmma_from_registers[dtype, False](q_frag[k], keys + k * 32, scores)
+            scores = wgmma_from_registers[dtype, transposed=False](q_frag[k], keys + k * 32, scores)
 
     @__parameter
     @always_inline
@@ -153,7 +153,7 @@ def flash_attention_kernel[
             if step >= Int32(lag):
                 if thread == 0 and step + Int32(stages - lag) < n_steps:
                     mbarrier_wait(empty.unsafe_offset(Int(oldest)), oldest_parity)
-                    fetch(step + Int32(stages - lag), oldest)
+                    load_stage(step + Int32(stages - lag), oldest)
                 oldest += 1
                 if oldest == Int32(stages):
                     oldest = 0
@@ -188,7 +188,7 @@ def flash_attention_kernel[
             shared.unsafe_offset(Int(current * Int32(stage_size)) + (step_keys + own) * TILE_K)
         )
         comptime for k in range(GROUP_KEYS // 16):
-            acc = wgmma_from_registers[dtype, True](
+            acc = wgmma_from_registers[dtype, transposed=True](
                 weights.slice[8, offset = k * 8](), values + k * 16 * TILE_K * 2, acc
             )
         comptime if not is_last:
@@ -204,8 +204,8 @@ def flash_attention_kernel[
     wgmma_commit_group_sync()
     wgmma_wait_group_sync()
     for step in range(n_steps - 1):
-        softmax_pv[False](step)
-    softmax_pv[True](n_steps - 1)
+        softmax_pv[is_last=False](step)
+    softmax_pv[is_last=True](n_steps - 1)
     launch_dependents()
 
     comptime if splits > 1:

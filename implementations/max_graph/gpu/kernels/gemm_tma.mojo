@@ -161,20 +161,18 @@ def gemm_tma_kernel[
         comptime if with_matrix:
             mbarrier_expect_tx(here, Int32(stage_size * 2))
             var column = load_tap * n_in + load_k
-            tma_load[dtype, 1](
-                stage_tile.unsafe_offset(rows * TILE_K), matrix_map, here, column, left, 0, 0
-            )
+            var matrix_tile = stage_tile.unsafe_offset(rows * TILE_K)
+            tma_load(matrix_tile, matrix_map, here, column=column, row=left, batch=0)
         comptime if with_rows:
             if step % Int32(cluster_size) == rank:
                 var shift = load_tap - n_taps // 2 + stride
-                tma_load[dtype, cluster_size](
+                tma_load[n_blocks=cluster_size](
                     stage_tile,
                     rows_map,
                     here,
-                    shift % stride * n_in + load_k,
-                    top + shift // stride - 1,
-                    batch,
-                    Int32((1 << cluster_size) - 1),
+                    column=shift % stride * n_in + load_k,
+                    row=top + shift // stride - 1,
+                    batch=batch,
                 )
         load_k += TILE_K
         if load_k >= n_in:
@@ -184,13 +182,13 @@ def gemm_tma_kernel[
     if thread == 0:
         comptime for i in range(stages):
             if Int32(i) < n_steps:
-                load_stage[True, False](Int32(i), Int32(i))
+                load_stage[with_matrix=True, with_rows=False](Int32(i), Int32(i))
         wait_on_dependencies()
         load_tap = 0
         load_k = 0
         comptime for i in range(stages):
             if Int32(i) < n_steps:
-                load_stage[False, True](Int32(i), Int32(i))
+                load_stage[with_matrix=False, with_rows=True](Int32(i), Int32(i))
         comptime if with_norm and cluster_size > 1:
             mbarrier_expect_tx(moments_ready, Int32(rows * cluster_size * 8))
     syncwarp()
@@ -206,7 +204,7 @@ def gemm_tma_kernel[
         if step >= Int32(lag):
             if thread == 0 and step + Int32(stages - lag) < n_steps:
                 mbarrier_wait(empty.unsafe_offset(Int(oldest)), oldest_parity)
-                load_stage[True, True](step + Int32(stages - lag), oldest)
+                load_stage[with_matrix=True, with_rows=True](step + Int32(stages - lag), oldest)
             oldest += 1
             if oldest == Int32(stages):
                 oldest = 0

@@ -59,7 +59,7 @@ struct NoSpeechProb:
             ctx: Stream.
         """
         comptime assert rule_fields == RULE_FIELDS, "Python and Mojo differ in the rules' order"
-        var _, n_group = group_of[True](logits.dim_size(1), output.dim_size(0))
+        var _, n_group = group_of[is_first=True](logits.dim_size(1), output.dim_size(0))
         ctx.enqueue_function[no_speech_prob_kernel](
             pointer(output),
             pointer(logits),

@@ -117,11 +117,13 @@ def post_attention_kernel[
         var part = later % 4
         mbarrier_expect_tx(here, Int32(PIECE * 2))
         if later < 0:
-            tma_load[dtype, 1](tile, out_map, here, 0, piece % 2 * (SIDE * 64), piece // 2, 0)
+            var row = piece % 2 * (SIDE * 64)
+            tma_load(tile, out_map, here, column=0, row=row, batch=piece // 2)
         elif part < 2:
-            tma_load[dtype, 1](tile, widen_map, here, 0, step * 64, part * SIDE, 0)
+            tma_load(tile, widen_map, here, column=0, row=step * 64, batch=part * SIDE)
         else:
-            tma_load[dtype, 1](tile, narrow_map, here, 0, (part - 2) * (SIDE * 64), step, 0)
+            var row = (part - 2) * (SIDE * 64)
+            tma_load(tile, narrow_map, here, column=0, row=row, batch=step)
 
     if thread == 0:
         comptime for i in range(STAGES):
@@ -133,9 +135,8 @@ def post_attention_kernel[
         tma_load_1d(last_norm, next_weight, there, Int32(WIDTH * 4))
         tma_load_1d(last_norm.unsafe_offset(WIDTH), next_bias, there, Int32(WIDTH * 4))
         comptime for t in range(TILES):
-            tma_load[dtype, 1](
-                rows.unsafe_offset(t * ROWS * TILE_K), rows_map, there, 0, top, Int32(t), 0
-            )
+            var tile = rows.unsafe_offset(t * ROWS * TILE_K)
+            tma_load(tile, rows_map, there, column=0, row=top, batch=Int32(t))
     syncwarp()
 
     var lane = thread % LANES
@@ -175,11 +176,11 @@ def post_attention_kernel[
                 if later <= 0 and top < Int32(N_RUNNING_BLOCKS * ROWS):
                     comptime share = ROWS * WIDTH // (FIRST_PIECES - STAGES + 1)
                     var begin = top * Int32(WIDTH)
-                    prefetch[share, False](begin + (next - Int32(STAGES)) * Int32(share))
+                    prefetch[share, with_attended=False](begin + (next - Int32(STAGES)) * Int32(share))
                 if later >= 0:
                     comptime share = ROWS * WIDTH // (PIECES - FIRST_PIECES)
                     var begin = (top + Int32(N_RUNNING_BLOCKS * ROWS)) * Int32(WIDTH)
-                    prefetch[share, True](begin + later * Int32(share))
+                    prefetch[share, with_attended=True](begin + later * Int32(share))
         syncwarp()
         next += 1
         stage += 1
@@ -265,7 +266,7 @@ def post_attention_kernel[
             comptime for i in range(SIDE):
                 var b = wgmma_descriptor[dtype](tile.unsafe_offset(i * 64 * TILE_K))
                 comptime for k in range(TILE_K // 16):
-                    sums[part * SIDE + i] = wgmma_from_registers[dtype, False](
+                    sums[part * SIDE + i] = wgmma_from_registers[dtype, transposed=False](
                         held.slice[8, offset = k * 8](), b + k * 32, sums[part * SIDE + i]
                     )
             finish()

@@ -72,30 +72,29 @@ def tiled_tensor_map[
 
 @always_inline
 def tma_load[
-    dtype: DType, n_blocks: Int
+    dtype: DType, //, *, n_blocks: Int = 1
 ](
     tile: Shared[dtype],
     tensor: TMADescriptor,
     barrier: Mbarrier,
+    *,
     column: Int32,
     row: Int32,
     batch: Int32,
-    blocks: Int32,
 ):
-    """Starts the copy of a box into this block, or to the same place in several blocks.
+    """Starts the copy of a box into this block, or to the same place in all blocks of a cluster.
 
     Parameters:
         dtype: Of the tensor.
-        n_blocks: Blocks of the cluster that share the copy, or 1.
+        n_blocks: Blocks of the cluster that the box is copied to, all or 1.
 
     Args:
         tile: Place in shared memory.
         tensor: Map of the tensor.
         barrier: Barrier that counts the bytes.
-        column: First column of the box.
-        row: First row.
-        batch: Item of the batch.
-        blocks: Mask over the cluster, read only for several blocks.
+        column: First column of the box, in the map's last dimension.
+        row: First row, in the dimension before.
+        batch: Item of the batch, in the first dimension.
     """
     var source = Pointer(to=tensor)
     comptime to_many = ".multicast::cluster" if n_blocks > 1 else ""
@@ -103,8 +102,9 @@ def tma_load[
         to_many + " [$0], [$1, {$3, $4, $5}], [$2]" + (", $6;" if n_blocks > 1 else ";")
     )
     comptime if n_blocks > 1:
+        var mask = Int32((1 << n_blocks) - 1)
         inlined_assembly[copy, NoneType, constraints="r,l,r,r,r,r,h"](
-            Int32(Int(tile)), source, Int32(Int(barrier)), column, row, batch, Int16(blocks)
+            Int32(Int(tile)), source, Int32(Int(barrier)), column, row, batch, Int16(mask)
         )
     else:
         inlined_assembly[copy, NoneType, constraints="r,l,r,r,r,r"](
