@@ -228,7 +228,7 @@ class _Work:
             terminal.warning(warning)
         if outcome.transcribed_seconds == 0 < transcript.duration_seconds:
             end = clock(transcript.duration_seconds)
-            terminal.warning(f"{outcome.name} ends at {end}, before the chosen clips")
+            terminal.warning(f"{outcome.name} ends at {end}, before the clips")
         if isinstance(sink, Writer):
             with self.loading.stopwatch.on("writing"):
                 terminal.document(sink.render(self._document(transcript)))
