@@ -15,7 +15,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 
-from maxwhisper_cli.transcription.audio_convert import Converter, to_float32
+from maxwhisper_cli.transcription.audio_convert import Converter, Unpacker
 from maxwhisper_cli.transcription.audio_parts import has_frame_count
 from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
 from maxwhisper_cli.transcription.audio_timeline import Timed, Timeline
@@ -151,7 +151,10 @@ class _Decoder:
         if stream.duration is not None and stream.time_base:
             begin = max(0, stream.start_time or 0) if self._format in _FROM_ZERO else 0
             return float((begin + stream.duration) * stream.time_base)
-        if container.duration is not None and len(container.streams) == 1:
+        # Damage makes further tracks in flv, which never has two.
+        n_tracks = 1 if self._format == "flv" else len(container.streams.audio)
+        is_alone = len(container.streams) - len(container.streams.audio) + n_tracks == 1
+        if container.duration is not None and is_alone:
             return container.duration / av.time_base
         return None
 
@@ -165,6 +168,7 @@ class _Decoder:
     ) -> Iterator[Float32]:
         timeline = Timeline(self._container, self._format, self._name, self._warn)
         has_times = self._format in _WITH_TIMES
+        unpacker = Unpacker()
         n_read = 0
         for at, timed in enumerate(timeline.confirm(frames)):
             position = n_read / converter.sample_rate
@@ -172,7 +176,7 @@ class _Decoder:
                 for silence in converter.silence(timeline.gap(timed, position)):
                     n_read += len(silence)
                     yield silence
-            block = converter.convert(to_float32(timed.frame), timed.frame.sample_rate)
+            block = converter.convert(unpacker.to_float32(timed.frame), timed.frame.sample_rate)
             n_read += len(block)
             yield block
         yield (block := converter.finish())

@@ -9,20 +9,45 @@ from typing import Final
 import numpy as np
 import soxr
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 
 from maxwhisper_cli.transcription.audio_stream import Float32
 
+_MIN_UNSAFE_PLANES: Final = 8
+"""PyAV counts planes up to a null pointer, which the eighth of FFmpeg's has not behind it."""
 _SILENT_SAMPLES: Final = 65536
 _SCALES: Final = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63}
 
 
-def to_float32(frame: AudioFrame) -> Float32:
-    """Returns a frame's samples, `[n_samples, n_channels]`, full scale being -1 to 1."""
+class Unpacker:
+    """Turns frames into arrays."""
+
+    def __init__(self) -> None:
+        self._interleave: AudioResampler | None = None
+        self._interleaves: tuple[str, str, int] | None = None
+
+    def to_float32(self, frame: AudioFrame) -> Float32:
+        """Returns a frame's samples, `[n_samples, n_channels]`, full scale being -1 to 1."""
+        n_channels = frame.layout.nb_channels
+        if frame.format.is_planar and n_channels >= _MIN_UNSAFE_PLANES:
+            frames = self._interleaved(frame)
+            pieces = [_to_float32(each, n_channels) for each in frames]
+            return np.concatenate([np.empty((0, n_channels), np.float32), *pieces])
+        return _to_float32(frame, n_channels)
+
+    def _interleaved(self, frame: AudioFrame) -> list[AudioFrame]:
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if self._interleave is None or kind != self._interleaves:
+            self._interleave = AudioResampler("flt", frame.layout, frame.sample_rate)
+            self._interleaves = kind
+        frame.pts = None
+        return self._interleave.resample(frame)
+
+
+def _to_float32(frame: AudioFrame, n_channels: int) -> Float32:
     samples = frame.to_ndarray()
-    name = frame.format.name
-    n_channels = frame.layout.nb_channels
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, n_channels)
-    kind = name.removesuffix("p")
+    kind = frame.format.name.removesuffix("p")
     floats = samples.astype(np.float32)
     if kind == "u8":
         floats -= np.float32(128)

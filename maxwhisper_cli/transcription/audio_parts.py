@@ -209,8 +209,10 @@ def _mp4_part(file: IO[bytes], start: int, n_bytes: int) -> Part:
         has_content |= kind in {b"moov", b"mdat", b"moof"}
         if size == 1:
             size = int.from_bytes(head[8:], "big")
+        if size == 0 or head[:3] == b"TAG":  # the rest of the file, or what is no part of it
+            return Part(start, n_bytes, "mp4")
         if size < 8 or not kind.isascii() or not kind.decode().isprintable():
-            return Part(start, n_bytes, "mp4")  # 0: to the end of the file
+            return Part(start, n_bytes, "mp4", is_damaged=True)
         position += size
     return Part(start, n_bytes, "mp4", is_cut=position > n_bytes)
 

@@ -443,6 +443,30 @@ def test_many_channels_in_an_avi(tmp_path: Path) -> None:
     np.testing.assert_array_equal(samples, sound[:, 15] / np.float32(32768))
 
 
+@pytest.mark.parametrize(
+    ("layout", "codec"), [("7.1", "aac"), ("7.1", "pcm_f32le"), ("5.1", "aac")]
+)
+def test_as_many_planes_as_there_are_pointers(tmp_path: Path, layout: str, codec: str) -> None:
+    """PyAV crashes where it looks for the end of eight planes."""
+    path = tmp_path / "a.mkv"
+    n_channels = av.AudioLayout(layout).nb_channels
+    with av.open(str(path), "w", format="matroska") as output:
+        stream = output.add_stream(codec, rate=48000)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = layout
+        sound = np.stack([tone(300 * (i + 1), 3.0, 48000) for i in range(n_channels)], axis=1)
+        frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), format="flt", layout=layout)
+        frame.sample_rate = 48000
+        resampler = av.AudioResampler(stream.codec_context.format.name, layout, 48000)
+        for each in resampler.resample(frame):
+            output.mux(stream.encode(each))
+        output.mux(stream.encode(None))
+    for _ in range(20):
+        samples, warnings = read(path, channel=2)
+        assert warnings == []
+        assert pitch(samples) == pytest.approx(600, abs=3)
+
+
 # No sound at all, and sound of another scale -----------------------------------------------
 
 
