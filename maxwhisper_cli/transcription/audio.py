@@ -3,13 +3,16 @@
 | input | result |
 | --- | --- |
 | a missing file, a folder, no permission, 0 bytes | AudioError |
-| text, an image, random bytes, a playlist; a video without sound | AudioError |
+| text, an image, a program, random bytes, a playlist; a video without sound | AudioError |
 | a channel that is not there | AudioError, with how many there are |
 | a wrong extension | read by content |
 | a headerless format (g722, gsm, ...) | read by its extension: any bytes but text are audio |
 | a header and no samples | no blocks, and a warning: the transcript is empty |
 | silence, 10 ms | read like anything else |
 | cut off or damaged | what can be decoded, and a warning |
+| wrong sizes in the header; several recordings in one file | all that is there |
+| a track that begins late or has gaps | silence there: times are the container's |
+| floats in the range of integers | divided by their full scale, and a warning |
 | NaN, Inf or absurd sample values | silence in their place, and a warning with the first second |
 | beyond full scale (float) | unchanged: Whisper's log scale does not clip |
 
