@@ -12,15 +12,15 @@ class MaxAudioFeatures(AudioFeatures):
 
     def __init__(self, buffer: Buffer) -> None:
         self.buffer = buffer
-        self.keys_values: list[Buffer] | None = None
-        """What cross-attention reads of them, once a session has asked for it."""
+        self.cross_kv: list[Buffer] | None = None
+        """Cross-attention's keys and values, once a session has needed them."""
 
     def __len__(self) -> int:
         return int(self.buffer.shape[0])
 
     def __getitem__(self, index: int) -> Self:
         if len(self) == 1 and index in {0, -1}:
-            return self  # with the keys and values it may have
+            return self  # with the keys and values it may hold
         first = index % len(self)
         window = self.buffer[first : first + 1, :, :].copy()
         self.buffer.device.synchronize()  # on a CPU, what is executed next would not wait for it

@@ -21,10 +21,10 @@ log-probability is taken by 8.
 ENCODER_GRAPHS = ("encoder", "encoder_states")
 CPU_DECODER_GRAPHS = (
     "log_mel",
-    "audio_keys_values",
-    "decoder",
-    "step",
-    "likeliest",
+    "cross_kv",
+    "prefill",
+    "decode_step",
+    "top_k",
     "greedy",
 )
 """The rest of the CPU's graphs: the encoder's are an artifact of their own, with `hybrid`'s."""
@@ -55,7 +55,7 @@ class MatrixTypes:
         """Returns the type of a matrix, by its name in the graphs."""
         if name == "decoder.token_embedding.weight":
             return self.embedding
-        many_rows = name.startswith("encoder.") or ".cross_attn.key_value." in name
+        many_rows = name.startswith("encoder.") or ".cross_attn.kv." in name
         return self.encoder if many_rows else self.decoder
 
 
@@ -83,7 +83,7 @@ class CompileRequest:
     @property
     def has_decoder(self) -> bool:
         """True unless it asks for the encoder alone."""
-        return "decoder" in self.graphs
+        return self.graphs != ENCODER_GRAPHS
 
     def to_json(self) -> str:
         """Returns the request as text, for `from_json` and for a cache key."""

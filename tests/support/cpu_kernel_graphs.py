@@ -26,7 +26,7 @@ from max.graph import (
 )
 
 from implementations.max_graph.cpu.cpu_level import compiler_target, cpu_level
-from implementations.max_graph.cpu.graphs import encoder_ops, ops, step_ops
+from implementations.max_graph.cpu.graphs import ops
 from implementations.max_graph.cpu.graphs.layouts import PANEL
 from implementations.max_graph.cpu.graphs.ops import CPU, KERNELS, Matrix
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
@@ -41,7 +41,7 @@ from tests.support.cpu_kernels import (
 )
 
 DTYPES = ("float32", "float16", "bfloat16")
-"""Of the matrices of operations over many rows; the last where there is AMX."""
+"""Types of matrices of operations over many rows; the last where there is AMX."""
 DECODERS = {
     "float32": (DType.float32, DType.float32, DType.float32),
     "float16": (DType.float16, DType.float32, DType.float16),
@@ -50,9 +50,9 @@ DECODERS = {
 }
 """The dtypes of a decoder's layers, its keys and values of the audio, and its embedding."""
 N_WEIGHTS = 24
-"""Tensors of a block, in the order of `whisper_note_block`."""
+"""Tensors of a block, in the order of `whisper_cpu_bind_block`."""
 PANELS_AT = (2, 5, 10, 13, 18, 21)
-"""Which of them are panels."""
+"""Indices of the panels among them."""
 
 
 def floats(*shape: str | int) -> TensorType:
@@ -94,7 +94,7 @@ class Builder:
     def add_rows(self, dtype_name: str) -> None:
         """The encoder's operations, with matrices in a dtype."""
         dtype = DType[dtype_name]
-        kv_dtype = encoder_ops.kept_type(dtype)
+        kv_dtype = ops.kv_dtype(dtype)
         x = floats("n_batch", "n_ctx", "n_state")
         self.add(
             f"conv_stem_{dtype_name}",
@@ -104,17 +104,17 @@ class Builder:
                 *dense("conv2", dtype),
                 floats("n_ctx", "n_state"),
             ],
-            lambda mel, *w: encoder_ops.stem(mel, [*w[:3]], [*w[3:6]], w[6]),
+            lambda mel, *w: ops.conv_stem(mel, [*w[:3]], [*w[3:6]], w[6]),
         )
         self.add(
             f"qkv_projection_{dtype_name}",
             [x, *norm("norm"), *dense("qkv", dtype), integers("n_head")],
-            lambda x, *w: encoder_ops.query_key_value(x, [*w[:2]], [*w[2:5]], w[5].shape[0]),
+            lambda x, *w: ops.qkv_projection(x, [*w[:2]], [*w[2:5]], w[5].shape[0]),
         )
         self.add(
             f"kv_projection_{dtype_name}",
             [x, *dense("kv", dtype), integers("n_head")],
-            lambda x, *w: encoder_ops.key_value(x, [*w[:3]], w[3].shape[0]),
+            lambda x, *w: ops.kv_projection(x, [*w[:3]], w[3].shape[0]),
         )
         kv = [
             TensorType(kv_dtype, ["n_batch", "n_head", "n_panels", "head_dim", PANEL], CPU),
@@ -123,12 +123,12 @@ class Builder:
         self.add(
             f"attention_{dtype_name}",
             [x, *kv, x, *dense("out", dtype)],
-            lambda q, k, v, x, *w: encoder_ops.attend((q, k, v), x, [*w]),
+            lambda q, k, v, x, *w: ops.attention((q, k, v), x, [*w]),
         )
         self.add(
             f"mlp_{dtype_name}",
-            [x, *norm("norm"), *dense("widen", dtype), *dense("narrow", dtype)],
-            lambda x, *w: encoder_ops.mlp(x, [*w[:2]], [*w[2:5]], [*w[5:]]),
+            [x, *norm("norm"), *dense("fc1", dtype), *dense("fc2", dtype)],
+            lambda x, *w: ops.mlp(x, [*w[:2]], [*w[2:5]], [*w[5:]]),
         )
 
     def add_others(self) -> None:
@@ -142,16 +142,16 @@ class Builder:
         )
 
         def bind_block(table: BufferValue, *values: Any) -> list[Any]:
-            step_ops.note_block(table, 1, values[:2], values[2:])
+            ops.bind_block(table, 1, values[:2], values[2:])
             return []
 
         table, *own = decoder_types("float32")
-        block, caches, heard = (
+        block, caches, cross_kv = (
             own[:N_WEIGHTS],
             own[2 * N_WEIGHTS :][:2],
             own[2 * N_WEIGHTS + 4 :][:2],
         )
-        self.add("bind_block", [table, *caches, *block, *heard], bind_block)
+        self.add("bind_block", [table, *caches, *block, *cross_kv], bind_block)
 
     def add_steps(self, name: str) -> None:
         """A decoder's operations: weights of all blocks, then caches and audio, are inputs."""
@@ -173,32 +173,28 @@ class Builder:
                 BufferType(DType.float32, ["n_scores", "n_new", N_AUDIO_CTX], CPU),
                 *(integers("n_new"), integers("n_rows"), integers("n_scores", 2)),
             ],
-            lambda inputs, scores, *wanted: step_ops.prompt(inputs, scores, wanted, N_VOCAB),
+            lambda inputs, scores, *requested: ops.prefill(inputs, scores, requested),
         )
         add(
             "decode_step",
             [group, integers(1), slots, group],
-            lambda inputs, tokens, offset, *places: step_ops.step(
-                inputs, tokens, offset, places, N_VOCAB
-            ),
+            lambda inputs, tokens, offset, *slots: ops.decode_step(inputs, tokens, offset, slots),
         )
         add(
             "top_k",
             [integers("n_group", N_STATE_FIELDS), *rules, slots, group],
-            lambda inputs, state, *v: step_ops.likeliest(inputs, state, v[:2], v[2:]),
+            lambda inputs, state, *v: ops.top_k(inputs, state, v[:2], v[2:]),
         )
         add(
             "greedy",
             [state, BufferType(DType.float32, [1], CPU), *rules],
-            lambda inputs, state, total, *rules: step_ops.greedy(
-                inputs, state, total, rules, N_TOKENS
-            ),
+            lambda inputs, state, total, *rules: ops.greedy(inputs, state, total, rules, N_TOKENS),
         )
 
 
 def decoder_types(name: str) -> list[TensorType | BufferType]:
-    """What `step_inputs` takes."""
-    layer, audio, embedding = DECODERS[name]
+    """Returns the types of what `step_inputs` takes."""
+    layer, kv, embedding = DECODERS[name]
     blocks: list[TensorType | BufferType] = [
         TensorType(layer, [f"panels_{b}_{i}", f"in_{b}_{i}", PANEL], CPU)
         if i in PANELS_AT
@@ -211,8 +207,8 @@ def decoder_types(name: str) -> list[TensorType | BufferType]:
         for _ in range(N_LAYER)
         for rest in (["n_text_panels", "head_dim", PANEL], ["n_text_ctx", "n_columns"])
     ]
-    heard: list[TensorType | BufferType] = [
-        TensorType(audio, [1, N_HEAD, *rest], CPU)
+    cross_kv: list[TensorType | BufferType] = [
+        TensorType(kv, [1, N_HEAD, *rest], CPU)
         for _ in range(N_LAYER)
         for rest in (["n_audio_panels", "head_dim", PANEL], ["n_values", "n_columns"])
     ]
@@ -220,29 +216,30 @@ def decoder_types(name: str) -> list[TensorType | BufferType]:
         *(TensorType(embedding, ["e_panels", "n_state", PANEL], CPU), floats("e_scales")),
         *(floats("n_text_ctx", "n_state"), floats("n_state"), floats("n_state")),
     ]
-    return [step_ops.table_type(N_LAYER), *blocks, *caches, *heard, *last]
+    return [ops.table_type(N_LAYER), *blocks, *caches, *cross_kv, *last]
 
 
-def step_inputs(name: str, values: Sequence[Any]) -> step_ops.StepInputs:
-    """A decoder of the values whose types `decoder_types` gives; it is noted in its table."""
+def step_inputs(name: str, values: Sequence[Any]) -> ops.StepInputs:
+    """A decoder of the values whose types `decoder_types` gives; bound to its table."""
     table, rest = values[0], list(values[1:])
     blocks, rest = rest[: N_LAYER * N_WEIGHTS], rest[N_LAYER * N_WEIGHTS :]
-    caches, heard, last = rest[: 2 * N_LAYER], rest[2 * N_LAYER : 4 * N_LAYER], rest[4 * N_LAYER :]
+    caches, cross_kv = rest[: 2 * N_LAYER], rest[2 * N_LAYER : 4 * N_LAYER]
     for i in range(N_LAYER):
         pair = slice(2 * i, 2 * i + 2)
         block = blocks[i * N_WEIGHTS : (i + 1) * N_WEIGHTS]
-        step_ops.note_block(table, i, caches[pair], [*block, *heard[pair]])
-    layer, audio, _ = DECODERS[name]
-    panels, scales, positional, *ln = last
-    return step_ops.StepInputs(
+        ops.bind_block(table, i, caches[pair], [*block, *cross_kv[pair]])
+    layer, kv, _ = DECODERS[name]
+    panels, scales, positional, *ln = rest[4 * N_LAYER :]
+    return ops.StepInputs(
         table=table,
         embedding=Matrix(panels, scales),
         positional=positional,
         ln=ln,
         n_head=N_HEAD,
         n_audio_ctx=N_AUDIO_CTX,
-        audio_type=audio,
-        layer_type=layer,
+        n_vocab=N_VOCAB,
+        cross_kv_dtype=kv,
+        layer_dtype=layer,
     )
 
 

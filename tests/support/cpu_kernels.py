@@ -1,4 +1,4 @@
-"""The CPU's operations one by one, compiled together and kept in the cache folder.
+"""The CPU's operations one by one, compiled together and stored in the cache folder.
 
 The key is of the kernels' sources, of what builds the graphs, of MAX and of the processor's level,
 so that only a change of one of these compiles again; see cpu_kernel_graphs.py for the graphs.
@@ -38,7 +38,7 @@ N_TOKENS = 16
 
 
 def has_amx() -> bool:
-    """Whether graphs with bfloat16 matrices can be run here."""
+    """Returns True where graphs with bfloat16 matrices run."""
     try:
         return cpu_level.cpu_level() == "amx"
     except ImplementationUnavailableError:
@@ -50,14 +50,14 @@ needs_amx = pytest.mark.skipif(
 )
 BFLOAT16 = pytest.param("bfloat16", marks=needs_amx)
 DTYPES = ["float32", "float16", BFLOAT16]
-"""Of matrices of operations over many rows."""
+"""Types of matrices of operations over many rows."""
 DECODERS = ["float32", "float16", "int8", BFLOAT16]
 """Decoders by the dtype of their layers; with int8 the embedding is in two bytes, and bfloat16 is
 of long prompts and the audio, beside float16 layers and an embedding in two bytes."""
 
 
 def key() -> str:
-    """Differs wherever what is compiled would."""
+    """Returns a hash that changes with anything that is compiled."""
     digest = hashlib.sha256(f"{compiler_process.max_version()} {cpu_level.cpu_level()}".encode())
     graphs = Path(__file__).with_name("cpu_kernel_graphs.py")
     for source in (*artifacts.sources(HOST), graphs, Path(__file__)):
@@ -66,7 +66,10 @@ def key() -> str:
 
 
 def compiled() -> Path:
-    """The compiled file, made in a process of its own where it is not kept; older ones go."""
+    """Returns the compiled file; compiles in a process of its own where it is not stored.
+
+    Older ones are removed.
+    """
     folder = cache_root() / "compiled-tests"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"cpu-{key()}.mef"
@@ -93,7 +96,7 @@ def compiled() -> Path:
 
 @cache
 def models() -> dict[str, Any]:
-    """The graphs by name: `mlp_float16`, `decode_step_int8`."""
+    """Returns the graphs by name: `mlp_float16`, `decode_step_int8`."""
     from max.driver import CPU
     from max.engine import InferenceSession, read
 
@@ -102,7 +105,7 @@ def models() -> dict[str, Any]:
 
 
 def run(name: str, *inputs: Any) -> list[Array]:
-    """A graph's results as arrays of their own, bfloat16 as float32."""
+    """Runs a graph; returns its results as arrays of their own, bfloat16 as float32."""
     return [_numbers(result) for result in models()[name].execute(*inputs)]
 
 

@@ -1,4 +1,4 @@
-"""What the CPU's kernels compute, in numpy and float64, and the layouts that they read.
+"""Results of the CPU's kernels in float64 numpy, and the layouts that they read.
 
 Written apart from the kernels and from the code that packs weights for them: matrices are read back
 out of the packed arrays, so that rounding to a dtype is on both sides.
@@ -47,7 +47,7 @@ def random(seed: int, *shape: int, scale: float = 1.0) -> Array:
 
 @dataclass(frozen=True)
 class Packed:
-    """A matrix as an operation takes it, and what its numbers mean."""
+    """A matrix as an operation takes it, and the numbers that it means."""
 
     operands: list[Any]
     """Panels and scales."""
@@ -157,15 +157,15 @@ def bfloat16_buffer(bits: Array) -> Any:
 def upper_halves(numbers: Array, shape: tuple[int, ...]) -> Any:
     """Numbers that bfloat16 holds exactly, on a cache line."""
     bits = (np.ascontiguousarray(numbers).view(np.uint32) >> 16).astype(np.uint16)
-    room = np.zeros(2 * bits.size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    aligned = room[start : start + 2 * bits.size].view(np.uint16).reshape(shape)
+    memory = np.zeros(2 * bits.size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    aligned = memory[start : start + 2 * bits.size].view(np.uint16).reshape(shape)
     aligned[:] = bits.reshape(shape)
     return bfloat16_buffer(aligned)
 
 
 def keys_of(panels: Array, n_ctx: int, *, in_pairs: bool = False) -> Array:
-    """What `packed_keys` gave, back as [n_batch, n_head, n_ctx, head_dim]."""
+    """Unpacks what `packed_keys` returned, [n_batch, n_head, n_ctx, head_dim]."""
     n_batch, n_head, n_panels, head_dim, _ = panels.shape
     if in_pairs:
         pairs = panels.reshape(n_batch, n_head, n_panels, head_dim // 2, PANEL, 2)
@@ -175,7 +175,7 @@ def keys_of(panels: Array, n_ctx: int, *, in_pairs: bool = False) -> Array:
 
 
 def values_of(values: Array, n_ctx: int, head_dim: int, *, in_pairs: bool = False) -> Array:
-    """What `packed_values` gave, back as [n_batch, n_head, n_ctx, head_dim]."""
+    """Unpacks what `packed_values` returned, [n_batch, n_head, n_ctx, head_dim]."""
     if in_pairs:
         n_batch, n_head, n_rows, n_columns = values.shape
         pairs = values.reshape(n_batch, n_head, n_rows // 2, n_columns, 2)

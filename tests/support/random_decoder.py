@@ -1,4 +1,4 @@
-"""A random text decoder of two layers: what it computes, in numpy and float64, and its operands.
+"""A random text decoder of two layers: its operands, and its results in float64 numpy.
 
 Its weights and the audio's keys and values are as the operations over decoder steps take them;
 texts are computed whole, with no cache.
@@ -29,19 +29,19 @@ from tests.support.kernel_reference import (
 )
 
 MATRICES = {"qkv": (3, 1), "out": (1, 1), "cross_q": (1, 1), "cross_out": (1, 1)}
-MATRICES |= {"widen": (4, 1), "narrow": (1, 4)}
+MATRICES |= {"fc1": (4, 1), "fc2": (1, 4)}
 """Outputs and inputs of each, in widths of the state, in the order of a block's operands."""
-NORM_BEFORE = {"qkv": "attn_ln", "cross_q": "cross_ln", "widen": "mlp_ln"}
+NORM_BEFORE = {"qkv": "attn_ln", "cross_q": "cross_ln", "fc1": "mlp_ln"}
 
 
 @dataclass(frozen=True)
 class Computed:
-    """What a text makes of each layer, and the logits after each of its tokens."""
+    """Keys, values and scores of each layer, and the logits after each token, of a text."""
 
     logits: Array
     """[n_tokens, n_vocab]."""
     states: Array
-    """What the logits are products of, [n_tokens, n_state]."""
+    """Last states, from which logits are computed, [n_tokens, n_state]."""
     kv: list[tuple[Array, Array]]
     """Self-attention's keys and values of each layer, [n_head, n_tokens, head_dim]."""
     scores: list[Array]
@@ -73,7 +73,7 @@ class RandomDecoder:
         self._computed: dict[tuple[int, ...], Computed] = {}
 
     def compute(self, tokens: Sequence[int]) -> Computed:
-        """All tokens of a text from its beginning; computed once for each text."""
+        """Computes all tokens of a text from its beginning, once for each text."""
         key = tuple(tokens)
         if key not in self._computed:
             self._computed[key] = self._compute(list(tokens))
@@ -90,12 +90,12 @@ class RandomDecoder:
             q = heads_of(block.dense("cross_q", x), N_HEAD)
             scores.append(q @ audio_k.swapaxes(1, 2) / math.sqrt(self.head_dim))
             x = x + block.dense("cross_out", attention(q, audio_k, audio_v))
-            x = x + block.dense("narrow", gelu(block.dense("widen", x)))
+            x = x + block.dense("fc2", gelu(block.dense("fc1", x)))
         states = layer_norm(x, *self.ln)
         return Computed(states @ self.embedding.matrix.T, states, kv, scores)
 
     def new_caches(self, n_slots: int) -> list[Array]:
-        """Keys and values of each layer, NaN until they are written."""
+        """Returns empty caches of keys and values, NaN until they are written."""
         n, text = n_panels(self.n_text_ctx), self.n_text_ctx
         keys, values = (n, self.head_dim, 32), (text, n_panels(self.head_dim) * 32)
         return [
@@ -105,14 +105,14 @@ class RandomDecoder:
         ]
 
     def fill(self, caches: list[Array], slot: int, computed: Computed, n: int) -> None:
-        """Put the first n keys and values of a text into a slot of the caches."""
+        """Writes the first n keys and values of a text to a slot of the caches."""
         for layer, (k, v) in enumerate(computed.kv):
             panels = packed_keys(k[None, :, :n])[0]
             caches[2 * layer][slot, :, : panels.shape[1]] = panels
             caches[2 * layer + 1][slot, :, :n, : self.head_dim] = v[:, :n]
 
     def run(self, operation: str, *inputs: Any, caches: list[Array]) -> list[Array]:
-        """An operation over this decoder; what it writes to must be a buffer or an array."""
+        """Runs an operation over this decoder; caches are written in place."""
         from max.driver import Buffer
 
         audio = [
@@ -133,13 +133,13 @@ class RandomDecoder:
 
 @cache
 def decoder(name: str, n_state: int = 128) -> RandomDecoder:
-    """A decoder that tests share."""
+    """Returns a decoder that tests share."""
     return RandomDecoder(name, n_state)
 
 
 @dataclass(frozen=True)
 class Block:
-    """A layer's operands in the order of `whisper_note_block`, and what they mean."""
+    """A layer's operands in the order of `whisper_cpu_bind_block`, and their meaning."""
 
     operands: list[Any]
     norms: dict[str, tuple[Array, Array]]
@@ -147,7 +147,7 @@ class Block:
     """Matrix and bias, by name."""
 
     def dense(self, name: str, x: Array) -> Array:
-        """A dense layer, after the layer norm that comes before it."""
+        """Computes a dense layer, after the layer norm that comes before it."""
         if name in NORM_BEFORE:
             x = layer_norm(x, *self.norms[NORM_BEFORE[name]])
         matrix, bias = self.matrices[name]

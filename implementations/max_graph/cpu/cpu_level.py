@@ -1,7 +1,7 @@
-"""What the processor can do, as one of a few levels that graphs are compiled for; imports no MAX.
+"""Levels of processors that graphs are compiled for; imports no MAX.
 
-A level stands for a set of instructions: code compiled for it runs on every processor that has it.
-MAXWHISPER_CPU=avx2 or avx512 holds back to less than the processor has, to try another one's code.
+A level is a set of instructions: code compiled for it runs on every processor that has them.
+MAXWHISPER_CPU=avx2 or avx512 restricts to less than the processor has, to try another one's code.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ class CpuLevel:
     target: str
     """The compiler's name for a processor that has no more than this."""
     flags: frozenset[str]
-    """What /proc/cpuinfo lists of every processor that has it."""
+    """Flags in /proc/cpuinfo of every processor that has the level."""
 
 
 LEVELS = (
@@ -49,14 +49,14 @@ LEVELS = (
 
 
 def cpu_level() -> str:
-    """The name of the highest level that may be used here, or `native`.
+    """Returns the name of the highest level that may be used here, or `native`.
 
     For `amx` this asks the system to let this process use the tiles, once and for all its threads;
     the process that compiles need not, the one that runs graphs must have.
 
     Raises:
-        ImplementationUnavailableError: the processor has not even the least of them, or not what
-            MAXWHISPER_CPU asks for.
+        ImplementationUnavailableError: the processor lacks even the least of them, or the level
+            that MAXWHISPER_CPU asks for.
     """
     forced = os.environ.get(FORCED)
     names = [level.name for level in LEVELS]
@@ -90,7 +90,7 @@ def compiler_target(level: str) -> str:
 
 
 def _flags() -> frozenset[str]:
-    """What the first processor has, as Linux names it."""
+    """Returns the flags of the first processor, as Linux names them."""
     try:
         text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -101,6 +101,6 @@ def _flags() -> frozenset[str]:
 
 
 def _tiles_granted() -> bool:
-    """Whether the system lets this process use AMX's tiles: arch_prctl(2), Linux 5.16 on."""
+    """Asks the system to let this process use AMX's tiles: arch_prctl(2), Linux 5.16 on."""
     request = (_SYS_ARCH_PRCTL, _ARCH_REQ_XCOMP_PERM, _XFEATURE_XTILEDATA)
     return ctypes.CDLL(None).syscall(*request) == 0

@@ -20,14 +20,16 @@ Logits are computed from a `TWO_BYTES` embedding, as in int8.
 """
 
 
-def choose_dtype(asked: str | None, dims: ModelDimensions, level: str, *, has_decoder: bool) -> str:
-    """Returns the dtype to compute in: the one asked for, the default, or the fastest for `auto`.
+def choose_dtype(
+    requested: str | None, dims: ModelDimensions, level: str, *, has_decoder: bool
+) -> str:
+    """Returns the dtype to compute in: the one requested, the default, or the fastest for `auto`.
 
     `auto` takes the fastest whose word error rate is within 0.3 points of float32's; the measured
     rates stand in max_graph/README.md.
 
     Args:
-        asked: A dtype, `auto`, or None for the default.
+        requested: A dtype, `auto`, or None for the default.
         dims: Sizes of the model.
         level: Instructions of the processor, as `cpu_level` names them.
         has_decoder: False where the encoder runs alone.
@@ -38,17 +40,17 @@ def choose_dtype(asked: str | None, dims: ModelDimensions, level: str, *, has_de
     available: tuple[str, ...] = (EXACT, HALF) if level == "amx" else (EXACT,)
     if has_decoder:
         available = (*available, "int8")
-    if asked is None:
+    if requested is None:
         return EXACT
-    if asked == AUTO:
+    if requested == AUTO:
         return HALF if HALF in available and _fills_tiles(dims) else EXACT
-    if asked not in available:
-        without = " without AMX (Intel Xeon, 2023 or later)" if asked == HALF else ""
+    if requested not in available:
+        without = " without AMX (Intel Xeon, 2023 or later)" if requested == HALF else ""
         raise ImplementationUnavailableError(
-            f"the MAX graphs do not compute in {asked} on the CPU{without}; "
+            f"the MAX graphs do not compute in {requested} on the CPU{without}; "
             f"drop --dtype or use {' or '.join(available)}"
         )
-    return asked
+    return requested
 
 
 def matrix_types(checkpoint: Checkpoint, dtype: str, level: str) -> MatrixTypes:

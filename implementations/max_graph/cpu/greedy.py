@@ -1,6 +1,6 @@
-"""Greedy decoding by blocks of tokens: prepares what the graph `greedy` works on, and runs it.
+"""Greedy decoding by blocks of tokens, through the graph `greedy`.
 
-The prompt's tokens and the first one are chosen as in the generic loop, whose results these are.
+The first token is chosen as in the generic loop, whose results these are.
 """
 
 import math
@@ -25,14 +25,19 @@ from implementations.request import DecodedWindow, DecodeRequest
 
 
 def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -> DecodedWindow:
-    """Decode one window through a fresh session: the likeliest token at each step.
+    """Decodes one window through a fresh session: the most likely token at each step.
 
-    `began` is when, by `time.perf_counter`, the session was about to be opened.
+    Args:
+        session: A session of one hypothesis.
+        request: Prompt, rules and limits.
+        began: Time by `time.perf_counter` when the session was about to be opened.
     """
     rules, prompt = request.rules, request.prompt
     at_sot, at_last = session.prefill(prompt, (request.sot_index, len(prompt) - 1))
-    fed = time.perf_counter()
-    silence = math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
+    prefilled = time.perf_counter()
+    no_speech_prob = (
+        math.nan if rules.no_speech is None else probability_of(at_sot, rules.no_speech)
+    )
     (logsumexp,) = RuleBook(rules).apply(at_last[None], [[]])
     first = int(at_last.argmax())
     sampled = [first]
@@ -50,8 +55,8 @@ def decode_greedily(session: MaxSession, request: DecodeRequest, began: float) -
     return DecodedWindow(
         tuple(text),
         float(sum_logprob[0]),
-        silence,
+        no_speech_prob,
         len(sampled) - 1,
-        prompt_seconds=fed - began,
-        steps_seconds=time.perf_counter() - fed,
+        prompt_seconds=prefilled - began,
+        steps_seconds=time.perf_counter() - prefilled,
     )

@@ -10,7 +10,7 @@ from max.driver import CPU, Buffer
 from max.dtype import DType
 
 from implementations.implementation import Implementation
-from implementations.max_graph.cpu.graphs.step_ops import N_ADDRESSES
+from implementations.max_graph.cpu.graphs.ops import N_ADDRESSES
 from implementations.max_graph.cpu.greedy import decode_greedily
 from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
 from implementations.max_graph.cpu.session import (
@@ -60,7 +60,7 @@ class CpuFullMax(Implementation):
             return MaxAudioFeatures(self._graphs.encode(mel))
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
-        """The weights, out of the layouts that the kernels read."""
+        """Yields the weights, out of the layouts that the kernels read."""
         return self._graphs.weights()
 
     def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:
@@ -69,16 +69,16 @@ class CpuFullMax(Implementation):
             return self._graphs.encoder_states(mel)
 
     def close(self) -> None:
-        """Free the weights."""
+        """Frees the weights."""
         with self._lock:
             self._graphs.close()
 
     def start(self, audio_features: AudioFeatures, n_group: int) -> MaxSession:
-        """Open a session; several may be open at a time."""
+        """Opens a session; several may be open at a time."""
         return MaxSession(self._decoder, own_features(audio_features), n_group)
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
-        """Decode one window; of greedy decoding only blocks of tokens come back here."""
+        """Decodes one window; greedy decoding comes back to the host once per block of tokens."""
         search = request.search
         if request.n_given or search.temperature > 0 or search.is_beam_search or search.n_group > 1:
             return super().decode(audio_features, request)
@@ -89,5 +89,5 @@ class CpuFullMax(Implementation):
     def align(
         self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
-        """Cross-attention of the given heads over the tokens."""
+        """Computes cross-attention of the given heads over the tokens."""
         return align(self._decoder, own_features(audio_features), tokens, heads)

@@ -1,4 +1,4 @@
-"""The keys and values that a decoder session keeps: buffers on the device, written in place."""
+"""KV cache of a decoder session: buffers that the kernels write in place."""
 
 from collections.abc import Sequence
 
@@ -12,21 +12,21 @@ from weights.dims import ModelDimensions
 
 
 class KVCache:
-    """Self-attention's past for n_group hypotheses, in panels of positions that they share.
+    """Keys and values of n_group hypotheses, in panels of positions that they share.
 
-    Each hypothesis has a table of the slots in which its panels lie, so that reordering moves
-    numbers and no keys or values. Only the panel that is being filled must be a hypothesis's own:
-    `settle` finds those a place, and the next step copies what they had.
-    Memory is touched as positions are filled, not when it is set aside.
+    Each hypothesis has a row of slots in which its panels lie, so that reordering moves slot
+    numbers and no keys or values. Only the tail panel, which is being filled, must be a
+    hypothesis's own: `make_tail_panels_unique` assigns its slot, and the next step copies the
+    panel (copy-on-write). Memory is touched as positions are filled, not when it is allocated.
     """
 
     def __init__(self, dims: ModelDimensions, n_group: int) -> None:
-        n_head, n_channels = dims.n_text_head, dims.n_text_state // dims.n_text_head
-        sizes = (n_head, dims.n_text_ctx, n_channels)
+        n_head, head_dim = dims.n_text_head, dims.n_text_state // dims.n_text_head
+        sizes = (n_head, dims.n_text_ctx, head_dim)
         self.n_group = n_group
         self.n_filled = 0
         self.slots = np.zeros((n_group, n_panels(dims.n_text_ctx)), np.int32)
-        """The prompt is in slot 0."""
+        """Slot of each hypothesis's panels, [n_group, n_panels]; the prompt is in slot 0."""
         self.buffers = [
             Buffer(DType.float32, (n_group, *shape), CPU())
             for _ in range(dims.n_text_layer)
@@ -34,27 +34,27 @@ class KVCache:
         ]
 
     def reorder(self, source_indices: Sequence[int]) -> None:
-        """Let hypothesis i continue from what hypothesis source_indices[i] holds."""
+        """Lets hypothesis i continue from the past of hypothesis source_indices[i]."""
         self.slots = self.slots[list(source_indices)]
 
-    def settle(self) -> npt.NDArray[np.int32]:
-        """Give each hypothesis a panel of its own for its next position.
+    def make_tail_panels_unique(self) -> npt.NDArray[np.int32]:
+        """Assigns each hypothesis a slot of its own for the panel of its next position.
 
         Returns:
-            The slots in which what it holds of that panel lies so far, [n_group].
+            Source slots [n_group], in which the positions so far of these panels lie.
         """
         own = self.slots[:, self.n_filled // PANEL]
         if self.n_filled % PANEL == 0:
             own[:] = np.arange(self.n_group)
             return own.copy()
-        held = own.copy()
-        free = sorted(set(range(self.n_group)) - set(held.tolist()))
+        source_slots = own.copy()
+        free = sorted(set(range(self.n_group)) - set(source_slots.tolist()))
         taken: set[int] = set()
-        for row, slot in enumerate(held.tolist()):
+        for row, slot in enumerate(source_slots.tolist()):
             own[row] = free.pop() if slot in taken else slot
             taken.add(slot)
-        return held
+        return source_slots
 
     def advance(self, n_new: int) -> None:
-        """Note that a run filled n_new more positions."""
+        """Counts n_new positions that a run has filled."""
         self.n_filled += n_new

@@ -1,4 +1,4 @@
-"""Put a checkpoint's weights and the compiled graphs together into models that run."""
+"""Loading of a checkpoint's weights and the compiled graphs into models that run."""
 
 import io
 from collections.abc import Iterator, Mapping
@@ -28,15 +28,15 @@ class LoadedGraphs:
     """Graphs that run, by name, and the weights that they read."""
 
     models: dict[str, Model]
-    arranged: dict[str, Array]
+    packed: dict[str, Array]
     """Not copied by MAX: they must live as long as the models."""
     dims: ModelDimensions
     dtype: str
     report: LoadReport
 
     def weights(self) -> Iterator[tuple[str, FloatArray]]:
-        """The weights by canonical name, as float32 copies."""
-        return canonical_weights(self.arranged, self.dims)
+        """Yields the weights by canonical name, as float32 copies."""
+        return canonical_weights(self.packed, self.dims)
 
     def encode(self, mel: FloatArray) -> Buffer:
         """[n_batch, n_mels, 3000] -> [n_batch, n_audio_ctx, n_audio_state]."""
@@ -49,9 +49,9 @@ class LoadedGraphs:
         return [state.to_numpy().copy() for state in states]
 
     def close(self) -> None:
-        """Free the weights."""
+        """Frees the weights."""
         self.models.clear()
-        self.arranged.clear()
+        self.packed.clear()
 
 
 def load_graphs(checkpoint: Checkpoint, plan: LoadPlan) -> LoadedGraphs:
@@ -61,25 +61,25 @@ def load_graphs(checkpoint: Checkpoint, plan: LoadPlan) -> LoadedGraphs:
         ImplementationFailedError: the graphs could not be compiled.
     """
     artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
-    arranged = graph_weights(checkpoint, plan.matrices, plan.stacks)
+    packed = graph_weights(checkpoint, plan.matrices, plan.stacks)
     constants = graph_constants(plan.n_threads)
     session = InferenceSession(devices=[CPU()])
-    registry: dict[str, Array | Buffer] = {**arranged, **constants, **_halves(arranged)}
+    registry: dict[str, Array | Buffer] = {**packed, **constants, **_bfloat16_buffers(packed)}
     models: dict[str, Model] = {}
     for artifact in artifacts:
         models |= session.init_all(read(io.BytesIO(artifact.data)), weights_registry=registry)
     dims = checkpoint.dims
     report = load_report(artifacts)
-    loaded = LoadedGraphs(models, arranged | constants, dims, plan.dtype, report)
+    loaded = LoadedGraphs(models, packed | constants, dims, plan.dtype, report)
     with coarse_timers():
         loaded.encode(np.empty((0, dims.n_mels, 2 * dims.n_audio_ctx), np.float32))
     return loaded
 
 
-def _halves(arranged: Mapping[str, Array]) -> dict[str, Buffer]:
-    """The arrays that hold bfloat16 by its bits, called by its name."""
+def _bfloat16_buffers(packed: Mapping[str, Array]) -> dict[str, Buffer]:
+    """Returns the arrays that hold bfloat16 by its bits, as buffers of that type."""
     return {
         name: Buffer.from_numpy(array).view(DType.bfloat16, array.shape)
-        for name, array in arranged.items()
+        for name, array in packed.items()
         if array.dtype == np.uint16
     }

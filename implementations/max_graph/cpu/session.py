@@ -26,42 +26,42 @@ class DecoderModels:
     dims: ModelDimensions
     models: Mapping[str, Model]
     table: Buffer
-    """Where a step notes its weights; used by one run at a time, under the lock."""
+    """Table of addresses, for the use of one run at a time, under the lock."""
     lock: threading.RLock
 
-    def hear(self, audio_features: MaxAudioFeatures) -> list[Buffer]:
-        """Cross-attention's keys and values of each layer, computed once per window."""
+    def compute_cross_kv(self, audio_features: MaxAudioFeatures) -> list[Buffer]:
+        """Returns cross-attention's keys and values of each layer, computed once per window."""
         assert len(audio_features) == 1, "a session decodes one window"
         with self.lock:
-            if audio_features.keys_values is None:
-                model = self.models["audio_keys_values"]
-                audio_features.keys_values = model.execute(audio_features.buffer)
-            return audio_features.keys_values
+            if audio_features.cross_kv is None:
+                model = self.models["cross_kv"]
+                audio_features.cross_kv = model.execute(audio_features.buffer)
+            return audio_features.cross_kv
 
-    def feed(
+    def prefill(
         self,
         tokens: Sequence[int],
         rows: Sequence[int],
         caches: Sequence[Buffer],
         heads: Sequence[tuple[int, int]] = (),
     ) -> tuple[FloatArray, FloatArray]:
-        """Run `decoder` over a text from its beginning.
+        """Runs `prefill` over a text from its beginning.
 
         Returns:
-            The logits after the given ones of the tokens, [n_rows, n_vocab], and cross-attention's
-            scores of the given heads, [n_heads, n_tokens, n_audio_ctx].
+            Logits after the given rows of the tokens, [n_rows, n_vocab], and cross-attention's
+            scores of the given heads before softmax, [n_heads, n_tokens, n_audio_ctx].
         """
-        self.check(np.array(tokens), len(tokens))
+        self.check_tokens(np.array(tokens), len(tokens))
         scores = Buffer(DType.float32, (len(heads), len(tokens), self.dims.n_audio_ctx), CPU())
         pairs = np.array(heads, np.int32).reshape(-1, 2)
         integers = (np.array(tokens, np.int32), np.array(rows, np.int32), pairs)
         with self.lock:
-            (logits,) = self.models["decoder"].execute(scores, *integers, self.table, *caches)
+            (logits,) = self.models["prefill"].execute(scores, *integers, self.table, *caches)
         return logits.to_numpy(), scores.to_numpy()
 
-    def check(self, tokens: npt.NDArray[np.integer[Any]], n_filled: int) -> None:
-        """Hold back what a kernel would take for an address outside of its tables."""
-        assert n_filled <= self.dims.n_text_ctx, "more tokens than the model has room for"
+    def check_tokens(self, tokens: npt.NDArray[np.integer[Any]], n_filled: int) -> None:
+        """Stops tokens and positions that a kernel would look up outside of its arrays."""
+        assert n_filled <= self.dims.n_text_ctx, "more tokens than the model has positions"
         assert 0 <= tokens.min() <= tokens.max() < self.dims.n_vocab, "not a token"
 
 
@@ -72,28 +72,28 @@ class MaxSession(DecoderSession):
         self, models: DecoderModels, audio_features: MaxAudioFeatures, n_group: int
     ) -> None:
         self._models = models
-        self._audio = models.hear(audio_features)
+        self._cross_kv = models.compute_cross_kv(audio_features)
         self._cache: KVCache | None = KVCache(models.dims, n_group)
         self._rules: tuple[npt.NDArray[Any], ...] | None = None
 
     def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
         """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
         cache = self._open_cache()
-        caches = (*cache.buffers, *self._audio)
-        logits, _ = self._models.feed(tokens, positions, caches)
+        caches = (*cache.buffers, *self._cross_kv)
+        logits, _ = self._models.prefill(tokens, positions, caches)
         cache.advance(len(tokens))
         return logits
 
     def step(self, tokens: IntArray) -> FloatArray:
         """[n_group] -> [n_group, n_vocab]."""
         cache, models = self._open_cache(), self._models
-        models.check(tokens, cache.n_filled + 1)
-        origins = cache.settle()
-        integers = (tokens, [cache.n_filled], cache.slots, origins)
+        models.check_tokens(tokens, cache.n_filled + 1)
+        source_slots = cache.make_tail_panels_unique()
+        integers = (tokens, [cache.n_filled], cache.slots, source_slots)
         with models.lock:
-            (logits,) = models.models["step"].execute(
+            (logits,) = models.models["decode_step"].execute(
                 *(np.array(i, np.int32) for i in integers),
-                *(models.table, *cache.buffers, *self._audio),
+                *(models.table, *cache.buffers, *self._cross_kv),
             )
         cache.advance(1)
         array: FloatArray = logits.to_numpy()
@@ -107,15 +107,15 @@ class MaxSession(DecoderSession):
         Where fewer tokens are allowed than asked for, end of text fills up, at minus infinity.
         """
         cache, models = self._open_cache(), self._models
-        models.check(np.array([tokens[-1] for tokens in sampled]), cache.n_filled + 1)
+        models.check_tokens(np.array([tokens[-1] for tokens in sampled]), cache.n_filled + 1)
         if self._rules is None:
             self._rules = rule_numbers(rules), rule_mask(rules, models.dims.n_vocab)
-        origins = cache.settle()
+        source_slots = cache.make_tail_panels_unique()
         states = hypothesis_states(sampled, cache.n_filled, rules.timestamp_begin)
         with models.lock:
-            (choice,) = models.models["likeliest"].execute(
-                *(states, *self._rules, cache.slots, origins),
-                *(models.table, *cache.buffers, *self._audio),
+            (choice,) = models.models["top_k"].execute(
+                *(states, *self._rules, cache.slots, source_slots),
+                *(models.table, *cache.buffers, *self._cross_kv),
             )
         cache.advance(1)
         tokens, logprobs = choice.to_numpy().swapaxes(0, 1)
@@ -124,21 +124,21 @@ class MaxSession(DecoderSession):
         return tokens.astype(np.int64), logprobs
 
     def run_greedy(self, buffers: Sequence[Buffer]) -> npt.NDArray[np.int32]:
-        """Some steps of the graph `greedy` over its buffers; the cache's past is in them."""
+        """Runs some steps of the graph `greedy` over its buffers: state, sum, rules, mask."""
         cache, models = self._open_cache(), self._models
         with models.lock:
             (sampled,) = models.models["greedy"].execute(
-                *buffers, models.table, *cache.buffers, *self._audio
+                *buffers, models.table, *cache.buffers, *self._cross_kv
             )
         array: npt.NDArray[np.int32] = sampled.to_numpy()
         return array
 
     def reorder(self, source_indices: Sequence[int]) -> None:
-        """Take effect at the next step."""
+        """Takes effect at the next step."""
         self._open_cache().reorder(source_indices)
 
     def close(self) -> None:
-        """Let go of the cache."""
+        """Frees the cache."""
         self._cache = None
 
     def _open_cache(self) -> KVCache:
@@ -152,7 +152,7 @@ def align(
     tokens: Sequence[int],
     heads: Heads,
 ) -> Alignment:
-    """Cross-attention scores of the chosen heads, and logits, over a whole token sequence."""
-    caches = (*KVCache(models.dims, 1).buffers, *models.hear(audio_features))
-    logits, scores = models.feed(tokens, range(len(tokens)), caches, heads)
+    """Computes cross-attention scores of the chosen heads, and logits, of a token sequence."""
+    caches = (*KVCache(models.dims, 1).buffers, *models.compute_cross_kv(audio_features))
+    logits, scores = models.prefill(tokens, range(len(tokens)), caches, heads)
     return Alignment(cross_attention=scores, logits=logits)

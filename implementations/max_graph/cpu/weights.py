@@ -1,4 +1,4 @@
-"""Bring a checkpoint's tensors into the names and shapes that the graphs declare.
+"""Packing of a checkpoint's tensors into the names and shapes that the graphs declare.
 
 Matrices become panels [n_panels, n_in, PANEL]. They stay in half precision where the checkpoint has
 them so, since the kernels widen them exactly, or become integers with a scale for each row. All
@@ -25,22 +25,23 @@ from weights.checkpoint import Array, Checkpoint
 from weights.dims import N_FFT, ModelDimensions
 from weights.names import expected_shapes
 
-_SELF_ATTENTION = (("query_key_value", ("query", "key", "value")), ("out", ("out",)))
+_SELF_ATTENTION = (("qkv", ("query", "key", "value")), ("out", ("out",)))
 _CROSS_ATTENTION = (
     ("query", ("query",)),
-    ("key_value", ("key", "value")),
+    ("kv", ("key", "value")),
     ("out", ("out",)),
 )
 
-_QUANTISED_ROWS = 512
-_HALVED_ROWS = 128
+_QUANTIZED_ROWS = 512
+_BFLOAT16_ROWS = 128
+"""Rows that are converted at a time, in one piece of memory that stays in the cache."""
 _CACHE_LINE = 64
-_N_ARRANGING = 2
-"""Threads that arrange weights: with more, memory is what all wait for, and more of it is held."""
+_N_PACKING = 2
+"""Threads that pack weights: more would wait for memory, and hold more of it."""
 
 
 def graph_constants(n_threads: int) -> dict[str, Array]:
-    """What the graphs read besides weights: how many threads to use, and the tables of log-mel."""
+    """Returns what the graphs read besides weights: the thread count, and tables of log-mel."""
     n = np.arange(N_FFT // 2 + 1)
     phases = 2 * np.pi / N_FFT * (np.outer(n, n) % N_FFT)
     padding = ((0, 0), (0, N_WAVE_COLUMNS - len(n)))
@@ -58,41 +59,41 @@ def graph_weights(
     matrices: MatrixTypes,
     stacks: tuple[str, ...] = ("encoder", "decoder"),
 ) -> dict[str, Array]:
-    """The weights of the graphs of some stacks, by the names that the layers give."""
+    """Returns the weights of the graphs of some stacks, by the names that the layers give."""
     tensors = {
         name: a for name, a in checkpoint.tensors.items() if name.partition(".")[0] in stacks
     }
-    together = dict(_fused_attention(tensors, checkpoint))
-    together |= {
+    parts = dict(_fused_attention(tensors, checkpoint))
+    parts |= {
         name: [array]
         for name, array in tensors.items()
         if ".attn." not in name and ".cross_attn." not in name
     }
-    largest_first = sorted(together.items(), key=lambda item: -sum(a.size for a in item[1]))
-    with ThreadPoolExecutor(_N_ARRANGING) as pool:  # numpy computes outside Python's lock
+    largest_first = sorted(parts.items(), key=lambda item: -sum(a.size for a in item[1]))
+    with ThreadPoolExecutor(_N_PACKING) as pool:  # numpy computes outside Python's lock
         dtypes = (matrices.of(name) for name, _ in largest_first)
-        arranged = pool.map(_arranged, *zip(*largest_first, strict=True), dtypes)
-        return {name: array for each in arranged for name, array in each.items()}
+        packed = pool.map(_packed, *zip(*largest_first, strict=True), dtypes)
+        return {name: array for each in packed for name, array in each.items()}
 
 
-def _arranged(name: str, parts: list[Array], dtype: str) -> dict[str, Array]:
-    """Tensors stacked into one as the kernels read it, and the scales of one of integers."""
+def _packed(name: str, parts: list[Array], dtype: str) -> dict[str, Array]:
+    """Packs tensors, stacked into one, as the kernels read it; integers come with scales."""
     array = np.concatenate(parts) if len(parts) > 1 else parts[0]
     if not is_matrix(name, array):
         # Never the checkpoint's own: it would hold on to the whole file that is mapped.
         return {name: np.array(array, dtype=np.float32, order="C")}
     if dtype in {"int8", TWO_BYTES}:
-        panels, scales = (_quantised if dtype == "int8" else _in_two_bytes)(array)
+        panels, scales = (_int8_panels if dtype == "int8" else _int16_panels)(array)
         return {name: panels, f"{name.removesuffix('weight')}scales": scales}
     if dtype == "bfloat16":
-        return {name: _paired_halves(_matrix(array))}
+        return {name: _bfloat16_panels(_matrix(array))}
     return {name: _panels(_matrix(array), dtype)}
 
 
 def _fused_attention(
     tensors: Mapping[str, Array], checkpoint: Checkpoint
 ) -> Iterator[tuple[str, list[Array]]]:
-    """The projections of every attention, those that are computed together side by side."""
+    """Yields the projections of every attention, those of one matmul side by side."""
     dims = checkpoint.dims
     stacks = (
         ("encoder", dims.n_audio_layer, (("attn", _SELF_ATTENTION),)),
@@ -114,7 +115,7 @@ def _fused_attention(
 
 
 def _bias(tensors: Mapping[str, Array], name: str, n_out: int) -> Array:
-    """The key projection alone has no bias."""
+    """Returns the bias of a projection; that of keys, which has none, is zero."""
     if name.endswith(".key"):
         return np.zeros(n_out, dtype=np.float32)
     return tensors[f"{name}.bias"].astype(np.float32)
@@ -123,7 +124,7 @@ def _bias(tensors: Mapping[str, Array], name: str, n_out: int) -> Array:
 def _matrix(array: Array) -> Array:
     """[n_out, n_in], or a convolution's [n_out, n_in, 3] -> [n_out, n_in (* 3)]."""
     if array.ndim == 3:
-        array = array.transpose(0, 2, 1)  # the patch of a frame: its three columns in time order
+        array = array.transpose(0, 2, 1)  # a row of im2col: three frames in time order
     return array.reshape(len(array), -1)
 
 
@@ -139,21 +140,20 @@ def _panels(matrix: Array, dtype: npt.DTypeLike) -> Array:
     return panels
 
 
-def _paired_halves(matrix: Array) -> Array:
+def _bfloat16_panels(matrix: Array) -> Array:
     """[n_out, n_in] -> [n_panels, n_in padded, PANEL] as AMX takes it, in bfloat16.
 
     Two inputs' numbers lie side by side for each column. numpy has no bfloat16, so these are its
-    16 bits: the upper half of a float32, rounded to the nearest, to even where between two. A block
-    of rows at a time, as `_quantised` does it.
+    16 bits: the upper half of a float32, rounded to the nearest, to even where between two.
     """
     n_out, n_in = matrix.shape
     shape = _, n_padded, _ = weight_shape(n_out, n_in, in_pairs=True)
-    panels = _on_cache_line(shape, np.uint16)
+    panels = _cache_aligned(shape, np.uint16)
     pairs = panels.view(np.uint32).reshape(-1, n_padded // 2, PANEL)
-    room = np.zeros((_HALVED_ROWS, n_padded), np.float32)
-    for start in range(0, n_out, _HALVED_ROWS):
-        rows = matrix[start : start + _HALVED_ROWS]
-        block = room[: len(rows) + -len(rows) % PANEL]
+    workspace = np.zeros((_BFLOAT16_ROWS, n_padded), np.float32)
+    for start in range(0, n_out, _BFLOAT16_ROWS):
+        rows = matrix[start : start + _BFLOAT16_ROWS]
+        block = workspace[: len(rows) + -len(rows) % PANEL]
         block[: len(rows), :n_in] = rows
         block[len(rows) :] = 0
         bits = block.view(np.uint32)
@@ -163,38 +163,38 @@ def _paired_halves(matrix: Array) -> Array:
     return panels
 
 
-def _on_cache_line(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
-    """Room that begins on a cache line: the rows of a tile are whole lines."""
+def _cache_aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+    """Allocates an array that begins on a cache line: the rows of a tile are whole lines."""
     n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-    room = np.empty(n_bytes + _CACHE_LINE, np.uint8)
-    start = -room.ctypes.data % _CACHE_LINE
-    array: Array = room[start : start + n_bytes].view(dtype).reshape(shape)
+    workspace = np.empty(n_bytes + _CACHE_LINE, np.uint8)
+    start = -workspace.ctypes.data % _CACHE_LINE
+    array: Array = workspace[start : start + n_bytes].view(dtype).reshape(shape)
     return array
 
 
-def _unpaired(halves: Array) -> Array:
-    """The panels of float32 that `_paired_halves` was given, as far as bfloat16 keeps them."""
+def _float32_of(halves: Array) -> Array:
+    """Returns what `_bfloat16_panels` packed, as panels of float32."""
     pairs = halves.reshape(len(halves), -1, PANEL, 2).transpose(0, 1, 3, 2)
     return (pairs.astype(np.uint32) << 16).view(np.float32).reshape(halves.shape)
 
 
-def _quantised(matrix: Array) -> tuple[Array, Array]:
+def _int8_panels(matrix: Array) -> tuple[Array, Array]:
     """[n_out, n_in] -> panels of integers from -127 to 127, and the scale of each row."""
     n_out, n_in = matrix.shape
     panels = np.empty((n_panels(n_out), n_in, PANEL), np.int8)
     scales = np.zeros(n_panels(n_out) * PANEL, np.float32)
-    for start, integers, scale in _in_steps(matrix, 127):
+    for start, integers, scale in _quantized_rows(matrix, 127):
         panels[start // PANEL :][: len(integers)] = integers.transpose(0, 2, 1)
         scales[start : start + len(scale)] = scale
     return panels, scales
 
 
-def _in_two_bytes(matrix: Array) -> tuple[Array, Array]:
+def _int16_panels(matrix: Array) -> tuple[Array, Array]:
     """[n_out, n_in] -> panels of high bytes, then of low ones, and the scales of both likewise."""
     n_out, n_in = matrix.shape
     panels = np.empty((2, n_panels(n_out), n_in, PANEL), np.int8)
     scales = np.zeros((2, n_panels(n_out) * PANEL), np.float32)
-    for start, integers, scale in _in_steps(matrix, 127 * 256):
+    for start, integers, scale in _quantized_rows(matrix, 127 * 256):
         both = integers.transpose(0, 2, 1).astype(np.int16)
         high = (both + 128) >> 8
         here = slice(start // PANEL, start // PANEL + len(both))
@@ -203,16 +203,16 @@ def _in_two_bytes(matrix: Array) -> tuple[Array, Array]:
     return panels.reshape(-1, n_in, PANEL), scales.reshape(-1)
 
 
-def _in_steps(matrix: Array, n_steps: int) -> Iterator[tuple[int, Array, Array]]:
-    """Rows as whole numbers from -n_steps to n_steps [n, PANEL, n_in], and their scales.
+def _quantized_rows(matrix: Array, n_steps: int) -> Iterator[tuple[int, Array, Array]]:
+    """Yields blocks of rows: first row, whole numbers up to n_steps [n, PANEL, n_in], scales.
 
-    With the first row of each block. One piece of memory serves all, so that it stays in the cache.
+    Every block is in the same piece of memory.
     """
     n_out, n_in = matrix.shape
-    room = np.zeros((_QUANTISED_ROWS, n_in), np.float32)
-    for start in range(0, n_out, _QUANTISED_ROWS):
-        rows = matrix[start : start + _QUANTISED_ROWS]
-        block = room[: len(rows) + -len(rows) % PANEL]
+    workspace = np.zeros((_QUANTIZED_ROWS, n_in), np.float32)
+    for start in range(0, n_out, _QUANTIZED_ROWS):
+        rows = matrix[start : start + _QUANTIZED_ROWS]
+        block = workspace[: len(rows) + -len(rows) % PANEL]
         block[: len(rows)] = rows
         block[len(rows) :] = 0
         scale = np.maximum(block.max(1), -block.min(1)) / n_steps
@@ -221,17 +221,17 @@ def _in_steps(matrix: Array, n_steps: int) -> Iterator[tuple[int, Array, Array]]
 
 
 def canonical_weights(
-    arranged: Mapping[str, Array], dims: ModelDimensions
+    packed: Mapping[str, Array], dims: ModelDimensions
 ) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
-    """The weights as the graphs hold them, back under OpenAI's names and in its shapes, float32."""
+    """Yields the weights that graphs hold under OpenAI's names, in its shapes, as float32."""
     for name, shape in expected_shapes(dims).items():
-        holder, first = _holder(name, shape[0])
-        if holder not in arranged:
-            continue  # of a stack that is not held here
-        array = arranged[holder]
-        scales = arranged.get(f"{holder.removesuffix('weight')}scales")
+        array_name, first = _packed_name(name, shape[0])
+        if array_name not in packed:
+            continue  # of a stack that was not loaded
+        array = packed[array_name]
+        scales = packed.get(f"{array_name.removesuffix('weight')}scales")
         if array.dtype == np.uint16:
-            array = _unpaired(array)
+            array = _float32_of(array)
         elif scales is not None and len(scales) == 2 * n_panels(shape[0]) * PANEL:
             high, low = np.split(array.astype(np.int16), 2)
             array, scales = (high << 8) + low, np.split(scales, 2)[1]
@@ -239,15 +239,15 @@ def canonical_weights(
             array = array.transpose(0, 2, 1).reshape(-1, array.shape[1])
             array = array[:, : math.prod(shape[1:])]
         part = array[first : first + shape[0]].astype(np.float32)
-        if scales is not None and holder.endswith("weight"):
+        if scales is not None and array_name.endswith("weight"):
             part *= scales[first : first + shape[0], None]
         if len(shape) == 3:
             part = part.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
         yield name, part.reshape(shape).copy()
 
 
-def _holder(name: str, n_out: int) -> tuple[str, int]:
-    """The arranged array that holds a tensor, and its first row there."""
+def _packed_name(name: str, n_out: int) -> tuple[str, int]:
+    """Returns the name of the packed array that holds a tensor, and its first row there."""
     prefix, _, part = name.removesuffix(".weight").removesuffix(".bias").rpartition(".")
     fusions = _CROSS_ATTENTION if prefix.endswith(".cross_attn") else _SELF_ATTENTION
     for fused, parts in fusions:

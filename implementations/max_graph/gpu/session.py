@@ -33,10 +33,10 @@ class DecoderModels:
     def compute_cross_kv(self, audio_features: MaxAudioFeatures) -> Buffer:
         """Returns cross-attention's keys and values, which are computed once per window."""
         with self.lock:
-            if audio_features.keys_values is None:
+            if audio_features.cross_kv is None:
                 model = self.models["cross_kv"]
-                audio_features.keys_values = model.execute(audio_features.buffer)
-            (cross_kv,) = audio_features.keys_values
+                audio_features.cross_kv = model.execute(audio_features.buffer)
+            (cross_kv,) = audio_features.cross_kv
             return cross_kv
 
     def new_cache(self, n_slots: int) -> Buffer:

@@ -4,16 +4,16 @@ from max.dtype import DType
 from max.graph import TensorValue
 
 from implementations.max_graph.cpu.graphs.attention import CrossAttention, SelfAttention
-from implementations.max_graph.cpu.graphs.encoder_ops import mlp
 from implementations.max_graph.cpu.graphs.layers import LayerNorm, Linear
+from implementations.max_graph.cpu.graphs.ops import mlp
 
 
 class Mlp:
     """Two dense layers with GELU between them, under upstream's names `mlp.0` and `mlp.2`."""
 
     def __init__(self, name: str, n_state: int, dtype: DType) -> None:
-        self.widen = Linear(f"{name}.0", n_state, 4 * n_state, dtype)
-        self.narrow = Linear(f"{name}.2", 4 * n_state, n_state, dtype)
+        self.fc1 = Linear(f"{name}.0", n_state, 4 * n_state, dtype)
+        self.fc2 = Linear(f"{name}.2", 4 * n_state, n_state, dtype)
 
 
 class ResidualAttentionBlock:
@@ -27,25 +27,23 @@ class ResidualAttentionBlock:
 
     def __call__(self, x: TensorValue) -> TensorValue:
         """[n_batch, n_audio_ctx, n_state] -> [n_batch, n_audio_ctx, n_state]."""
-        x = self.attn.all_at_once(x, self.attn_ln)
-        return mlp(x, self.mlp_ln.parts(), self.mlp.widen.parts(), self.mlp.narrow.parts())
+        x = self.attn(x, self.attn_ln)
+        return mlp(x, self.mlp_ln.operands(), self.mlp.fc1.operands(), self.mlp.fc2.operands())
 
 
 class CrossAttentionBlock(ResidualAttentionBlock):
     """A block of the decoder."""
 
-    def __init__(
-        self, name: str, n_state: int, n_head: int, dtype: DType, audio_dtype: DType
-    ) -> None:
+    def __init__(self, name: str, n_state: int, n_head: int, dtype: DType, kv_dtype: DType) -> None:
         super().__init__(name, n_state, n_head, dtype)
-        self.cross_attn = CrossAttention(f"{name}.cross_attn", n_state, n_head, dtype, audio_dtype)
+        self.cross_attn = CrossAttention(f"{name}.cross_attn", n_state, n_head, dtype, kv_dtype)
         self.cross_attn_ln = LayerNorm(f"{name}.cross_attn_ln", n_state)
 
-    def parts(self) -> list[TensorValue]:
-        """All weights that a step reads, in the order of `whisper_note_block`."""
+    def operands(self) -> list[TensorValue]:
+        """Returns all weights that a step reads, in the order of `whisper_cpu_bind_block`."""
         layers = (
-            *(self.attn_ln, self.attn.query_key_value, self.attn.out),
+            *(self.attn_ln, self.attn.qkv, self.attn.out),
             *(self.cross_attn_ln, self.cross_attn.query, self.cross_attn.out),
-            *(self.mlp_ln, self.mlp.widen, self.mlp.narrow),
+            *(self.mlp_ln, self.mlp.fc1, self.mlp.fc2),
         )
-        return [part for layer in layers for part in layer.parts()]
+        return [operand for layer in layers for operand in layer.operands()]

@@ -4,9 +4,8 @@ from max.dtype import DType
 from max.graph import TensorValue
 
 from implementations.max_graph.cpu.graphs.blocks import ResidualAttentionBlock
-from implementations.max_graph.cpu.graphs.encoder_ops import stem
 from implementations.max_graph.cpu.graphs.layers import Conv1d, LayerNorm, weight
-from implementations.max_graph.cpu.graphs.ops import CPU
+from implementations.max_graph.cpu.graphs.ops import CPU, conv_stem
 from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs
 from weights.dims import ModelDimensions
 
@@ -33,7 +32,7 @@ class AudioEncoder(EncoderGraphs):
         """[n_batch, n_mels, 2 * n_audio_ctx] -> n_audio_layer + 1 states before `ln_post`."""
         dims = self.dims
         positional = weight("encoder.positional_embedding", (dims.n_audio_ctx, dims.n_audio_state))
-        states = [stem(mel, self.conv1.parts(), self.conv2.parts(), positional)]
+        states = [conv_stem(mel, self.conv1.operands(), self.conv2.operands(), positional)]
         for block in self.blocks:
             states.append(block(states[-1]))
         return states

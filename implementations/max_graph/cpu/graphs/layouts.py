@@ -1,8 +1,7 @@
-"""How weights, keys and values lie in memory: shapes that graphs, caches and kernels share.
+"""Layouts of weights, keys and values in memory: shapes that graphs, caches and kernels share.
 
-A panel holds PANEL columns side by side, so that a kernel meets that many at each step; the last
-panel is padded. This knows sizes only; it imports no MAX.
-Sizes are integers, or a graph's symbolic dimensions.
+A panel holds PANEL columns side by side, so that a kernel multiplies that many at each step; the
+last panel is padded. Sizes are integers, or symbolic dimensions of a graph; MAX is not imported.
 """
 
 from typing import TYPE_CHECKING, TypeVar
@@ -13,30 +12,33 @@ if TYPE_CHECKING:
 Size = TypeVar("Size", int, "Dim")
 
 PANEL = 32
-"""Columns of a panel; the same number as in kernels/tile.mojo."""
+"""Columns of a panel."""
 
 N_WAVE_COLUMNS = 208
 """Columns of the tables of waves: 201, rounded up to whole vectors on every CPU."""
 
 AMX_STEP = 32
-"""How much of a product's depth AMX takes at a time; zeros fill up the last of it."""
+"""Depth of a matmul that AMX takes at a time; zeros fill up the last of it."""
 
 
 def n_panels(n_columns: Size) -> Size:
-    """How many panels hold that many columns."""
+    """Returns the number of panels that hold so many columns."""
     return (n_columns + (PANEL - 1)) // PANEL
 
 
 def weight_shape(n_out: int, n_in: int, *, in_pairs: bool = False) -> tuple[int, int, int]:
-    """[n_out, n_in] as panels of output columns; in pairs of inputs for AMX, in whole steps."""
+    """Returns the shape of a matrix [n_out, n_in] in panels of output columns.
+
+    For AMX inputs lie in pairs, in whole steps of AMX_STEP.
+    """
     return n_panels(n_out), -(-n_in // AMX_STEP) * AMX_STEP if in_pairs else n_in, PANEL
 
 
-def key_shape(n_head: Size, n_ctx: Size, n_channels: Size) -> tuple[Size, Size, Size, int]:
-    """Keys of one batch entry: panels of positions, [n_head, n_panels, n_channels, PANEL]."""
-    return n_head, n_panels(n_ctx), n_channels, PANEL
+def key_shape(n_head: Size, n_ctx: Size, head_dim: Size) -> tuple[Size, Size, Size, int]:
+    """Returns the shape of keys: panels of positions, [n_head, n_panels, head_dim, PANEL]."""
+    return n_head, n_panels(n_ctx), head_dim, PANEL
 
 
-def value_shape(n_head: Size, n_ctx: Size, n_channels: Size) -> tuple[Size, Size, Size]:
-    """Values of one batch entry, [n_head, n_ctx, n_channels rounded up to whole panels]."""
-    return n_head, n_ctx, n_panels(n_channels) * PANEL
+def value_shape(n_head: Size, n_ctx: Size, head_dim: Size) -> tuple[Size, Size, Size]:
+    """Returns the shape of values: [n_head, n_ctx, head_dim rounded up to whole panels]."""
+    return n_head, n_ctx, n_panels(head_dim) * PANEL

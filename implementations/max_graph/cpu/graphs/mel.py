@@ -16,14 +16,14 @@ class LogMel:
         self.n_mels = n_mels
 
     def input_types(self) -> list[TensorType]:
-        """Samples [n_samples] and filters [n_mels, 201]."""
+        """Returns the types of samples [n_samples] and filters [n_mels, 201]."""
         return [
             TensorType(DType.float32, ["n_samples"], CPU),
             TensorType(DType.float32, [self.n_mels, N_FFT // 2 + 1], CPU),
         ]
 
     def add_graph(self, module: Module, kernels: KernelLibrary) -> None:
-        """Put the graph `log_mel` into a module."""
+        """Adds the graph `log_mel` to a module."""
         types = self.input_types()
         waves = (N_FFT // 2 + 1, N_WAVE_COLUMNS)
         with Graph("log_mel", input_types=types, module=module, kernel_library=kernels) as graph:

@@ -1,7 +1,7 @@
-"""The decoder's graphs over a text: a prompt, one token for each hypothesis, greedy decoding.
+"""The decoder's graphs over text: a prompt, one token for each hypothesis, greedy decoding.
 
 Each runs all layers in one operation: a step is short, and handing work to threads layer by layer
-would take most of it.
+would take most of its time.
 """
 
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from max.graph import BufferType, BufferValue, Graph, KernelLibrary, Module, Ten
 from implementations.max_graph.cpu.graphs.decoder import TextDecoder
 from implementations.max_graph.cpu.graphs.layers import weight
 from implementations.max_graph.cpu.graphs.layouts import n_panels
-from implementations.max_graph.cpu.graphs.ops import CPU
-from implementations.max_graph.cpu.graphs.step_ops import (
+from implementations.max_graph.cpu.graphs.ops import (
+    CPU,
     StepInputs,
+    bind_block,
+    decode_step,
     greedy,
-    likeliest,
-    note_block,
-    prompt,
-    step,
+    prefill,
     table_type,
+    top_k,
 )
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 
@@ -37,17 +37,17 @@ class DecoderSteps:
         self.dims = decoder.dims
 
     def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
-        """Put `decoder`, `step`, `likeliest` and `greedy` into a module."""
-        self._add_prompt(module, kernels)
-        self._add_step(module, kernels)
-        self._add_likeliest(module, kernels)
+        """Adds `prefill`, `decode_step`, `top_k` and `greedy` to a module."""
+        self._add_prefill(module, kernels)
+        self._add_decode_step(module, kernels)
+        self._add_top_k(module, kernels)
         self._add_greedy(module, kernels)
 
-    def _add_prompt(self, module: Module, kernels: KernelLibrary) -> None:
-        """Scores to fill, tokens [n_new], rows and heads wanted -> logits [n_rows, n_vocab].
+    def _add_prefill(self, module: Module, kernels: KernelLibrary) -> None:
+        """Scores to fill, tokens [n_new], rows and heads -> logits [n_rows, n_vocab].
 
-        Scores are cross-attention's before softmax, [n_scores, n_new, n_audio_ctx], and heads are
-        (layer, head) pairs [n_scores, 2].
+        Rows are those whose logits are wanted. Scores are cross-attention's before softmax,
+        [n_scores, n_new, n_audio_ctx], of the given (layer, head) pairs [n_scores, 2].
         """
         shapes: list[list[str | int]] = [["n_new"], ["n_rows"], ["n_scores", 2]]
         scores: list[str | int] = ["n_scores", "n_new", self.dims.n_audio_ctx]
@@ -56,38 +56,41 @@ class DecoderSteps:
             *(TensorType(DType.int32, shape, CPU) for shape in shapes),
             *self._state_types(),
         ]
-        with Graph("decoder", input_types=types, module=module, kernel_library=kernels) as graph:
-            wanted = [graph.inputs[i].tensor for i in range(1, 4)]
+        with Graph("prefill", input_types=types, module=module, kernel_library=kernels) as graph:
+            requested = [graph.inputs[i].tensor for i in range(1, 4)]
             inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
-            graph.output(prompt(inputs, graph.inputs[0].buffer, wanted, self.dims.n_vocab))
+            graph.output(prefill(inputs, graph.inputs[0].buffer, requested))
 
-    def _add_step(self, module: Module, kernels: KernelLibrary) -> None:
-        """Tokens [n_group], offset [1], slots and origins -> logits [n_group, n_vocab]."""
-        slots: list[str | int] = ["n_group", n_panels(self.dims.n_text_ctx)]
-        shapes: list[list[str | int]] = [["n_group"], [1], slots, ["n_group"]]
+    def _add_decode_step(self, module: Module, kernels: KernelLibrary) -> None:
+        """Tokens [n_group], offset [1], slots, source slots -> logits [n_group, n_vocab]."""
+        shapes: list[list[str | int]] = [["n_group"], [1], self._slots_shape(), ["n_group"]]
         types = [
             *(TensorType(DType.int32, shape, CPU) for shape in shapes),
             *self._state_types(),
         ]
-        with Graph("step", input_types=types, module=module, kernel_library=kernels) as graph:
-            tokens, offset, *places = (graph.inputs[i].tensor for i in range(4))
+        with Graph(
+            "decode_step", input_types=types, module=module, kernel_library=kernels
+        ) as graph:
+            tokens, offset, *slots = (graph.inputs[i].tensor for i in range(4))
             inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
-            graph.output(step(inputs, tokens, offset, places, self.dims.n_vocab))
+            graph.output(decode_step(inputs, tokens, offset, slots))
 
-    def _add_likeliest(self, module: Module, kernels: KernelLibrary) -> None:
-        """States, rules, mask, slots, origins -> each row's likeliest tokens and what they are."""
-        slots: list[str | int] = ["n_group", n_panels(self.dims.n_text_ctx)]
+    def _add_top_k(self, module: Module, kernels: KernelLibrary) -> None:
+        """States, rules, mask, slots, source slots -> [n_group, 2, n_group + 1].
+
+        These are the most likely next tokens of each hypothesis, then their log-probabilities.
+        """
         types = [
             TensorType(DType.int32, ["n_group", N_STATE_FIELDS], CPU),
             *self._rule_types(),
-            TensorType(DType.int32, slots, CPU),
+            TensorType(DType.int32, self._slots_shape(), CPU),
             TensorType(DType.int32, ["n_group"], CPU),
             *self._state_types(),
         ]
-        with Graph("likeliest", input_types=types, module=module, kernel_library=kernels) as graph:
-            state, *given = (graph.inputs[i].tensor for i in range(5))
+        with Graph("top_k", input_types=types, module=module, kernel_library=kernels) as graph:
+            state, *others = (graph.inputs[i].tensor for i in range(5))
             inputs = self._inputs(graph.inputs[5].buffer, graph.inputs[6:])
-            graph.output(likeliest(inputs, state, given[:2], given[2:]))
+            graph.output(top_k(inputs, state, others[:2], others[2:]))
 
     def _add_greedy(self, module: Module, kernels: KernelLibrary) -> None:
         """State, sum of log-probabilities, rules and mask -> tokens [N_BLOCK]."""
@@ -103,38 +106,48 @@ class DecoderSteps:
             inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
             graph.output(greedy(inputs, state, sum_logprob, rules, N_BLOCK))
 
+    def _slots_shape(self) -> list[str | int]:
+        """Returns the shape of the slots of each hypothesis's panels of positions."""
+        return ["n_group", n_panels(self.dims.n_text_ctx)]
+
     def _rule_types(self) -> list[TensorType]:
-        """The rules as numbers, and the mask of the tokens that never come."""
+        """Returns the types of the rules as numbers, and of the mask of tokens."""
         return [
             TensorType(DType.int32, [N_RULES], CPU),
             TensorType(DType.uint8, [self.dims.n_vocab], CPU),
         ]
 
     def _state_types(self) -> list[TensorType | BufferType]:
-        """The table, the caches, and the window's keys and values."""
+        """Returns the types of the table, the caches, and cross-attention's keys and values."""
         return [
             table_type(self.dims.n_text_layer),
             *self.decoder.cache_types(),
-            *self.decoder.audio_types(),
+            *self.decoder.cross_kv_types(),
         ]
 
     def _inputs(self, table: BufferValue, values: Sequence[Value[Any]]) -> StepInputs:
-        """Note every block in the table; `values` are all layers' caches, then their audio."""
+        """Binds every block to the table.
+
+        Args:
+            table: Table of addresses.
+            values: All layers' caches, then their cross-attention's keys and values.
+        """
         decoder, n_layer = self.decoder, self.dims.n_text_layer
-        cached, audio = values[: 2 * n_layer], values[2 * n_layer :]
+        caches, cross_kv = values[: 2 * n_layer], values[2 * n_layer :]
         for i, block in enumerate(decoder.blocks):
             pair = slice(2 * i, 2 * i + 2)
-            own = [value.buffer for value in cached[pair]]
-            heard = [value.tensor for value in audio[pair]]
-            note_block(table, i, own, [*block.parts(), *heard])
+            cache = [value.buffer for value in caches[pair]]
+            kv = [value.tensor for value in cross_kv[pair]]
+            bind_block(table, i, cache, [*block.operands(), *kv])
         shape = (self.dims.n_text_ctx, self.dims.n_text_state)
         return StepInputs(
             table=table,
             embedding=decoder.embedding(),
             positional=weight("decoder.positional_embedding", shape),
-            ln=decoder.ln.parts(),
+            ln=decoder.ln.operands(),
             n_head=decoder.n_head,
             n_audio_ctx=self.dims.n_audio_ctx,
-            audio_type=decoder.audio_type,
-            layer_type=decoder.layer_type,
+            n_vocab=self.dims.n_vocab,
+            cross_kv_dtype=decoder.cross_kv_dtype,
+            layer_dtype=decoder.layer_dtype,
         )

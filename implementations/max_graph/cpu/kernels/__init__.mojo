@@ -1,10 +1,11 @@
-"""The CPU kernels, registered as operations named whisper_*."""
+"""The CPU kernels, registered as operations named whisper_cpu_*."""
+from .attention import *
+from .bind_block import *
+from .conv_stem import *
 from .decode import *
-from .heads import *
+from .greedy import *
+from .layer_norm import *
 from .log_mel import *
 from .mlp import *
-from .note_block import *
 from .prefill import *
-from .rows import *
-from .self_attention import *
-from .stem import *
+from .qkv_projection import *

@@ -1,11 +1,11 @@
-"""Products of bfloat16 by the tiles of Intel's AMX, summed in float32.
+"""Matmuls of bfloat16 by the tiles of Intel's AMX, summed in float32.
 
 A tile is 16 rows of 64 bytes. The left factor lies row by row; the right one in pairs of rows, each
 column's two numbers side by side, which is how the instruction takes them.
 """
 from std.memory import Pointer
 from std.sys.intrinsics import llvm_intrinsic
-from .tile import Floats
+from .tile import PANEL, Floats
 
 comptime TILE = 16
 """Rows of a tile, and its float32 columns."""
@@ -15,22 +15,29 @@ comptime Halves = Pointer[BFloat16, MutUntrackedOrigin]
 
 
 @always_inline
+def check_layout[panel: Int, amx_step: Int]():
+    """Refuses to compile where Python packs arrays in other sizes than the kernels read."""
+    comptime assert panel == PANEL, "layouts.PANEL differs from PANEL in tile.mojo"
+    comptime assert amx_step == STEP, "layouts.AMX_STEP differs from STEP in amx.mojo"
+
+
+@always_inline
 def open_tiles[dtype: DType]():
-    """Gives this thread eight tiles where the dtype needs them."""
+    """Configures eight tiles for this thread where the dtype needs them."""
     comptime if dtype == DType.bfloat16:
         configure_tiles()
 
 
 @always_inline
 def close_tiles[dtype: DType]():
-    """Gives the tiles back, so that a switch of threads need not keep them."""
+    """Releases the tiles, so that a switch of threads need not save them."""
     comptime if dtype == DType.bfloat16:
         llvm_intrinsic["llvm.x86.tilerelease", NoneType]()
 
 
 @no_inline
 def configure_tiles():
-    """Without it a tile instruction ends the process."""
+    """Configures eight tiles; without it a tile instruction ends the process."""
     var palette = SIMD[DType.uint8, 64](0)
     palette[0] = 1
     comptime for tile in range(8):
@@ -41,22 +48,24 @@ def configure_tiles():
 
 @always_inline
 def load[tile: Int, dtype: DType](at: Pointer[Scalar[dtype], MutUntrackedOrigin], stride: Int):
-    """`stride` is in bytes, also below."""
+    """Loads a tile whose rows lie `stride` bytes apart."""
     llvm_intrinsic["llvm.x86.tileloadd64", NoneType](Int8(tile), at, Int64(stride))
 
 
 @always_inline
 def store[tile: Int](at: Floats, stride: Int):
+    """Stores a tile to rows that lie `stride` bytes apart."""
     llvm_intrinsic["llvm.x86.tilestored64", NoneType](Int8(tile), at, Int64(stride))
 
 
 @always_inline
 def add_product[into: Int, a: Int, b: Int]():
+    """Adds the matmul of tiles a and b to the tile `into`."""
     llvm_intrinsic["llvm.x86.tdpbf16ps", NoneType](Int8(into), Int8(a), Int8(b))
 
 
 @no_inline
-def multiply_tiles(
+def gemm_tile_amx(
     into: Floats,
     into_stride: Int,
     start: Floats,
@@ -67,9 +76,10 @@ def multiply_tiles(
     b_stride: Int,
     depth: Int,
 ):
-    """As `multiply_rows` in products.mojo, for 32 rows and 32 columns; depth is a multiple of STEP.
+    """Does the work of `gemm_tile_f32` in matmul.mojo for 32 rows and 32 columns in bfloat16.
 
-    Each STEP columns of a are a chunk, [rows, STEP].
+    Each STEP columns of a are a chunk, [rows, STEP]; depth is a multiple of STEP. For the arguments
+    see `gemm_tile_f32`; b_stride is in columns.
     """
     load[0, DType.float32](start, 4 * start_stride)
     load[1, DType.float32](start.unsafe_offset(TILE), 4 * start_stride)

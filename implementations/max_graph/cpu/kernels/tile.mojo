@@ -1,6 +1,6 @@
-"""The register tile: the one multiply-accumulate loop that every product here is made of.
+"""Sizes of vectors and tiles, and a register tile of a matmul with unpacked rows.
 
-It multiplies a few rows by a span of columns; it neither splits work nor knows what it is for.
+The tile multiplies a few rows by a span of columns; it neither splits work nor knows its use.
 """
 from extensibility import ManagedTensorSlice
 from std.memory import Pointer
@@ -10,24 +10,27 @@ comptime F32 = DType.float32
 comptime PANEL = 32
 """Columns that lie side by side in memory: a weight or key panel is [depth, PANEL]."""
 comptime WIDTH = min(simd_width_of[F32](), 16)
+"""Floats of a vector."""
 comptime SPAN = 2 * WIDTH
 """Columns of one tile; a panel is a whole number of spans on every CPU."""
 comptime ROWS = 6 if WIDTH == 8 else 12
 """Rows of a full tile: as many as the registers hold (16 registers with AVX2, 32 elsewhere)."""
+comptime LOWEST = Float32(-3e38)
+"""Minus infinity for scores and logits: its exponential is zero, and differences are finite."""
 
 comptime Vector = SIMD[F32, WIDTH]
 comptime Floats = Pointer[Float32, MutUntrackedOrigin]
 
 
 @no_inline
-def tile[
-    rows: Int, b_type: DType
+def matmul_tile[
+    rows: Int, b_dtype: DType
 ](
     into: Floats,
     into_stride: Int,
     a: Floats,
     a_stride: Int,
-    b: Pointer[Scalar[b_type], MutUntrackedOrigin],
+    b: Pointer[Scalar[b_dtype], MutUntrackedOrigin],
     b_stride: Int,
     depth: Int,
 ):
@@ -35,6 +38,19 @@ def tile[
 
     Not inlined: its callers would each carry a copy of every size, and compiling is what users wait
     for. Results pass through memory, which is nothing beside the loop.
+
+    Parameters:
+        rows: Rows of the tile.
+        b_dtype: Type of the right factor.
+
+    Args:
+        into: [rows, SPAN].
+        into_stride: Floats from one row of `into` to the next, as for the other strides.
+        a: Left factor, [rows, depth].
+        a_stride: See into_stride.
+        b: Right factor, [depth, SPAN].
+        b_stride: See into_stride.
+        depth: Length of the sums.
     """
     var sums = Array[Vector, 2 * rows](fill=Vector(0))
     for k in range(depth):
@@ -50,47 +66,35 @@ def tile[
 
 
 @always_inline
-def span[
-    b_type: DType
+def matmul_span[
+    b_dtype: DType
 ](
     n_rows: Int,
     into: Floats,
     into_stride: Int,
     a: Floats,
     a_stride: Int,
-    b: Pointer[Scalar[b_type], MutUntrackedOrigin],
+    b: Pointer[Scalar[b_dtype], MutUntrackedOrigin],
     b_stride: Int,
     depth: Int,
 ):
-    """As `tile`, for any number of rows up to ROWS."""
+    """Does the work of `matmul_tile` for any number of rows up to ROWS."""
     if n_rows == ROWS:
-        return tile[ROWS, b_type](into, into_stride, a, a_stride, b, b_stride, depth)
+        return matmul_tile[ROWS, b_dtype](into, into_stride, a, a_stride, b, b_stride, depth)
     var row = 0
     while row + 4 <= n_rows:
-        tile[4, b_type](
-            into.unsafe_offset(row * into_stride),
-            into_stride,
-            a.unsafe_offset(row * a_stride),
-            a_stride,
-            b,
-            b_stride,
-            depth,
-        )
+        var to = into.unsafe_offset(row * into_stride)
+        var x = a.unsafe_offset(row * a_stride)
+        matmul_tile[4, b_dtype](to, into_stride, x, a_stride, b, b_stride, depth)
         row += 4
     while row < n_rows:
-        tile[1, b_type](
-            into.unsafe_offset(row * into_stride),
-            into_stride,
-            a.unsafe_offset(row * a_stride),
-            a_stride,
-            b,
-            b_stride,
-            depth,
-        )
+        var to = into.unsafe_offset(row * into_stride)
+        var x = a.unsafe_offset(row * a_stride)
+        matmul_tile[1, b_dtype](to, into_stride, x, a_stride, b, b_stride, depth)
         row += 1
 
 
 @always_inline
 def floats(tensor: ManagedTensorSlice[dtype=F32, ...]) -> Floats:
-    """Where a tensor's numbers begin."""
+    """Returns the address of a tensor's numbers."""
     return rebind[Floats](tensor.unsafe_ptr())

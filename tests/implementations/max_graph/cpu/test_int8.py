@@ -32,7 +32,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 TOLERANCE = 5e-3
 """Relative error: what the audio's keys and values may lose to bfloat16, where there is AMX."""
 BLOCK_TOLERANCE = 2e-2
-"""Of long prompts, whose products are in bfloat16 then."""
+"""Relative error of long prompts, whose matmuls are in bfloat16 where there is AMX."""
 PROMPT = [50257, 50362]
 CONTINUATION = [50363, 843, 523, 616, 5891, 3399, 50563]
 
@@ -110,7 +110,7 @@ def test_a_long_prompt_begins_what_steps_go_on_from(
         assert_near(session.step(np.array([843]))[0], expected[45], BLOCK_TOLERANCE)
 
 
-def test_hypotheses_go_on_from_where_they_are_told(
+def test_hypotheses_continue_from_their_sources(
     int8: Implementation, reference: whisper.Whisper, audio_features: AudioFeatures
 ) -> None:
     with int8.start(audio_features, 3) as session:

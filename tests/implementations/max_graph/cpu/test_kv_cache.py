@@ -1,4 +1,4 @@
-"""Which slots hypotheses' panels lie in, against copying whole pasts; no kernels."""
+"""Slots of hypotheses' panels, against copying whole pasts; no kernels."""
 
 import numpy as np
 import pytest
@@ -25,13 +25,13 @@ def test_every_hypothesis_keeps_its_own_past(n_prompt: int) -> None:
             sources = generator.integers(0, n_group, n_group).tolist()
             cache.reorder(sources)
             pasts = [list(pasts[source]) for source in sources]
-        origins = cache.settle()
+        source_slots = cache.make_tail_panels_unique()
         panel = cache.n_filled // PANEL
         assert len(set(cache.slots[:, panel])) == n_group, "two would write to one place"
         positions = slice(panel * PANEL, (panel + 1) * PANEL)
         before = stored.copy()
         for row in range(n_group):
-            stored[cache.slots[row, panel], positions] = before[origins[row], positions]
+            stored[cache.slots[row, panel], positions] = before[source_slots[row], positions]
             stored[cache.slots[row, panel], cache.n_filled] = 1000 * step + row
             pasts[row].append(1000 * step + row)
         cache.advance(1)

@@ -99,7 +99,7 @@ def test_prefill_and_steps_across_panels(
             np.testing.assert_allclose(stepped[0], expected[i], rtol=0, atol=TOLERANCE)
 
 
-def test_hypotheses_go_on_from_where_they_are_told(
+def test_hypotheses_continue_from_their_sources(
     full_max: Implementation,
     audio_features: AudioFeatures,
     reference: whisper.Whisper,
@@ -198,7 +198,7 @@ def test_the_number_of_threads_changes_nothing(
 
 
 def stepped_logits(full_max: Implementation, mel: np.ndarray, n_group: int) -> np.ndarray:
-    """Of some steps, all hypotheses changing places between them."""
+    """Returns the logits of some steps; all hypotheses change places between them."""
     with full_max.start(full_max.encode(mel[:1]), n_group) as session:
         session.prefill(TOKENS[:40], (39,))
         logits = []

@@ -1,4 +1,4 @@
-"""How a checkpoint's tensors are laid out for the graphs; numpy alone."""
+"""Packing of a checkpoint's tensors for the graphs; numpy alone."""
 
 import math
 from dataclasses import replace
@@ -95,9 +95,9 @@ def test_projections_computed_together_lie_together(checkpoint: Checkpoint) -> N
     tensors, prefix = checkpoint.tensors, "decoder.blocks.0.cross_attn"
     weights = graph_weights(checkpoint, HALF)
     expected = [tensors[f"{prefix}.{part}.weight"] for part in ("key", "value")]
-    key_value = matrix_of(weights[f"{prefix}.key_value.weight"], 32)
-    np.testing.assert_array_equal(key_value, np.concatenate(expected))
-    bias = weights[f"{prefix}.key_value.bias"]
+    kv = matrix_of(weights[f"{prefix}.kv.weight"], 32)
+    np.testing.assert_array_equal(kv, np.concatenate(expected))
+    bias = weights[f"{prefix}.kv.bias"]
     np.testing.assert_array_equal(bias[16:], tensors[f"{prefix}.value.bias"].astype(np.float32))
     assert not bias[:16].any(), "the key projection has no bias"
 

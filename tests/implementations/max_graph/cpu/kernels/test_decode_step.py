@@ -36,9 +36,9 @@ def assert_steps(name: str, n_state: int, n_group: int, at: int) -> None:
     for slot, each in enumerate(expected):
         model.fill(caches, slot, each, at)
     tokens = np.array([TEXTS[i % N_TEXTS][at] for i in range(n_group)], np.int32)
-    slots, origins = own_slots(n_group), np.arange(n_group, dtype=np.int32)
+    slots, source_slots = own_slots(n_group), np.arange(n_group, dtype=np.int32)
     offset = np.array([at], np.int32)
-    (logits,) = model.run("decode_step", tokens, offset, slots, origins, caches=caches)
+    (logits,) = model.run("decode_step", tokens, offset, slots, source_slots, caches=caches)
     assert_near(logits, np.stack([each.logits[at] for each in expected]), STEP_TOLERANCE[name])
     for layer in range(len(model.blocks)):
         keys, values = caches[2 * layer : 2 * layer + 2]
@@ -76,9 +76,9 @@ def test_hypotheses_share_full_panels_and_copy_the_last(name: str) -> None:
     others = [cache[3].copy() for cache in caches]
     new = [3, 500, 1002]
     slots = np.array([[2, 2, 0], [2, 0, 0], [2, 1, 0]], np.int32)
-    origins = np.array([2, 2, 2], np.int32)
+    source_slots = np.array([2, 2, 2], np.int32)
     tokens, offset = np.array(new, np.int32), np.array([at], np.int32)
-    (logits,) = model.run("decode_step", tokens, offset, slots, origins, caches=caches)
+    (logits,) = model.run("decode_step", tokens, offset, slots, source_slots, caches=caches)
     texts = [[*TEXTS[0][:at], token] for token in new]
     expected = [model.compute(text) for text in texts]
     assert_near(logits, np.stack([each.logits[at] for each in expected]), STEP_TOLERANCE[name])

@@ -1,4 +1,4 @@
-"""Several steps with the likeliest token fed each time, against the same in numpy."""
+"""Several steps that each feed the most likely token, against the same in numpy."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ PROMPT = np.random.default_rng(3).integers(0, 900, 20).tolist()
 TOLERANCE = {"float32": 1e-3, "float16": 1e-3, "int8": 0.1, "bfloat16": 0.5}
 """Absolute, of the sum of up to 49 log-probabilities; see test_top_k.py for what each is off."""
 LEAST_GAP = {"float32": 2e-4, "float16": 2e-4, "int8": 2e-4, "bfloat16": 0}
-"""Between the two likeliest logits of every step: nearer ones might change places by rounding."""
+"""Least distance of the two highest logits of a step: nearer ones might change places."""
 
 
 def rules(*, eot: int = NEVER, with_timestamps: bool = False, begin: int = 903) -> TokenRules:
@@ -61,7 +61,7 @@ def begun(book: TokenRules, first: int, limit: int) -> np.ndarray:
 def decode(
     model: RandomDecoder, book: TokenRules, state: np.ndarray
 ) -> tuple[list[int], float, list[np.ndarray]]:
-    """What runs of the graph sample until the text ends, and the caches afterwards."""
+    """Runs the graph until the text ends: tokens, sum of log-probabilities, caches."""
     from max.driver import Buffer
 
     caches = model.new_caches(1)

@@ -1,4 +1,4 @@
-"""The operation `whisper_layer_norm` against numpy."""
+"""The operation `whisper_cpu_layer_norm` against numpy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The operation `whisper_log_mel` against numpy's Fourier transform."""
+"""The operation `whisper_cpu_log_mel` against numpy's Fourier transform."""
 
 import numpy as np
 import pytest

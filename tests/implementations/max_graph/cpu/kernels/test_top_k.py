@@ -1,4 +1,4 @@
-"""The likeliest next tokens of each hypothesis under the rules, against the host's rules."""
+"""The most likely next tokens of each hypothesis under the rules, against the host's rules."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,9 +23,8 @@ EOT, MANY_TIMES, FEW_TIMES = 900, 903, 1001
 """With a hundred timestamps their sum outweighs every text token, with two it does not."""
 PROMPT = np.random.default_rng(0).integers(0, EOT, 40).tolist()
 TOLERANCE = {"float32": 1e-4, "float16": 1e-4, "int8": 1e-2, "bfloat16": 5e-2}
-"""Absolute, of log-probabilities. With an embedding in two bytes the sum is of the high ones, and
-with bfloat16 the audio's keys meet float32 queries, but weights of attention are sums of products
-of 8 bits."""
+"""Absolute, of log-probabilities. With an embedding in two bytes the sum is of the high bytes; with
+bfloat16 attention to the audio is of 8 bits."""
 
 
 def rules(begin: int, **changes: Any) -> TokenRules:
@@ -63,8 +62,8 @@ def assert_ranked(
     """The log-probabilities are the highest there are, and each is its token's own."""
     tokens, found = top_k(model, texts, sampled, book)
     logits = np.stack([model.compute(text).logits[-1] for text in texts]).astype(np.float32)
-    log_totals = RuleBook(book).apply(logits, sampled)
-    logprobs = logits - log_totals[:, None]
+    logsumexps = RuleBook(book).apply(logits, sampled)
+    logprobs = logits - logsumexps[:, None]
     highest = -np.sort(-logprobs, axis=1)[:, : tokens.shape[1]]
     tolerance = TOLERANCE[model.name]
     np.testing.assert_allclose(found, highest, rtol=0, atol=tolerance)

@@ -1,4 +1,4 @@
-"""Functions of whole vectors: two to a power, and GELU.
+"""Functions of vectors: two to a power, and GELU.
 
 Their polynomials were fitted for the smallest largest error, for this project. What is rounded to
 bfloat16 afterwards takes shorter ones, whose error is below that rounding.
@@ -10,8 +10,8 @@ comptime LOG2_E = Float32(1.4426950408889634)
 
 
 @always_inline
-def evaluate[n: Int](x: SIMD[F32, _], coefficients: Array[Float32, n]) -> type_of(x):
-    """The polynomial whose coefficients are given, that of the lowest power first."""
+def polynomial[n: Int](x: SIMD[F32, _], coefficients: Array[Float32, n]) -> type_of(x):
+    """Evaluates the polynomial of the given coefficients, that of the lowest power first."""
     var y = type_of(x)(coefficients[n - 1])
     comptime for i in range(1, n):
         y = y.fma(x, type_of(x)(coefficients[n - 1 - i]))
@@ -19,21 +19,21 @@ def evaluate[n: Int](x: SIMD[F32, _], coefficients: Array[Float32, n]) -> type_o
 
 
 @always_inline
-def larger(a: SIMD[F32, _], b: type_of(a)) -> type_of(a):
-    """The maximum where no number is NaN: one instruction, where `max` takes three."""
+def fast_max(a: SIMD[F32, _], b: type_of(a)) -> type_of(a):
+    """Returns the maximum where no number is NaN: one instruction, where `max` takes three."""
     return a.gt(b).select(a, b)
 
 
 @always_inline
-def power_of_two[dtype: DType](x: SIMD[F32, _]) -> type_of(x):
-    """Two to the power of x, for x up to 127; what lies below -126 gives about 1e-38."""
+def exp2[dtype: DType](x: SIMD[F32, _]) -> type_of(x):
+    """Returns two to the power of x, for x up to 127; below -126 it is about 1e-38."""
     comptime ROUNDING = Float32(12582912)  # the last bit of this number stands for one
-    var clipped = larger(x, -126)
+    var clipped = fast_max(x, -126)
     var rounded = clipped + ROUNDING
     var rest = clipped - (rounded - ROUNDING)
     var y: type_of(x)
     comptime if dtype == DType.bfloat16:
-        y = evaluate[4](
+        y = polynomial[4](
             rest,
             [
                 Float32(0.999928073),
@@ -43,7 +43,7 @@ def power_of_two[dtype: DType](x: SIMD[F32, _]) -> type_of(x):
             ],
         )
     else:
-        y = evaluate[6](
+        y = polynomial[6](
             rest,
             [
                 Float32(1.00000007),
@@ -60,18 +60,18 @@ def power_of_two[dtype: DType](x: SIMD[F32, _]) -> type_of(x):
 
 @always_inline
 def gelu[dtype: DType](x: SIMD[F32, _]) -> type_of(x):
-    """x times the share of the normal distribution below x: the form with erf, not with tanh.
+    """Returns GELU in its form with erf, not with tanh.
 
     erf(x / sqrt 2) is odd: x times a polynomial of x squared, which is mapped to [-1, 1] so that
     rounding stays small, as far as 5.5; from there on it is one.
     """
     comptime LIMIT = Float32(5.515432893)
-    var z = larger(x, -LIMIT)
+    var z = fast_max(x, -LIMIT)
     z = z.lt(LIMIT).select(z, LIMIT)
     var u = (z * z).fma(0.0657462196, -1)
     var ratio: type_of(x)
     comptime if dtype == DType.bfloat16:
-        ratio = evaluate[10](
+        ratio = polynomial[10](
             u,
             [
                 Float32(0.256408159),
@@ -87,7 +87,7 @@ def gelu[dtype: DType](x: SIMD[F32, _]) -> type_of(x):
             ],
         )
     else:
-        ratio = evaluate[15](
+        ratio = polynomial[15](
             u,
             [
                 Float32(0.256385599),

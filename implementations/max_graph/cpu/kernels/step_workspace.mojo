@@ -3,13 +3,13 @@ from .tile import SPAN, Floats
 
 
 @fieldwise_init
-struct Scratch(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """What members share (x, wide, attended), and room that is a member's own (the rest)."""
+struct StepWorkspace(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """Arrays that workers share (x, wide, attended), and arrays of each worker (the rest)."""
 
     var x: Floats
     """[n_rows, n_state]."""
     var wide: Floats
-    """[n_rows, 4 * n_state]: queries, keys and values, or what is between the MLP's layers."""
+    """[n_rows, 4 * n_state]: queries, keys and values, or the hidden state of the MLP."""
     var attended: Floats
     """[n_rows, n_state]."""
     var normed: Floats
@@ -22,26 +22,26 @@ struct Scratch(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
     @always_inline
     @staticmethod
     def n_shared(n_rows: Int, n_state: Int) -> Int:
-        """Floats of what members share."""
+        """Returns the floats that workers share."""
         return 6 * n_rows * n_state
 
     @always_inline
     @staticmethod
     def n_own(n_rows: Int, n_state: Int, n_padded: Int) -> Int:
-        """Floats of a member's own room."""
+        """Returns the floats of one worker; n_padded is the longer context in whole panels."""
         return n_rows * (n_state + SPAN + n_padded) + SPAN
 
     @always_inline
     @staticmethod
     def within(shared: Floats, own: Floats, n_rows: Int, n_state: Int) -> Self:
-        """In the two pieces of memory."""
+        """Returns the arrays within two pieces of memory."""
         var n = n_rows * n_state
         var sums = own.unsafe_offset(n)
         return Self(
-            shared,
-            shared.unsafe_offset(n),
-            shared.unsafe_offset(5 * n),
-            own,
-            sums,
-            sums.unsafe_offset((n_rows + 1) * SPAN),
+            x=shared,
+            wide=shared.unsafe_offset(n),
+            attended=shared.unsafe_offset(5 * n),
+            normed=own,
+            sums=sums,
+            scores=sums.unsafe_offset((n_rows + 1) * SPAN),
         )

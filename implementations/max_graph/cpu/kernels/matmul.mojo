@@ -1,23 +1,23 @@
-"""Products of a block of rows with panels of weights, and what becomes of their sums.
+"""Matmuls of a block of rows with panels of weights, and their epilogues.
 
 Sums lie in memory as [n_rows, PANEL], a panel of columns at a time, so that they are added to, and
-finished, in the cache. It splits no work and knows no layer.
+finished, in the cache. Nothing here splits work or knows a layer.
 """
 from extensibility import ManagedTensorSlice
 from std.math import ceildiv
-from .amx import Halves, multiply_tiles
-from .fetch import fetch_part
-from .row_block import Numbers, RowBlock, chunk_of, pair_of, rows_of, stride_of
+from .amx import Halves, gemm_tile_amx
+from .prefetch import prefetch_part
+from .row_block import RowBlock, Scalars, chunk_of, pair_of, rows_of, stride_of
 from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, floats
 
 comptime span_of[dtype: DType] = PANEL if dtype == DType.bfloat16 else SPAN
 """Columns of a tile."""
-comptime computed_in[w_dtype: DType] = w_dtype if w_dtype == DType.bfloat16 else F32
-"""What the factors are when products are computed; sums are in float32."""
+comptime compute_dtype[w_dtype: DType] = w_dtype if w_dtype == DType.bfloat16 else F32
+"""Type of the factors of a matmul with weights in w_dtype; sums are in float32."""
 
 
 @no_inline
-def multiply_rows(
+def gemm_tile_f32(
     into: Floats,
     into_stride: Int,
     start: Floats,
@@ -28,10 +28,21 @@ def multiply_rows(
     b_stride: Int,
     depth: Int,
 ):
-    """Stores start[i, j] and the sums of a[i, k] * b[k, j] over k: ROWS rows and SPAN columns.
+    """Stores start[i, j] plus the sums of a[i, k] * b[k, j] over k: ROWS rows and SPAN columns.
 
-    With a start_stride of zero all rows start alike. Sums always start from memory: where they
-    start from zeros that the compiler knows, it has been seen to keep them on the stack.
+    Sums always start from memory: where they start from zeros that the compiler knows, it has been
+    seen to keep them on the stack.
+
+    Args:
+        into: [ROWS, SPAN].
+        into_stride: Floats from one row of `into` to the next, as for the other strides.
+        start: [ROWS, SPAN]; may be `into`.
+        start_stride: See into_stride; with zero all rows start alike.
+        a: Rows of a `RowBlock`.
+        a_chunk: Floats from one chunk of the block to the next.
+        b: [depth, SPAN].
+        b_stride: See into_stride.
+        depth: Length of the sums.
     """
     var sums = Array[Vector, 2 * ROWS](fill=Vector(0))
     comptime for i in range(ROWS):
@@ -55,22 +66,22 @@ def multiply_rows(
 
 
 @always_inline
-def multiply[
+def gemm_tile[
     dtype: DType
 ](
     into: Floats,
     into_stride: Int,
     start: Floats,
     start_stride: Int,
-    a: Numbers[dtype],
+    a: Scalars[dtype],
     a_chunk: Int,
-    b: Numbers[dtype],
+    b: Scalars[dtype],
     b_stride: Int,
     depth: Int,
 ):
-    """As `multiply_rows`, for rows_of[dtype] rows and span_of[dtype] columns."""
+    """Does the work of `gemm_tile_f32` for rows_of[dtype] rows and span_of[dtype] columns."""
     comptime if dtype == DType.bfloat16:
-        multiply_tiles(
+        gemm_tile_amx(
             into,
             into_stride,
             start,
@@ -82,7 +93,7 @@ def multiply[
             depth,
         )
     else:
-        multiply_rows(
+        gemm_tile_f32(
             into,
             into_stride,
             start,
@@ -95,93 +106,95 @@ def multiply[
         )
 
 
-@always_inline
-def weights_of(
-    panels: ManagedTensorSlice,
-    scales: ManagedTensorSlice[dtype=F32, ...],
-    bias: ManagedTensorSlice[dtype=F32, ...],
-) -> Weights[panels.dtype, computed_in[panels.dtype]]:
-    """The weights of a layer from the three tensors that hold them."""
-    return Weights[panels.dtype, computed_in[panels.dtype]](
-        rebind[Numbers[panels.dtype]](panels.unsafe_ptr()),
-        floats(scales),
-        floats(bias),
-        bias.dim_size(0),
-        panels.dim_size(1),
-        True,
-        1,
-    )
-
-
 @fieldwise_init
-struct Weights[w_dtype: DType, dtype: DType](
+struct PackedMatrix[w_dtype: DType, dtype: DType](
     Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
 ):
-    """A matrix in panels [n_panels, depth, PANEL], and its bias; for AMX in pairs of rows."""
+    """A matrix in panels [n_panels, depth, PANEL], and its bias; for AMX in pairs of rows.
 
-    var panels: Numbers[Self.w_dtype]
+    Parameters:
+        w_dtype: Type of the stored matrix.
+        dtype: Type of the factors of the matmul.
+    """
+
+    var panels: Scalars[Self.w_dtype]
     var scales: Floats
-    """Of integers, one for each column of the panels."""
+    """One for each column of panels of integers; otherwise not read."""
     var bias: Floats
+    """[n_out]."""
     var n_out: Int
     var depth: Int
-    var has_bias: Bool
     var ahead: Int
-    """How many panels further lies the one that is likely to be next."""
+    """Panels from one to the one that is likely to be next, which is prefetched."""
 
     @always_inline
     def n_panels(self) -> Int:
+        """Returns the number of panels."""
         return ceildiv(self.n_out, PANEL)
 
     @always_inline
-    def widened(self, source: Numbers[Self.w_dtype], k: Int, column: Int, panel: Int) -> Vector:
-        """Neighbouring columns of a panel at depth k, from source on."""
+    def dequantized(self, source: Scalars[Self.w_dtype], k: Int, column: Int, panel: Int) -> Vector:
+        """Returns neighbouring columns of a panel at depth k as float32; `source` is depth 0."""
         var w = source.unsafe_load[width=WIDTH](k * PANEL + column).cast[F32]()
         comptime if Self.w_dtype.is_integral():
             w *= self.scales.unsafe_load[width=WIDTH](panel * PANEL + column)
         return w
 
-    def add(
+    @always_inline
+    def convert_panel(
+        self, into: Scalars[Self.dtype], source: Scalars[Self.w_dtype], panel: Int, depth: Int
+    ):
+        """Converts a panel to the type of the factors, [depth, PANEL]."""
+        for k in range(0, depth, pair_of[Self.dtype]):
+            for j in range(0, PANEL, WIDTH):
+                var low = self.dequantized(source, k, j, panel)
+                comptime if pair_of[Self.dtype] == 2:
+                    var high = self.dequantized(source, k + 1, j, panel)
+                    into.unsafe_store(k * PANEL + 2 * j, low.interleave(high).cast[Self.dtype]())
+                else:
+                    into.unsafe_store(k * PANEL + j, low.cast[Self.dtype]())
+
+    def accumulate(
         self,
         sums: Floats,
         x: RowBlock[Self.dtype],
+        workspace: Scalars[Self.dtype],
+        *,
         n_rows: Int,
         panel: Int,
-        first: Int,
         depth: Int,
-        room: Numbers[Self.dtype],
+        first: Int = 0,
     ):
-        """Adds the products of a block, whose columns are those from first on, with a panel.
+        """Adds the matmul of a block of rows with a panel to sums.
 
-        The first of them start from the bias. `room` is for (depth + 2) * PANEL numbers.
+        Args:
+            sums: [n_rows in whole tiles, PANEL]; where `first` is 0 they start from the bias.
+            x: Columns first to first + depth of the left factor.
+            workspace: Of (depth + 2) * PANEL numbers.
+            n_rows: Rows of the block.
+            panel: Index of the panel.
+            depth: Rows of the panel that are read.
+            first: First of them.
         """
-        var bias = room.unsafe_bitcast[Float32]()
+        var bias = workspace.unsafe_bitcast[Float32]()
         for j in range(PANEL):
             var column = panel * PANEL + j
-            var is_there = self.has_bias and column < self.n_out
-            bias.unsafe_store(j, self.bias.unsafe_load(column) if is_there else 0)
+            bias.unsafe_store(j, self.bias.unsafe_load(column) if column < self.n_out else 0)
         var source = self.panels.unsafe_offset((panel * self.depth + first) * PANEL)
-        var b: Numbers[Self.dtype]
+        var b: Scalars[Self.dtype]
         comptime if Self.w_dtype == Self.dtype:
-            b = rebind[Numbers[Self.dtype]](source)
+            b = rebind[Scalars[Self.dtype]](source)
         else:
-            b = room.unsafe_offset(2 * PANEL)
-            for k in range(0, depth, pair_of[Self.dtype]):
-                for j in range(0, PANEL, WIDTH):
-                    var low = self.widened(source, k, j, panel)
-                    comptime if pair_of[Self.dtype] == 2:
-                        var high = self.widened(source, k + 1, j, panel)
-                        b.unsafe_store(k * PANEL + 2 * j, low.interleave(high).cast[Self.dtype]())
-                    else:
-                        b.unsafe_store(k * PANEL + j, low.cast[Self.dtype]())
+            b = workspace.unsafe_offset(2 * PANEL)
+            self.convert_panel(b, source, panel, depth)
         var after = source.unsafe_offset(self.ahead * self.depth * PANEL)
         var n_tiles = ceildiv(n_rows, rows_of[Self.dtype])
         for i in range(n_tiles):
-            fetch_part(after, depth * PANEL, i, n_tiles)
+            prefetch_part(after, depth * PANEL, i, n_tiles)
             var row = i * rows_of[Self.dtype]
             for column in range(0, PANEL, span_of[Self.dtype]):
                 var into = sums.unsafe_offset(row * PANEL + column)
-                multiply[Self.dtype](
+                gemm_tile[Self.dtype](
                     into,
                     PANEL,
                     into if first > 0 else bias.unsafe_offset(column),
@@ -195,7 +208,24 @@ struct Weights[w_dtype: DType, dtype: DType](
 
 
 @always_inline
-def store_rows(
+def packed_matrix(
+    panels: ManagedTensorSlice,
+    scales: ManagedTensorSlice[dtype=F32, ...],
+    bias: ManagedTensorSlice[dtype=F32, ...],
+) -> PackedMatrix[panels.dtype, compute_dtype[panels.dtype]]:
+    """Returns the matrix that three tensors hold."""
+    return PackedMatrix[panels.dtype, compute_dtype[panels.dtype]](
+        panels=rebind[Scalars[panels.dtype]](panels.unsafe_ptr()),
+        scales=floats(scales),
+        bias=floats(bias),
+        n_out=bias.dim_size(0),
+        depth=panels.dim_size(1),
+        ahead=1,
+    )
+
+
+@always_inline
+def add_rows(
     into: Floats, residual: Floats, stride: Int, sums: Floats, n_rows: Int, n_columns: Int
 ):
     """Stores n_columns of sums [n_rows, PANEL] plus the residual's; rows are `stride` apart."""
@@ -213,7 +243,7 @@ def store_rows(
 
 @always_inline
 def copy_rows(into: Floats, stride: Int, sums: Floats, n_rows: Int, n_columns: Int):
-    """Stores sums [n_rows, PANEL], n_columns of them, to rows that lie `stride` floats apart."""
+    """Stores n_columns of sums [n_rows, PANEL] to rows that lie `stride` floats apart."""
     for row in range(n_rows):
         var to = into.unsafe_offset(row * stride)
         var y = sums.unsafe_offset(row * PANEL)

@@ -1,6 +1,6 @@
-"""A table of where the blocks' weights, caches and audio lie, for operations over all blocks.
+"""A table of the addresses of the blocks' weights, caches and cross-attention's keys and values.
 
-It must be filled and used within one run of a graph.
+Operations over all blocks read it; it must be filled and used within one run of a graph.
 """
 import extensibility
 from extensibility import IO, InputTensor, IOSpec, ManagedTensorSlice
@@ -11,48 +11,52 @@ from .tile import F32
 comptime MutableTensor = ManagedTensorSlice[IOSpec[True, IO.Input](), static_spec=_]
 comptime Addresses = Pointer[Int64, MutUntrackedOrigin]
 comptime ATTN_LN = 0
-comptime QUERY_KEY_VALUE = 2
+comptime QKV = 2
 comptime OUT = 5
 comptime CROSS_LN = 8
 comptime CROSS_QUERY = 10
 comptime CROSS_OUT = 13
 comptime MLP_LN = 16
-comptime WIDEN = 18
-comptime NARROW = 21
+comptime FC1 = 18
+comptime FC2 = 21
 comptime KEYS = 24
 comptime VALUES = 25
-comptime AUDIO_KEYS = 26
-comptime AUDIO_VALUES = 27
+comptime CROSS_KEYS = 26
+comptime CROSS_VALUES = 27
 comptime N_ADDRESSES = 28
-"""A block's line of the table: a norm is weight and bias, a dense layer panels, scales and bias."""
+"""Addresses of a block: a norm is weight and bias, a dense layer panels, scales and bias."""
+
 
 @fieldwise_init
-struct Block(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """A block's line of the table."""
+struct BlockPointers(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """A block's row of the table."""
 
     var addresses: Addresses
 
     @always_inline
-    def at[type: DType](self, field: Int) -> Pointer[Scalar[type], MutUntrackedOrigin]:
-        return Pointer[Scalar[type], MutUntrackedOrigin](
+    def pointer[dtype: DType](self, field: Int) -> Pointer[Scalar[dtype], MutUntrackedOrigin]:
+        """Returns the address at a field, such as ATTN_LN."""
+        return Pointer[Scalar[dtype], MutUntrackedOrigin](
             unsafe_from_address=Int(self.addresses.unsafe_load(field))
         )
 
 
-@extensibility.register("whisper_note_block")
-struct NoteBlock:
+@extensibility.register("whisper_cpu_bind_block")
+struct BindBlockOp:
+    """Writes one row of the table."""
+
     @staticmethod
     def execute[
-        target: StaticString, layer: Int
+        target: StaticString, layer: Int, n_addresses: Int
     ](
         table: MutableTensor[dtype=DType.int64, rank=2, ...],
         keys: MutableTensor[dtype=F32, rank=5, ...],
         values: MutableTensor[dtype=F32, rank=4, ...],
         attn_ln_weight: InputTensor[dtype=F32, rank=1, ...],
         attn_ln_bias: InputTensor[dtype=F32, rank=1, ...],
-        query_key_value: InputTensor[rank=3, ...],
-        query_key_value_scales: InputTensor[dtype=F32, rank=1, ...],
-        query_key_value_bias: InputTensor[dtype=F32, rank=1, ...],
+        qkv: InputTensor[rank=3, ...],
+        qkv_scales: InputTensor[dtype=F32, rank=1, ...],
+        qkv_bias: InputTensor[dtype=F32, rank=1, ...],
         attn_out: InputTensor[rank=3, ...],
         attn_out_scales: InputTensor[dtype=F32, rank=1, ...],
         attn_out_bias: InputTensor[dtype=F32, rank=1, ...],
@@ -66,24 +70,25 @@ struct NoteBlock:
         cross_attn_out_bias: InputTensor[dtype=F32, rank=1, ...],
         mlp_ln_weight: InputTensor[dtype=F32, rank=1, ...],
         mlp_ln_bias: InputTensor[dtype=F32, rank=1, ...],
-        widen: InputTensor[rank=3, ...],
-        widen_scales: InputTensor[dtype=F32, rank=1, ...],
-        widen_bias: InputTensor[dtype=F32, rank=1, ...],
-        narrow: InputTensor[rank=3, ...],
-        narrow_scales: InputTensor[dtype=F32, rank=1, ...],
-        narrow_bias: InputTensor[dtype=F32, rank=1, ...],
-        audio_keys: InputTensor[rank=5, ...],
-        audio_values: InputTensor[rank=4, ...],
+        fc1: InputTensor[rank=3, ...],
+        fc1_scales: InputTensor[dtype=F32, rank=1, ...],
+        fc1_bias: InputTensor[dtype=F32, rank=1, ...],
+        fc2: InputTensor[rank=3, ...],
+        fc2_scales: InputTensor[dtype=F32, rank=1, ...],
+        fc2_bias: InputTensor[dtype=F32, rank=1, ...],
+        cross_keys: InputTensor[rank=5, ...],
+        cross_values: InputTensor[rank=4, ...],
         ctx: DeviceContext,
     ) raises:
-        """Writes where a block's weights, cache and audio lie, as `Block` reads it."""
-        var line = rebind[Addresses](table.unsafe_ptr()).unsafe_offset(layer * N_ADDRESSES)
+        """Writes a block's addresses to row `layer`, as `BlockPointers` reads them."""
+        comptime assert n_addresses == N_ADDRESSES, "ops.N_ADDRESSES differs from bind_block.mojo's"
+        var row = rebind[Addresses](table.unsafe_ptr()).unsafe_offset(layer * N_ADDRESSES)
         var addresses = [
             Int(attn_ln_weight.unsafe_ptr()),
             Int(attn_ln_bias.unsafe_ptr()),
-            Int(query_key_value.unsafe_ptr()),
-            Int(query_key_value_scales.unsafe_ptr()),
-            Int(query_key_value_bias.unsafe_ptr()),
+            Int(qkv.unsafe_ptr()),
+            Int(qkv_scales.unsafe_ptr()),
+            Int(qkv_bias.unsafe_ptr()),
             Int(attn_out.unsafe_ptr()),
             Int(attn_out_scales.unsafe_ptr()),
             Int(attn_out_bias.unsafe_ptr()),
@@ -97,16 +102,16 @@ struct NoteBlock:
             Int(cross_attn_out_bias.unsafe_ptr()),
             Int(mlp_ln_weight.unsafe_ptr()),
             Int(mlp_ln_bias.unsafe_ptr()),
-            Int(widen.unsafe_ptr()),
-            Int(widen_scales.unsafe_ptr()),
-            Int(widen_bias.unsafe_ptr()),
-            Int(narrow.unsafe_ptr()),
-            Int(narrow_scales.unsafe_ptr()),
-            Int(narrow_bias.unsafe_ptr()),
+            Int(fc1.unsafe_ptr()),
+            Int(fc1_scales.unsafe_ptr()),
+            Int(fc1_bias.unsafe_ptr()),
+            Int(fc2.unsafe_ptr()),
+            Int(fc2_scales.unsafe_ptr()),
+            Int(fc2_bias.unsafe_ptr()),
             Int(keys.unsafe_ptr()),
             Int(values.unsafe_ptr()),
-            Int(audio_keys.unsafe_ptr()),
-            Int(audio_values.unsafe_ptr()),
+            Int(cross_keys.unsafe_ptr()),
+            Int(cross_values.unsafe_ptr()),
         ]
         for i in range(N_ADDRESSES):
-            line.unsafe_store(i, Int64(addresses[i]))
+            row.unsafe_store(i, Int64(addresses[i]))

@@ -1,4 +1,4 @@
-"""Asking for memory before it is read: the processor itself looks ahead to the end of a page only."""
+"""Prefetching of memory: the processor itself looks ahead to the end of a page only."""
 from std.memory import Pointer
 from std.sys.info import size_of
 from std.sys.intrinsics import PrefetchOptions, prefetch
@@ -8,18 +8,18 @@ comptime LINE = 64
 
 
 @always_inline
-def fetch[dtype: DType](at: Pointer[Scalar[dtype], MutUntrackedOrigin]):
-    """Brings the line that holds a number near; the address need not be one of ours."""
+def prefetch_line[dtype: DType](at: Pointer[Scalar[dtype], MutUntrackedOrigin]):
+    """Prefetches the line that holds a number; the address need not be one of ours."""
     prefetch[PrefetchOptions().for_read().high_locality().to_data_cache()](at)
 
 
 @always_inline
-def fetch_part[
+def prefetch_part[
     dtype: DType
 ](start: Pointer[Scalar[dtype], MutUntrackedOrigin], n: Int, part: Int, n_parts: Int):
-    """Asks for one of n_parts of n numbers, so that requests do not pile up.
+    """Prefetches one of n_parts of n numbers, so that requests do not pile up.
 
-    They come to the second-level cache, which has more room for requests than the first.
+    They come to the second-level cache, which takes more requests at a time than the first.
     """
     comptime step = LINE // size_of[Scalar[dtype]]()
     var n_lines = n // step

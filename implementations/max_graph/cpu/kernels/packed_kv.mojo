@@ -1,38 +1,40 @@
-"""Keys and values of all positions as attention over many queries reads them, and storing them.
+"""Keys and values as attention over many queries reads them: layout and storing.
 
-In float32 they lie as in keys_values.mojo. In bfloat16, for AMX, keys lie in pairs of channels,
-[n_head, n_panels, n_channels / 2, PANEL, 2], and values in pairs of positions,
+In float32 they lie as in kv_cache.mojo. In bfloat16, for AMX, keys lie in pairs of channels,
+[n_head, n_panels, head_dim / 2, PANEL, 2], and values in pairs of positions,
 [n_head, n_padded / 2, n_columns, 2]; positions are padded with zeros to a whole AMX step.
 """
 from extensibility import ManagedTensorSlice
-from .products import copy_rows
-from .row_block import Numbers, depth_of, round_up
+from .matmul import copy_rows
+from .row_block import Scalars, depth_of, round_up
 from .tile import F32, PANEL, WIDTH, Floats
 
 
 @fieldwise_init
-struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """Room for the keys and values of n_ctx positions of each batch entry and head."""
+struct PackedKV[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """Keys and values of n_ctx positions of each batch entry and head."""
 
-    var keys: Numbers[Self.dtype]
-    var values: Numbers[Self.dtype]
+    var keys: Scalars[Self.dtype]
+    var values: Scalars[Self.dtype]
     var n_head: Int
-    var n_channels: Int
+    var head_dim: Int
     var n_ctx: Int
 
     @always_inline
     def n_columns(self) -> Int:
-        """Numbers from one value to the next."""
-        return round_up(self.n_channels, PANEL)
+        """Returns the numbers from one value to the next."""
+        return round_up(self.head_dim, PANEL)
 
     @always_inline
-    def keys_of(self, batch: Int, head: Int) -> Numbers[Self.dtype]:
+    def keys_of(self, batch: Int, head: Int) -> Scalars[Self.dtype]:
+        """Returns a head's keys."""
         return self.keys.unsafe_offset(
-            (batch * self.n_head + head) * round_up(self.n_ctx, PANEL) * self.n_channels
+            (batch * self.n_head + head) * round_up(self.n_ctx, PANEL) * self.head_dim
         )
 
     @always_inline
-    def values_of(self, batch: Int, head: Int) -> Numbers[Self.dtype]:
+    def values_of(self, batch: Int, head: Int) -> Scalars[Self.dtype]:
+        """Returns a head's values."""
         return self.values.unsafe_offset(
             (batch * self.n_head + head)
             * round_up(self.n_ctx, depth_of[Self.dtype])
@@ -41,24 +43,39 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
 
     @no_inline
     def store(
-        self, sums: Floats, batch: Int, start: Int, n_rows: Int, column: Int, n: Int, room: Floats
+        self,
+        sums: Floats,
+        *,
+        batch: Int,
+        start: Int,
+        n_rows: Int,
+        column: Int,
+        n: Int,
+        workspace: Floats,
     ):
-        """Stores n columns of sums [n_rows, PANEL], those of all keys and values from `column` on.
+        """Stores columns of a projection to keys and values.
 
-        start is the position of the first row, a multiple of PANEL; `room` is for as many sums.
+        Args:
+            sums: [n_rows, PANEL].
+            batch: Batch entry.
+            start: Position of the first row, a multiple of PANEL.
+            n_rows: Rows.
+            column: Column of the first of them among those of all heads' keys, then values.
+            n: Columns.
+            workspace: Of n_rows * PANEL floats.
         """
-        var n_state = self.n_head * self.n_channels
+        var n_state = self.n_head * self.head_dim
         comptime if Self.dtype == DType.bfloat16:
-            var head = column % n_state // self.n_channels
-            var channel = column % self.n_channels
+            var head = column % n_state // self.head_dim
+            var channel = column % self.head_dim
             if column < n_state:
-                self.store_key_pairs(sums, batch, head, channel, start, n_rows, room)
+                self.store_key_pairs(sums, batch, head, channel, start, n_rows, workspace)
             else:
                 self.store_value_pairs(sums, batch, head, channel, start, n_rows)
         else:
             for j in range(n):
-                var head = (column + j) % n_state // self.n_channels
-                var channel = (column + j) % self.n_channels
+                var head = (column + j) % n_state // self.head_dim
+                var channel = (column + j) % self.head_dim
                 var source = sums.unsafe_offset(j)
                 if column + j < n_state:
                     self.store_key(source, batch, head, channel, start, n_rows)
@@ -67,7 +84,7 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
                 var to = rebind[Floats](self.values_of(batch, head)).unsafe_offset(
                     start * stride + channel
                 )
-                if self.n_channels % PANEL == 0:  # then the whole panel is of one head
+                if self.head_dim % PANEL == 0:  # then the whole panel is of one head
                     return copy_rows(to, stride, sums, n_rows, PANEL)
                 for i in range(n_rows):
                     to.unsafe_store(i * stride, source.unsafe_load(i * PANEL))
@@ -76,10 +93,10 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
     def store_key(
         self, source: Floats, batch: Int, head: Int, channel: Int, start: Int, n_rows: Int
     ):
-        """One channel of n_rows keys."""
+        """Stores one channel of n_rows keys, whose numbers are PANEL apart."""
         var keys = rebind[Floats](self.keys_of(batch, head))
         for i in range(0, n_rows, PANEL):
-            var to = keys.unsafe_offset((start + i) * self.n_channels + channel * PANEL)
+            var to = keys.unsafe_offset((start + i) * self.head_dim + channel * PANEL)
             for j in range(min(PANEL, n_rows - i)):
                 to.unsafe_store(j, source.unsafe_load((i + j) * PANEL))
 
@@ -91,10 +108,10 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
         channel: Int,
         start: Int,
         n_rows: Int,
-        room: Floats,
+        workspace: Floats,
     ):
-        """PANEL channels of n_rows keys, turned as pairs; zeros behind the last key."""
-        var halves = room.unsafe_bitcast[BFloat16]()
+        """Stores PANEL channels of n_rows keys, transposed as pairs; zeros behind the last key."""
+        var halves = workspace.unsafe_bitcast[BFloat16]()
         var n_padded = round_up(n_rows, PANEL)
         for i in range(n_padded * PANEL // WIDTH):
             var x = sums.unsafe_load[width=WIDTH](i * WIDTH)
@@ -105,7 +122,7 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
         var keys = self.keys_of(batch, head).unsafe_bitcast[UInt32]()
         for i in range(0, n_padded, PANEL):
             var to = keys.unsafe_offset(
-                ((start + i) * self.n_channels + channel * PANEL) // 2
+                ((start + i) * self.head_dim + channel * PANEL) // 2
             )
             for pair in range(PANEL // 2):
                 for j in range(PANEL):
@@ -116,7 +133,7 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
     def store_value_pairs(
         self, sums: Floats, batch: Int, head: Int, channel: Int, start: Int, n_rows: Int
     ):
-        """PANEL channels of n_rows values, two positions side by side; zeros behind the last."""
+        """Stores PANEL channels of n_rows values in pairs of positions; zeros behind the last."""
         var n_columns = self.n_columns()
         var values = self.values_of(batch, head)
         for i in range(0, round_up(n_rows, depth_of[Self.dtype]), 2):
@@ -132,12 +149,14 @@ struct Kept[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegister
 
 
 @always_inline
-def kept(keys: ManagedTensorSlice, values: ManagedTensorSlice, n_ctx: Int) -> Kept[keys.dtype]:
-    """The two tensors of n_ctx keys and values together."""
-    return Kept[keys.dtype](
-        rebind[Numbers[keys.dtype]](keys.unsafe_ptr()),
-        rebind[Numbers[keys.dtype]](values.unsafe_ptr()),
-        keys.dim_size(1),
-        keys.dim_size(3),
-        n_ctx,
+def packed_kv(
+    keys: ManagedTensorSlice, values: ManagedTensorSlice, n_ctx: Int
+) -> PackedKV[keys.dtype]:
+    """Returns the keys and values that two tensors hold."""
+    return PackedKV[keys.dtype](
+        keys=rebind[Scalars[keys.dtype]](keys.unsafe_ptr()),
+        values=rebind[Scalars[keys.dtype]](values.unsafe_ptr()),
+        n_head=keys.dim_size(1),
+        head_dim=keys.dim_size(3),
+        n_ctx=n_ctx,
     )

@@ -1,44 +1,58 @@
-"""Products of a few rows, as fast as the other factor can be read: the one loop of decoder steps.
+"""Matmuls of a few rows, as fast as the other factor can be read: the one loop of decoder steps.
 
 Where many rows are worth a tile that fills all registers, see tile.mojo.
 """
 from std.memory import Pointer, bitcast
 from std.sys.info import size_of
-from .fetch import fetch
+from .prefetch import prefetch_line
 from .tile import F32, PANEL, SPAN, WIDTH, Floats, Vector
 
-comptime MOST_ROWS = 6
-"""Rows of one pass over a span; more take further passes, while the span is in the cache."""
-comptime N_SUMS = 12 if WIDTH == 8 else 24
-"""Sums that registers hold beside the numbers they are made of."""
+comptime MAX_ROWS = 6
+"""Rows of one pass over a span; more rows take further passes, while the span is in the cache."""
+comptime N_ACCUMULATORS = 12 if WIDTH == 8 else 24
+"""Sums that registers hold beside their factors."""
 comptime AHEAD = 2048
-"""Bytes from what is read to what is fetched: the processor itself stops at the end of a page."""
+"""Bytes from what is read to what is prefetched: the processor itself stops at a page's end."""
 
 
 @no_inline
-def rows_by_span[
-    rows: Int, b_type: DType
+def skinny_tile[
+    rows: Int, b_dtype: DType
 ](
     into: Floats,
     into_stride: Int,
     a: Floats,
     a_stride: Int,
-    b: Pointer[Scalar[b_type], MutUntrackedOrigin],
+    b: Pointer[Scalar[b_dtype], MutUntrackedOrigin],
     b_stride: Int,
     depth: Int,
 ):
     """Stores the sums of a[i, k] * b[k, j] over k, for `rows` rows and SPAN columns.
 
-    Few rows would leave the multipliers waiting for their own sums, so that each is kept as several.
+    Few rows would leave the multipliers waiting for their own sums, so each sum is split into
+    several.
+
+    Parameters:
+        rows: Rows of the tile.
+        b_dtype: Type of the right factor.
+
+    Args:
+        into: [rows, SPAN].
+        into_stride: Floats from one row of `into` to the next, as for the other strides.
+        a: Left factor, [rows, depth].
+        a_stride: See into_stride.
+        b: Right factor, [depth, SPAN].
+        b_stride: See into_stride.
+        depth: Length of the sums.
     """
-    comptime unroll = 4 if 8 * rows <= N_SUMS else 2 if 4 * rows <= N_SUMS else 1
+    comptime unroll = 4 if 8 * rows <= N_ACCUMULATORS else 2 if 4 * rows <= N_ACCUMULATORS else 1
     var sums = Array[Vector, 2 * rows * unroll](fill=Vector(0))
     var whole = depth // unroll * unroll
     for k in range(0, whole, unroll):
         comptime for u in range(unroll):
             var line = b.unsafe_offset((k + u) * b_stride)
-            comptime if u * PANEL * size_of[Scalar[b_type]]() % 64 == 0:
-                fetch(line.unsafe_offset(AHEAD // size_of[Scalar[b_type]]()))
+            comptime if u * PANEL * size_of[Scalar[b_dtype]]() % 64 == 0:
+                prefetch_line(line.unsafe_offset(AHEAD // size_of[Scalar[b_dtype]]()))
             var low = line.unsafe_load[width=WIDTH](0).cast[F32]()
             var high = line.unsafe_load[width=WIDTH](WIDTH).cast[F32]()
             comptime for i in range(rows):
@@ -63,7 +77,7 @@ def rows_by_span[
 
 
 @no_inline
-def rows_by_pairs[
+def skinny_tile_pairs[
     rows: Int
 ](
     into: Floats,
@@ -74,16 +88,16 @@ def rows_by_pairs[
     b_stride: Int,
     depth: Int,
 ):
-    """As `rows_by_span`, of pairs of bfloat16: a column's next two numbers lie side by side.
+    """Does the work of `skinny_tile` for pairs of bfloat16: a column's next two lie side by side.
 
     Widened, the first of a pair is its lower half moved up, the second what the upper half is.
     """
-    comptime unroll = 2 if 4 * rows <= N_SUMS else 1
+    comptime unroll = 2 if 4 * rows <= N_ACCUMULATORS else 1
     var sums = Array[Vector, 2 * rows * unroll](fill=Vector(0))
     for pair in range(depth // 2):
         var line = b.unsafe_offset(pair * b_stride)
         comptime for half in range(2):
-            fetch(line.unsafe_offset(half * WIDTH + AHEAD // 4))
+            prefetch_line(line.unsafe_offset(half * WIDTH + AHEAD // 4))
             var both = line.unsafe_load[width=WIDTH](half * WIDTH)
             var first = bitcast[F32, WIDTH](both << 16)
             var second = bitcast[F32, WIDTH](both & 0xFFFF0000)
@@ -102,26 +116,26 @@ def rows_by_pairs[
 
 
 @always_inline
-def few_rows[
-    b_type: DType
+def skinny_matmul[
+    b_dtype: DType
 ](
     n_rows: Int,
     into: Floats,
     into_stride: Int,
     a: Floats,
     a_stride: Int,
-    b: Pointer[Scalar[b_type], MutUntrackedOrigin],
+    b: Pointer[Scalar[b_dtype], MutUntrackedOrigin],
     b_stride: Int,
     depth: Int,
 ):
-    """As `rows_by_span`, for any number of rows; bfloat16 lies in pairs, of an even depth."""
-    for row in range(0, n_rows, MOST_ROWS):
-        comptime for rows in range(1, MOST_ROWS + 1):
-            if min(MOST_ROWS, n_rows - row) == rows:
+    """Does the work of `skinny_tile` for any number of rows; bfloat16 is in pairs of rows."""
+    for row in range(0, n_rows, MAX_ROWS):
+        comptime for rows in range(1, MAX_ROWS + 1):
+            if min(MAX_ROWS, n_rows - row) == rows:
                 var to = into.unsafe_offset(row * into_stride)
                 var x = a.unsafe_offset(row * a_stride)
-                comptime if b_type == DType.bfloat16:
+                comptime if b_dtype == DType.bfloat16:
                     var pairs = b.unsafe_bitcast[UInt32]()
-                    rows_by_pairs[rows](to, into_stride, x, a_stride, pairs, b_stride, depth)
+                    skinny_tile_pairs[rows](to, into_stride, x, a_stride, pairs, b_stride, depth)
                 else:
-                    rows_by_span[rows, b_type](to, into_stride, x, a_stride, b, b_stride, depth)
+                    skinny_tile[rows, b_dtype](to, into_stride, x, a_stride, b, b_stride, depth)

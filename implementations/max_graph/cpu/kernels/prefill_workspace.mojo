@@ -1,0 +1,147 @@
+"""The memory that feeding a prompt takes: what workers share, and what each has for itself."""
+from std.math import ceildiv
+from std.sys import size_of
+from .flash_attention import FlashAttention
+from .packed_kv import PackedKV
+from .row_block import RowBlock, Scalars, Workspace, round_up, rows_of
+from .skinny_matmul import MAX_ROWS
+from .thread_team import Integers
+from .tile import F32, PANEL, ROWS, SPAN, Floats
+
+
+@fieldwise_init
+struct LogitRows(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """The rows whose logits are requested, and where those go."""
+
+    var rows: Integers
+    """[n_rows], in any order."""
+    var n_rows: Int
+    var normed: Floats
+    """[n_rows, n_state]."""
+    var logits: Floats
+    """[n_rows, n_vocab]."""
+
+
+@fieldwise_init
+struct PrefillSizes[dtype: DType](
+    Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
+):
+    """The sizes that decide how much memory is needed."""
+
+    var n_rows: Int
+    var n_logit_rows: Int
+    var n_state: Int
+    var n_padded: Int
+    """The longer of both contexts, in whole panels."""
+    var query_tile: Int
+    """Rows that attend to the audio together."""
+    var cross_kv: PackedKV[Self.dtype]
+
+    @always_inline
+    def n_capacity(self) -> Int:
+        """Returns n_rows in whole tiles."""
+        return round_up(self.n_rows, rows_of[Self.dtype])
+
+
+@always_inline
+def query_tile_of[dtype: DType](n_rows: Int, n_head: Int, n_threads: Int) -> Int:
+    """Returns how many rows attend to the audio together.
+
+    They are all rows of a head, or a part of them where threads are many.
+    """
+    return round_up(ceildiv(n_rows, ceildiv(2 * n_threads, n_head)), rows_of[dtype])
+
+
+@fieldwise_init
+struct SharedWorkspace[dtype: DType](
+    Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
+):
+    """Arrays that workers share."""
+
+    var x: Floats
+    """[n_rows, n_state], as the next two."""
+    var queries: Floats
+    var attended: Floats
+    var wide: Floats
+    """[MAX_ROWS, 4 * n_state]."""
+    var factors: RowBlock[Self.dtype]
+    """Left factor of a matmul of depth n_state: normalised rows, or means of attention."""
+    var hidden: RowBlock[Self.dtype]
+    """[n_rows, 4 * n_state], the hidden state of the MLP."""
+
+    @staticmethod
+    def n_bytes(sizes: PrefillSizes[Self.dtype]) -> Int:
+        """Returns the bytes of all arrays."""
+        comptime Rows = RowBlock[Self.dtype]
+        var n = sizes.n_capacity()
+        var n_factors = Rows.size(n, sizes.n_state) + Rows.size(n, 4 * sizes.n_state)
+        var n_floats = (3 * sizes.n_rows + 4 * MAX_ROWS) * sizes.n_state
+        return 4 * n_floats + n_factors * size_of[Self.dtype]()
+
+    @staticmethod
+    def within(mut memory: Workspace, sizes: PrefillSizes[Self.dtype]) -> Self:
+        """Takes all arrays from a workspace of n_bytes."""
+        comptime Rows = RowBlock[Self.dtype]
+        var n = sizes.n_capacity()
+        var n_floats = sizes.n_rows * sizes.n_state
+        return Self(
+            x=memory.take[F32](n_floats),
+            queries=memory.take[F32](n_floats),
+            attended=memory.take[F32](n_floats),
+            wide=memory.take[F32](4 * MAX_ROWS * sizes.n_state),
+            factors=Rows(memory.take[Self.dtype](Rows.size(n, sizes.n_state)), n),
+            hidden=Rows(memory.take[Self.dtype](Rows.size(n, 4 * sizes.n_state)), n),
+        )
+
+
+@fieldwise_init
+struct WorkerWorkspace[dtype: DType](
+    Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
+):
+    """Arrays of one worker."""
+
+    var sums: Floats
+    """[n_rows, PANEL], or as many rows as logits are requested."""
+    var transposed: Floats
+    """[n_rows, PANEL]."""
+    var normed: Floats
+    """[MAX_ROWS, n_state]."""
+    var panel: Scalars[Self.dtype]
+    """Workspace of `PackedMatrix.accumulate`."""
+    var scores: Floats
+    """Scores of ROWS rows of attention to the text, or of MAX_ROWS to the audio."""
+    var flash: FlashAttention[Self.dtype]
+
+    @staticmethod
+    def n_sums(sizes: PrefillSizes[Self.dtype]) -> Int:
+        """Returns the floats of `sums`."""
+        return max(sizes.n_capacity(), sizes.n_logit_rows) * PANEL
+
+    @staticmethod
+    def n_scores(sizes: PrefillSizes[Self.dtype]) -> Int:
+        """Returns the floats of `scores`."""
+        var n_text = ROWS * (round_up(sizes.n_rows, PANEL) + SPAN)
+        return max(n_text, MAX_ROWS * sizes.n_padded)
+
+    @staticmethod
+    def n_bytes(sizes: PrefillSizes[Self.dtype]) -> Int:
+        """Returns the bytes of all arrays."""
+        var n_floats = Self.n_sums(sizes) + sizes.n_capacity() * PANEL
+        n_floats += MAX_ROWS * sizes.n_state + Self.n_scores(sizes)
+        return (
+            4 * n_floats
+            + (4 * sizes.n_state + 2) * PANEL * size_of[Self.dtype]()
+            + FlashAttention[Self.dtype].n_bytes(sizes.query_tile, sizes.cross_kv)
+        )
+
+    @staticmethod
+    def within(mut memory: Workspace, sizes: PrefillSizes[Self.dtype]) -> Self:
+        """Takes all arrays from a workspace of n_bytes."""
+        return Self(
+            sums=memory.take[F32](Self.n_sums(sizes)),
+            transposed=memory.take[F32](sizes.n_capacity() * PANEL),
+            normed=memory.take[F32](MAX_ROWS * sizes.n_state),
+            panel=memory.take[Self.dtype]((4 * sizes.n_state + 2) * PANEL),
+            scores=memory.take[F32](Self.n_scores(sizes)),
+            flash=FlashAttention[Self.dtype].within(memory, sizes.query_tile, sizes.cross_kv),
+        )
