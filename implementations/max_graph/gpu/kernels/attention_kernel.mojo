@@ -85,7 +85,7 @@ def attention_kernel[
         n_head: Heads.
         n_splits: Blocks that share the keys of a query.
     """
-    comptime assert head_dim % LANES_PER_KEY == 0, "eight lanes share a head's values"
+    comptime assert head_dim >= LANES_PER_KEY and head_dim & (head_dim - 1) == 0, "power of two"
     launch_dependents()
     wait_on_dependencies()
     comptime width = head_dim // LANES_PER_KEY

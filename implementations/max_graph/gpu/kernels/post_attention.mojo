@@ -32,7 +32,9 @@ comptime ROWS = 64 * GROUPS
 """Rows of a block."""
 comptime SIDE = 3
 """Tiles, 64 by 64, of a piece of a matrix."""
-comptime PIECE = SIDE * 64 * TILE_K
+comptime HALF = SIDE * 64
+"""Rows of half a matrix of WIDTH rows."""
+comptime PIECE = HALF * TILE_K
 comptime STAGES = 5
 """Pieces in shared memory at once."""
 comptime FIRST_PIECES = 2 * TILES
@@ -117,13 +119,11 @@ def post_attention_kernel[
         var part = later % 4
         mbarrier_expect_tx(here, Int32(PIECE * 2))
         if later < 0:
-            var row = piece % 2 * (SIDE * 64)
-            tma_load(tile, out_map, here, column=0, row=row, batch=piece // 2)
+            tma_load(tile, out_map, here, column=0, row=piece % 2 * HALF, batch=piece // 2)
         elif part < 2:
             tma_load(tile, widen_map, here, column=0, row=step * 64, batch=part * SIDE)
         else:
-            var row = (part - 2) * (SIDE * 64)
-            tma_load(tile, narrow_map, here, column=0, row=row, batch=step)
+            tma_load(tile, narrow_map, here, column=0, row=(part - 2) * HALF, batch=step)
 
     if thread == 0:
         comptime for i in range(STAGES):
