@@ -64,7 +64,8 @@ class RecomputeSession(DecoderSession):
     @torch.inference_mode()
     def _logits(self, texts: list[list[int]]) -> FloatArray:
         logits = self._model.decoder(torch.tensor(texts), self._features)
-        return np.array(logits, np.float32)
+        array: FloatArray = logits.numpy().copy()  # of inference mode, and to be written into
+        return array
 
 
 class RecomputeImplementation(Implementation):
