@@ -36,10 +36,10 @@ REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "flo
 
 
 def test_compiles_once_and_says_so(compiler: FakeCompiler) -> None:
-    told: list[str] = []
-    assert [compiled_graphs(REQUEST, told.append).data for _ in range(3)] == [b"graphs"] * 3
+    messages: list[str] = []
+    assert [compiled_graphs(REQUEST, messages.append).data for _ in range(3)] == [b"graphs"] * 3
     assert compiler.n_runs == 1
-    begun, ended = told
+    begun, ended = messages
     assert "2 MAX graphs together (encoder, encoder_states)" in begun
     assert begun.endswith(f"once; kept in {compiled_folder()}")
     assert ended.startswith("compiled 2 MAX graphs in ")
@@ -69,14 +69,16 @@ def test_what_is_not_as_it_was_written_is_made_again(compiler: FakeCompiler, dam
 
 def test_of_two_at_once_one_compiles_and_the_other_waits(compiler: FakeCompiler) -> None:
     compiler.behave(seconds=1)
-    told: list[str] = []
-    threads = [threading.Thread(target=compiled_graphs, args=(REQUEST, told.append)) for _ in "ab"]
+    messages: list[str] = []
+    threads = [
+        threading.Thread(target=compiled_graphs, args=(REQUEST, messages.append)) for _ in "ab"
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert compiler.n_runs == 1
-    assert sorted(words.split()[0] for words in told) == ["compiled", "compiling", "waiting"]
+    assert sorted(words.split()[0] for words in messages) == ["compiled", "compiling", "waiting"]
 
 
 MEETS = """
@@ -96,14 +98,16 @@ DECODER = replace(REQUEST, graphs=CPU_DECODER_GRAPHS)
 def test_missing_ones_are_compiled_at_the_same_time(compiler: FakeCompiler, tmp_path: Path) -> None:
     (tmp_path / "begun").mkdir()
     compiler.behave(MEETS.format(folder=str(tmp_path / "begun"), n=2))
-    told: list[str] = []
-    found = all_compiled_graphs([DECODER, REQUEST], told.append, must_store=True)
+    messages: list[str] = []
+    found = all_compiled_graphs([DECODER, REQUEST], messages.append, must_store=True)
     assert [artifact.data for artifact in found] == [b"graphs"] * 2
-    assert [line.split()[0] for line in told] == ["compiling"] * 2 + ["compiled"] * 2
+    assert [line.split()[0] for line in messages] == ["compiling"] * 2 + ["compiled"] * 2
     assert load_report(found).compiled_seconds < sum(each.compiled_seconds for each in found)
-    told.clear()
-    assert load_report(all_compiled_graphs([DECODER, REQUEST], told.append)).compiled_seconds == 0
-    assert told == []
+    messages.clear()
+    assert (
+        load_report(all_compiled_graphs([DECODER, REQUEST], messages.append)).compiled_seconds == 0
+    )
+    assert messages == []
 
 
 def test_only_what_is_missing_is_compiled(compiler: FakeCompiler) -> None:
@@ -272,13 +276,13 @@ def test_a_change_of_a_source_is_another_key(
 
 def test_a_folder_that_cannot_be_made_costs_a_note(compiler: FakeCompiler, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("in the way")
-    told: list[str] = []
-    artifact = compiled_graphs(REQUEST, told.append)
+    messages: list[str] = []
+    artifact = compiled_graphs(REQUEST, messages.append)
     assert artifact.data == b"graphs"
     (note,) = artifact.notes
     assert "cannot be kept" in note
     assert compiler.n_runs == 1
-    assert told[0].endswith("in every run")
+    assert messages[0].endswith("in every run")
 
 
 def test_a_full_disk_costs_a_note(compiler: FakeCompiler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +332,7 @@ def test_without_room_for_temporary_files_it_says_so(
 
 
 @pytest.mark.parametrize(
-    ("program", "said"),
+    ("program", "expected"),
     [
         ("import sys; sys.exit('line one\\nthe last line')", r"exit 1\): the last line$"),
         ("pass", r"exit 0\): it did not say why$"),
@@ -336,10 +340,10 @@ def test_without_room_for_temporary_files_it_says_so(
     ],
 )
 def test_a_compiler_that_fails_is_one_clear_line(
-    compiler: FakeCompiler, program: str, said: str
+    compiler: FakeCompiler, program: str, expected: str
 ) -> None:
     compiler.behave(program)
-    with pytest.raises(ImplementationFailedError, match=said) as caught:
+    with pytest.raises(ImplementationFailedError, match=expected) as caught:
         compiled_graphs(REQUEST, None)
     assert "\n" not in str(caught.value)
     assert not list(compiled_folder().glob("*.mef"))

@@ -82,6 +82,6 @@ def test_ctrl_c_leaves_nothing_and_the_next_run_compiles(
         process.send_signal(signal.SIGINT)
     assert process.returncode == 130
     assert list(temporary.iterdir()) == []
-    told: list[str] = []
-    assert compiled_graphs(REQUEST, told.append).data == b"graphs"
-    assert told[0].startswith("compiling"), "nobody holds the lock"
+    messages: list[str] = []
+    assert compiled_graphs(REQUEST, messages.append).data == b"graphs"
+    assert messages[0].startswith("compiling"), "nobody holds the lock"
