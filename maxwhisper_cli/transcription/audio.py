@@ -32,7 +32,12 @@ import soxr
 
 from maxwhisper_cli.transcription.audio_decode import Track, decode
 from maxwhisper_cli.transcription.audio_raw import RawFormat, decode_raw
-from maxwhisper_cli.transcription.audio_scale import scale_to_one
+from maxwhisper_cli.transcription.audio_scale import (
+    LOOK_AHEAD_SECONDS,
+    MAX_FULL_SCALE,
+    refuse_integers,
+    scale_to_one,
+)
 from maxwhisper_cli.transcription.audio_source import (
     AudioSource,
     GuardedFile,
@@ -154,9 +159,11 @@ class Audio:
         blocks = _join_blocks(self._stream.blocks)
         for block in scale_to_one(blocks, self.sample_rate, self.name, self.warnings.append):
             lowest, highest = block.min(initial=0), block.max(initial=0)
-            if not -_MAX_SAMPLE < lowest <= highest < _MAX_SAMPLE:  # true of NaN as well
+            if not -MAX_FULL_SCALE <= lowest <= highest <= MAX_FULL_SCALE:  # true of NaN as well
+                if n_read >= LOOK_AHEAD_SECONDS * self.sample_rate:
+                    refuse_integers(block, self.name)
                 broken = ~(np.abs(block) < _MAX_SAMPLE)
-                if not n_broken:
+                if not n_broken and broken.any():
                     first_broken = (n_read + broken.any(axis=1).argmax()) / self.sample_rate
                 n_broken += int(broken.sum())
                 block = np.where(broken, np.float32(0), block)  # noqa: PLW2901

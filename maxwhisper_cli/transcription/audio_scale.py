@@ -7,8 +7,8 @@ import numpy as np
 
 from maxwhisper_cli.transcription.audio_stream import AudioError, Float32, Warn
 
-_LOOK_AHEAD_SECONDS: Final = 30
-_MAX_FULL_SCALE: Final = 256.0
+LOOK_AHEAD_SECONDS: Final = 30
+MAX_FULL_SCALE: Final = 256.0
 """Magnitude that floats with a full scale of 1 never reach, and integers often do."""
 _MIN_SHARE: Final = 0.01
 """Share of samples beyond it; fewer are damage."""
@@ -21,15 +21,14 @@ def scale_to_one(
 ) -> Iterator[Float32]:
     """Yields the blocks, divided by the full scale of integers if they hold integers.
 
-    Raises:
-        AudioError: Samples far beyond full scale come only after half a minute.
+    The first half a minute decides; `refuse_integers` is for blocks that come later.
     """
     ahead: list[Float32] = []
     n_ahead = 0
     for block in blocks:
         ahead.append(block)
         n_ahead += len(block)
-        if n_ahead >= _LOOK_AHEAD_SECONDS * sample_rate:
+        if n_ahead >= LOOK_AHEAD_SECONDS * sample_rate:
             break
     peak = _integer_peak(ahead)
     scale = np.float32(1)
@@ -44,12 +43,20 @@ def scale_to_one(
         yield block if peak is None else _scaled(block, scale)
     ahead.clear()
     for block in blocks:
-        if peak is None and _integer_peak([block]) is not None:
-            raise AudioError(
-                f"{name} has samples far beyond full scale, as integers are: "
-                "save it with floats from -1 to 1"
-            )
         yield block if peak is None else _scaled(block, scale)
+
+
+def refuse_integers(block: Float32, name: str) -> None:
+    """Checks a later block with samples beyond `MAX_FULL_SCALE`.
+
+    Raises:
+        AudioError: Its samples are integers.
+    """
+    if _integer_peak([block]) is not None:
+        raise AudioError(
+            f"{name} has samples far beyond full scale, as integers are: "
+            "save it with floats from -1 to 1"
+        )
 
 
 def _scaled(block: Float32, scale: np.float32) -> Float32:
@@ -59,14 +66,16 @@ def _scaled(block: Float32, scale: np.float32) -> Float32:
 
 def _integer_peak(blocks: list[Float32]) -> float | None:
     """Returns the largest magnitude if the samples are integers, else None."""
-    n_loud = n_samples = 0
+    n_loud = 0
     peak = 0.0
     for block in blocks:
-        n_samples += int(np.count_nonzero(block))
-        if -_MAX_FULL_SCALE <= block.min(initial=0) <= block.max(initial=0) <= _MAX_FULL_SCALE:
+        if -MAX_FULL_SCALE <= block.min(initial=0) <= block.max(initial=0) <= MAX_FULL_SCALE:
             continue
         magnitude = np.abs(block)
-        is_loud = (magnitude > _MAX_FULL_SCALE) & (magnitude <= _HEADROOM * 2.0**31)
+        is_loud = (magnitude > MAX_FULL_SCALE) & (magnitude <= _HEADROOM * 2.0**31)
         n_loud += int(np.count_nonzero(is_loud))
         peak = max(peak, float(magnitude.max(initial=0, where=is_loud)))
-    return peak if n_loud and n_loud >= _MIN_SHARE * n_samples else None
+    if not n_loud:
+        return None
+    n_samples = sum(int(np.count_nonzero(block)) for block in blocks)
+    return peak if n_loud >= _MIN_SHARE * n_samples else None
