@@ -41,19 +41,31 @@ class GuardedOutput(io.FileIO):
         super().__init__(descriptor, "wb", closefd=False)
         self._fail = fail
         self._is_lost = False
+        self._n_unreported = 0
+        """Bytes that left as an interrupt came, before the buffer above was told so."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         """Writes bytes, and waits where the stream does not."""
         n_bytes = memoryview(data).nbytes
         if self._is_lost:
             return n_bytes
+        if self._n_unreported:  # the buffer tries the same bytes again
+            n_written, self._n_unreported = self._n_unreported, 0
+            return n_written
+        written: list[int | None] = []
         try:
-            while (n_written := super().write(data)) is None:
+            while True:
+                # One call from the loop's point of view: no interrupt between write and record.
+                written.extend(map(super().write, (data,)))
+                if written[-1] is not None:
+                    return written[-1]
                 select.select([], [self], [])
         except OSError as error:
             self.lose(error)
             return n_bytes
-        return n_written
+        except KeyboardInterrupt:
+            self._n_unreported = (written[-1] if written else None) or 0
+            raise
 
     def lose(self, error: OSError) -> None:
         """Marks the stream as lost, and reports the error."""

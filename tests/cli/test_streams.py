@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -199,6 +200,44 @@ def test_a_guarded_stream_fails_once() -> None:
     assert (stream.write(b"abc"), stream.write(b"de")) == (3, 2)
     assert [type(error) for error in failures] == [BrokenPipeError]
     os.close(writing)
+
+
+INTERRUPTED = """
+import io, signal
+from maxwhisper_cli.standard_streams import GuardedOutput
+
+def interrupt(*_):
+    if is_writing:
+        raise KeyboardInterrupt
+
+is_writing = False
+signal.signal(signal.SIGINT, interrupt)
+raw = GuardedOutput(1, lambda error: None)
+text = io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=True)
+for number in range(300):
+    try:
+        is_writing = True
+        text.write(f"{number}\\n")
+    except KeyboardInterrupt:
+        pass
+    is_writing = False
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+text.flush()
+"""
+
+
+def test_an_interrupt_while_writing_repeats_nothing() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED], env=ENVIRONMENT, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            process.send_signal(signal.SIGINT)
+            lines.append(int(line))
+    assert process.returncode == 0
+    assert lines == sorted(set(lines))
+    assert len(lines) > 200  # one whose interrupt came before it was written is left out
 
 
 def test_a_stream_that_does_not_wait_is_waited_for() -> None:
