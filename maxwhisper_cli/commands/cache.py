@@ -4,17 +4,18 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from implementations.max_graph.artifacts import StoredArtifact, stored_artifacts
-from implementations.max_graph.request import HOST
 from maxwhisper_cli.cache_contents import COMPILED, FETCHED, contents_of, files_in
 from maxwhisper_cli.console import Column, Terminal
 from weights.cache import cache_root
 from weights.errors import MaxWhisperError
 from weights.printable import printable
+
+if TYPE_CHECKING:
+    from implementations.max_graph.artifacts import StoredArtifact
 
 _COLUMNS = (
     Column("what", is_name=True),
@@ -93,6 +94,8 @@ def _remove(path: Path) -> None:
 
 def _entries() -> Iterator[tuple[str, Path]]:
     """Yields description and path of each file to list."""
+    from implementations.max_graph.artifacts import stored_artifacts
+
     for stored in stored_artifacts():
         yield _description(stored), stored.path
     for kind in FETCHED[:2]:
@@ -101,8 +104,10 @@ def _entries() -> Iterator[tuple[str, Path]]:
                 yield kind.removesuffix("s"), path
 
 
-def _description(stored: StoredArtifact) -> str:
+def _description(stored: "StoredArtifact") -> str:
     """Names the implementation, sizes and types of a compiled file; `damaged` without a record."""
+    from implementations.max_graph.request import HOST
+
     request = stored.request
     if request is None:
         return "damaged"

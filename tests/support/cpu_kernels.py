@@ -5,9 +5,7 @@ so that only a change of one of these compiles again; see cpu_kernel_graphs.py f
 """
 
 import hashlib
-import os
 import subprocess
-import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -24,6 +22,7 @@ from implementations.max_graph.cpu import cpu_level
 from implementations.max_graph.cpu.weights import graph_constants
 from implementations.max_graph.request import HOST
 from weights.cache import cache_root
+from weights.helper_process import helper_environment, module_command
 
 Array = npt.NDArray[Any]
 
@@ -80,11 +79,9 @@ def compiled() -> Path:
             older.unlink()
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:
             made = Path(unfinished) / "graphs.mef"
-            root = Path(__file__).parents[2]
             done = subprocess.run(
-                [sys.executable, "-m", "tests.support.cpu_kernel_graphs", str(made)],
-                cwd=root,
-                env=os.environ | {"PYTHONPATH": str(root)},
+                module_command("tests.support.cpu_kernel_graphs", str(made)),
+                env=helper_environment(),
                 capture_output=True,
                 text=True,
                 check=False,
