@@ -59,7 +59,7 @@ class Pair:
 
     @property
     def tolerance(self) -> float:
-        """Of features and logits."""
+        """Tolerance of features and logits."""
         return TOLERANCES[self.dtype]
 
     @property

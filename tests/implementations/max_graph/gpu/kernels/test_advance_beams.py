@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.gpu, needs_max_gpu]
 EOT, TIMESTAMP_BEGIN, N_CTX = 9, 20, 40
 RULES = TokenRules(EOT, TIMESTAMP_BEGIN, None)
 GOES_ON = 1.0
-"""Where a hypothesis did not end."""
+"""Value for a hypothesis that did not end."""
 
 
 def graph(*, is_first: bool) -> OneOp:
@@ -70,7 +70,7 @@ OPS = GpuOps(first=graph(is_first=True), step=graph(is_first=False))
 
 @dataclass
 class Window:
-    """What is expected of a window's beams: states, slots."""
+    """Expected states and slots of a window's beams."""
 
     search: BeamSearch
     states: Array

@@ -24,7 +24,7 @@ CASES = {
     "strided": (False, 2, 34, 384, F32),
     "wide": (False, 2, 8, 1280, F32),
 }
-"""Whether channels come first, stride, frames, channels, and what comes out."""
+"""Channels first or last, stride, frames, channels, and the dtype of the result."""
 
 
 def graph(channels_first: bool, stride: int, n_frames: int, n_in: int, dtype: DType) -> OneOp:

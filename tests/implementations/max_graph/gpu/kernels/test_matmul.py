@@ -23,7 +23,7 @@ KINDS = {
     "norm_gelu": (True, True, False),
     "gelu_residual": (False, True, True),
 }
-"""Whether a layer norm comes before, GELU after, and a residual last, as in Whisper's layers."""
+"""Flags for layer norm before, GELU after and a residual last, as in Whisper's layers."""
 MIN_ROW = 16
 """Shorter rows are compared together: a single sum may come close to zero."""
 ROWS = [1, 2, 3, 7, 8, 9, 32, 33, 65, 129]

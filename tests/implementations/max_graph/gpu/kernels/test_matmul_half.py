@@ -35,7 +35,7 @@ KINDS = {
     "logits": (True, False, False, True),
     "narrow": (False, False, True, True),
 }
-"""Whether a layer norm comes before, GELU after, a residual last, and whether float32 comes out.
+"""Flags for layer norm before, GELU after, a residual last, and a result in float32.
 
 Those without a layer norm are given x in half precision but for `cross`; all layers of Whisper's
 decoder are of one of these kinds.

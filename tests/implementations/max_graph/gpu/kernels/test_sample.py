@@ -44,7 +44,7 @@ N_CTX = 20
 LOGPROB_TOLERANCE = 1e-4
 """Sums of up to 51,866 exponentials in float32."""
 DRAW_TOLERANCE = 1e-5
-"""Of the number drawn with, from 0 to 1: the same sums, in another order than the host's."""
+"""Tolerance of the drawn number, from 0 to 1: equal sums in another order than the host's."""
 
 
 def graph(*, is_first: bool) -> OneOp:

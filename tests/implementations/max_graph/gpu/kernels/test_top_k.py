@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.gpu, needs_max_gpu]
 VOCABULARIES = [733, 1003, 8193, 51866, 65536]
 """Up to the largest that the operation takes."""
 TOLERANCE = 1e-4
-"""Of log-probabilities: sums of up to 65,536 exponentials in float32."""
+"""Tolerance of log-probabilities: sums of up to 65,536 exponentials in float32."""
 
 
 def graph(n_vocab: int, *, is_first: bool) -> OneOp:
