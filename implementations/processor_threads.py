@@ -25,7 +25,7 @@ def available_threads() -> int:
     else:
         n_processors = os.cpu_count() or 1
     limits = [limit for limit in (_quota_v2(), _quota_v1()) if limit is not None]
-    return max(1, min(n_processors, *(math.ceil(limit) for limit in limits), n_processors))
+    return max(1, min([n_processors, *(math.ceil(limit) for limit in limits)]))
 
 
 def default_threads() -> int:

@@ -23,6 +23,7 @@ from implementations.errors import ImplementationFailedError
 from implementations.max_graph.compiler_process import Notify, max_version, run_compiler
 from implementations.max_graph.request import HOST, NATIVE, CompileRequest
 from implementations.options import LoadReport
+from implementations.processor_threads import available_threads
 from weights.cache import cache_root
 
 _CPU_FIELDS = (
@@ -70,7 +71,7 @@ def all_compiled_graphs(
 ) -> list[Artifact]:
     """Returns the compiled files for requests, in their order; compiles missing ones together.
 
-    There are as many compilers at a time as processors. When one fails, or this process is
+    There are as many compilers at a time as threads can run. When one fails, or this process is
     interrupted, the others are stopped. Arguments and errors as `compiled_graphs`.
     """
     if len(requests) == 1:
@@ -81,7 +82,7 @@ def all_compiled_graphs(
         with one_at_a_time:
             (notify or str)(line)
 
-    with ThreadPoolExecutor(min(len(requests), os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(len(requests), available_threads())) as pool:
         one = partial(compiled_graphs, notify=tell, must_store=must_store, stop=stop)
         running = [pool.submit(one, request) for request in requests]
         try:

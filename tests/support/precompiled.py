@@ -4,7 +4,6 @@ Test after test would compile the same one at a time. What is missing here is co
 that needs it.
 """
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,6 +19,7 @@ from implementations.max_graph.cpu.cpu_level import FORCED, LEVELS
 from implementations.max_graph.load_plan import make_plan
 from implementations.max_graph.request import CompileRequest
 from implementations.options import LoadOptions
+from implementations.processor_threads import available_threads
 from tests.support import cpu_kernels, loaded
 from tests.support.checkpoints import random_tensors
 from weights.checkpoint import Checkpoint
@@ -33,7 +33,7 @@ def precompile(tell: Callable[[str], None]) -> None:
     """Compiles the graphs of all models that tests run on a CPU, and those of single operations."""
     jobs: list[Callable[[], object]] = [cpu_kernels.compiled]
     jobs += [partial(compiled_graphs, request, tell) for request in _requests()]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(available_threads()) as pool:
         for running in [pool.submit(job) for job in jobs]:
             with suppress(ImplementationFailedError, AssertionError):  # a test will say so
                 running.result()

@@ -64,11 +64,11 @@ class Pair:
 
     @property
     def is_exact(self) -> bool:
-        """Whether near ties are all that can be decided otherwise than by the reference."""
+        """True if only near ties can be decided otherwise than by the reference."""
         return self.dtype == "float32"
 
     def logits(self, texts: list[list[int]], window: int) -> FloatArray:
-        """Of texts of one length over a window, [n_texts, n_tokens, n_vocab]."""
+        """Logits of texts of one length over a window, [n_texts, n_tokens, n_vocab]."""
         features = self.features[window : window + 1].expand(len(texts), -1, -1)
         with torch.inference_mode():
             return self.reference.decoder(torch.tensor(texts).cuda(), features).cpu().numpy()
