@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
+from implementations.alignment import AlignmentRequest, TokenAlignment, align_text
 from implementations.decoding.loop import decode_window
 from implementations.log_mel import log_mel_frames
 from implementations.options import LoadOptions, LoadReport
@@ -87,6 +88,15 @@ class Implementation(ABC):
         self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         """Computes cross-attention of the given heads over a whole token sequence."""
+
+    def align_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[AlignmentRequest]
+    ) -> list[TokenAlignment]:
+        """Aligns the text of each window of a batch with its audio, for word times."""
+        return [
+            align_text(self.align(audio_features[i], request.tokens, request.heads), request)
+            for i, request in enumerate(requests)
+        ]
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decodes one window (a batch of one) at one temperature, rules and search included.

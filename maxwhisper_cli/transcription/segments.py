@@ -5,6 +5,19 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word with its times; fields as in openai-whisper's result."""
+
+    word: str
+    """Text, with its punctuation, and a leading space if the language writes one."""
+    start: float
+    """Seconds from the beginning of the audio."""
+    end: float
+    probability: float
+    """Mean probability of its tokens."""
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A piece of speech with its text; fields as in openai-whisper's result."""
 
@@ -24,6 +37,10 @@ class Segment:
     no_speech_prob: float
     language: str | None = None
     """Code of the language detected in its window; None unless `multilingual` asks for it."""
+    words: tuple[Word, ...] | None = None
+    """Words with times; None unless `word_timestamps` asks for them."""
+    speaker: str | None = None
+    """Name of the speaker; None unless channels are split."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ class JsonWriter(Writer):
                 {
                     key: _json_number(value)
                     for key, value in dataclasses.asdict(segment).items()
-                    if key != "language" or value is not None
+                    if value is not None
                 }
                 for segment in transcript.segments
             ],
