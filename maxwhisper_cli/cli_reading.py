@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from maxwhisper_cli.transcription.audio import RawFormat, ReadingOptions
 
 _PANEL = "Input and output"
+SPLIT = "split"
+"""Value of `--channel` that tells speakers apart."""
 _MAX_CHANNELS = 1024  # libsndfile's
 
 
@@ -21,7 +23,13 @@ def _option(name: str, metavar: str, text: str, default: str | None = None) -> o
     )
 
 
-Channel = Annotated[str, _option("--channel", "CHANNEL", "mix, left, right or a number from 1 on.")]
+Channel = Annotated[
+    str, _option("--channel", "CHANNEL", "mix, left, right, split or a number from 1 on.")
+]
+SpeakerNames = Annotated[
+    str | None,
+    _option("--speaker-names", "NAME,NAME", "Who speaks on each channel, with --channel split."),
+]
 AudioTrack = Annotated[
     str | None,
     _option("--audio-track", "TRACK", "Track: number from 1 on, or language.", "the default"),
@@ -63,11 +71,13 @@ class GivenReading:
 
     def _channel(self) -> "audio.Channel":
         text = self.channel
-        if text in {"mix", "left", "right"}:
+        if text in {"mix", "left", "right", SPLIT}:
             return text  # type: ignore[return-value]
         if text.isdecimal() and int(text) >= 1:
             return int(text)
-        raise OptionsError(f"--channel is mix, left, right or a number from 1 on, not {text!r}")
+        raise OptionsError(
+            f"--channel is mix, left, right, {SPLIT} or a number from 1 on, not {text!r}"
+        )
 
     def _track(self, text: str) -> int | str:
         if text.isdecimal() and int(text) >= 1:
@@ -99,3 +109,16 @@ class GivenReading:
         if not 1 <= n_channels <= _MAX_CHANNELS:
             raise OptionsError(f"--raw-channels is from 1 to {_MAX_CHANNELS}, not {n_channels}")
         return RawFormat(self.raw_format, rate, n_channels)
+
+
+def speaker_names(text: str | None, channel: str) -> tuple[str, ...] | None:
+    """Returns the names in `Anna,Ben`; None without any.
+
+    Raises:
+        OptionsError: The channels are not split.
+    """
+    if text is None:
+        return None
+    if channel != SPLIT:
+        raise OptionsError(f"--speaker-names needs --channel {SPLIT}")
+    return tuple(name.strip() for name in text.split(","))

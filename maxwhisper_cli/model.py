@@ -7,7 +7,7 @@ with maxwhisper_cli.load("tiny.en", impl="cpu") as model:
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,14 @@ from maxwhisper_cli.model_loading import (
     path_text,
     read_model,
 )
-from maxwhisper_cli.system_errors import refusals_as_errors
-from maxwhisper_cli.transcription.audio import Audio, AudioSource, ReadingOptions, open_audio
-from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler, start_run
+from maxwhisper_cli.recording import Recording, open_recording
+from maxwhisper_cli.transcription.audio import AudioSource, ReadingOptions
+from maxwhisper_cli.transcription.batched import BatchScheduler
 from maxwhisper_cli.transcription.longform import DecodedPart
-from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
 from maxwhisper_cli.transcription.several import Batch, Finished, OnProgressOf, Opened
+from maxwhisper_cli.transcription.speakers import start_batched_run, start_run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from weights.errors import MaxWhisperError
 
@@ -86,9 +86,9 @@ class Model:
             options: Options of the transcription.
             on_segment: Called for each segment as it is decoded.
             on_progress: Called before the first window and after each; raise from it to stop.
-            **reading: `channel` to read, or `mix` for the mean of all; `sample_rate` of an array,
-                16 kHz by default; `audio_track` by number or language; `raw` format of a file
-                without a header.
+            **reading: `channel` to read, `mix` for the mean of all, `split` for each by itself;
+                `sample_rate` of an array, 16 kHz by default; `audio_track` by number or language;
+                `raw` format of a file without a header.
 
         Raises:
             AudioError: The recording cannot be decoded.
@@ -99,10 +99,9 @@ class Model:
         with (
             translate_out_of_memory(self.implementation.device),
             self._stopwatch.on("text"),
-            self._open(audio, reading) as opened,
-            self._mel(opened) as mel,
+            self._open(audio, options, reading) as opened,
         ):
-            run = start_run(self.implementation, mel, options, self._stopwatch)
+            run = start_run(self.implementation, opened.mel, options, self._stopwatch)
             for part in run.parts():
                 _report(part, on_segment, on_progress)
             return replace(run.transcript, warnings=(*opened.warnings, *run.transcript.warnings))
@@ -119,10 +118,9 @@ class Model:
         check_options(options)
         with (
             translate_out_of_memory(self.implementation.device),
-            self._open(audio, reading) as opened,
-            self._mel(opened) as mel,
+            self._open(audio, options, reading) as opened,
         ):
-            for part in start_run(self.implementation, mel, options).parts():
+            for part in start_run(self.implementation, opened.mel, options).parts():
                 _report(part, None, on_progress)
                 yield from part.segments
 
@@ -176,9 +174,9 @@ class Model:
     def _recording(
         self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions
     ) -> Iterator[Opened]:
-        with self._open(audio, reading) as opened, self._mel(opened) as mel:
+        with self._open(audio, options, reading) as opened:
             with translate_out_of_memory(self.implementation.device):
-                run = BatchedRun(self.implementation, mel, options, self._stopwatch)
+                run = start_batched_run(self.implementation, opened.mel, options, self._stopwatch)
             yield Opened(run, opened.warnings)
 
     def close(self) -> None:
@@ -198,23 +196,14 @@ class Model:
     ) -> None:
         self.close()
 
-    def _open(self, audio: AudioSource, reading: ReadingOptions) -> Audio:
+    def _open(
+        self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions
+    ) -> AbstractContextManager[Recording]:
         if self._is_closed:
             raise ValueError("this model is closed")
         if os.getpid() != self._process_id:
             raise ImplementationFailedError(fork_message())
-        name = str(audio) if isinstance(audio, str | Path) else ""
-        with self._stopwatch.on("audio"), refusals_as_errors(name):
-            return open_audio(audio, **reading)
-
-    def _mel(self, audio: Audio) -> MelSpectrogram:
-        with self._stopwatch.on("mel"), refusals_as_errors(audio.name):
-            return MelSpectrogram(
-                self._stopwatch.each("audio", audio),
-                self.implementation.dims.n_mels,
-                transform=self.implementation.log_mel,
-                frames_at_once=self.implementation.mel_frames_at_once,
-            )
+        return open_recording(self.implementation, audio, options, reading, self._stopwatch)
 
 
 def load(  # noqa: PLR0913  (each is a keyword with a default)

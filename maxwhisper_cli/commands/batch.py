@@ -20,6 +20,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.writers.base import Document, Writer
 from maxwhisper_cli.writers.files import STDIN, Outputs
+from maxwhisper_cli.writers.speakers import name_speaker
 from maxwhisper_cli.writers.times import format_timestamp
 from weights.default_model import DEFAULT_MODEL
 from weights.errors import MaxWhisperError
@@ -45,7 +46,7 @@ class Display:
         """Shows a segment, if segments are shown and it has text."""
         if self.shows_segments and segment.text:
             times = f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}"
-            self.terminal.timed_line(times, segment.text.strip())
+            self.terminal.timed_line(times, name_speaker(segment.text.strip(), segment.speaker))
 
 
 def require_sources(sources: list[str]) -> None:
@@ -231,7 +232,7 @@ class _Work:
             terminal.warning(f"{outcome.name} ends at {end}, before the clips")
         if isinstance(sink, Writer):
             with self.loading.stopwatch.on("writing"):
-                terminal.document(sink.render(self._document(transcript)))
+                terminal.document(sink.render(self._document(transcript, outcome.name)))
         if outcome.error is None:
             terminal.note(summary_line(outcome, self.model.implementation, sink))
 
@@ -247,7 +248,7 @@ class _Work:
         if transcript is not None and not isinstance(file.sink, Writer):
             try:
                 with self.loading.stopwatch.on("writing"):
-                    file.sink.write(self._document(transcript))
+                    file.sink.write(self._document(transcript, file.name))
             except MaxWhisperError as unwritten:
                 error = unwritten
             except SYSTEM_ERRORS as refused:
@@ -271,7 +272,7 @@ class _Work:
             points.append(until_seconds)
         return sum(end - start for start, end in zip(points[::2], points[1::2], strict=True))
 
-    def _document(self, transcript: Transcript) -> Document:
+    def _document(self, transcript: Transcript, name: str) -> Document:
         implementation = self.model.implementation
         return Document(
             transcript=transcript,
@@ -281,4 +282,5 @@ class _Work:
             device=implementation.device,
             dtype=implementation.dtype,
             notes=self.model.notes,
+            recording=Path(name).stem,
         )

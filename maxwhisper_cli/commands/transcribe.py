@@ -62,6 +62,7 @@ class Transcribe:
     output_format: cli.OutputFormat = None
     output_name: cli.OutputName = DEFAULT_NAME
     channel: cli_reading.Channel = "mix"
+    speaker_names: cli_reading.SpeakerNames = None
     audio_track: cli_reading.AudioTrack = None
     raw_format: cli_reading.RawEncoding = None
     raw_rate: cli_reading.RawRate = None
@@ -120,11 +121,7 @@ class Transcribe:
         self._reject_word_options()
         options, reading = self._options(), self._reading()
         sinks = _plan_sinks(
-            self.files,
-            choose_writers(self.output_format or ["all"]),
-            self.output_dir,
-            self.output_name,
-            self.model,
+            self.files, self._writers(), self.output_dir, self.output_name, self.model
         )
         terminal = Terminal(is_quiet=self.quiet, needs_reader=self.output_dir == STDOUT)
         display = Display(
@@ -170,12 +167,22 @@ class Transcribe:
             batch_size=self.batch_size,
             clip_timestamps=_numbers(self.clip_timestamps, float, "--clip-timestamps"),
             clamp_timestamps=bool(self.clamp_timestamps),
+            speaker_names=cli_reading.speaker_names(self.speaker_names, self.channel),
         )
 
     def _reading(self) -> "ReadingOptions":
         return cli_reading.GivenReading(
             self.channel, self.audio_track, self.raw_format, self.raw_rate, self.raw_channels
         ).options()
+
+    def _writers(self) -> tuple[Writer, ...]:
+        writers = choose_writers(self.output_format or ["all"])
+        for writer in writers:
+            if writer.needs_speakers and self.channel != cli_reading.SPLIT:
+                raise OptionsError(
+                    f"{writer.name} says who speaks, which only --channel {cli_reading.SPLIT} tells"
+                )
+        return writers
 
     def _loading(self, terminal: Terminal, stopwatch: Stopwatch, *, is_english: bool) -> Loading:
         return Loading(

@@ -1,10 +1,10 @@
-"""Any recording as mono float32 samples at 16 kHz, in blocks, with bounded memory.
+"""Any recording as float32 samples at 16 kHz, mono or split, in blocks, with bounded memory.
 
 | input | result |
 | --- | --- |
 | a missing file, a folder, no permission, 0 bytes | AudioError |
 | text, an image, a program, random bytes, a playlist; a video without sound | AudioError |
-| a channel that is not there | AudioError, with how many there are |
+| a channel that is not there, a single channel to split | AudioError, with how many there are |
 | a wrong extension | read by content |
 | a headerless format (g722, gsm, ...) | read by its extension: any bytes but text are audio |
 | a header and no samples | no blocks, and a warning: the transcript is empty |
@@ -60,8 +60,8 @@ __all__ = [
 
 SAMPLE_RATE: Final = 16000
 
-Channel = Literal["mix", "left", "right"] | int
-"""Mean of all channels, or one of them; numbers count from 1, so left is 1 and right is 2."""
+Channel = Literal["mix", "left", "right", "split"] | int
+"""Mean of all channels, one of them, or all of them apart; left is 1 and right is 2."""
 
 _BLOCK_SAMPLES = 65536
 _MAX_SAMPLE = 1e12  # its square, summed over a frame, is still a float32
@@ -71,7 +71,7 @@ class ReadingOptions(TypedDict, total=False):
     """Keywords of `open_audio`, and of everything else that takes a source."""
 
     channel: Channel
-    """Channel to read, or `mix` for the mean of all."""
+    """Channel to read, `mix` for the mean of all, or `split` for each by itself."""
     sample_rate: float | None
     """Rate of samples in an array, in Hz; None is 16 kHz."""
     audio_track: Track
@@ -90,7 +90,7 @@ class Audio:
     sample_rate: int
     """Sample rate of the source; the blocks are at 16 kHz."""
     n_channels: int
-    """Channels of the source; the blocks are mono."""
+    """Channels of the source."""
     warnings: list[str]
     """Messages about missing or damaged audio; complete once the last block is read."""
 
@@ -98,7 +98,7 @@ class Audio:
         self,
         name: str,
         stream: DecodedStream,
-        channel_index: int | None,
+        columns: int | slice | None,
         *,
         warnings: list[str],
         resources: ExitStack,
@@ -109,13 +109,17 @@ class Audio:
         self.sample_rate = stream.sample_rate
         self.n_channels = stream.n_channels
         self.warnings = warnings
-        self._channel_index = channel_index
+        self._columns = columns
+        self._shape = (self.n_channels,) if isinstance(columns, slice) else ()
+        """Shape of a sample."""
         self._stream = stream
         self._resources = resources
         self._guard = guard
 
     def __iter__(self) -> Iterator[Float32]:
-        """Yields `[n_samples]` blocks at 16 kHz, each at most a few seconds long.
+        """Yields blocks at 16 kHz, each at most a few seconds long.
+
+        They are `[n_samples]`, or `[n_samples, n_channels]` with channel `split`.
 
         Raises:
             AudioError: The samples cannot be resampled to 16 kHz, or the file cannot be read on.
@@ -126,22 +130,24 @@ class Audio:
 
     def _resampled(self) -> Iterator[Float32]:
         if self.sample_rate == SAMPLE_RATE:
-            yield from self._mono()
+            yield from self._selected()
             return
         try:
-            resampler = soxr.ResampleStream(self.sample_rate, SAMPLE_RATE, 1, quality="HQ")
+            resampler = soxr.ResampleStream(
+                self.sample_rate, SAMPLE_RATE, *self._shape or (1,), quality="HQ"
+            )
         except (RuntimeError, ValueError) as error:
             raise AudioError(
                 f"{self.name} has a sample rate of {self.sample_rate} Hz, which cannot be "
                 f"resampled to {SAMPLE_RATE} Hz: {error}"
             ) from error
-        for block in self._mono():
+        for block in self._selected():
             yield resampler.resample_chunk(block)
-        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+        yield resampler.resample_chunk(self._no_samples(), last=True)
 
     def read(self) -> Float32:
-        """Returns all samples, `[n_samples]` at 16 kHz."""
-        return np.concatenate([np.empty(0, np.float32), *self])
+        """Returns all samples at 16 kHz, in the shape of the blocks."""
+        return np.concatenate([self._no_samples(), *self])
 
     def close(self) -> None:
         """Closes what `open_audio` opened; a caller's file object stays open."""
@@ -153,7 +159,10 @@ class Audio:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _mono(self) -> Iterator[Float32]:
+    def _no_samples(self) -> Float32:
+        return np.empty((0, *self._shape), np.float32)
+
+    def _selected(self) -> Iterator[Float32]:
         n_read = n_broken = 0
         first_broken = 0.0
         blocks = _join_blocks(self._stream.blocks)
@@ -168,10 +177,10 @@ class Audio:
                 n_broken += int(broken.sum())
                 block = np.where(broken, np.float32(0), block)  # noqa: PLW2901
             n_read += len(block)
-            if self._channel_index is None:
+            if self._columns is None:
                 yield block.mean(axis=1, dtype=np.float32)
             else:
-                yield np.ascontiguousarray(block[:, self._channel_index])
+                yield np.ascontiguousarray(block[:, self._columns])
         if n_broken:
             self.warnings.append(
                 f"{self.name}: samples that are not numbers or far out of range, the first "
@@ -194,7 +203,7 @@ def open_audio(
     Args:
         source: A path, `"-"` for standard input, the content of a file, a binary file object
             (copied to a temporary file if it cannot seek), or mono samples.
-        channel: `"mix"`, `"left"`, `"right"` or a number from 1 on.
+        channel: `"mix"`, `"left"`, `"right"`, `"split"` or a number from 1 on.
         sample_rate: Rate of samples in an array, in Hz; None is 16 kHz.
         audio_track: Number of an audio track, from 1 on, or its language; None is the default.
         raw: Format of a file without a header.
@@ -225,9 +234,9 @@ def open_audio(
             except OSError as error:
                 raise read_error(name, error) from error
             resources.callback(stream.close)
-        index = _channel_index(channel, stream.n_channels, name)
+        columns = _columns_of(channel, stream.n_channels, name)
         return Audio(
-            name, stream, index, warnings=warnings, resources=resources.pop_all(), guard=guard
+            name, stream, columns, warnings=warnings, resources=resources.pop_all(), guard=guard
         )
 
 
@@ -250,8 +259,12 @@ def _checked_rate(sample_rate: float) -> int:
     return round(rate)
 
 
-def _channel_index(channel: Channel, n_channels: int, name: str) -> int | None:
-    """Returns the column of the channel, or None for the mean of all."""
+def _columns_of(channel: Channel, n_channels: int, name: str) -> int | slice | None:
+    """Returns the column of the channel, None for the mean of all, or a slice of all."""
+    if channel == "split":
+        if n_channels == 1:
+            raise AudioError(f"{name} has 1 channel, which cannot be split: choose channel 'mix'")
+        return slice(None)
     if channel == "mix":
         return 0 if n_channels == 1 else None
     number = {"left": 1, "right": 2}.get(channel) if isinstance(channel, str) else channel

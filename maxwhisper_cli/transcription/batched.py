@@ -7,7 +7,7 @@ its text is the same as alone.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -226,21 +226,9 @@ class BatchScheduler:
         """Removes and returns the recordings that have rows, after their batch failed."""
         dropped = tuple(dict.fromkeys(run for run, _ in self._rows))
         self._rows = []
-        self._queue = deque(row for row in self._queue if row[0] not in dropped)
+        self.discard(dropped)
         return dropped
 
-
-def start_run(
-    implementation: Implementation,
-    mel: MelSpectrogram,
-    options: TranscribeOptions,
-    stopwatch: Stopwatch = STOPPED,
-) -> TranscriptionRun:
-    """Returns a batched or sequential run, by the options.
-
-    Raises:
-        OptionsError: A prompt, prefix or token does not fit this model.
-        LanguageError: This model does not support the language.
-    """
-    run = BatchedRun if options.batch_size > 1 else TranscriptionRun
-    return run(implementation, mel, options, stopwatch)
+    def discard(self, runs: Collection[BatchedRun]) -> None:
+        """Removes the shards of recordings that are still queued."""
+        self._queue = deque(row for row in self._queue if row[0] not in runs)

@@ -87,6 +87,8 @@ class TranscribeOptions:
     clamp_timestamps: bool = False
     """True if no segment ends after the audio, as the model's timestamps may; not in
     openai-whisper."""
+    speaker_names: tuple[str, ...] | None = None
+    """Name of the speaker on each channel, if channels are split; None is `channel 1`, ..."""
 
     def __post_init__(self) -> None:
         """Checks the options, and stores them in their own types.
@@ -106,6 +108,7 @@ class TranscribeOptions:
             raise OptionsError("clip_timestamps must not go back in time")
         if self.carry_initial_prompt and self.initial_prompt is None:
             raise OptionsError("carry_initial_prompt needs an initial_prompt")
+        self._check_speaker_names()
 
     def _check_language(self) -> None:
         if self.language is not None:
@@ -124,6 +127,13 @@ class TranscribeOptions:
             raise OptionsError("patience needs a beam_size")
         if round(self.beam_size * self.patience) < 1:
             raise OptionsError("patience leaves no hypothesis: beam_size * patience is below 1")
+
+    def _check_speaker_names(self) -> None:
+        names = self.speaker_names or ()
+        if any(not (name.strip() and name.isprintable()) for name in names):
+            raise OptionsError("speaker_names must be words that can be printed, and not empty")
+        if len(set(names)) < len(names):
+            raise OptionsError("speaker_names must differ from each other")
 
 
 def check_options(options: object) -> None:
@@ -175,6 +185,7 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "batch_size": partial(whole, minimum=1, maximum=_MAX_WINDOWS),
     "clip_timestamps": partial(several, check=_seconds),
     "clamp_timestamps": flag,
+    "speaker_names": partial(several, check=text),
 }
 """The check of each option by itself."""
 _OPTIONAL = frozenset(
@@ -191,6 +202,7 @@ _OPTIONAL = frozenset(
         "prefix",
         "max_initial_timestamp",
         "sample_len",
+        "speaker_names",
     }
 )
 """Options that may be None."""

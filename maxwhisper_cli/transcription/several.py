@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler
 from maxwhisper_cli.transcription.segments import Progress, Transcript
+from maxwhisper_cli.transcription.speakers import BatchedSpeakersRun
 from weights.errors import MaxWhisperError
 
 OnProgressOf = Callable[[int, Progress], None]
@@ -34,9 +35,14 @@ class Finished:
 class Opened:
     """A recording and its run."""
 
-    run: BatchedRun
+    run: BatchedRun | BatchedSpeakersRun
     warnings: list[str]
     """Messages about its audio; complete once it is open."""
+
+    @property
+    def runs(self) -> tuple[BatchedRun, ...]:
+        """The runs that a scheduler takes: of each speaker, if there are several."""
+        return (self.run,) if isinstance(self.run, BatchedRun) else self.run.runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,7 @@ class Batch:
                 yield from self._open_recordings()
         finally:
             with ExitStack() as everything:
-                for recording in self._open.values():
+                for recording in self._recordings_of(self._open):
                     everything.enter_context(recording.resources)
 
     def _open_recordings(self) -> Iterator[Finished]:
@@ -102,28 +108,38 @@ class Batch:
             except MaxWhisperError as error:
                 yield Finished(index, time.perf_counter() - start_time, error=error)
                 continue
-            self._open[opened.run] = recording
+            self._open.update(dict.fromkeys(opened.runs, recording))
             self._report_progress(recording)
-            self._scheduler.add(opened.run)
+            for run in opened.runs:
+                self._scheduler.add(run)
             if opened.run.is_done:  # there is nothing in it
-                yield self._pop(opened.run).finish()
+                yield self._pop(recording).finish()
 
     def _decode(self) -> Iterator[Finished]:
         """Decodes a window of each row; yields the recordings that end or fail."""
         try:
             advanced = self._scheduler.decode()
         except MaxWhisperError as error:
-            for run in self._scheduler.drop():
-                yield self._pop(run).fail(error)
+            for recording in self._recordings_of(self._scheduler.drop()):
+                self._scheduler.discard(recording.opened.runs)
+                yield self._pop(recording).fail(error)
             return
-        for run in advanced:
-            self._report_progress(self._open[run])
-        for run in advanced:
-            if run.is_done:
-                yield self._pop(run).finish()
+        recordings = self._recordings_of(advanced)
+        for recording in recordings:
+            self._report_progress(recording)
+        for recording in recordings:
+            if recording.opened.run.is_done:
+                yield self._pop(recording).finish()
 
-    def _pop(self, run: BatchedRun) -> _OpenRecording:
-        return self._open.pop(run)
+    def _recordings_of(self, runs: Iterable[BatchedRun]) -> list[_OpenRecording]:
+        """Returns the open recordings that the runs belong to, each once."""
+        recordings = (self._open[run] for run in runs)
+        return list({recording.index: recording for recording in recordings}.values())
+
+    def _pop(self, recording: _OpenRecording) -> _OpenRecording:
+        for run in recording.opened.runs:
+            del self._open[run]
+        return recording
 
     def _report_progress(self, recording: _OpenRecording) -> None:
         if self._on_progress is not None:

@@ -25,6 +25,8 @@ class Document:
     dtype: str
     notes: tuple[str, ...] = ()
     """Lines about the loading of the model."""
+    recording: str = ""
+    """Name of the recording, without folder and extension."""
 
 
 class Writer(ABC):
@@ -32,6 +34,8 @@ class Writer(ABC):
 
     name: ClassVar[str]
     """Name in `--output-format`; also the file extension."""
+    needs_speakers: ClassVar[bool] = False
+    """True if each segment must have a speaker."""
 
     @abstractmethod
     def render(self, document: Document) -> str:

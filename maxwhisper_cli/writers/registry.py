@@ -6,13 +6,14 @@ from types import MappingProxyType
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.writers.base import Writer
 from maxwhisper_cli.writers.json import JsonWriter
+from maxwhisper_cli.writers.rttm import RttmWriter
 from maxwhisper_cli.writers.subtitles import SrtWriter, VttWriter
 from maxwhisper_cli.writers.tsv import TsvWriter
 from maxwhisper_cli.writers.txt import TxtWriter
 
-WRITERS: Mapping[str, Writer] = MappingProxyType(
-    {w.name: w for w in (TxtWriter(), VttWriter(), SrtWriter(), TsvWriter(), JsonWriter())}
-)
+_ALL = (TxtWriter(), VttWriter(), SrtWriter(), TsvWriter(), JsonWriter())
+"""Formats of openai-whisper, which `all` stands for."""
+WRITERS: Mapping[str, Writer] = MappingProxyType({w.name: w for w in (*_ALL, RttmWriter())})
 
 
 def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
@@ -24,7 +25,7 @@ def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
     wanted: dict[str, Writer] = {}
     for name in ",".join(formats).lower().replace(" ", "").split(","):
         if name == "all":
-            wanted.update(WRITERS)
+            wanted.update({writer.name: writer for writer in _ALL})
         elif name in WRITERS:
             wanted[name] = WRITERS[name]
         else:

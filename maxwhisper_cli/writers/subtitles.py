@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from maxwhisper_cli.transcription.segments import Segment
 from maxwhisper_cli.writers.base import Document, Writer
+from maxwhisper_cli.writers.speakers import name_speaker, voice_tag
 from maxwhisper_cli.writers.times import format_timestamp
 
 
@@ -15,7 +16,8 @@ class SrtWriter(Writer):
     def render(self, document: Document) -> str:
         """Returns numbered cues; hours always, a comma before the milliseconds."""
         return "".join(
-            f"{number}\n{self._times(segment)}\n{_cue_text(segment)}\n\n"
+            f"{number}\n{self._times(segment)}\n"
+            f"{_without_arrow(name_speaker(segment.text.strip(), segment.speaker))}\n\n"
             for number, segment in enumerate(document.transcript.segments, start=1)
         )
 
@@ -37,12 +39,12 @@ class VttWriter(Writer):
         """Returns a header, then cues without numbers; hours only from one hour on."""
         cues = (
             f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}\n"
-            f"{_cue_text(segment)}\n\n"
+            f"{voice_tag(_without_arrow(segment.text.strip()), segment.speaker)}\n\n"
             for segment in document.transcript.segments
         )
         return "WEBVTT\n\n" + "".join(cues)
 
 
-def _cue_text(segment: Segment) -> str:
+def _without_arrow(text: str) -> str:
     """Returns a cue's text without the arrow that separates its times."""
-    return segment.text.strip().replace("-->", "->")
+    return text.replace("-->", "->")

@@ -1,4 +1,7 @@
-"""Tab-separated values: start and end in whole milliseconds, and the text."""
+"""Tab-separated values: start and end in whole milliseconds, and the text.
+
+Where speakers are known, a fourth column names them.
+"""
 
 from typing import ClassVar
 
@@ -12,9 +15,13 @@ class TsvWriter(Writer):
 
     def render(self, document: Document) -> str:
         """Returns a header line, then one line per segment; tabs in the text become spaces."""
+        segments = document.transcript.segments
+        has_speakers = any(segment.speaker is not None for segment in segments)
         rows = (
             f"{round(1000 * segment.start)}\t{round(1000 * segment.end)}\t"
-            f"{segment.text.strip().replace(chr(9), ' ')}\n"
-            for segment in document.transcript.segments
+            f"{segment.text.strip().replace(chr(9), ' ')}"
+            + (f"\t{segment.speaker}\n" if has_speakers else "\n")
+            for segment in segments
         )
-        return "start\tend\ttext\n" + "".join(rows)
+        header = "start\tend\ttext" + ("\tspeaker\n" if has_speakers else "\n")
+        return header + "".join(rows)

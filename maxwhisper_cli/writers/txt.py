@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from maxwhisper_cli.writers.base import Document, Writer
+from maxwhisper_cli.writers.speakers import name_speaker
 
 
 class TxtWriter(Writer):
@@ -12,4 +13,7 @@ class TxtWriter(Writer):
 
     def render(self, document: Document) -> str:
         """Returns one line per segment."""
-        return "".join(f"{segment.text.strip()}\n" for segment in document.transcript.segments)
+        return "".join(
+            f"{name_speaker(segment.text.strip(), segment.speaker)}\n"
+            for segment in document.transcript.segments
+        )

@@ -232,7 +232,8 @@ def test_model_options_reach_the_loader(parsed: Any, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("given", "channel"), [("mix", "mix"), ("left", "left"), ("right", "right"), ("3", 3)]
+    ("given", "channel"),
+    [("mix", "mix"), ("left", "left"), ("right", "right"), ("split", "split"), ("3", 3)],
 )
 def test_channel(parsed: Any, given: str, channel: object) -> None:
     assert parsed("--channel", given).reading == {"channel": channel}

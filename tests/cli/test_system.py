@@ -252,14 +252,14 @@ def test_one_bad_input_costs_no_other(
             raise error
         opened = open_audio(source, *arguments, **settings)  # type: ignore[arg-type]
         if error is not None:
-            monkeypatch.setattr(opened, "_mono", partial(fail, error))
+            monkeypatch.setattr(opened, "_selected", partial(fail, error))
         return opened
 
     def fail(error: BaseException) -> Iterator[object]:
         raise error
         yield
 
-    monkeypatch.setattr("maxwhisper_cli.model.open_audio", refuse)
+    monkeypatch.setattr("maxwhisper_cli.recording.open_audio", refuse)
     files = [sound("memory.wav"), sound("disk.wav"), sound("good.wav")]
     done = maxwhisper("transcribe", *files, "-f", "txt", "--batch-size", str(batch_size))
     assert (done.exit_code, names(Path.cwd())) == (1, ["good.txt"])

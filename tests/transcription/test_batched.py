@@ -9,10 +9,10 @@ import pytest
 
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
-from maxwhisper_cli.transcription.batched import start_run
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript
+from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, RunningStopwatch, Spent, Stopwatch
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support import loaded

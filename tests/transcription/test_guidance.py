@@ -10,11 +10,11 @@ import pytest
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription import longform
-from maxwhisper_cli.transcription.batched import start_run
 from maxwhisper_cli.transcription.language_id import DetectedLanguage
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript
+from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support import loaded
 from tests.support.scripted import BEGIN, EOT, ScriptedImplementation, window
