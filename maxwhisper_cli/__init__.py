@@ -6,13 +6,16 @@ The Python API in one import; its parts are loaded on first use, so importing th
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maxwhisper_cli.captions.captions import CaptionOptions
     from maxwhisper_cli.model import Model, load
     from maxwhisper_cli.transcription.options import TranscribeOptions
     from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
     from maxwhisper_cli.transcription.several import Finished
+    from maxwhisper_cli.writers.render import render
     from weights.errors import MaxWhisperError
 
 __all__ = [
+    "CaptionOptions",
     "Finished",
     "MaxWhisperError",
     "Model",
@@ -21,9 +24,11 @@ __all__ = [
     "TranscribeOptions",
     "Transcript",
     "load",
+    "render",
 ]
 
 _MODULES = {
+    "CaptionOptions": "maxwhisper_cli.captions.captions",
     "Finished": "maxwhisper_cli.transcription.several",
     "MaxWhisperError": "weights.errors",
     "Model": "maxwhisper_cli.model",
@@ -32,6 +37,7 @@ _MODULES = {
     "TranscribeOptions": "maxwhisper_cli.transcription.options",
     "Transcript": "maxwhisper_cli.transcription.segments",
     "load": "maxwhisper_cli.model",
+    "render": "maxwhisper_cli.writers.render",
 }
 
 

@@ -62,7 +62,7 @@ OutputFormat = Annotated[
         "-f",
         metavar="FORMAT",
         show_default="all",
-        help="txt, vtt, srt, tsv, json, rttm or all; several as a,b.",
+        help="txt, vtt, srt, tsv, json, or all five; lrc, ass, ttml, csv, md, rttm; or a,b.",
         rich_help_panel=_FILES,
     ),
 ]

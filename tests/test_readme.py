@@ -105,6 +105,6 @@ def test_the_python_example_runs(
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(example))
     printed = capsys.readouterr().out
-    assert printed.count("From fairest creatures we desire increase") == 3
+    assert printed.count("From fairest creatures we desire increase") == 4
     assert "1 song.mp3 does not exist" in printed
     assert "en 53.2" in printed

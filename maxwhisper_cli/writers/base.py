@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from maxwhisper_cli.captions.captions import Captions, make_captions
 from maxwhisper_cli.transcription.segments import Transcript
 from weights.errors import MaxWhisperError
 
@@ -17,16 +18,22 @@ class Document:
     """A transcript, with the model and implementation that made it."""
 
     transcript: Transcript
-    task: str
-    model: str
-    """Name of the model, or the path it was loaded from."""
-    implementation: str
-    device: str
-    dtype: str
+    task: str | None = None
+    model: str | None = None
+    """Name of the model, or the path it was loaded from; None if it is not known."""
+    implementation: str | None = None
+    device: str | None = None
+    dtype: str | None = None
     notes: tuple[str, ...] = ()
     """Lines about the loading of the model."""
     recording: str = ""
     """Name of the recording, without folder and extension."""
+    captions: Captions | None = None
+    """Cues for formats that have them; None is openai-whisper's own."""
+
+    def laid_out(self) -> Captions:
+        """Returns the captions."""
+        return self.captions or make_captions(self.transcript)
 
 
 class Writer(ABC):

@@ -24,25 +24,33 @@ class JsonWriter(Writer):
             "text": transcript.text,
             "segments": [
                 {
-                    key: _json_number(value)
+                    key: _json_value(value)
                     for key, value in dataclasses.asdict(segment).items()
                     if value is not None
                 }
                 for segment in transcript.segments
             ],
             "language": transcript.language,
-            "language_probability": _json_number(transcript.language_probability),
+            "language_probability": _json_value(transcript.language_probability),
             "duration": transcript.duration_seconds,
+        }
+        origin = {
             "task": document.task,
             "model": document.model,
             "implementation": document.implementation,
             "device": document.device,
             "dtype": document.dtype,
-            "warnings": [*document.notes, *transcript.warnings],
         }
+        content |= {key: value for key, value in origin.items() if value is not None}
+        content["warnings"] = [*document.notes, *transcript.warnings]
         return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _json_number(value: Any) -> Any:  # noqa: ANN401  (whatever a segment's field holds)
+def _json_value(value: Any) -> Any:  # noqa: ANN401  (whatever a segment's field holds)
+    """Returns a value with None for each number that JSON cannot hold."""
+    if isinstance(value, dict):
+        return {key: _json_value(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(each) for each in value]
     is_beyond_json = isinstance(value, float) and not math.isfinite(value)
     return None if is_beyond_json else value

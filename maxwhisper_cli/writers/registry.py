@@ -4,16 +4,23 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.writers.ass import AssWriter
 from maxwhisper_cli.writers.base import Writer
+from maxwhisper_cli.writers.csv import CsvWriter
 from maxwhisper_cli.writers.json import JsonWriter
+from maxwhisper_cli.writers.lrc import LrcWriter
+from maxwhisper_cli.writers.md import MdWriter
 from maxwhisper_cli.writers.rttm import RttmWriter
 from maxwhisper_cli.writers.subtitles import SrtWriter, VttWriter
 from maxwhisper_cli.writers.tsv import TsvWriter
+from maxwhisper_cli.writers.ttml import TtmlWriter
 from maxwhisper_cli.writers.txt import TxtWriter
 
-_ALL = (TxtWriter(), VttWriter(), SrtWriter(), TsvWriter(), JsonWriter())
-"""Formats of openai-whisper, which `all` stands for."""
-WRITERS: Mapping[str, Writer] = MappingProxyType({w.name: w for w in (*_ALL, RttmWriter())})
+_UPSTREAM = (TxtWriter(), VttWriter(), SrtWriter(), TsvWriter(), JsonWriter())
+_OTHERS = (LrcWriter(), AssWriter(), TtmlWriter(), CsvWriter(), MdWriter(), RttmWriter())
+WRITERS: Mapping[str, Writer] = MappingProxyType({w.name: w for w in (*_UPSTREAM, *_OTHERS)})
+ALL = tuple(writer.name for writer in _UPSTREAM)
+"""Formats of `all`: openai-whisper's own."""
 
 
 def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
@@ -25,7 +32,7 @@ def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
     wanted: dict[str, Writer] = {}
     for name in ",".join(formats).lower().replace(" ", "").split(","):
         if name == "all":
-            wanted.update({writer.name: writer for writer in _ALL})
+            wanted.update((each, WRITERS[each]) for each in ALL)
         elif name in WRITERS:
             wanted[name] = WRITERS[name]
         else:

@@ -1,50 +1,58 @@
-"""Subtitles, SubRip (`srt`) and WebVTT (`vtt`): one cue per segment."""
+"""Subtitles, SubRip (`srt`) and WebVTT (`vtt`), from a transcript's cues."""
 
+import html
+from functools import partial
 from typing import ClassVar
 
-from maxwhisper_cli.transcription.segments import Segment
+from maxwhisper_cli.captions.cues import Cue
 from maxwhisper_cli.writers.base import Document, Writer
 from maxwhisper_cli.writers.speakers import name_speaker, voice_tag
 from maxwhisper_cli.writers.times import format_timestamp
 
+_escape = partial(html.escape, quote=False)
+
 
 class SrtWriter(Writer):
-    """SubRip, identical to the output of openai-whisper's `WriteSRT`."""
+    """SubRip; without a caption style identical to the output of openai-whisper's `WriteSRT`."""
 
     name: ClassVar[str] = "srt"
 
     def render(self, document: Document) -> str:
         """Returns numbered cues; hours always, a comma before the milliseconds."""
         return "".join(
-            f"{number}\n{self._times(segment)}\n"
-            f"{_without_arrow(name_speaker(segment.text.strip(), segment.speaker))}\n\n"
-            for number, segment in enumerate(document.transcript.segments, start=1)
+            f"{number}\n{self._times(cue)}\n{self._text(cue)}\n\n"
+            for number, cue in enumerate(document.laid_out().shown(), start=1)
         )
 
     @staticmethod
-    def _times(segment: Segment) -> str:
+    def _text(cue: Cue) -> str:
+        speaker = None if cue.speaker is None else cue.speaker.replace("-->", "->")
+        return name_speaker(cue.text, speaker)
+
+    @staticmethod
+    def _times(cue: Cue) -> str:
         start, end = (
             format_timestamp(at, always_include_hours=True, decimal_marker=",")
-            for at in (segment.start, segment.end)
+            for at in (cue.start, cue.end)
         )
         return f"{start} --> {end}"
 
 
 class VttWriter(Writer):
-    """WebVTT, identical to the output of openai-whisper's `WriteVTT`."""
+    """WebVTT; without a caption style identical to the output of openai-whisper's `WriteVTT`.
+
+    In a style `&` and `<` are escaped, as the format wants it; openai-whisper leaves them.
+    """
 
     name: ClassVar[str] = "vtt"
 
     def render(self, document: Document) -> str:
         """Returns a header, then cues without numbers; hours only from one hour on."""
+        captions = document.laid_out()
+        escape = None if captions.style_name is None else _escape
         cues = (
-            f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}\n"
-            f"{voice_tag(_without_arrow(segment.text.strip()), segment.speaker)}\n\n"
-            for segment in document.transcript.segments
+            f"{format_timestamp(cue.start)} --> {format_timestamp(cue.end)}\n"
+            f"{voice_tag(cue.text, cue.speaker)}\n\n"
+            for cue in captions.shown(escape)
         )
         return "WEBVTT\n\n" + "".join(cues)
-
-
-def _without_arrow(text: str) -> str:
-    """Returns a cue's text without the arrow that separates its times."""
-    return text.replace("-->", "->")

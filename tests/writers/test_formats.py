@@ -5,16 +5,17 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import pytest
 from whisper import utils as whisper_utils
 
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
-from maxwhisper_cli.transcription.segments import Segment, Transcript
+from maxwhisper_cli.transcription.segments import Transcript, Word
 from maxwhisper_cli.writers.base import Document
-from maxwhisper_cli.writers.registry import WRITERS, choose_writers
+from maxwhisper_cli.writers.registry import ALL, WRITERS, choose_writers
+from maxwhisper_cli.writers.render import render
 from tests.support import loaded
+from tests.support.transcripts import as_whisper_result, segment, transcript
 
 UPSTREAM = {
     "txt": whisper_utils.WriteTXT,
@@ -23,26 +24,6 @@ UPSTREAM = {
     "tsv": whisper_utils.WriteTSV,
     "json": whisper_utils.WriteJSON,
 }
-
-
-def segment(start: float, end: float, text: str, **changes: Any) -> Segment:
-    made = Segment(
-        id=0,
-        seek=0,
-        start=start,
-        end=end,
-        text=text,
-        tokens=(50364, 440, 50414),
-        temperature=0.2,
-        avg_logprob=-0.25,
-        compression_ratio=1.5,
-        no_speech_prob=0.01,
-    )
-    return dataclasses.replace(made, **changes)
-
-
-def transcript(*segments: Segment) -> Transcript:
-    return Transcript("".join(s.text for s in segments), segments, "de", 0.75, 4000.5)
 
 
 def document(of: Transcript) -> Document:
@@ -57,13 +38,6 @@ ODD = transcript(
     segment(3661.0014, 40000.0, "two\nlines"),
 )
 EMPTY = transcript()
-
-
-def as_whisper_result(of: Transcript) -> dict[str, Any]:
-    segments = [{**dataclasses.asdict(s), "tokens": list(s.tokens)} for s in of.segments]
-    for segment in segments:
-        del segment["language"]  # ours alone, and written only where windows have one of their own
-    return {"text": of.text, "segments": segments, "language": of.language}
 
 
 def upstream_writes(name: str, of: Transcript) -> str:
@@ -118,6 +92,20 @@ def test_json_has_model_and_implementation() -> None:
     }
 
 
+def test_json_of_a_transcript_alone_names_no_model() -> None:
+    written = json.loads(render(ODD, "json"))
+    assert list(written) == [
+        *("text", "segments", "language", "language_probability", "duration", "task", "warnings")
+    ]
+
+
+def test_a_format_that_cannot_be_rendered_is_an_error() -> None:
+    with pytest.raises(OptionsError, match="no output format 'all'; choose from txt, vtt"):
+        render(ODD, "all")
+    with pytest.raises(OptionsError, match="rttm needs speakers"):
+        render(ODD, "rttm")
+
+
 def test_numbers_beyond_json_are_null() -> None:
     odd = transcript(segment(0, 1, "x", avg_logprob=math.nan, no_speech_prob=math.inf))
 
@@ -128,6 +116,15 @@ def test_numbers_beyond_json_are_null() -> None:
     assert written["segments"][0]["avg_logprob"] is None
     assert written["segments"][0]["no_speech_prob"] is None
     assert written["segments"][0]["temperature"] == 0.2
+
+
+def test_numbers_of_words_beyond_json_are_null() -> None:
+    words = (Word(" x", 0.0, 1.0, math.nan),)
+    odd = transcript(segment(0, 1, " x", words=words))
+    written = json.loads(WRITERS["json"].render(document(odd)))
+    assert written["segments"][0]["words"] == [
+        {"word": " x", "start": 0.0, "end": 1.0, "probability": None}
+    ]
 
 
 def chosen(*formats: str) -> list[str]:
@@ -143,8 +140,11 @@ def test_formats_are_chosen_by_name() -> None:
 
 
 def test_writers_are_registered_under_their_names() -> None:
-    known = [*UPSTREAM, "rttm"]
-    assert {name: writer.name for name, writer in WRITERS.items()} == {n: n for n in known}
+    others = ["lrc", "ass", "ttml", "csv", "md", "rttm"]
+    assert set(ALL) == set(UPSTREAM)
+    assert {name: writer.name for name, writer in WRITERS.items()} == {
+        name: name for name in [*ALL, *others]
+    }
 
 
 def test_json_has_the_languages_of_windows_where_these_were_detected() -> None:

@@ -17,7 +17,7 @@ def segment(start: float, end: float, text: str, **changes: Any) -> Segment:
 def document(*segments: Segment, recording: str = "") -> Document:
     text = "".join(each.text for each in segments)
     transcript = Transcript(text, segments, "en", 0.75, 4000.5)
-    return Document(transcript, "transcribe", "base", "cpu", "cpu", "float32", (), recording)
+    return Document(transcript, "transcribe", "base", "cpu", "cpu", "float32", recording=recording)
 
 
 CALL = (

@@ -1,0 +1,42 @@
+"""Part of the Python API: a transcript as the text of any output format."""
+
+from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
+from maxwhisper_cli.transcription.option_types import OptionsError
+from maxwhisper_cli.transcription.segments import Transcript
+from maxwhisper_cli.writers.base import Document
+from maxwhisper_cli.writers.registry import WRITERS
+
+_DEFAULTS = CaptionOptions()
+
+
+def render(
+    transcript: Transcript,
+    output_format: str,
+    captions: CaptionOptions = _DEFAULTS,
+    *,
+    task: str = "transcribe",
+    recording: str = "",
+) -> str:
+    """Returns a transcript in an output format, as the command line would write it.
+
+    Args:
+        transcript: A transcript, with word times if the captions need them.
+        output_format: `txt`, `srt`, `vtt`, `tsv`, `json`, `lrc`, `ass`, `ttml`, `csv`, `md`
+            or `rttm`.
+        captions: Options of the cues of srt, vtt, lrc, ass and ttml.
+        task: `translate` if the text is a translation into English.
+        recording: Name of the recording, for `rttm`.
+
+    Raises:
+        OptionsError: There is no such format, or it needs speakers or the captions word times,
+            which the transcript does not have.
+    """
+    if output_format not in WRITERS:
+        known = ", ".join(WRITERS)
+        raise OptionsError(f"there is no output format {output_format!r}; choose from {known}")
+    writer = WRITERS[output_format]
+    if writer.needs_speakers and any(each.speaker is None for each in transcript.segments):
+        raise OptionsError(f"{writer.name} needs speakers: transcribe with channel='split'")
+    language = "en" if task == "translate" else None
+    laid_out = make_captions(transcript, captions, language=language)
+    return writer.render(Document(transcript, task, captions=laid_out, recording=recording))
