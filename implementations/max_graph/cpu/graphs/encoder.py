@@ -6,27 +6,16 @@ from max.graph import TensorValue
 from implementations.max_graph.cpu.graphs.blocks import ResidualAttentionBlock
 from implementations.max_graph.cpu.graphs.layers import Conv1d, LayerNorm, weight
 from implementations.max_graph.cpu.graphs.ops import CPU, conv_stem
-from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs
+from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs, LayerTypes
 from weights.dims import ModelDimensions
 
 
-class AudioEncoder(EncoderGraphs):
-    """Log-mel windows to audio features; names as in whisper/model.py."""
+class AudioEncoder(EncoderGraphs[Conv1d, ResidualAttentionBlock, LayerNorm]):
+    """Log-mel windows to audio features."""
 
     def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
-        super().__init__(dims, CPU)
-        n_state = dims.n_audio_state
-        self.conv1 = Conv1d("encoder.conv1", dims.n_mels, n_state, dtype)
-        self.conv2 = Conv1d("encoder.conv2", n_state, n_state, dtype)
-        self.blocks = [
-            ResidualAttentionBlock(f"encoder.blocks.{i}", n_state, dims.n_audio_head, dtype)
-            for i in range(dims.n_audio_layer)
-        ]
-        self.ln_post = LayerNorm("encoder.ln_post", n_state)
-
-    def __call__(self, mel: TensorValue) -> TensorValue:
-        """[n_batch, n_mels, 2 * n_audio_ctx] -> [n_batch, n_audio_ctx, n_audio_state]."""
-        return self.ln_post(self.states(mel)[-1])
+        layers = LayerTypes(Conv1d, ResidualAttentionBlock, LayerNorm)
+        super().__init__(dims, dtype, CPU, layers)
 
     def states(self, mel: TensorValue) -> list[TensorValue]:
         """[n_batch, n_mels, 2 * n_audio_ctx] -> n_audio_layer + 1 states before `ln_post`."""

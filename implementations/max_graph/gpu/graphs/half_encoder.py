@@ -17,24 +17,17 @@ from implementations.max_graph.gpu.graphs.encoder_ops import (
 )
 from implementations.max_graph.gpu.graphs.layers import LayerNorm, Linear, weight
 from implementations.max_graph.gpu.graphs.ops import GPU, attention, transpose
-from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs
+from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs, LayerTypes
 from weights.dims import ModelDimensions
 
 
-class HalfEncoder(EncoderGraphs):
-    """Log-mel windows to audio features; names as in whisper/model.py."""
+class HalfEncoder(EncoderGraphs[Linear, ResidualAttentionBlock, LayerNorm]):
+    """Log-mel windows to audio features."""
 
     def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
-        super().__init__(dims, GPU)
-        self.dtype = dtype
-        n_state = dims.n_audio_state
-        self.conv1 = Linear("encoder.conv1", 3 * dims.n_mels, n_state, dtype)
-        self.conv2 = Linear("encoder.conv2", 3 * n_state, n_state, dtype)
-        self.blocks = [
-            ResidualAttentionBlock(f"encoder.blocks.{i}", n_state, dims.n_audio_head, dtype)
-            for i in range(dims.n_audio_layer)
-        ]
-        self.ln_post = LayerNorm("encoder.ln_post", n_state)
+        super().__init__(
+            dims, dtype, GPU, LayerTypes(_linear_over_taps, ResidualAttentionBlock, LayerNorm)
+        )
 
     def __call__(self, mel: TensorValue) -> TensorValue:
         """[n_batch, n_mels, 2 * n_audio_ctx] -> [n_batch, n_audio_ctx, n_audio_state]."""
@@ -68,6 +61,11 @@ class HalfEncoder(EncoderGraphs):
             x, normed = encoder_post_attention(attended, _post_attention(block), ending)
             states.append(x)
         return states, normed
+
+
+def _linear_over_taps(name: str, n_in: int, n_out: int, dtype: DType) -> Linear:
+    """Returns a convolution with kernel size 3 as a dense layer over three neighbouring frames."""
+    return Linear(name, 3 * n_in, n_out, dtype)
 
 
 def _post_attention(block: ResidualAttentionBlock) -> list[TensorValue]:
