@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from implementations.implementation import Implementation
-from implementations.max_graph.artifacts import all_compiled_graphs, load_report
-from implementations.max_graph.load_plan import is_cuda, make_plan
+from implementations.max_graph.load_plan import is_cuda
+from implementations.max_graph.ready import compile_ahead
 from implementations.options import LoadOptions, LoadReport
 from weights.checkpoint import Checkpoint
 
@@ -35,5 +35,4 @@ class FullMaxImplementation(Implementation):
         cls, checkpoint: Checkpoint, options: LoadOptions, target: str | None = None
     ) -> LoadReport:
         """Compiles the graphs for models of these sizes that are not in the cache."""
-        plan = make_plan(checkpoint, options, has_decoder=True, target=target)
-        return load_report(all_compiled_graphs(plan.requests, plan.on_compile, must_store=True))
+        return compile_ahead(checkpoint, options, target, has_decoder=True)

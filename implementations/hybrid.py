@@ -8,9 +8,9 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from implementations.implementation import Implementation
-from implementations.max_graph.artifacts import all_compiled_graphs, load_report
 from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
 from implementations.max_graph.load_plan import is_cuda, make_plan
+from implementations.max_graph.ready import compile_ahead
 from implementations.options import LoadOptions, LoadReport
 from implementations.session import Alignment, AudioFeatures, DecoderSession, FloatArray, Heads
 from implementations.torch_decoder.decoder import TextDecoder
@@ -64,8 +64,7 @@ class HybridImplementation(Implementation):
         cls, checkpoint: Checkpoint, options: LoadOptions, target: str | None = None
     ) -> LoadReport:
         """Compiles the graphs for models of these sizes that are not in the cache."""
-        plan = make_plan(checkpoint, options, has_decoder=False, target=target)
-        return load_report(all_compiled_graphs(plan.requests, plan.on_compile, must_store=True))
+        return compile_ahead(checkpoint, options, target, has_decoder=False)
 
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows."""
