@@ -1,5 +1,7 @@
 """`full-max`: Whisper in MAX graphs from the spectrogram to the logits; never imports torch."""
 
+import time
+from dataclasses import replace
 from typing import ClassVar
 
 from implementations.implementation import Implementation
@@ -22,13 +24,12 @@ class FullMaxImplementation(Implementation):
             ImplementationUnavailableError: The device or dtype is not available here.
             ImplementationFailedError: The graphs could not be compiled.
         """
-        if is_cuda(options.device):
-            from implementations.max_graph.gpu.implementation import GpuFullMax
-
-            return GpuFullMax.load(checkpoint, options)
-        from implementations.max_graph.cpu.implementation import CpuFullMax
-
-        return CpuFullMax.load(checkpoint, options)
+        start_time = time.perf_counter()
+        chosen = _for_device(options.device)
+        import_seconds = time.perf_counter() - start_time
+        loaded = chosen.load(checkpoint, options)
+        loaded.load_report = replace(loaded.load_report, import_seconds=import_seconds)
+        return loaded
 
     @classmethod
     def compile(
@@ -36,3 +37,14 @@ class FullMaxImplementation(Implementation):
     ) -> LoadReport:
         """Compiles the graphs for models of these sizes that are not in the cache."""
         return compile_ahead(checkpoint, options, target, has_decoder=True)
+
+
+def _for_device(device: str | None) -> type[Implementation]:
+    """Returns the class for a device; imports MAX."""
+    if is_cuda(device):
+        from implementations.max_graph.gpu.implementation import GpuFullMax
+
+        return GpuFullMax
+    from implementations.max_graph.cpu.implementation import CpuFullMax
+
+    return CpuFullMax

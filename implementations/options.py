@@ -36,5 +36,7 @@ class LoadReport:
 
     compiled_seconds: float = 0.0
     """Time spent compiling, waiting for another process's compiler included; 0 for none."""
+    import_seconds: float = 0.0
+    """Time spent importing a framework that loading had to choose; 0 if it was imported before."""
     notes: tuple[str, ...] = ()
     """Lines for the user, such as that compiled graphs could not be stored."""

@@ -39,7 +39,7 @@ def check_can_run(impl: str, stopwatch: Stopwatch) -> None:
         ImplementationUnavailableError: It cannot run here.
     """
     if impl != registry.AUTO:
-        with stopwatch.on("imports"):
+        with stopwatch.on("framework"):
             registry.implementation_class(impl)
 
 
@@ -130,7 +130,7 @@ def _load_fastest(
 
 
 def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -> Implementation:
-    with stopwatch.on("imports"):
+    with stopwatch.on("framework"):
         implementation_class = registry.implementation_class(choice.name)
     registry.check_address_space(choice.name, checkpoint)
     with stopwatch.on("graphs and weights"):
@@ -138,6 +138,9 @@ def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -
         mark_loaded()
         with translate_out_of_memory(device, ImplementationUnavailableError):
             implementation = implementation_class.load(checkpoint, choice.options)
-        if implementation.load_report.compiled_seconds > 0:
-            stopwatch.move("compiling", implementation.load_report.compiled_seconds, 1)
+        report = implementation.load_report
+        if report.import_seconds > 0:
+            stopwatch.move("framework", report.import_seconds, 1)
+        if report.compiled_seconds > 0:
+            stopwatch.move("compiling", report.compiled_seconds, 1)
     return implementation

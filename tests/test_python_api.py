@@ -8,9 +8,11 @@ import pytest
 import maxwhisper_cli
 from implementations import registry
 from implementations.errors import ImplementationUnavailableError
-from implementations.options import LoadOptions
+from implementations.options import LoadOptions, LoadReport
 from maxwhisper_cli import Progress, Segment, TranscribeOptions, Transcript
+from maxwhisper_cli.transcription.stopwatch import RunningStopwatch
 from tests.support import loaded
+from tests.support.scripted import ScriptedImplementation, window
 
 GREEDY = TranscribeOptions(beam_size=None)
 
@@ -51,6 +53,21 @@ def test_auto_continues_after_a_failed_load(monkeypatch: pytest.MonkeyPatch) -> 
         assert model.implementation.name == "cpu"
         assert model.hint is not None
         assert "the driver is too old" in model.hint
+
+
+def test_importing_a_framework_has_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ImportsWhileLoading:
+        @classmethod
+        def load(cls, *_: object) -> ScriptedImplementation:
+            implementation = ScriptedImplementation(lambda _: window([]))
+            implementation.load_report = LoadReport(import_seconds=1000.0)
+            return implementation
+
+    monkeypatch.setattr(registry, "implementation_class", lambda _: ImportsWhileLoading)
+    stopwatch = RunningStopwatch()
+    maxwhisper_cli.load("tiny.en", impl="cpu", offline=True, stopwatch=stopwatch).close()
+    assert stopwatch.spent["framework"].seconds > 1000
+    assert stopwatch.spent["graphs and weights"].seconds < 0  # it was no part of that
 
 
 def test_default_device_is_the_best_supported(

@@ -140,7 +140,8 @@ def compiled_graphs(
 def load_report(artifacts: Sequence[Artifact]) -> LoadReport:
     """Returns the report of artifacts that were compiled at the same time."""
     notes = dict.fromkeys(note for artifact in artifacts for note in artifact.notes)
-    return LoadReport(max(artifact.compiled_seconds for artifact in artifacts), tuple(notes))
+    compiled_seconds = max(artifact.compiled_seconds for artifact in artifacts)
+    return LoadReport(compiled_seconds, notes=tuple(notes))
 
 
 def is_stored(request: CompileRequest) -> bool:

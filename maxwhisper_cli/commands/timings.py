@@ -18,6 +18,7 @@ _WIDE = 64
 _ORDER = (
     "starting",
     "imports",
+    "framework",
     "model file",
     "compiling",
     "graphs and weights",
