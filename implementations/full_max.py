@@ -29,6 +29,7 @@ class FullMaxImplementation(Implementation):
         import_seconds = time.perf_counter() - start_time
         loaded = chosen.load(checkpoint, options)
         loaded.load_report = replace(loaded.load_report, import_seconds=import_seconds)
+        loaded.alignment_heads = checkpoint.alignment_heads
         return loaded
 
     @classmethod

@@ -57,7 +57,9 @@ class HybridImplementation(Implementation):
             device, dtype = torch.device("cpu"), torch.float32
         if options.n_threads:
             torch.set_num_threads(options.n_threads)
-        return cls(graphs, load_decoder(checkpoint, device, dtype))
+        loaded = cls(graphs, load_decoder(checkpoint, device, dtype))
+        loaded.alignment_heads = checkpoint.alignment_heads
+        return loaded
 
     @classmethod
     def compile(

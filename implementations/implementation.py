@@ -38,6 +38,8 @@ class Implementation(ABC):
 
     For `hybrid` on a CPU, `bfloat16` is the encoder's: PyTorch decodes in float32.
     """
+    alignment_heads: Heads = ()
+    """Heads of the decoder whose cross-attention follows the audio, as the checkpoint has them."""
     load_report: LoadReport = LoadReport()
     """Time and notes of the compiling that `load` did, if any."""
 

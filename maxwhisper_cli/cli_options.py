@@ -273,13 +273,7 @@ SampleLen = Annotated[
     int_option("--sample-len", "Maximum tokens per window; half the model's by default.", _TEXT),
 ]
 
-WordTimestamps = Annotated[str | None, hidden_text_option("--word-timestamps", is_switch=True)]
-PrependPunctuations = Annotated[str | None, hidden_text_option("--prepend-punctuations")]
-AppendPunctuations = Annotated[str | None, hidden_text_option("--append-punctuations")]
 HighlightWords = Annotated[str | None, hidden_text_option("--highlight-words", is_switch=True)]
 MaxLineWidth = Annotated[str | None, hidden_text_option("--max-line-width")]
 MaxLineCount = Annotated[str | None, hidden_text_option("--max-line-count")]
 MaxWordsPerLine = Annotated[str | None, hidden_text_option("--max-words-per-line")]
-HallucinationSilenceThreshold = Annotated[
-    str | None, hidden_text_option("--hallucination-silence-threshold")
-]

@@ -23,6 +23,7 @@ class TorchImplementation(Implementation):
 
     def __init__(self, model: Whisper, checkpoint: Checkpoint, device: torch.device) -> None:
         self.dims = checkpoint.dims
+        self.alignment_heads = checkpoint.alignment_heads
         self.device = str(device)
         self._torch_dtype = model.decoder.token_embedding.weight.dtype
         self.dtype = str(self._torch_dtype).removeprefix("torch.")

@@ -30,6 +30,7 @@ _ORDER = (
     "decoder: prompts",
     "decoder: steps",
     "decoder: all else",
+    "words",
     "text",
     "writing",
 )
@@ -37,6 +38,7 @@ _COUNTED = {
     "encoder": "window",
     "decoder: prompts": "prompt",
     "decoder: steps": "step",
+    "words": "window",
 }
 """Activities that have a count, with the name of activity is counted."""
 

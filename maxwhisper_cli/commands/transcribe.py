@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from implementations import nvidia, registry
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli import cli_reading
+from maxwhisper_cli import cli_reading, cli_words
 from maxwhisper_cli.commands.batch import Display, Sink, require_sources, transcribe_files
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.timings import Timings
@@ -27,18 +27,12 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 STDOUT = "-"
-_PREPENDED = "\"'“¿([{-"
-_APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001  (openai-whisper's default)
 _WORD_TIMESTAMP_OPTIONS = frozenset(
     {
-        "word_timestamps",
-        "prepend_punctuations",
-        "append_punctuations",
         "highlight_words",
         "max_line_width",
         "max_line_count",
         "max_words_per_line",
-        "hallucination_silence_threshold",
     }
 )
 _MAX_TEMPERATURE = 1.0
@@ -107,14 +101,17 @@ class Transcribe:
     without_timestamps: cli.WithoutTimestamps = _SWITCH[_DEFAULTS.without_timestamps]
     max_initial_timestamp: cli.MaxInitialTimestamp = _DEFAULTS.max_initial_timestamp
     sample_len: cli.SampleLen = _DEFAULTS.sample_len
-    word_timestamps: cli.WordTimestamps = "False"
-    prepend_punctuations: cli.PrependPunctuations = _PREPENDED
-    append_punctuations: cli.AppendPunctuations = _APPENDED
+    word_timestamps: cli_words.WordTimestamps = _SWITCH[_DEFAULTS.word_timestamps]
+    prepend_punctuations: cli_words.PrependPunctuations = _DEFAULTS.prepend_punctuations
+    append_punctuations: cli_words.AppendPunctuations = _DEFAULTS.append_punctuations
+    hallucination_silence_threshold: cli_words.HallucinationSilenceThreshold = (
+        _DEFAULTS.hallucination_silence_threshold
+    )
+    alignment_heads: cli_words.AlignmentHeads = None
     highlight_words: cli.HighlightWords = "False"
     max_line_width: cli.MaxLineWidth = None
     max_line_count: cli.MaxLineCount = None
     max_words_per_line: cli.MaxWordsPerLine = None
-    hallucination_silence_threshold: cli.HallucinationSilenceThreshold = None
 
     def run(self) -> None:
         """Checks all options and paths, then transcribes."""
@@ -164,6 +161,11 @@ class Transcribe:
             without_timestamps=bool(self.without_timestamps),
             max_initial_timestamp=self.max_initial_timestamp,
             sample_len=self.sample_len,
+            word_timestamps=bool(self.word_timestamps),
+            prepend_punctuations=self.prepend_punctuations,
+            append_punctuations=self.append_punctuations,
+            hallucination_silence_threshold=self.hallucination_silence_threshold,
+            alignment_heads=cli_words.parse_heads(self.alignment_heads),
             batch_size=self.batch_size,
             clip_timestamps=_numbers(self.clip_timestamps, float, "--clip-timestamps"),
             clamp_timestamps=bool(self.clamp_timestamps),
@@ -215,11 +217,11 @@ class Transcribe:
         return (self.device or registry.default_device(self.impl)).startswith("cuda")
 
     def _reject_word_options(self) -> None:
-        """Rejects options of word timestamps, which are accepted only at their defaults."""
+        """Rejects options of lines of words, which are accepted only at their defaults."""
         for field in fields(self):
             if field.name in _WORD_TIMESTAMP_OPTIONS and getattr(self, field.name) != field.default:
                 raise OptionsError(
-                    f"--{field.name.replace('_', '-')}: word times and what rests on them come "
+                    f"--{field.name.replace('_', '-')}: lines by words come "
                     "with a later version; leave the option out"
                 )
 

@@ -25,12 +25,19 @@ from maxwhisper_cli.transcription.fallback import (
     needs_fallback,
 )
 from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun, encode
-from maxwhisper_cli.transcription.mel import N_FRAMES, Float32, MelSpectrogram
+from maxwhisper_cli.transcription.mel import (
+    FRAMES_PER_SECOND,
+    N_FRAMES,
+    Float32,
+    MelSpectrogram,
+)
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from maxwhisper_cli.transcription.segments import Progress
+from maxwhisper_cli.transcription.segments import Progress, Segment
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
-from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_window
+from maxwhisper_cli.transcription.timestamps import WindowPlace
 from maxwhisper_cli.transcription.window_request import RequestBuilder
+from maxwhisper_cli.transcription.word_timing import CutWindow, WordTimer
+from maxwhisper_cli.transcription.words import TimedWord
 
 _MIN_SHARD_FRAMES = 4 * N_FRAMES
 """Smallest length of a shard in mel frames; text suffers where shards meet."""
@@ -44,8 +51,10 @@ class Shard:
 
     seek: int
     end: int
-    windows: list[tuple[list[Piece], WindowText, int]] = field(default_factory=list)
-    """Pieces, text and first mel frame of each decoded window."""
+    last_speech: float
+    """End of the last word so far, in seconds; at first the end of the shard before."""
+    windows: list[tuple[tuple[Segment, ...], float]] = field(default_factory=list)
+    """Segments and temperature of each decoded window."""
 
     @property
     def is_done(self) -> bool:
@@ -66,7 +75,7 @@ class BatchedRun(TranscriptionRun):
         """Detects the language if none is given, and cuts the recording into shards.
 
         Raises:
-            OptionsError: A prompt, prefix or token does not fit this model.
+            OptionsError: A prompt, prefix, token or alignment head does not fit this model.
             LanguageError: This model does not support the language.
         """
         super().__init__(implementation, mel, options, stopwatch)
@@ -139,13 +148,19 @@ class BatchedRun(TranscriptionRun):
             self._stopwatch,
         )
 
-    def advance(self, shard: Shard, place: WindowPlace, window: WindowText) -> None:
-        """Stores the window's pieces, and moves the shard on to its next window."""
-        n_frames = place.n_frames
-        if not window.is_silence(self._options):
-            pieces, n_frames = split_window(window.tokens, place)
-            shard.windows.append((pieces, window, place.seek))
-        shard.seek += n_frames
+    def add_words(self, shard: Shard, cut: CutWindow, words: Sequence[TimedWord]) -> CutWindow:
+        """Returns the shard's window with its words, and with the next one where these end."""
+        assert self._timer is not None, "no words are asked for"
+        cut = self._timer.time(cut, words, shard.last_speech, self._mel.n_content_frames)
+        shard.last_speech = cut.last_end or shard.last_speech
+        return cut
+
+    def advance(self, shard: Shard, cut: CutWindow, temperature: float) -> None:
+        """Stores the window's segments, and moves the shard on to its next window."""
+        if not cut.is_dropped:
+            shard.windows.append((cut.segments, temperature))
+        n_frames = min(cut.n_frames, shard.end - shard.seek)
+        shard.seek += cut.n_frames
         self._n_done += n_frames
 
     def _make_shards(self) -> list[Shard]:
@@ -153,11 +168,16 @@ class BatchedRun(TranscriptionRun):
         clips = self._clips()
         total = sum(end - start for start, end in clips)
         length = max(_MIN_SHARD_FRAMES, -(-total // self._options.batch_size))
-        return [
-            Shard(start + i * (end - start) // n, start + (i + 1) * (end - start) // n)
+        spans = [
+            (start + i * (end - start) // n, start + (i + 1) * (end - start) // n)
             for start, end in clips
             for n in (max(1, (end - start) // length),)
             for i in range(n)
+        ]
+        ends_before = [0, *(end for _, end in spans)]
+        return [
+            Shard(start, end, before / FRAMES_PER_SECOND)
+            for (start, end), before in zip(spans, ends_before, strict=False)
         ]
 
 
@@ -170,9 +190,15 @@ class BatchScheduler:
         options: TranscribeOptions,
         stopwatch: Stopwatch = STOPPED,
     ) -> None:
+        """Makes a scheduler without recordings.
+
+        Raises:
+            OptionsError: An alignment head does not fit this model.
+        """
         self._implementation = implementation
         self._n_rows = options.batch_size
         self._stopwatch = stopwatch
+        self._timer = WordTimer.for_options(implementation, options, stopwatch)
         self._rows: list[tuple[BatchedRun, Shard]] = []
         self._queue: deque[tuple[BatchedRun, Shard]] = deque()
 
@@ -218,9 +244,19 @@ class BatchScheduler:
             decoded = self._implementation.decode_batch(features, requests)
             for window in decoded:
                 count_times(window, self._stopwatch)
-        for i, (run, shard) in enumerate(rows):
-            text = run.apply_fallback(decoded[i], features[i], places[i], builders[i])
-            run.advance(shard, places[i], text)
+        texts = [
+            run.apply_fallback(decoded[i], features[i], places[i], builders[i])
+            for i, (run, _) in enumerate(rows)
+        ]
+        cuts = [
+            run.cut(text, place, builder.tokenizer)
+            for (run, _), text, place, builder in zip(rows, texts, places, builders, strict=True)
+        ]
+        if self._timer is not None:
+            words = self._timer.align(features, cuts)
+            cuts = [run.add_words(shard, cuts[i], words[i]) for i, (run, shard) in enumerate(rows)]
+        for (run, shard), cut, text in zip(rows, cuts, texts, strict=True):
+            run.advance(shard, cut, text.temperature)
 
     def drop(self) -> Sequence[BatchedRun]:
         """Removes and returns the recordings that have rows, after their batch failed."""

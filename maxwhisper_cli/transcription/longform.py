@@ -5,9 +5,8 @@ A run yields its segments window by window; the whole transcript is read from it
 Source: `transcribe` of whisper/transcribe.py; section 3.8 of arXiv:2212.04356.
 """
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from implementations.implementation import Implementation
 from implementations.session import AudioFeatures
@@ -23,9 +22,15 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.prompt_history import PromptHistory
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
-from maxwhisper_cli.transcription.timestamps import Piece, WindowPlace, split_window
+from maxwhisper_cli.transcription.timestamps import (
+    Piece,
+    WindowPlace,
+    ends_with_single_timestamp,
+    split_window,
+)
 from maxwhisper_cli.transcription.tokenizer import Tokenizer, get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
+from maxwhisper_cli.transcription.word_timing import CutWindow, WordTimer
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class TranscriptionRun:
         """Detects the language if none is given, and prepares tokenizer and prompts.
 
         Raises:
-            OptionsError: A prompt, prefix or token does not fit this model.
+            OptionsError: A prompt, prefix, token or alignment head does not fit this model.
             LanguageError: This model does not support the language.
         """
         self._implementation = implementation
@@ -57,6 +62,8 @@ class TranscriptionRun:
         self._options = options
         self._stopwatch = stopwatch
         dims = implementation.dims
+        self._timer = WordTimer.for_options(implementation, options, stopwatch)
+        self._last_speech = 0.0
         self._is_multilingual = options.multilingual and dims.is_multilingual
         self._detected = self._detect_language()
         self._language = self._detected.code if self._detected else "en"
@@ -107,10 +114,33 @@ class TranscriptionRun:
             place.seek,
             self._stopwatch,
         )
+        cut = self.cut(window, place, builder.tokenizer)
+        if self._timer is not None:
+            (words,) = self._timer.align(features, [cut])
+            cut = self._timer.time(cut, words, self._last_speech, self._mel.n_content_frames)
+            self._last_speech = cut.last_end or self._last_speech
+        if cut.is_dropped:
+            return [], cut.n_frames
+        return self._add_segments(cut.segments, window.temperature), cut.n_frames
+
+    def cut(self, window: WindowText, place: WindowPlace, tokenizer: Tokenizer) -> CutWindow:
+        """Cuts a decoded window into segments at its timestamps.
+
+        Args:
+            window: Its text.
+            place: Where it is.
+            tokenizer: Tokenizer of its language.
+        """
         if window.is_silence(self._options):
-            return [], place.n_frames
+            return CutWindow(place, tokenizer, (), place.n_frames, is_dropped=True)
         pieces, n_frames = split_window(window.tokens, place)
-        return self._add_segments(pieces, window, place.seek), n_frames
+        return CutWindow(
+            place=place,
+            tokenizer=tokenizer,
+            segments=tuple(self._segment(piece, window, place.seek) for piece in pieces),
+            n_frames=n_frames,
+            may_go_on=not ends_with_single_timestamp(window.tokens, place),
+        )
 
     def builder(self, place: WindowPlace, features: AudioFeatures) -> RequestBuilder:
         """Returns the builder of a window's requests: its language, and the prefix if it is first.
@@ -129,36 +159,41 @@ class TranscriptionRun:
         builder = self._builders[language]
         return builder if place.seek == self._start else builder.without_prefix()
 
-    def _add_segments(self, pieces: list[Piece], window: WindowText, seek: int) -> list[Segment]:
-        """Adds a window's pieces to transcript and prompt history; returns their segments."""
-        segments = [
-            self._segment(id_, piece, window, seek)
-            for id_, piece in enumerate(pieces, start=len(self._segments))
+    def _add_segments(self, segments: Iterable[Segment], temperature: float) -> list[Segment]:
+        """Adds a window's segments to transcript and prompt history, and returns them as added."""
+        added = [
+            self._finish(segment, id_)
+            for id_, segment in enumerate(segments, start=len(self._segments))
         ]
-        tokens = (token for segment in segments for token in segment.tokens)
-        self._history.add(tokens, window.temperature)
-        self._segments.extend(segments)
-        return segments
+        self._history.add((token for each in added for token in each.tokens), temperature)
+        self._segments.extend(added)
+        return added
 
-    def _segment(self, id_: int, piece: Piece, window: WindowText, seek: int) -> Segment:
-        """Returns the segment of a piece; without length or text it has no tokens."""
+    def _segment(self, piece: Piece, window: WindowText, seek: int) -> Segment:
+        """Returns the segment of a piece as it was decoded."""
         tokenizer = self._tokenizer
-        text = tokenizer.decode([token for token in piece.tokens if token < tokenizer.eot])
-        is_empty = piece.start == piece.end or not text.strip()
-        latest = self._mel.seconds if self._options.clamp_timestamps else math.inf
         return Segment(
-            id=id_,
+            id=0,
             seek=seek,
-            start=min(piece.start, latest),
-            end=min(piece.end, latest),
-            text="" if is_empty else text,
-            tokens=() if is_empty else piece.tokens,
+            start=piece.start,
+            end=piece.end,
+            text=tokenizer.decode([token for token in piece.tokens if token < tokenizer.eot]),
+            tokens=piece.tokens,
             temperature=window.temperature,
             avg_logprob=window.avg_logprob,
             compression_ratio=window.compression_ratio,
             no_speech_prob=window.no_speech_prob,
             language=window.language,
         )
+
+    def _finish(self, segment: Segment, id_: int) -> Segment:
+        """Returns a segment with its id; without length or text it has no tokens and words."""
+        if segment.start == segment.end or not segment.text.strip():
+            no_words = None if segment.words is None else ()
+            segment = replace(segment, text="", tokens=(), words=no_words)
+        if self._options.clamp_timestamps:
+            segment = segment.clamped(self._mel.seconds)
+        return replace(segment, id=id_)
 
     def _clips(self) -> list[tuple[int, int]]:
         """Returns start and end of the clips to transcribe, in mel frames within the recording."""

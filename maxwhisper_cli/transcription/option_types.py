@@ -7,6 +7,7 @@ tuples are expected, are accepted.
 import math
 import operator
 from collections.abc import Callable, Iterable
+from functools import partial
 from numbers import Real
 from typing import TypeVar
 
@@ -88,6 +89,18 @@ def several(name: str, values: object, check: Callable[[str, object], Value]) ->
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise OptionsError(f"{name} must be a tuple, not {_shown(values)}")
     return tuple(check(name, value) for value in values)
+
+
+def attention_head(name: str, value: object) -> tuple[int, int]:
+    """Returns an attention head as a pair of layer and head, both from 0.
+
+    Raises:
+        OptionsError: It is no such pair.
+    """
+    pair = several(name, value, check=partial(whole, minimum=0))
+    if len(pair) != 2:
+        raise OptionsError(f"{name} must be pairs of layer and head, not {_shown(value)}")
+    return pair[0], pair[1]
 
 
 def _range(minimum: float | None, maximum: float | None) -> str:

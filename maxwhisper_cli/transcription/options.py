@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 from maxwhisper_cli.transcription.option_types import (
     OptionsError,
+    attention_head,
     flag,
     real,
     several,
@@ -19,6 +20,10 @@ __all__ = ["OptionsError", "Task", "TranscribeOptions"]
 
 Task = Literal["transcribe", "translate"]
 
+PREPENDED = "\"'“¿([{-"
+"""Punctuation that openai-whisper joins to the word after it."""
+APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
+"""Punctuation that openai-whisper joins to the word before it."""
 AUTO_LANGUAGE = "auto"
 """Word for the language that is detected, as None is."""
 MIN_TEMPERATURE = 0.001
@@ -79,6 +84,19 @@ class TranscribeOptions:
     sample_len: int | None = None
     """Largest number of tokens per window; None is half of the decoder's positions."""
 
+    word_timestamps: bool = False
+    """True if each segment gets its words with their times, and times of its own by them."""
+    prepend_punctuations: str = PREPENDED
+    """Marks that are joined to the word after them."""
+    append_punctuations: str = APPENDED
+    """Marks that are joined to the word before them."""
+    hallucination_silence_threshold: float | None = None
+    """Seconds of silence beside which words that look invented are left out, and the silence is
+    skipped; needs `word_timestamps`."""
+    alignment_heads: tuple[tuple[int, int], ...] | None = None
+    """Heads of the decoder that word times are read from, as (layer, head); None is the model's
+    own."""
+
     batch_size: int = 1
     """Windows decoded together, of one recording or several. Above 1 each recording is cut into up
     to as many shards of 2 minutes or more, and no window is prompted with the text before it."""
@@ -106,6 +124,8 @@ class TranscribeOptions:
         self._check_search()
         if any(later < earlier for earlier, later in itertools.pairwise(self.clip_timestamps)):
             raise OptionsError("clip_timestamps must not go back in time")
+        if self.alignment_heads is not None and not self.alignment_heads:
+            raise OptionsError("alignment_heads must be one or more heads, or None")
         if self.carry_initial_prompt and self.initial_prompt is None:
             raise OptionsError("carry_initial_prompt needs an initial_prompt")
         self._check_speaker_names()
@@ -182,6 +202,11 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "without_timestamps": flag,
     "max_initial_timestamp": _seconds,
     "sample_len": partial(whole, minimum=1),
+    "word_timestamps": flag,
+    "prepend_punctuations": text,
+    "append_punctuations": text,
+    "hallucination_silence_threshold": _seconds,
+    "alignment_heads": partial(several, check=attention_head),
     "batch_size": partial(whole, minimum=1, maximum=_MAX_WINDOWS),
     "clip_timestamps": partial(several, check=_seconds),
     "clamp_timestamps": flag,
@@ -203,6 +228,8 @@ _OPTIONAL = frozenset(
         "max_initial_timestamp",
         "sample_len",
         "speaker_names",
+        "hallucination_silence_threshold",
+        "alignment_heads",
     }
 )
 """Options that may be None."""

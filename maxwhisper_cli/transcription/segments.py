@@ -1,7 +1,7 @@
 """Results of transcription: segments, transcript, and progress meanwhile."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,15 @@ class Segment:
     """Words with times; None unless `word_timestamps` asks for them."""
     speaker: str | None = None
     """Name of the speaker; None unless channels are split."""
+
+    def clamped(self, latest: float) -> "Segment":
+        """Returns the segment with no time after `latest` seconds, those of its words included."""
+        words = self.words and tuple(
+            replace(word, start=min(word.start, latest), end=min(word.end, latest))
+            for word in self.words
+        )
+        start, end = min(self.start, latest), min(self.end, latest)
+        return replace(self, start=start, end=end, words=words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,11 @@ class WindowPlace:
         return N_FRAMES // self.n_audio_ctx
 
     @property
+    def positions_per_second(self) -> float:
+        """Encoder positions in a second: 50."""
+        return SAMPLE_RATE / HOP_LENGTH / self.frames_per_position
+
+    @property
     def start_seconds(self) -> float:
         """Start of the window in the recording, in seconds."""
         return float(self.seek * HOP_LENGTH / SAMPLE_RATE)
@@ -54,6 +59,11 @@ class Piece:
     tokens: tuple[int, ...]
 
 
+def ends_with_single_timestamp(tokens: tuple[int, ...], place: WindowPlace) -> bool:
+    """Returns True if a window's tokens end with one timestamp, after which there is no speech."""
+    return [token >= place.timestamp_begin for token in tokens[-2:]] == [False, True]
+
+
 def split_window(tokens: tuple[int, ...], place: WindowPlace) -> tuple[list[Piece], int]:
     """Splits a window's tokens; returns the pieces and the number of mel frames to advance.
 
@@ -62,7 +72,7 @@ def split_window(tokens: tuple[int, ...], place: WindowPlace) -> tuple[list[Piec
     there is none.
     """
     is_timestamp = [token >= place.timestamp_begin for token in tokens]
-    ends_with_single = is_timestamp[-2:] == [False, True]
+    ends_with_single = ends_with_single_timestamp(tokens, place)
     cuts = [i for i in range(1, len(tokens)) if is_timestamp[i - 1] and is_timestamp[i]]
     if not cuts:
         return [_whole(tokens, place)], place.n_frames

@@ -304,18 +304,13 @@ def test_contradictions_are_usage_errors(
 @pytest.mark.parametrize(
     "arguments",
     [
-        "--word_timestamps True",
-        "--word-timestamps",
         "--highlight_words True",
         "--max_line_width 42",
         "--max_line_count 2",
         "--max_words_per_line 5",
-        "--hallucination_silence_threshold 2",
-        "--prepend_punctuations (",
-        "--append_punctuations )",
     ],
 )
-def test_word_options_are_rejected(maxwhisper: RunCommandLine, arguments: str) -> None:
+def test_options_of_lines_are_rejected(maxwhisper: RunCommandLine, arguments: str) -> None:
     Path("talk.wav").touch()
     done = maxwhisper("transcribe", "talk.wav", *arguments.split())
     assert done.exit_code == 2

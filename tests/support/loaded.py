@@ -48,6 +48,7 @@ def whisper_model(name: str) -> whisper.Whisper:
     built.load_state_dict(
         {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.tensors.items()}
     )
+    built.set_alignment_heads(whisper._ALIGNMENT_HEADS[name])
     return built.eval()
 
 

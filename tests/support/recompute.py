@@ -75,6 +75,7 @@ class RecomputeImplementation(Implementation):
 
     def __init__(self, model: whisper.Whisper, checkpoint: Checkpoint) -> None:
         self.dims, self.device, self.dtype = checkpoint.dims, "cpu", EXACT
+        self.alignment_heads = checkpoint.alignment_heads
         self._model = model
 
     @classmethod

@@ -19,6 +19,7 @@ NUMBERS = (
     "logprob_threshold",
     "no_speech_threshold",
     "max_initial_timestamp",
+    "hallucination_silence_threshold",
 )
 COUNTS = ("beam_size", "best_of", "seed", "sample_len", "batch_size")
 FLAGS = (
@@ -28,13 +29,21 @@ FLAGS = (
     "suppress_blank",
     "without_timestamps",
     "clamp_timestamps",
+    "word_timestamps",
 )
-TEXTS = ("task", "language", "initial_prompt", "prefix")
+TEXTS = (
+    "task",
+    "language",
+    "initial_prompt",
+    "prefix",
+    "prepend_punctuations",
+    "append_punctuations",
+)
 TUPLES = ("temperatures", "suppress_tokens", "clip_timestamps")
 
 
 def test_every_option_is_of_a_kind() -> None:
-    named = {*NUMBERS, *COUNTS, *FLAGS, *TEXTS, *TUPLES}
+    named = {*NUMBERS, *COUNTS, *FLAGS, *TEXTS, *TUPLES, "alignment_heads", "speaker_names"}
     assert named == {field.name for field in fields(TranscribeOptions)}
 
 
@@ -79,6 +88,13 @@ def test_values_of_no_use_are_refused_by_name(
         ({"suppress_tokens": (-2,)}, "at least -1"),
         ({"clip_timestamps": (0, math.inf)}, "finite"),
         ({"language": "es", "multilingual": True}, "leave language out"),
+        ({"hallucination_silence_threshold": -1}, "at least 0"),
+        ({"alignment_heads": 3}, "alignment_heads must be a tuple"),
+        ({"alignment_heads": ()}, "one or more heads"),
+        ({"alignment_heads": (3, 4)}, "alignment_heads must be a tuple, not 3"),
+        ({"alignment_heads": ((3,),)}, "pairs of layer and head"),
+        ({"alignment_heads": ((3, -1),)}, "at least 0, not -1"),
+        ({"alignment_heads": ((3, 1.5),)}, "a whole number, not 1.5"),
     ],
 )
 def test_ranges(changes: dict[str, Any], message: str) -> None:
@@ -91,10 +107,12 @@ def test_numbers_of_other_types_are_stored_in_pythons() -> None:
         temperatures=[np.float32(0.5), Fraction(1, 2), 1],  # type: ignore[arg-type]
         beam_size=np.int64(3),  # type: ignore[arg-type]
         suppress_tokens=range(2),  # type: ignore[arg-type]
+        alignment_heads=[np.array([3, 1])],  # type: ignore[arg-type]
     )
     assert options.temperatures == (0.5, 0.5, 1.0)
     assert (type(options.temperatures[0]), type(options.beam_size)) == (float, int)
     assert options.suppress_tokens == (0, 1)
+    assert options.alignment_heads == ((3, 1),)
     hash(options)  # a list among them would be an error
 
 
