@@ -1,4 +1,4 @@
-"""Results of the CPU's kernels in float64 numpy, and the layouts that they read.
+"""Layouts that the CPU's kernels read, and how near their results are; `layers` computes these.
 
 Written apart from the kernels and from the code that packs weights for them: matrices are read back
 out of the packed arrays, so that rounding to a dtype is on both sides.
@@ -20,7 +20,6 @@ from weights.checkpoint import Checkpoint
 Array = npt.NDArray[Any]
 
 PANEL = 32
-EPSILON = 1e-5
 
 TOLERANCE = {"float32": 6e-6, "float16": 6e-6, "int8": 6e-6, "bfloat16": 1e-2}
 """Largest error, by the dtype of the matrices, relative to the largest number of a result.
@@ -85,37 +84,6 @@ def packed(matrix: Array, dtype: str) -> Packed:
 def rows_of(panels: Array) -> Array:
     """[n_panels, n_in, PANEL] -> [n_panels * PANEL, n_in]."""
     return panels.transpose(0, 2, 1).reshape(-1, panels.shape[1])
-
-
-def gelu(x: Array) -> Array:
-    erf = np.vectorize(math.erf, otypes=[np.float64])
-    return 0.5 * x * (1 + erf(x / math.sqrt(2)))
-
-
-def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
-    x = x.astype(np.float64)
-    centred = x - x.mean(-1, keepdims=True)
-    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + EPSILON) * weight + bias
-
-
-def softmax(scores: Array) -> Array:
-    exponentials = np.exp(scores - scores.max(-1, keepdims=True))
-    return exponentials / exponentials.sum(-1, keepdims=True)
-
-
-def heads_of(x: Array, n_head: int) -> Array:
-    """[..., n_ctx, n_state] -> [..., n_head, n_ctx, head_dim]."""
-    return np.swapaxes(x.reshape(*x.shape[:-1], n_head, -1), -3, -2)
-
-
-def attention(q: Array, k: Array, v: Array, *, is_causal: bool = False) -> Array:
-    """[..., n_head, n_q, head_dim], keys and values -> [..., n_q, n_state]."""
-    scores = q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
-    if is_causal:
-        n = scores.shape[-1]
-        scores = np.where(np.tri(n, dtype=bool)[-scores.shape[-2] :], scores, -np.inf)
-    means = np.swapaxes(softmax(scores) @ v, -3, -2)
-    return means.reshape(*means.shape[:-2], -1)
 
 
 def packed_keys(k: Array, dtype: str = "float32") -> Any:

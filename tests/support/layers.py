@@ -1,5 +1,6 @@
-"""Whisper's layers in NumPy and float64: what kernels are compared with."""
+"""Whisper's layers in NumPy and float64: references of the kernels, on the CPU and on the GPU."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ def layer_norm(x: Array, weight: Array, bias: Array) -> Array:
 def gelu(x: Array) -> Array:
     """By the error function, element by element."""
     x = x.astype(np.float64)
-    normed: Array = 0.5 * x * (1 + torch.erf(torch.from_numpy(x / np.sqrt(2))).numpy())
+    normed: Array = 0.5 * x * (1 + torch.erf(torch.from_numpy(x / math.sqrt(2))).numpy())
     return normed
 
 
@@ -35,23 +36,22 @@ def softmax(scores: Array) -> Array:
     return shares
 
 
-def attention(q: Array, k: Array, v: Array, n_head: int, is_seen: Array | None = None) -> Array:
-    """[n_queries, n_state] and keys and values [n_keys, n_state] -> [n_queries, n_state].
+def heads_of(x: Array, n_head: int) -> Array:
+    """[..., n_ctx, n_state] -> [..., n_head, n_ctx, head_dim]."""
+    return np.swapaxes(x.reshape(*x.shape[:-1], n_head, -1), -3, -2)
 
-    `is_seen`, [n_queries, n_keys], says which keys a query attends to.
+
+def attention(q: Array, k: Array, v: Array, is_seen: Array | None = None) -> Array:
+    """[..., n_head, n_q, head_dim], and keys and values by heads -> [..., n_q, n_state].
+
+    `is_seen`, [n_q, n_keys], says which keys a query attends to.
     """
-    q, k, v = (split_heads(x.astype(np.float64), n_head) for x in (q, k, v))
-    scores = q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1])
+    scores = q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])
     if is_seen is not None:
         scores = np.where(is_seen, scores, -np.inf)
-    attended = softmax(scores) @ v
-    joined: Array = attended.transpose(1, 0, 2).reshape(attended.shape[1], -1)
+    means = np.swapaxes(softmax(scores) @ v, -3, -2)
+    joined: Array = means.reshape(*means.shape[:-2], -1)
     return joined
-
-
-def split_heads(x: Array, n_head: int) -> Array:
-    """[n_ctx, n_state] -> [n_head, n_ctx, head_dim]."""
-    return x.reshape(len(x), n_head, -1).transpose(1, 0, 2)
 
 
 def conv_frames(x: Array, stride: int) -> Array:

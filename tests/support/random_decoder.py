@@ -17,16 +17,13 @@ from tests.support import cpu_kernels
 from tests.support.cpu_kernels import N_AUDIO_CTX, N_HEAD, N_LAYER, N_VOCAB
 from tests.support.kernel_reference import (
     Array,
-    attention,
-    gelu,
-    heads_of,
-    layer_norm,
     nearest_bfloat16,
     packed,
     packed_keys,
     packed_values,
     random,
 )
+from tests.support.layers import attention, gelu, heads_of, layer_norm
 
 MATRICES = {"qkv": (3, 1), "out": (1, 1), "cross_q": (1, 1), "cross_out": (1, 1)}
 MATRICES |= {"fc1": (4, 1), "fc2": (1, 4)}
@@ -86,7 +83,7 @@ class RandomDecoder:
             parts = np.split(block.dense("qkv", x), 3, axis=-1)
             q, k, v = (heads_of(part, N_HEAD) for part in parts)
             kv.append((k, v))
-            x = x + block.dense("out", attention(q, k, v, is_causal=True))
+            x = x + block.dense("out", attention(q, k, v, np.tri(q.shape[-2], dtype=bool)))
             q = heads_of(block.dense("cross_q", x), N_HEAD)
             scores.append(q @ audio_k.swapaxes(1, 2) / math.sqrt(self.head_dim))
             x = x + block.dense("cross_out", attention(q, audio_k, audio_v))

@@ -7,14 +7,13 @@ from tests.support import cpu_kernels
 from tests.support.kernel_reference import (
     TOLERANCE,
     assert_near,
-    attention,
-    heads_of,
     nearest_bfloat16,
     packed,
     packed_keys,
     packed_values,
     random,
 )
+from tests.support.layers import attention, heads_of
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 pytestmark = pytest.mark.max

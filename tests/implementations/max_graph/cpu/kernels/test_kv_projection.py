@@ -7,12 +7,12 @@ from tests.support import cpu_kernels
 from tests.support.kernel_reference import (
     TOLERANCE,
     assert_near,
-    heads_of,
     keys_of,
     packed,
     random,
     values_of,
 )
+from tests.support.layers import heads_of
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 pytestmark = pytest.mark.max

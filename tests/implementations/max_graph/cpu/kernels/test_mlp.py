@@ -4,14 +4,8 @@ import numpy as np
 import pytest
 
 from tests.support import cpu_kernels
-from tests.support.kernel_reference import (
-    TOLERANCE,
-    assert_near,
-    gelu,
-    layer_norm,
-    packed,
-    random,
-)
+from tests.support.kernel_reference import TOLERANCE, assert_near, packed, random
+from tests.support.layers import gelu, layer_norm
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 pytestmark = pytest.mark.max

@@ -7,13 +7,12 @@ from tests.support import cpu_kernels
 from tests.support.kernel_reference import (
     TOLERANCE,
     assert_near,
-    heads_of,
     keys_of,
-    layer_norm,
     packed,
     random,
     values_of,
 )
+from tests.support.layers import heads_of, layer_norm
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 pytestmark = pytest.mark.max

@@ -5,14 +5,11 @@ import pytest
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
-from max.dtype import DType
 from max.graph import TensorValue
 
 from implementations.max_graph.gpu.graphs.ops import cross_attention
-from tests.support import layers
+from tests.support.gpu_cases import WHISPER_HEADS, Heads, expected_attention
 from tests.support.gpu_ops import (
-    BF16,
-    F16,
     F32,
     I32,
     GpuOps,
@@ -27,27 +24,14 @@ from tests.support.hardware import needs_max_gpu
 pytestmark = [pytest.mark.gpu, needs_max_gpu]
 
 N_LAYER, LAYER = 2, 1
-CASES = [
-    *((F16, n_head, 64) for n_head in (6, 8, 12, 16, 20)),
-    *((BF16, n_head, 64) for n_head in (6, 20)),
-    *((F32, n_head, 64) for n_head in (6, 20)),
-    (F32, 2, 32),
-]
-"""Dtype, heads, and a head's width."""
-Case = tuple[DType, int, int]
+CASES = [*WHISPER_HEADS, Heads(F32, 2, 32)]
 
 
-def name_of(case: Case) -> str:
-    dtype, n_head, head_dim = case
-    return f"{dtype.name}_{n_head}_{head_dim}"
-
-
-def graph(case: Case) -> OneOp:
-    dtype, n_head, head_dim = case
-    n_state = n_head * head_dim
+def graph(heads: Heads) -> OneOp:
+    dtype, n_state = heads.dtype, heads.n_state
 
     def build(q: TensorValue, audio: TensorValue, windows: TensorValue) -> TensorValue:
-        return cross_attention(q, audio, windows, LAYER, head_dim)
+        return cross_attention(q, audio, windows, LAYER, heads.head_dim)
 
     inputs = (
         tensor(dtype, "n_rows", "n_new", n_state),
@@ -57,35 +41,34 @@ def graph(case: Case) -> OneOp:
     return OneOp(inputs, build)
 
 
-OPS = GpuOps(**{name_of(case): graph(case) for case in CASES})
+OPS = GpuOps(**{str(heads): graph(heads) for heads in CASES})
 
 
-def check(case: Case, windows: list[int], n_new: int, n_audio_ctx: int) -> None:
-    dtype, n_head, head_dim = case
-    n_state = n_head * head_dim
+def check(heads: Heads, windows: list[int], n_new: int, n_audio_ctx: int) -> None:
+    dtype, n_state = heads.dtype, heads.n_state
     q = normal(len(windows), n_new, n_state)
     audio = normal(max(windows) + 2, n_audio_ctx, N_LAYER * 2 * n_state, seed=1)
-    (found,) = OPS.run(name_of(case), q, audio, np.array(windows))
+    (found,) = OPS.run(str(heads), q, audio, np.array(windows))
     q, audio = rounded(q, dtype), rounded(audio, dtype)
     k, v = np.split(audio[..., 2 * LAYER * n_state :], 2, axis=-1)
     expected = [
-        layers.attention(row, k[window], v[window], n_head)
+        expected_attention(heads, row, k[window], v[window])
         for row, window in zip(q, windows, strict=True)
     ]
     assert_rows_close(found, np.stack(expected), dtype)
 
 
-@pytest.mark.parametrize("case", CASES, ids=name_of)
+@pytest.mark.parametrize("heads", CASES, ids=str)
 @pytest.mark.parametrize("n_audio_ctx", [1, 3, 33, 65, 1500])
 @pytest.mark.parametrize("n_new", [1, 3, 7, 8, 9])
-def test_cross_attention(case: Case, n_new: int, n_audio_ctx: int) -> None:
-    check(case, [0], n_new, n_audio_ctx)
+def test_cross_attention(heads: Heads, n_new: int, n_audio_ctx: int) -> None:
+    check(heads, [0], n_new, n_audio_ctx)
 
 
-@pytest.mark.parametrize("case", CASES, ids=name_of)
+@pytest.mark.parametrize("heads", CASES, ids=str)
 @pytest.mark.parametrize(
     "windows", [[1, 0, 2], [0] * 5, [2, 2, 0, 0, 1, 1, 3, 3, 0], [*range(8)] * 8]
 )
-def test_rows_listen_to_windows_of_their_own(case: Case, windows: list[int]) -> None:
-    check(case, windows, 1, 130)
-    check(case, windows, 9, 33)
+def test_rows_listen_to_windows_of_their_own(heads: Heads, windows: list[int]) -> None:
+    check(heads, windows, 1, 130)
+    check(heads, windows, 9, 33)

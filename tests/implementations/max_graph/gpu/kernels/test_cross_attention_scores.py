@@ -69,7 +69,7 @@ def test_scores(case: Case, n_new: int, n_audio_ctx: int) -> None:
     audio = normal(1, n_audio_ctx, N_LAYER * 2 * n_state, seed=1)
     (found,) = OPS.run(name_of(case), before, q, audio, heads)
     keys = rounded(audio[0, :, 2 * LAYER * n_state : (2 * LAYER + 1) * n_state], dtype)
-    q, keys = (layers.split_heads(x, n_head) for x in (rounded(q[0], dtype), keys))
+    q, keys = (layers.heads_of(x, n_head) for x in (rounded(q[0], dtype), keys))
     for row, (layer, head) in enumerate(heads):
         if layer == LAYER:
             expected = q[head] @ keys[head].T / np.sqrt(head_dim)

@@ -9,31 +9,19 @@ import pytest
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
 from max.dtype import DType
-from max.graph import TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import Epilogue, matmul
-from tests.support import layers
-from tests.support.gpu_ops import (
-    BF16,
-    F16,
-    F32,
-    GpuOps,
-    OneOp,
-    assert_rows_close,
-    normal,
-    rounded,
-    tensor,
-)
+from tests.support.gpu_cases import Layer
+from tests.support.gpu_ops import BF16, F16, GpuOps, normal
 from tests.support.hardware import needs_max_gpu
 
 pytestmark = [pytest.mark.gpu, needs_max_gpu]
 
 KINDS = {
-    "query": (True, False, False, False),
-    "widen": (True, True, False, False),
-    "cross": (False, False, False, False),
-    "logits": (True, False, False, True),
-    "narrow": (False, False, True, True),
+    "query": Layer(True, False, False, False),
+    "widen": Layer(True, True, False, False),
+    "cross": Layer(False, False, False, False),
+    "logits": Layer(True, False, False, True),
+    "narrow": Layer(False, False, True, True),
 }
 """Flags for layer norm before, GELU after, a residual last, and a result in float32.
 
@@ -49,8 +37,6 @@ CASES = [
     ("narrow", BF16, 1536),
     *((kind, BF16, 1280) for kind in ("query", "narrow")),
 ]
-MIN_ROW = 16
-"""Shorter rows are compared together: a single sum may come close to zero."""
 ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 64, 65, 129]
 
 
@@ -58,46 +44,13 @@ def name_of(kind: str, dtype: DType, n_in: int) -> str:
     return f"{kind}_{dtype.name}_{n_in}"
 
 
-def graph(kind: str, dtype: DType, n_in: int) -> OneOp:
-    has_norm, has_gelu, has_residual, is_wide = KINDS[kind]
-
-    def build(x: TensorValue, w: TensorValue, bias: TensorValue, *more: TensorValue) -> TensorValue:
-        residual = more[0] if has_residual else None
-        norm = (more[-2], more[-1]) if has_norm else None
-        return matmul(x, w, bias, norm, Epilogue(has_gelu, residual, F32 if is_wide else dtype))
-
-    inputs = [
-        tensor(dtype if has_residual else F32, "n_batch", "n_rows", n_in),
-        tensor(dtype, "n_out", n_in),
-        tensor(F32, "n_out"),
-    ]
-    if has_residual:
-        inputs.append(tensor(F32, "n_residual", "n_residual_rows", "n_out"))
-    if has_norm:
-        inputs += [tensor(F32, n_in), tensor(F32, n_in)]
-    return OneOp(tuple(inputs), build)
-
-
-OPS = GpuOps(**{name_of(*case): graph(*case) for case in CASES})
+OPS = GpuOps(**{name_of(*case): KINDS[case[0]].graph(*case[1:]) for case in CASES})
 
 
 def check(case: tuple[str, DType, int], n_batch: int, n_rows: int, n_out: int) -> None:
     kind, dtype, n_in = case
-    has_norm, has_gelu, has_residual, _ = KINDS[kind]
-    x = normal(n_batch, n_rows, n_in) + 0.5
-    w, bias = normal(n_out, n_in, scale=n_in**-0.5), normal(n_out)
-    residual = normal(n_batch, n_rows, n_out, seed=3)
-    norm = normal(n_in, seed=1) + 1, normal(n_in, seed=2)
-    given = [x, w, bias, *([residual] if has_residual else []), *(norm if has_norm else ())]
-    (found,) = OPS.run(name_of(*case), *given)
-    x, w = rounded(x, dtype) if has_residual else x, rounded(w, dtype)
-    expected = layers.layer_norm(x, *norm).astype(np.float32) if has_norm else x
-    expected = expected @ w.T + bias
-    expected = layers.gelu(expected) if has_gelu else expected
-    expected = expected + residual if has_residual else expected
-    if n_out < MIN_ROW:
-        found, expected = found.reshape(1, -1), expected.reshape(1, -1)
-    assert_rows_close(found, expected, dtype)
+    x = normal(n_batch, n_rows, n_in) + np.float32(0.5)
+    KINDS[kind].check(OPS, name_of(*case), dtype, x, n_out, (n_batch, n_rows))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: name_of(*case))
