@@ -178,7 +178,7 @@ class Audio:
                 block = np.where(broken, np.float32(0), block)  # noqa: PLW2901
             n_read += len(block)
             if self._columns is None:
-                yield block.mean(axis=1, dtype=np.float32)
+                yield _mean(block)
             else:
                 yield np.ascontiguousarray(block[:, self._columns])
         if n_broken:
@@ -275,6 +275,15 @@ def _columns_of(channel: Channel, n_channels: int, name: str) -> int | slice | N
             f"choose 'mix' or a number from 1 to {n_channels}"
         )
     return number - 1
+
+
+def _mean(block: Float32) -> Float32:
+    """Returns the mean of all channels, `[n_samples]`."""
+    if block.shape[1] != 2:
+        return block.mean(axis=1, dtype=np.float32)
+    mean = block[:, 0] + block[:, 1]  # the same numbers; numpy is slow on short rows
+    mean *= np.float32(0.5)
+    return mean
 
 
 def _join_blocks(blocks: Iterator[Float32]) -> Iterator[Float32]:

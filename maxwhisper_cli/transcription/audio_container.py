@@ -7,39 +7,28 @@ the container's: where a track begins late or has a gap, there is silence.
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import IO, Any, Final
 
 import av
-from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.packet import Packet
 
-from maxwhisper_cli.transcription.audio_convert import Converter, Unpacker
+from maxwhisper_cli.transcription.audio_convert import Converter
+from maxwhisper_cli.transcription.audio_frames import Assembler
+from maxwhisper_cli.transcription.audio_packets import PacketDecoder
 from maxwhisper_cli.transcription.audio_parts import has_frame_count
 from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
-from maxwhisper_cli.transcription.audio_timeline import Timed, Timeline
+from maxwhisper_cli.transcription.audio_timeline import FROM_ZERO, Timed, Timeline
 from maxwhisper_cli.transcription.audio_track import choose_track
-
-if TYPE_CHECKING:
-    AudioPacket = Packet[Any]  # no generic before PyAV 17
 
 _HEADERLESS: Final = frozenset({"g722", "g726", "g726le", "mulaw", "alaw", "gsm", "sln"})
 _FRAMED: Final = frozenset({"mp3", "aac", "ac3", "eac3", "dts", "dtshd", "loas", "mlp", "truehd"})
 """Frames without a container: their length is an estimate, and many other files resemble them."""
 _ESTIMATED: Final = _FRAMED | _HEADERLESS | {"wav", "w64"}
 """Formats whose length FFmpeg estimates by the bit rate."""
-_WITH_TIMES: Final = frozenset({"matroska", "mov", "asf", "flv", "mpegts", "mpeg", "ogg", "nut"})
-"""Containers whose packets carry times, by the first of FFmpeg's names."""
-_FROM_ZERO: Final = frozenset({"matroska", "mov", "asf", "nut", "avi"})
-"""Containers whose times count from the start of the recording."""
-_TAGS: Final = frozenset({b"ID3", b"TAG", b"APE"})
-"""Tags that may lie between joined MP3 files, where FFmpeg expects a frame."""
-_MAX_FAILURES: Final = 100  # of demuxing, one after the other
 _MAX_DAMAGED: Final = 3  # for each good frame; more is how noise looks
 _EXACT_SECONDS: Final = 0.001  # where a header counts samples
 _PROBED_FRAMES: Final = 24
-_JOINED_BYTES: Final = 65536  # of PCM: containers hand it out in very small pieces
 
 
 def tag_options(pyav_version: str) -> dict[str, Any]:
@@ -123,17 +112,16 @@ class _Decoder:
         self._name = name
         self._warn = warn
         self._format = container.format.name.partition(",")[0]
-        self._n_damaged = 0
-        self._n_decoded = 0
+        self._packets = PacketDecoder(container, stream, self._format, name, warn)
 
     def open(self, *, is_cut: bool, has_count: bool) -> DecodedStream:
         """Decodes the first frames, which have what the header may lack: in HE-AAC the rate."""
-        frames = self._frames()
+        frames = self._packets.frames()
         probed = list(islice(frames, _PROBED_FRAMES if self._format in _FRAMED else 1))
         if not probed:
             raise AudioError(f"{self._name} has a sound track of which nothing can be decoded")
         self._refuse_noise(1)
-        first = probed[0].frame
+        first, _ = probed[0]
         converter = Converter(first.sample_rate, first.layout.nb_channels)
         seconds = self._announced_seconds(has_count=has_count)
         blocks = self._blocks(chain(probed, frames), converter, seconds, is_cut=is_cut)
@@ -149,7 +137,7 @@ class _Decoder:
         if (text := stream.metadata.get("DURATION")) is not None:  # Matroska: the end of the track
             return _clock_seconds(text)
         if stream.duration is not None and stream.time_base:
-            begin = max(0, stream.start_time or 0) if self._format in _FROM_ZERO else 0
+            begin = max(0, stream.start_time or 0) if self._format in FROM_ZERO else 0
             return float((begin + stream.duration) * stream.time_base)
         # Damage makes further tracks in flv, which never has two.
         n_tracks = 1 if self._format == "flv" else len(container.streams.audio)
@@ -159,32 +147,19 @@ class _Decoder:
         return None
 
     def _blocks(
-        self,
-        frames: Iterator[Timed],
-        converter: Converter,
-        seconds: float | None,
-        *,
-        is_cut: bool,
+        self, frames: Iterator[Timed], converter: Converter, seconds: float | None, *, is_cut: bool
     ) -> Iterator[Float32]:
         timeline = Timeline(self._container, self._format, self._name, self._warn)
-        has_times = self._format in _WITH_TIMES
-        unpacker = Unpacker()
         n_read = 0
-        for at, timed in enumerate(timeline.confirm(frames)):
-            position = n_read / converter.sample_rate
-            if has_times or (at == 0 and self._format in _FROM_ZERO):
-                for silence in converter.silence(timeline.gap(timed, position)):
-                    n_read += len(silence)
-                    yield silence
-            block = converter.convert(unpacker.to_float32(timed.frame), timed.frame.sample_rate)
+        for block in Assembler(frames, converter, timeline).blocks():
             n_read += len(block)
             yield block
-        yield (block := converter.finish())
-        self._tell((n_read + len(block)) / converter.sample_rate, seconds, is_cut=is_cut)
+        self._tell(n_read / converter.sample_rate, seconds, is_cut=is_cut)
 
     def _refuse_noise(self, max_share: int) -> None:
         """Raises AudioError where more pieces failed than this share of those that did not."""
-        if self._format in _FRAMED and self._n_damaged > max_share * self._n_decoded:
+        n_damaged, n_decoded = self._packets.n_damaged, self._packets.n_decoded
+        if self._format in _FRAMED and n_damaged > max_share * n_decoded:
             raise AudioError(
                 f"{self._name} is not audio: hardly anything in it can be decoded as "
                 f"{self._format.upper()}"
@@ -192,7 +167,7 @@ class _Decoder:
 
     def _tell(self, read_seconds: float, seconds: float | None, *, is_cut: bool) -> None:
         self._refuse_noise(_MAX_DAMAGED)
-        name, n_damaged = self._name, self._n_damaged
+        name, n_damaged = self._name, self._packets.n_damaged
         tolerance = _EXACT_SECONDS if self._format == "flac" else max(0.5, 0.05 * (seconds or 0))
         is_short = seconds is not None and seconds - read_seconds > tolerance
         if is_short or is_cut:
@@ -206,87 +181,6 @@ class _Decoder:
             )
         elif is_cut:
             self._warn(f"{name} is cut off: its end is missing; {read_seconds:.1f} s could be read")
-
-    def _frames(self) -> Iterator[Timed]:
-        is_corrupt = False
-        for packet in self._packets():
-            self._n_damaged += is_corrupt and packet.size > 0  # the last one may be shorter
-            is_corrupt = packet.is_corrupt and self._format in _WITH_TIMES
-            try:
-                decoded = packet.decode() if packet.stream else self._decode_pcm(packet)
-            except av.FFmpegError:
-                is_tag = bytes(packet)[:3] in _TAGS
-                self._n_damaged += not (is_corrupt or is_tag)  # each is counted once
-                continue
-            for frame in decoded:
-                if isinstance(frame, AudioFrame) and frame.samples and frame.sample_rate:
-                    self._n_decoded += 1
-                    yield Timed(frame, _seconds_of(frame, packet))
-
-    def _decode_pcm(self, packet: "AudioPacket") -> list[Any]:
-        return list(self._stream.codec_context.decode(packet))
-
-    def _packets(self) -> Iterator["AudioPacket"]:
-        is_pcm = self._stream.codec_context.name.startswith("pcm_")
-        return _joined(self._demuxed()) if is_pcm else self._demuxed()
-
-    def _demuxed(self) -> Iterator["AudioPacket"]:
-        """Yields packets; damage does not end them."""
-        n_failures = 0
-        packets = self._container.demux(self._stream)
-        while n_failures < _MAX_FAILURES:
-            try:
-                packet = next(packets)
-            except StopIteration:
-                return
-            except av.InvalidDataError:
-                n_failures += 1
-                packets = self._container.demux(self._stream)
-            except (av.FFmpegError, OSError) as error:
-                self._warn(f"{self._name} could not be read to its end: {error.strerror}")
-                return
-            else:
-                self._n_damaged += n_failures if packet.size else 0  # at the end there may be a tag
-                n_failures = 0
-                yield packet
-        self._n_damaged += n_failures
-
-
-def _joined(packets: Iterator["AudioPacket"]) -> Iterator["AudioPacket"]:
-    """Joins consecutive small packets of PCM: each call costs more than its samples."""
-    waiting: list[bytes] = []
-    first: AudioPacket | None = None
-    n_waiting = 0
-    end: int | None = None
-    for packet in packets:
-        if packet.size == 0:  # asks the decoder for what it holds; PCM's holds nothing
-            continue
-        follows = end is None or packet.pts is None or abs(packet.pts - end) <= 1
-        if first is not None and (n_waiting >= _JOINED_BYTES or not follows):
-            yield _as_one(first, waiting)
-            first, waiting, n_waiting = None, [], 0
-        first = first or packet
-        waiting.append(bytes(packet))
-        n_waiting += packet.size
-        end = packet.pts + packet.duration if packet.pts is not None and packet.duration else None
-    if first is not None:
-        yield _as_one(first, waiting)
-
-
-def _as_one(first: "AudioPacket", pieces: list[bytes]) -> "AudioPacket":
-    if len(pieces) == 1:
-        return first
-    packet: AudioPacket = Packet(b"".join(pieces))
-    packet.pts, packet.dts, packet.time_base = first.pts, first.dts, first.time_base
-    return packet
-
-
-def _seconds_of(frame: AudioFrame, packet: "AudioPacket") -> float | None:
-    if not packet.stream:
-        return None if packet.pts is None else float(packet.pts * packet.time_base)
-    if frame.pts is None or not frame.time_base:
-        return None
-    return float(frame.pts * frame.time_base)
 
 
 def _clock_seconds(text: str) -> float | None:

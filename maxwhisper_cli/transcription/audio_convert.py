@@ -13,7 +13,7 @@ from av.audio.resampler import AudioResampler
 
 from maxwhisper_cli.transcription.audio_stream import Float32
 
-_MIN_UNSAFE_PLANES: Final = 8
+MIN_UNSAFE_PLANES: Final = 8
 """PyAV counts planes up to a null pointer, which the eighth of FFmpeg's has not behind it."""
 _SILENT_SAMPLES: Final = 65536
 _SCALES: Final = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63}
@@ -29,7 +29,7 @@ class Unpacker:
     def to_float32(self, frame: AudioFrame) -> Float32:
         """Returns a frame's samples, `[n_samples, n_channels]`, full scale being -1 to 1."""
         n_channels = frame.layout.nb_channels
-        if frame.format.is_planar and n_channels >= _MIN_UNSAFE_PLANES:
+        if frame.format.is_planar and n_channels >= MIN_UNSAFE_PLANES:
             frames = self._interleaved(frame)
             pieces = [_to_float32(each, n_channels) for each in frames]
             return np.concatenate([np.empty((0, n_channels), np.float32), *pieces])
@@ -48,7 +48,7 @@ def _to_float32(frame: AudioFrame, n_channels: int) -> Float32:
     samples = frame.to_ndarray()
     samples = samples.T if frame.format.is_planar else samples.reshape(-1, n_channels)
     kind = frame.format.name.removesuffix("p")
-    floats = samples.astype(np.float32)
+    floats = samples.astype(np.float32, copy=False)  # to_ndarray has copied them
     if kind == "u8":
         floats -= np.float32(128)
     if kind in _SCALES:
@@ -65,13 +65,17 @@ class Converter:
         self._rate = sample_rate
         self._resampler: soxr.ResampleStream | None = None
 
+    def is_idle(self, sample_rate: int) -> bool:
+        """Returns True if blocks of a rate pass unchanged, apart from their channels."""
+        return sample_rate == self._rate and self._resampler is None
+
     def convert(self, block: Float32, sample_rate: int) -> Float32:
         """Returns a block, `[n_samples, n_channels]`, in the format of the first."""
         n_channels = block.shape[1]
         if n_channels != self.n_channels:
             mono = block.mean(axis=1, dtype=np.float32, keepdims=True)
             block = np.repeat(mono, self.n_channels, axis=1)
-        if sample_rate == self._rate and self._resampler is None:
+        if self.is_idle(sample_rate):
             return block
         rest = np.empty((0, self.n_channels), np.float32)
         if sample_rate != self._rate:

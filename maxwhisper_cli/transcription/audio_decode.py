@@ -18,8 +18,9 @@ from maxwhisper_cli.transcription.audio_parts import Part, find_parts
 from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
 from maxwhisper_cli.transcription.audio_window import n_bytes_of, read_at
 
-# Reading stops at damage, and loses the samples before it in the same read.
-_SOUNDFILE_FRAMES: Final = 4096
+_SOUNDFILE_FRAMES: Final = 65536
+_SHORT_FRAMES: Final = 4096
+"""Length of reads of Opus, and after damage, which loses the samples before it in its read."""
 _OGG_PAGE: Final = b"OggS"
 _OGG_HEADER_BYTES: Final = 27
 _MAX_OGG_PAGE_BYTES: Final = 65307  # header, 255 segment sizes, and the segments
@@ -198,7 +199,7 @@ def _soundfile_blocks(
     n_read = 0
     damage = "it ends there"
     try:
-        while len(block := sound.read(_SOUNDFILE_FRAMES, dtype="float32", always_2d=True)):
+        for block in _soundfile_reads(sound):
             n_read += len(block)
             yield block
     except soundfile.LibsndfileError as error:
@@ -215,6 +216,21 @@ def _soundfile_blocks(
             f"{name} could be read up to {n_read / sound.samplerate:.1f} s of "
             f"{sound.frames / sound.samplerate:.1f} s: {damage}"
         )
+
+
+def _soundfile_reads(sound: soundfile.SoundFile) -> Iterator[Float32]:
+    """Yields all that libsndfile reads; damage raises its error after the samples before it."""
+    n_read = 0
+    # soundfile seeks after each read, which libsndfile's Opus answers with other last samples.
+    n_frames = _SHORT_FRAMES if sound.subtype == "OPUS" else _SOUNDFILE_FRAMES
+    try:
+        while len(block := sound.read(n_frames, dtype="float32", always_2d=True)):
+            n_read += len(block)
+            yield block
+    except soundfile.LibsndfileError:
+        sound.seek(n_read)
+        while len(block := sound.read(_SHORT_FRAMES, dtype="float32", always_2d=True)):
+            yield block
 
 
 def _rest(
