@@ -20,6 +20,7 @@ from maxwhisper_cli.captions.captions import CaptionOptions
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.writers.registry import WRITERS
 from maxwhisper_cli.writers.render import render
+from maxwhisper_cli.writers.text_direction import is_right_to_left
 from tests.support.transcripts import segment, segment_of, transcript
 
 Shown = tuple[float, float, str]
@@ -167,7 +168,9 @@ def test_texts_in_srt(tmp_path: Path) -> None:
     plain = render(made_of(TEXTS, has_words=False), "srt")
     assert texts_of(by_ffmpeg(plain, tmp_path / "x.srt")) == without_arrows(SHOWN)
     styled = render(made_of(TEXTS, has_words=True), "srt", STYLED)
-    assert texts_of(by_ffmpeg(styled, tmp_path / "y.srt")) == IN_STYLE
+    marked = [f"\u202b{t}\u202c" if is_right_to_left(t) else t for t in IN_STYLE]
+    assert texts_of(by_ffmpeg(styled, tmp_path / "y.srt")) == marked
+    assert marked != IN_STYLE
 
 
 def test_texts_in_vtt(tmp_path: Path) -> None:
@@ -288,6 +291,11 @@ def test_right_to_left_is_stated_where_a_format_can() -> None:
     assert render(hebrew, "ttml").count('tts:direction="rtl"') == 1
     styles = pysubs2.SSAFile.from_string(render(hebrew, "ass")).styles
     assert {style.encoding for style in styles.values()} == {-1}
+    words = transcript(segment_of((" \u05e9\u05dc\u05d5\u05dd!", 0, 1)))
+    assert "\u202b\u05e9\u05dc\u05d5\u05dd!\u202c\n" in render(words, "srt", STYLED)
+    both = CaptionOptions(style="netflix", highlight_words=True)
+    assert "\u202b<u>\u05e9\u05dc\u05d5\u05dd!</u>\u202c\n" in render(words, "srt", both)
+    assert "\u202b" not in render(words, "srt")  # openai-whisper's own
     latin = pysubs2.SSAFile.from_string(render(transcript(segment(0, 1, " a")), "ass")).styles
     assert {style.encoding for style in latin.values()} == {1}
 
