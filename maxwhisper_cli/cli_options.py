@@ -14,7 +14,6 @@ from maxwhisper_cli.upstream_style import (
     SWITCH_METAVAR,
     Switch,
     float_option,
-    hidden_text_option,
     int_option,
     number,
     option,
@@ -272,8 +271,3 @@ SampleLen = Annotated[
     int | None,
     int_option("--sample-len", "Maximum tokens per window; half the model's by default.", _TEXT),
 ]
-
-HighlightWords = Annotated[str | None, hidden_text_option("--highlight-words", is_switch=True)]
-MaxLineWidth = Annotated[str | None, hidden_text_option("--max-line-width")]
-MaxLineCount = Annotated[str | None, hidden_text_option("--max-line-count")]
-MaxWordsPerLine = Annotated[str | None, hidden_text_option("--max-words-per-line")]

@@ -148,12 +148,6 @@ def switch(name: str, text: str, panel: str) -> object:
     )
 
 
-def hidden_text_option(name: str, *, is_switch: bool = False) -> object:
-    """Returns a hidden option of word timestamps, accepted at its default for compatibility."""
-    metavar = SWITCH_METAVAR if is_switch else None
-    return typer.Option(name, parser=optional_text, metavar=metavar, hidden=True)
-
-
 class Arguments(Protocol):
     """Arguments of a command as fields, with the method that runs it."""
 

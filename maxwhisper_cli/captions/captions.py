@@ -102,14 +102,14 @@ _DEFAULTS = CaptionOptions()
 
 
 def make_captions(
-    transcript: Transcript, options: CaptionOptions = _DEFAULTS, *, language: str | None = None
+    transcript: Transcript, options: CaptionOptions = _DEFAULTS, *, task: str | None = None
 ) -> Captions:
     """Returns a transcript's captions.
 
     Args:
         transcript: A transcript; with word times for any option but the defaults.
         options: Options of the captions.
-        language: Code of the text's language; None is that of the transcript.
+        task: `translate` if the text is a translation into English.
 
     Raises:
         OptionsError: An option needs word times, which the transcript does not have.
@@ -125,7 +125,6 @@ def make_captions(
             options.max_line_width, options.max_line_count, options.max_words_per_line
         )
         return Captions(tuple(lay_out(segments, limits)), options.highlight_words)
-    styled = lay_out_in_style(
-        segments, style, language or transcript.language, transcript.duration_seconds
-    )
+    language = "en" if task == "translate" else transcript.language
+    styled = lay_out_in_style(segments, style, language, transcript.duration_seconds)
     return Captions(styled.cues, options.highlight_words, style.name, styled.broken)

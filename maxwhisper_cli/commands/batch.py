@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from maxwhisper_cli.activity import Activity, Pace, clock
+from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
 from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names, summary_line
 from maxwhisper_cli.console import Terminal
@@ -78,6 +79,7 @@ def transcribe_files(
     loading: Loading,
     options: TranscribeOptions,
     reading: "ReadingOptions",
+    captions: CaptionOptions,
     display: Display,
 ) -> None:
     """Loads the model, transcribes each file into its sink, and prints a summary.
@@ -88,6 +90,7 @@ def transcribe_files(
         loading: The model, and the implementation that runs it.
         options: Options of the transcription.
         reading: Channel and track to transcribe, and the format of raw samples.
+        captions: Options of captions, for formats that have cues.
         display: Settings of the display.
 
     Raises:
@@ -95,7 +98,7 @@ def transcribe_files(
     """
     with load_model(loading, display.terminal) as model:
         fitting = fit_to_model(options, model, display.terminal)
-        work = _Work(model, loading, fitting, reading, display)
+        work = _Work(model, loading, fitting, reading, captions, display)
         names = short_names([source for source, _ in sinks])
         outcomes = [
             Outcome(names[source], 0.0, error=sink)
@@ -165,6 +168,7 @@ class _Work:
     loading: Loading
     options: TranscribeOptions
     reading: "ReadingOptions"
+    captions: CaptionOptions
     display: Display
 
     def transcribe(self, file: _File) -> Outcome:
@@ -231,8 +235,11 @@ class _Work:
             end = clock(transcript.duration_seconds)
             terminal.warning(f"{outcome.name} ends at {end}, before the clips")
         if isinstance(sink, Writer):
+            assert outcome.document is not None
             with self.loading.stopwatch.on("writing"):
-                terminal.document(sink.render(self._document(transcript, outcome.name)))
+                terminal.document(sink.render(outcome.document))
+        if outcome.document is not None and (line := outcome.document.laid_out().report):
+            terminal.note(f"{outcome.name}: {line}")
         if outcome.error is None:
             terminal.note(summary_line(outcome, self.model.implementation, sink))
 
@@ -245,15 +252,18 @@ class _Work:
     ) -> Outcome:
         """Writes a transcript's files, unless it is for stdout; returns the outcome."""
         seconds = self._transcribed_seconds(transcript.duration_seconds) if transcript else 0.0
-        if transcript is not None and not isinstance(file.sink, Writer):
+        document = None
+        if transcript is not None:
             try:
                 with self.loading.stopwatch.on("writing"):
-                    file.sink.write(self._document(transcript, file.name))
+                    document = self._document(transcript, file.name)
+                    if not isinstance(file.sink, Writer):
+                        file.sink.write(document)
             except MaxWhisperError as unwritten:
                 error = unwritten
             except SYSTEM_ERRORS as refused:
                 error = refusal(refused, file.name)
-        return Outcome(file.name, wall_seconds, transcript, seconds, error)
+        return Outcome(file.name, wall_seconds, transcript, seconds, error, document)
 
     def _activity(self) -> AbstractContextManager[Activity]:
         is_wanted = self.display.shows_bar_when_piped
@@ -283,4 +293,5 @@ class _Work:
             dtype=implementation.dtype,
             notes=self.model.notes,
             recording=Path(name).stem,
+            captions=make_captions(transcript, self.captions, task=self.options.task),
         )

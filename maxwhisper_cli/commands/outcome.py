@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from maxwhisper_cli.activity import clock, headline
 from maxwhisper_cli.console import Column
 from maxwhisper_cli.transcription.segments import Transcript
-from maxwhisper_cli.writers.base import Writer
+from maxwhisper_cli.writers.base import Document, Writer
 from maxwhisper_cli.writers.files import STDIN, Outputs
 from weights.errors import MaxWhisperError
 
@@ -38,6 +38,8 @@ class Outcome:
     """Seconds of audio that were transcribed: all, or the chosen clips."""
     error: MaxWhisperError | None = None
     """Error, if there is no transcript or it could not be written."""
+    document: Document | None = None
+    """Transcript with its captions, as formats write it."""
 
     @property
     def speed(self) -> float:

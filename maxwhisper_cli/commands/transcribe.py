@@ -3,13 +3,14 @@
 The work on each file is in `batch`.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from implementations import nvidia, registry
+from maxwhisper_cli import cli_captions, cli_reading, cli_words
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli import cli_reading, cli_words
+from maxwhisper_cli.captions.captions import CaptionOptions
 from maxwhisper_cli.commands.batch import Display, Sink, require_sources, transcribe_files
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.timings import Timings
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
 Number = TypeVar("Number", int, float)
 
 STDOUT = "-"
-_WORD_TIMESTAMP_OPTIONS = frozenset(
-    {
-        "highlight_words",
-        "max_line_width",
-        "max_line_count",
-        "max_words_per_line",
-    }
-)
 _MAX_TEMPERATURE = 1.0
 _DEFAULTS = TranscribeOptions()
 _SWITCH = {True: Switch.ON, False: Switch.OFF}
@@ -108,19 +101,22 @@ class Transcribe:
         _DEFAULTS.hallucination_silence_threshold
     )
     alignment_heads: cli_words.AlignmentHeads = None
-    highlight_words: cli.HighlightWords = "False"
-    max_line_width: cli.MaxLineWidth = None
-    max_line_count: cli.MaxLineCount = None
-    max_words_per_line: cli.MaxWordsPerLine = None
+    caption_style: cli_captions.CaptionStyle = "none"
+    highlight_words: cli_captions.HighlightWords = Switch.OFF
+    max_line_width: cli_captions.MaxLineWidth = None
+    max_line_count: cli_captions.MaxLineCount = None
+    max_words_per_line: cli_captions.MaxWordsPerLine = None
 
     def run(self) -> None:
         """Checks all options and paths, then transcribes."""
-        self._reject_word_options()
-        options, reading = self._options(), self._reading()
+        captions = self._captions()
+        options, reading = self._options(captions), self._reading()
         sinks = _plan_sinks(
             self.files, self._writers(), self.output_dir, self.output_name, self.model
         )
         terminal = Terminal(is_quiet=self.quiet, needs_reader=self.output_dir == STDOUT)
+        for warning in captions.warnings:
+            terminal.warning(warning)
         display = Display(
             terminal,
             shows_segments=bool(self.verbose) and not self.quiet and self.output_dir != STDOUT,
@@ -133,12 +129,21 @@ class Transcribe:
             is_english=options.language == "en",
         )
         try:
-            transcribe_files(sinks, loading, options, reading, display)
+            transcribe_files(sinks, loading, options, reading, captions, display)
         finally:
             if timings is not None:
                 timings.show(terminal)
 
-    def _options(self) -> TranscribeOptions:
+    def _captions(self) -> CaptionOptions:
+        return cli_captions.GivenCaptions(
+            self.caption_style,
+            self.highlight_words,
+            self.max_line_width,
+            self.max_line_count,
+            self.max_words_per_line,
+        ).options(has_word_times=bool(self.word_timestamps))
+
+    def _options(self, captions: CaptionOptions) -> TranscribeOptions:
         return TranscribeOptions(
             task=cast("Task", self.task),  # checked there
             language=self.language,
@@ -161,7 +166,7 @@ class Transcribe:
             without_timestamps=bool(self.without_timestamps),
             max_initial_timestamp=self.max_initial_timestamp,
             sample_len=self.sample_len,
-            word_timestamps=bool(self.word_timestamps),
+            word_timestamps=bool(self.word_timestamps) or captions.needs_words is not None,
             prepend_punctuations=self.prepend_punctuations,
             append_punctuations=self.append_punctuations,
             hallucination_silence_threshold=self.hallucination_silence_threshold,
@@ -215,15 +220,6 @@ class Transcribe:
         if self.impl == registry.AUTO and self.device is None:
             return nvidia.no_gpu_because() is None
         return (self.device or registry.default_device(self.impl)).startswith("cuda")
-
-    def _reject_word_options(self) -> None:
-        """Rejects options of lines of words, which are accepted only at their defaults."""
-        for field in fields(self):
-            if field.name in _WORD_TIMESTAMP_OPTIONS and getattr(self, field.name) != field.default:
-                raise OptionsError(
-                    f"--{field.name.replace('_', '-')}: lines by words come "
-                    "with a later version; leave the option out"
-                )
 
 
 def _plan_sinks(

@@ -37,6 +37,5 @@ def render(
     writer = WRITERS[output_format]
     if writer.needs_speakers and any(each.speaker is None for each in transcript.segments):
         raise OptionsError(f"{writer.name} needs speakers: transcribe with channel='split'")
-    language = "en" if task == "translate" else None
-    laid_out = make_captions(transcript, captions, language=language)
+    laid_out = make_captions(transcript, captions, task=task)
     return writer.render(Document(transcript, task, captions=laid_out, recording=recording))

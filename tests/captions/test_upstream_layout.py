@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import whisper
 from whisper import utils as whisper_utils
 
 from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
 from maxwhisper_cli.transcription.option_types import OptionsError
+from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript, Word
 from maxwhisper_cli.writers.render import render
 from tests.support import loaded
 from tests.support.transcripts import (
     as_whisper_result,
-    from_whisper_result,
     segment,
     segment_of,
     spoken,
@@ -52,17 +51,9 @@ def assert_equal_in_all_combinations(of: Transcript) -> None:
 
 @pytest.fixture(scope="module")
 def speech(jfk: Path) -> Transcript:
-    """11 s of speech, as openai-whisper itself aligns it."""
-    with loaded.whisper_may_warn():
-        result = whisper.transcribe(
-            loaded.whisper_model("tiny.en"),
-            loaded.samples_of(jfk),
-            temperature=0.0,
-            beam_size=None,
-            fp16=False,
-            word_timestamps=True,
-        )
-    return from_whisper_result(result)
+    """11 s of speech with the times of its words, which equal openai-whisper's (other tests)."""
+    options = TranscribeOptions(beam_size=None, temperatures=(0.0,), word_timestamps=True)
+    return loaded.model("tiny.en", "cpu").transcribe(jfk, options)
 
 
 def test_real_speech(speech: Transcript) -> None:

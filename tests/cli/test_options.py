@@ -37,7 +37,7 @@ def parsed(maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch) -> Any:
     captured: list[Captured] = []
 
     def capture(
-        _sinks: object, loading: Loading, options: TranscribeOptions, reading: Any, _: object
+        _sinks: object, loading: Loading, options: TranscribeOptions, reading: Any, *_: object
     ) -> None:
         captured.append(Captured(options, loading, reading))
 
@@ -299,19 +299,3 @@ def test_contradictions_are_usage_errors(
     assert done.exit_code == 2
     assert expected in done.stderr
     assert done.stdout == ""
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        "--highlight_words True",
-        "--max_line_width 42",
-        "--max_line_count 2",
-        "--max_words_per_line 5",
-    ],
-)
-def test_options_of_lines_are_rejected(maxwhisper: RunCommandLine, arguments: str) -> None:
-    Path("talk.wav").touch()
-    done = maxwhisper("transcribe", "talk.wav", *arguments.split())
-    assert done.exit_code == 2
-    assert "come with a later version" in done.stderr

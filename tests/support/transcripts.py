@@ -52,18 +52,3 @@ def as_whisper_result(of: Transcript) -> dict[str, Any]:
         else:
             each["words"] = list(each["words"])
     return {"text": of.text, "segments": segments, "language": of.language}
-
-
-def from_whisper_result(result: dict[str, Any]) -> Transcript:
-    """Returns our form of openai-whisper's result."""
-    segments = tuple(
-        Segment(
-            **{
-                **each,
-                "tokens": tuple(each["tokens"]),
-                "words": tuple(Word(**word) for word in each["words"]),
-            }
-        )
-        for each in result["segments"]
-    )
-    return Transcript(result["text"], segments, result["language"], None, segments[-1].end)
