@@ -11,7 +11,7 @@ from itertools import pairwise
 from maxwhisper_cli.captions.breaking import CueBreaker, Span
 from maxwhisper_cli.captions.cues import Cue, cue_of_words
 from maxwhisper_cli.captions.grammar import Break, Grammar, grammar_of
-from maxwhisper_cli.captions.limits import Limits
+from maxwhisper_cli.captions.limits import Costs, Limits
 from maxwhisper_cli.captions.pieces import Piece, pieces_of
 from maxwhisper_cli.captions.style import CaptionStyle
 from maxwhisper_cli.captions.timing import (
@@ -51,8 +51,8 @@ def lay_out_in_style(
         limits = replace(limits, max_words_per_minute=None)
     cues: list[Cue] = []
     broken: Counter[str] = Counter()
-    for speaker, own in by_speaker.items():
-        track = _Track(own, speaker, grammar, limits, style, end_seconds)
+    for own in by_speaker.values():
+        track = _Track(own, grammar, limits, style.costs, end_seconds)
         cues += track.cues()
         broken += track.broken_rules()
     return StyledCues(tuple(sorted(cues, key=lambda cue: (cue.start, cue.end))), broken)
@@ -64,19 +64,18 @@ class _Track:
     def __init__(
         self,
         segments: Sequence[Segment],
-        speaker: str | None,
         grammar: Grammar,
         limits: Limits,
-        style: CaptionStyle,
+        costs: Costs,
         end_seconds: float,
     ) -> None:
-        self._speaker = speaker
+        self._speaker = segments[0].speaker
         self._limits = limits
         self._pieces = pieces_of(segments, has_spaces=grammar.has_spaces)
         self._breaks = grammar.breaks([piece.text for piece in self._pieces])
         self._end_seconds = max([end_seconds, *(piece.end for piece in self._pieces)])
         self._spans = CueBreaker(
-            self._pieces, self._breaks, limits, style.costs, self._end_seconds
+            self._pieces, self._breaks, limits, costs, self._end_seconds
         ).spans()
         self._shown = [self._time_of(span) for span in self._spans]
 
@@ -84,12 +83,15 @@ class _Track:
         """Yields the cues; the last words of each end when it does, if it is cut for a gap."""
         for span, shown in zip(self._spans, self._shown, strict=True):
             end = shown_until(shown, self._limits)
-            words = [replace(word, end=min(word.end, end)) for word in self._words_of(span)]
+            words = [
+                replace(word, start=min(word.start, end), end=min(word.end, end))
+                for word in self._words_of(span)
+            ]
             yield replace(cue_of_words(words, self._speaker), end=end)
 
     def broken_rules(self) -> Counter[str]:
         """Counts the cues that break each rule."""
-        names = rule_names(self._limits)
+        names = _rule_names(self._limits)
         broken: Counter[str] = Counter()
         for span, shown in zip(self._spans, self._shown, strict=True):
             unread, short, long = broken_seconds(shown, self._limits)
@@ -141,7 +143,7 @@ def _width(pieces: Sequence[Piece]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class RuleNames:
+class _RuleNames:
     """Phrases for rules in a report, with their limits."""
 
     line: str
@@ -152,14 +154,14 @@ class RuleNames:
     split: str
 
 
-def rule_names(limits: Limits) -> RuleNames:
+def _rule_names(limits: Limits) -> _RuleNames:
     """Returns the phrases of rules, as they follow a number of cues."""
     speeds = []
     if limits.max_characters_per_second is not None:
         speeds.append(f"{limits.max_characters_per_second:g} characters a second")
     if limits.max_words_per_minute is not None:
         speeds.append(f"{limits.max_words_per_minute:g} words a minute")
-    return RuleNames(
+    return _RuleNames(
         line=f"with a line over {limits.max_line_characters} characters",
         speed=f"faster than {' or '.join(speeds)}",
         short=f"shorter than {limits.min_seconds:.2g} s",

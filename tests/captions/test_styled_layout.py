@@ -71,7 +71,12 @@ def test_lines_end_before_conjunctions(language: str, text: str, expected: str) 
         ("de", "das Haus", Break.BOUND),
         ("de", "Haus Garten", Break.PLAIN),
         ("de", "Haus und", Break.PHRASE),
-        ("it", "la casa", Break.PLAIN),
+        ("it", "della casa", Break.BOUND),
+        ("it", "casa che", Break.PHRASE),
+        ("pt", "casa do", Break.PHRASE),
+        ("pt", "uma casa", Break.BOUND),
+        ("nl", "het huis", Break.PLAIN),
+        ("nl", "Jan Jansen", Break.BOUND),
         ("it", "Maria Rossi", Break.BOUND),
         ("ja", "です。 はい", Break.SENTENCE),
     ],
@@ -291,3 +296,18 @@ def test_a_transcript_is_left_as_it_was() -> None:
     before = replace(of)
     make_captions(of, CaptionOptions(style="netflix"))
     assert of == before
+
+
+def test_a_last_word_shorter_than_the_gap_ends_with_its_cue() -> None:
+    first = segment_of((" One", 0, 1), (" two", 1, 2), (" three.", 2.97, 3.0))
+    cue, _ = captions_of(first, spoken("Four and then five after them.", 0.4, 3.0)).cues
+    assert cue.end == pytest.approx(2.917)
+    assert cue.words[-1].start == cue.words[-1].end == cue.end
+
+
+@pytest.mark.parametrize("style", ["netflix", "bbc"])
+def test_real_speech_keeps_its_text_and_its_limits(speech: Transcript, style: str) -> None:
+    captions = make_captions(speech, CaptionOptions(style=style))
+    assert " ".join(" ".join(texts(captions)).split()) == " ".join(speech.text.split())
+    assert captions.broken == {}
+    assert len(captions.cues) >= 2

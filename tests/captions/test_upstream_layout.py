@@ -3,7 +3,6 @@
 import io
 import itertools
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +10,8 @@ from whisper import utils as whisper_utils
 
 from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
 from maxwhisper_cli.transcription.option_types import OptionsError
-from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript, Word
 from maxwhisper_cli.writers.render import render
-from tests.support import loaded
 from tests.support.transcripts import (
     as_whisper_result,
     segment,
@@ -47,13 +44,6 @@ def assert_equal_in_all_combinations(of: Transcript) -> None:
     for name, options in itertools.product(UPSTREAM, COMBINATIONS):
         ours = render(of, name, CaptionOptions(**options))
         assert ours == upstream_writes(name, of, **options), (name, options)
-
-
-@pytest.fixture(scope="module")
-def speech(jfk: Path) -> Transcript:
-    """11 s of speech with the times of its words, which equal openai-whisper's (other tests)."""
-    options = TranscribeOptions(beam_size=None, temperatures=(0.0,), word_timestamps=True)
-    return loaded.model("tiny.en", "cpu").transcribe(jfk, options)
 
 
 def test_real_speech(speech: Transcript) -> None:
