@@ -1,8 +1,8 @@
 """Timed Text (`ttml`) of the W3C, within its text profile for captions, IMSC 1.1."""
 
+import html
 import re
 from typing import ClassVar
-from xml.sax.saxutils import escape, quoteattr
 
 from maxwhisper_cli.captions.cues import Cue
 from maxwhisper_cli.writers.base import Document, Writer
@@ -14,7 +14,7 @@ _HEADER = """\
 <tt xmlns="http://www.w3.org/ns/ttml" xmlns:ttm="http://www.w3.org/ns/ttml#metadata"
     xmlns:ttp="http://www.w3.org/ns/ttml#parameter" xmlns:tts="http://www.w3.org/ns/ttml#styling"
     ttp:contentProfiles="http://www.w3.org/ns/ttml/profile/imsc1.1/text" ttp:timeBase="media"
-    xml:lang={language} xml:space="default">
+    xml:lang="{language}" xml:space="default">
   <head>
 {agents}    <styling>
       <style xml:id="caption" tts:color="white" tts:fontFamily="proportionalSansSerif"
@@ -51,7 +51,7 @@ class TtmlWriter(Writer):
         speakers = list(dict.fromkeys(cue.speaker for cue in cues if cue.speaker is not None))
         agents = {speaker: f"speaker{number}" for number, speaker in enumerate(speakers, start=1)}
         is_english = document.task == "translate"
-        language = quoteattr("en" if is_english else document.transcript.language)
+        language = _text("en" if is_english else document.transcript.language)
         header = _HEADER.format(language=language, agents=_agents(agents))
         return header + "".join(_paragraph(cue, agents) for cue in cues) + _FOOTER
 
@@ -79,4 +79,4 @@ def _paragraph(cue: Cue, agents: dict[str, str]) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", text))
+    return html.escape(_NOT_XML.sub("\ufffd", text), quote=False)
