@@ -7,20 +7,14 @@ No program is run. Rate, channels and damaged samples stay as they are: `audio` 
 """
 
 from collections.abc import Iterator
-from io import FileIO
 from pathlib import Path
 from typing import IO, Final
-
-import soundfile
 
 from maxwhisper_cli.transcription.audio_foreign import refuse_foreign
 from maxwhisper_cli.transcription.audio_parts import Part, find_parts
 from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
 from maxwhisper_cli.transcription.audio_window import n_bytes_of, read_at
 
-_SOUNDFILE_FRAMES: Final = 65536
-_SHORT_FRAMES: Final = 4096
-"""Length of reads of Opus, and after damage, which loses the samples before it in its read."""
 _OGG_PAGE: Final = b"OggS"
 _OGG_HEADER_BYTES: Final = 27
 _MAX_OGG_PAGE_BYTES: Final = 65307  # header, 255 segment sizes, and the segments
@@ -67,12 +61,12 @@ class _PartOpener:
         """Opens one recording with the library that reads all of it."""
         self._warn_of(part)
         if self._track is None and self._is_for_libsndfile(part):
-            try:
-                sound = _open_soundfile(self._file)
-            except soundfile.LibsndfileError:
-                self._file.seek(0)
-            else:
-                return _from_soundfile(sound, self._file, self.name, self.warn)
+            from maxwhisper_cli.transcription.audio_soundfile import decode_sound
+
+            sound = decode_sound(self._file, self.name, self.warn, goes_on=True)
+            if sound is not None:
+                return sound
+            self._file.seek(0)
         return self._open_container(part)
 
     def _open_container(self, part: Part) -> DecodedStream:
@@ -93,13 +87,14 @@ class _PartOpener:
             return self._open_window(file, error)
 
     def _open_window(self, file: IO[bytes], refusal: AudioError | None) -> DecodedStream:
-        try:
-            sound = _open_soundfile(file)
-        except soundfile.LibsndfileError as error:
-            raise refusal or AudioError(
-                f"{self.name} is not audio or video that can be read: it is damaged"
-            ) from error
-        return _from_soundfile(sound, None, self.name, self.warn)
+        from maxwhisper_cli.transcription.audio_soundfile import decode_sound
+
+        sound = decode_sound(file, self.name, self.warn, goes_on=False)
+        if sound is not None:
+            return sound
+        raise refusal or AudioError(
+            f"{self.name} is not audio or video that can be read: it is damaged"
+        )
 
     def _is_whole(self, part: Part) -> bool:
         return self._is_alone and part.start == 0 and (part.sound is None or part.sound.is_true)
@@ -163,15 +158,6 @@ def _chain(first: DecodedStream, opener: _PartOpener, others: list[Part]) -> Dec
     return DecodedStream(first.sample_rate, first.n_channels, None, blocks(), close)
 
 
-def _open_soundfile(file: IO[bytes]) -> soundfile.SoundFile:
-    """Opens a file by its descriptor if it is unbuffered.
-
-    A Ctrl-C during a callback from libsndfile into Python would be lost.
-    """
-    file.seek(0)
-    return soundfile.SoundFile(file.fileno() if isinstance(file, FileIO) else file, closefd=False)
-
-
 def _ends_as_ogg(file: IO[bytes]) -> bool:
     """Returns True if the last page is whole and ends its stream (RFC 3533, section 6)."""
     start = max(0, n_bytes_of(file) - _MAX_OGG_PAGE_BYTES)
@@ -183,74 +169,3 @@ def _ends_as_ogg(file: IO[bytes]) -> bool:
     sizes = page[_OGG_HEADER_BYTES : _OGG_HEADER_BYTES + n_segments]
     is_whole = len(page) >= _OGG_HEADER_BYTES + n_segments + sum(sizes)
     return bool(is_last) and is_whole
-
-
-def _from_soundfile(
-    sound: soundfile.SoundFile, file: IO[bytes] | None, name: str, warn: Warn
-) -> DecodedStream:
-    seconds = sound.frames / sound.samplerate
-    blocks = _soundfile_blocks(sound, file, name, warn)
-    return DecodedStream(sound.samplerate, sound.channels, seconds, blocks, sound.close)
-
-
-def _soundfile_blocks(
-    sound: soundfile.SoundFile, file: IO[bytes] | None, name: str, warn: Warn
-) -> Iterator[Float32]:
-    n_read = 0
-    damage = "it ends there"
-    try:
-        for block in _soundfile_reads(sound):
-            n_read += len(block)
-            yield block
-    except soundfile.LibsndfileError as error:
-        damage = str(error).strip(" .") or "damaged data"
-    if n_read >= sound.frames:
-        return
-    warnings: list[str] = []
-    if file is not None:
-        for block in _rest(sound, file, name, n_read, warnings.append):
-            n_read += len(block)
-            yield block
-    if n_read < sound.frames or warnings:
-        warn(
-            f"{name} could be read up to {n_read / sound.samplerate:.1f} s of "
-            f"{sound.frames / sound.samplerate:.1f} s: {damage}"
-        )
-
-
-def _soundfile_reads(sound: soundfile.SoundFile) -> Iterator[Float32]:
-    """Yields all that libsndfile reads; damage raises its error after the samples before it."""
-    n_read = 0
-    # soundfile seeks after each read, which libsndfile's Opus answers with other last samples.
-    n_frames = _SHORT_FRAMES if sound.subtype == "OPUS" else _SOUNDFILE_FRAMES
-    try:
-        while len(block := sound.read(n_frames, dtype="float32", always_2d=True)):
-            n_read += len(block)
-            yield block
-    except soundfile.LibsndfileError:
-        sound.seek(n_read)
-        while len(block := sound.read(_SHORT_FRAMES, dtype="float32", always_2d=True)):
-            yield block
-
-
-def _rest(
-    sound: soundfile.SoundFile, file: IO[bytes], name: str, n_read: int, warn: Warn
-) -> Iterator[Float32]:
-    """Yields the samples that FFmpeg decodes after libsndfile stops."""
-    from maxwhisper_cli.transcription.audio_container import decode_container
-    from maxwhisper_cli.transcription.audio_convert import Converter
-
-    try:
-        stream = decode_container(file, name, warn)
-    except AudioError:
-        return
-    converter = Converter(sound.samplerate, sound.channels)
-    n_known = n_read
-    try:
-        for given in stream.blocks:
-            block = converter.convert(given, stream.sample_rate)[n_known:]
-            n_known = max(0, n_known - len(given) if not len(block) else 0)
-            yield block
-        yield converter.finish()
-    finally:
-        stream.close()

@@ -1,0 +1,106 @@
+"""Decoding through libsndfile: wav, aiff, caf, au, Ogg, and all else that it recognises.
+
+It stops at damage; FFmpeg's libraries then read on. Imported by the runs that use it alone.
+"""
+
+from collections.abc import Iterator
+from io import FileIO
+from typing import IO, Final
+
+import soundfile
+
+from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
+
+_SOUNDFILE_FRAMES: Final = 65536
+_SHORT_FRAMES: Final = 4096
+"""Length of reads of Opus, and after damage, which loses the samples before it in its read."""
+
+
+def decode_sound(file: IO[bytes], name: str, warn: Warn, *, goes_on: bool) -> DecodedStream | None:
+    """Opens the audio of a seekable binary file; None if libsndfile cannot.
+
+    Args:
+        file: Stays open when the stream is closed.
+        name: Name for messages.
+        warn: Called with each message about missing or damaged audio.
+        goes_on: FFmpeg reads the file on, where libsndfile stops.
+    """
+    try:
+        sound = _open(file)
+    except soundfile.LibsndfileError:
+        return None
+    seconds = sound.frames / sound.samplerate
+    blocks = _blocks(sound, file if goes_on else None, name, warn)
+    return DecodedStream(sound.samplerate, sound.channels, seconds, blocks, sound.close)
+
+
+def _open(file: IO[bytes]) -> soundfile.SoundFile:
+    """Opens a file by its descriptor if it is unbuffered.
+
+    A Ctrl-C during a callback from libsndfile into Python would be lost.
+    """
+    file.seek(0)
+    return soundfile.SoundFile(file.fileno() if isinstance(file, FileIO) else file, closefd=False)
+
+
+def _blocks(
+    sound: soundfile.SoundFile, file: IO[bytes] | None, name: str, warn: Warn
+) -> Iterator[Float32]:
+    n_read = 0
+    damage = "it ends there"
+    try:
+        for block in _reads(sound):
+            n_read += len(block)
+            yield block
+    except soundfile.LibsndfileError as error:
+        damage = str(error).strip(" .") or "damaged data"
+    if n_read >= sound.frames:
+        return
+    warnings: list[str] = []
+    if file is not None:
+        for block in _rest(sound, file, name, n_read, warnings.append):
+            n_read += len(block)
+            yield block
+    if n_read < sound.frames or warnings:
+        warn(
+            f"{name} could be read up to {n_read / sound.samplerate:.1f} s of "
+            f"{sound.frames / sound.samplerate:.1f} s: {damage}"
+        )
+
+
+def _reads(sound: soundfile.SoundFile) -> Iterator[Float32]:
+    """Yields all that libsndfile reads; damage raises its error after the samples before it."""
+    n_read = 0
+    # soundfile seeks after each read, which libsndfile's Opus answers with other last samples.
+    n_frames = _SHORT_FRAMES if sound.subtype == "OPUS" else _SOUNDFILE_FRAMES
+    try:
+        while len(block := sound.read(n_frames, dtype="float32", always_2d=True)):
+            n_read += len(block)
+            yield block
+    except soundfile.LibsndfileError:
+        sound.seek(n_read)
+        while len(block := sound.read(_SHORT_FRAMES, dtype="float32", always_2d=True)):
+            yield block
+
+
+def _rest(
+    sound: soundfile.SoundFile, file: IO[bytes], name: str, n_read: int, warn: Warn
+) -> Iterator[Float32]:
+    """Yields the samples that FFmpeg decodes after libsndfile stops."""
+    from maxwhisper_cli.transcription.audio_container import decode_container
+    from maxwhisper_cli.transcription.audio_convert import Converter
+
+    try:
+        stream = decode_container(file, name, warn)
+    except AudioError:
+        return
+    converter = Converter(sound.samplerate, sound.channels)
+    n_known = n_read
+    try:
+        for given in stream.blocks:
+            block = converter.convert(given, stream.sample_rate)[n_known:]
+            n_known = max(0, n_known - len(given) if not len(block) else 0)
+            yield block
+        yield converter.finish()
+    finally:
+        stream.close()
