@@ -5,13 +5,13 @@ There is no parser: lists of function words, punctuation and capitals decide. Th
 """
 
 import itertools
-import tomllib
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
-from importlib.resources import files
+
+from maxwhisper_cli.captions import data
 
 WITHOUT_SPACES = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 """Languages whose words have no spaces between them; as in openai-whisper's tokenizer."""
@@ -100,18 +100,14 @@ class Grammar:
 @cache
 def grammar_of(language: str) -> Grammar:
     """Returns the word lists of a language, or those that fit any."""
-    folder = files("maxwhisper_cli.captions") / "languages"
-    source = folder / f"{language}.toml"
-    if not source.is_file():
-        source = folder / "default.toml"
-    table = tomllib.loads(source.read_text(encoding="utf-8"))
+    table = data.read("languages", language) or {}
 
     def words(*names: str) -> frozenset[str]:
         return frozenset(word for name in names for word in table.get(name, ()))
 
     return Grammar(
         has_spaces=language not in WITHOUT_SPACES,
-        names_have_capitals=table["names_have_capitals"],
+        names_have_capitals=table.get("names_have_capitals", True),
         breaks_before=words(*_BEFORE),
         keeps_next=words(*_KEEPS_NEXT),
         keeps_previous=words(*_KEEPS_PREVIOUS),

@@ -4,14 +4,12 @@ A file may give any of the limits, `[costs]` and `[languages.CODE]` with other l
 language; what it leaves out is that of the style named by `base`, or of netflix.
 """
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from maxwhisper_cli.captions import data
 from maxwhisper_cli.captions.limits import CHECKS, Costs, Limits
 from maxwhisper_cli.transcription.option_types import OptionsError
 
@@ -60,14 +58,12 @@ def load_style(name: str | Path) -> CaptionStyle | None:
 
 
 def _named_style(name: str) -> CaptionStyle:
-    source = files("maxwhisper_cli.captions") / "styles" / f"{name}.toml"
-    table = tomllib.loads(source.read_text(encoding="utf-8"))
-    return _merged(CaptionStyle(name), name, table)
+    return _merged(CaptionStyle(name), name, data.read("styles", name) or {})
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return data.parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise OptionsError(f"cannot read the caption style {path}: {error.strerror}") from error
     except ValueError as error:  # syntax of TOML, UTF-8, or a name that is no path
@@ -130,5 +126,7 @@ def _table(value: object, place: str) -> dict[str, Any]:
 
 
 def _nearest(name: object, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
     found = get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {found[0]!r}?" if found else ""

@@ -11,6 +11,9 @@ from maxwhisper_cli.writers.base import Document, Writer
 _LIKE_TIME = re.compile(r"([\[<])(?=\d+:\d)")
 """Text that a player would take for a time."""
 
+_SILENCE_SECONDS = 0.5
+"""Time after a cue's end from which nothing is shown; before, its text stays to the next."""
+
 
 class LrcWriter(Writer):
     """LRC, with `<mm:ss.xx>` before each word as in the enhanced format."""
@@ -18,7 +21,7 @@ class LrcWriter(Writer):
     name: ClassVar[str] = "lrc"
 
     def render(self, document: Document) -> str:
-        """Returns a line for each cue, and an empty one where nothing follows its end.
+        """Returns a line for each cue, and an empty one where nothing follows for a while.
 
         Minutes go beyond 99, since the format has no hours.
         """
@@ -29,7 +32,7 @@ def _lines(cues: tuple[Cue, ...]) -> Iterator[str]:
     for cue, following in pairwise((*cues, None)):
         assert cue is not None
         yield f"[{_time(cue.start)}]{_text(cue)}"
-        if following is None or _hundredths(following.start) > _hundredths(cue.end):
+        if following is None or following.start - cue.end >= _SILENCE_SECONDS:
             yield f"[{_time(cue.end)}]"
 
 

@@ -271,6 +271,13 @@ def test_words_in_lrc_have_their_times() -> None:
     )
 
 
+def test_lrc_is_empty_only_in_silence() -> None:
+    near = render(transcript(segment(0, 1, " a"), segment(1.1, 2, " b")), "lrc")
+    assert near == "[00:00.00]a\n[00:01.10]b\n[00:02.00]\n"
+    far = render(transcript(segment(0, 1, " a"), segment(1.5, 2, " b")), "lrc")
+    assert far == "[00:00.00]a\n[00:01.00]\n[00:01.50]b\n[00:02.00]\n"
+
+
 def test_speakers() -> None:
     of = transcript(
         segment_of((" Yes.", 0, 1), speaker="left"),
