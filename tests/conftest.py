@@ -3,18 +3,24 @@
 import os
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from implementations import nvidia
 from maxwhisper_cli.samples import fetch_samples
+from tests.support import workers
 from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
+
+if TYPE_CHECKING:
+    from tests.support.precompiled import Precompiler
 
 SHARED_AUDIO = Path(
     os.environ.get("MAXWHISPER_SHARED_AUDIO")
     or Path(__file__).parent.parent.parent / "shared" / "audio"
 )
 """A folder of further recordings with a `manifest.json`; tests marked `full` go through it."""
+PRECOMPILER: "pytest.StashKey[Precompiler]" = pytest.StashKey()
 
 
 @pytest.fixture(autouse=True)
@@ -66,13 +72,48 @@ def shared_audio() -> Path:
     return SHARED_AUDIO
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Compile what the tests need at the same time, unless only some of them were asked for."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Returns how many processes run the tests; 0 is this one alone."""
+    return workers.n_workers(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Returns a scheduler that keeps the tests of a unit together, in the order of the units."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = workers.unit
+    return scheduler
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders the tests that several processes share."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items[:] = workers.in_order(items)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Begins to compile what the tests of other processes need, beside them."""
     config = session.config
-    is_whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    is_whole = is_whole and not (config.option.keyword or config.option.collectonly)
+    if not config.pluginmanager.has_plugin("dsession"):
+        return
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has a processor
+    if workers.runs_graphs(config) and find_spec("max") is not None:
+        from tests.support.precompiled import Precompiler
+
+        config.stash[PRECOMPILER] = Precompiler()
+        config.add_cleanup(config.stash[PRECOMPILER].stop)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Compiles what the whole suite needs at the same time, where one process runs all tests."""
+    config = session.config
     needs_max = any(item.get_closest_marker("max") for item in session.items)
-    if not is_whole or not needs_max or find_spec("max") is None:
+    is_alone = "PYTEST_XDIST_WORKER" not in os.environ
+    if not (is_alone and needs_max and workers.is_whole_suite(config)) or find_spec("max") is None:
         return
     from tests.support.precompiled import precompile
 
@@ -82,6 +123,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     assert capture is not None
     with capture.global_and_fixture_disabled():
         precompile(terminal.write_line)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Says what was compiled beside the tests."""
+    precompiler = config.stash.get(PRECOMPILER, None)
+    if precompiler is not None and precompiler.lines:
+        terminalreporter.section("compiled beside the tests")
+        for line in precompiler.lines:
+            terminalreporter.write_line(line)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

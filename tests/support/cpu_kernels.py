@@ -7,8 +7,12 @@ so that only a change of one of these compiles again; see cpu_kernel_graphs.py f
 import hashlib
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -34,6 +38,9 @@ N_VOCAB = 1003
 N_LAYER = 2
 N_TOKENS = 16
 """Tokens that one run of the graph `greedy` may give."""
+
+WEEK = 7 * 24 * 60 * 60
+"""In seconds."""
 
 
 def has_amx() -> bool:
@@ -64,30 +71,48 @@ def key() -> str:
     return digest.hexdigest()[:32]
 
 
-def compiled() -> Path:
+def compiled(tell: Callable[[str], None] | None = None, stop: Event | None = None) -> Path:
     """Returns the compiled file; compiles in a process of its own where it is not stored.
 
-    Older ones are removed.
+    Those that were not used for a week are removed.
+
+    Args:
+        tell: Called with a line before compiling and one after it.
+        stop: Ends the compiler when it is set.
     """
+    tell = tell or (lambda _line: None)
     folder = cache_root() / "compiled-tests"
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"cpu-{key()}.mef"
     with FileLock(folder / "cpu.lock"):
         if path.is_file():
+            path.touch()
             return path
-        for older in folder.glob("cpu-*.mef"):
-            older.unlink()
+        for other in folder.glob("cpu-*.mef"):
+            if other.stat().st_mtime < time.time() - WEEK:
+                other.unlink()
+        tell("compiling the graphs of single operations")
+        began = time.monotonic()
         with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-            made = Path(unfinished) / "graphs.mef"
-            done = subprocess.run(
-                module_command("tests.support.cpu_kernel_graphs", str(made)),
-                env=helper_environment(),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert made.is_file(), done.stderr
-            made.replace(path)
+            _compile(Path(unfinished) / "graphs.mef", stop or Event()).replace(path)
+        tell(f"compiled the graphs of single operations in {time.monotonic() - began:.0f} s")
+    return path
+
+
+def _compile(path: Path, stop: Event) -> Path:
+    command = module_command("tests.support.cpu_kernel_graphs", str(path))
+    errors = path.with_name("errors.txt")
+    with (
+        errors.open("wb") as file,
+        subprocess.Popen(command, env=helper_environment(), stdout=file, stderr=file) as process,
+    ):
+        try:
+            while process.poll() is None and not stop.is_set():
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.1)
+        finally:
+            process.kill()
+    assert path.is_file(), errors.read_text("utf-8", "replace")
     return path
 
 

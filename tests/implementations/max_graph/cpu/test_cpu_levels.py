@@ -28,7 +28,9 @@ from implementations.max_graph.request import (
     MatrixTypes,
 )
 from implementations.options import LoadOptions
+from tests.support import loaded
 from tests.support.checkpoints import random_tensors
+from tests.support.sizes import LEVEL_DIMS
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 
@@ -89,59 +91,46 @@ def test_other_machines_have_no_level(processor: pytest.MonkeyPatch) -> None:
         cpu_level()
 
 
-DIMS = ModelDimensions(
-    n_mels=80,
-    n_audio_ctx=130,
-    n_audio_state=128,
-    n_audio_head=2,
-    n_audio_layer=2,
-    n_vocab=51864,
-    n_text_ctx=8,
-    n_text_state=128,
-    n_text_head=2,
-    n_text_layer=1,
-)
-"""More positions than a block has rows and than attention takes keys at a time, in whole steps of
-neither; heads of 64 channels as in every published model."""
 HALF_TOLERANCE = 1e-2
 """Relative: bfloat16 keeps eight bits."""
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    return Checkpoint(DIMS, random_tensors(DIMS, dtype=np.float32), (), Path("made-up"))
+    return Checkpoint(LEVEL_DIMS, random_tensors(LEVEL_DIMS, dtype=np.float32), (), Path("made-up"))
 
 
-@pytest.fixture(scope="module")
-def mel() -> np.ndarray:
-    shape = (2, DIMS.n_mels, 2 * DIMS.n_audio_ctx)
+def noise(dims: ModelDimensions) -> np.ndarray:
+    """Returns two windows of mel."""
+    shape = (2, dims.n_mels, 2 * dims.n_audio_ctx)
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
-@pytest.fixture(scope="module")
-def expected(checkpoint: Checkpoint, mel: np.ndarray) -> np.ndarray:
-    model = whisper.Whisper(WhisperDimensions(**asdict(DIMS)))
-    model.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in checkpoint.tensors.items()})
+def encoded(weights: Checkpoint, mel: np.ndarray) -> np.ndarray:
+    """Returns what openai-whisper's encoder makes of it."""
+    model = whisper.Whisper(WhisperDimensions(**asdict(weights.dims)))
+    tensors = {k: torch.from_numpy(np.array(v, np.float32)) for k, v in weights.tensors.items()}
+    model.load_state_dict(tensors)
     with torch.inference_mode():
         return model.encoder(torch.from_numpy(mel)).numpy()
 
 
 def test_bfloat16_is_for_amx(checkpoint: Checkpoint) -> None:
-    assert choose_dtype("bfloat16", DIMS, "amx", has_decoder=True) == "bfloat16"
+    assert choose_dtype("bfloat16", LEVEL_DIMS, "amx", has_decoder=True) == "bfloat16"
     assert matrix_types(checkpoint, "int8", "amx") == MatrixTypes("bfloat16", "int8", "int16")
     with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*float32 or int8$"):
-        choose_dtype("bfloat16", DIMS, "avx512", has_decoder=True)
+        choose_dtype("bfloat16", LEVEL_DIMS, "avx512", has_decoder=True)
     with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*use float32$"):
-        choose_dtype("bfloat16", DIMS, "avx512", has_decoder=False)
+        choose_dtype("bfloat16", LEVEL_DIMS, "avx512", has_decoder=False)
     assert matrix_types(checkpoint, "int8", "avx512") == MatrixTypes("float32", "int8", "int16")
 
 
 @pytest.mark.parametrize("has_decoder", [True, False], ids=["full-max", "hybrid"])
 def test_auto_is_bfloat16_where_it_can_be(has_decoder: bool) -> None:
-    assert choose_dtype("auto", DIMS, "amx", has_decoder=has_decoder) == "bfloat16"
-    odd_heads = replace(DIMS, n_audio_head=DIMS.n_audio_head * 4)
+    assert choose_dtype("auto", LEVEL_DIMS, "amx", has_decoder=has_decoder) == "bfloat16"
+    odd_heads = replace(LEVEL_DIMS, n_audio_head=LEVEL_DIMS.n_audio_head * 4)
     assert choose_dtype("auto", odd_heads, "amx", has_decoder=has_decoder) == "float32"
-    assert choose_dtype("auto", DIMS, "avx512", has_decoder=has_decoder) == "float32"
+    assert choose_dtype("auto", LEVEL_DIMS, "avx512", has_decoder=has_decoder) == "float32"
 
 
 def test_the_plan_is_for_the_level_that_is_here(
@@ -179,31 +168,29 @@ def test_the_encoder_is_compiled_once_for_both(
     ("level", "encoder"), [("avx2", "float32"), ("avx512", "float32"), ("amx", "bfloat16")]
 )
 def test_the_encoder_is_the_same_on_each_level(
-    level: str,
-    encoder: str,
-    checkpoint: Checkpoint,
-    mel: np.ndarray,
-    expected: np.ndarray,
-    monkeypatch: pytest.MonkeyPatch,
+    level: str, encoder: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of a small model, and of tiny.en on the processor's own level, where all tests run it."""
     pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
     from implementations.max_graph.cpu.load import load_graphs
 
-    monkeypatch.setenv(FORCED, level)
     try:
+        is_own = level == cpu_level() and encoder == "float32"
+        monkeypatch.setenv(FORCED, level)
         cpu_level()
     except ImplementationUnavailableError as error:
         pytest.skip(str(error))
-    graphs = load_graphs(
-        checkpoint, make_plan(checkpoint, LoadOptions(dtype=encoder), has_decoder=False)
-    )
+    weights = loaded.checkpoint("tiny.en") if is_own else checkpoint
+    options = LoadOptions(dtype=encoder)
+    graphs = load_graphs(weights, make_plan(weights, options, has_decoder=False))
+    mel = noise(weights.dims)
+    found, expected = graphs.encode(mel).to_numpy(), encoded(weights, mel)
     if encoder == "bfloat16":
-        found = graphs.encode(mel).to_numpy()
         relative_error = np.linalg.norm(found - expected) / np.linalg.norm(expected)
         assert 1e-5 < relative_error < HALF_TOLERANCE
     else:
-        np.testing.assert_allclose(graphs.encode(mel).to_numpy(), expected, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
     held = dict(graphs.weights())
     for name in ("encoder.conv1.weight", "encoder.blocks.1.attn.key.weight"):
-        kept = {"float32": 0, "bfloat16": 2**-8}[encoder]
-        np.testing.assert_allclose(held[name], checkpoint.tensors[name], rtol=kept, err_msg=name)
+        rounding = {"float32": 0, "bfloat16": 2**-8}[encoder]
+        np.testing.assert_allclose(held[name], weights.tensors[name], rtol=rounding, err_msg=name)

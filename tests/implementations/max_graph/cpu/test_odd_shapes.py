@@ -1,7 +1,6 @@
 """The graphs for models that cannot be had here, against openai-whisper's classes.
 
-One small random model departs from tiny.en wherever a model can: 128 mels, uneven depth, heads and
-vocabulary that fill no whole panel, short contexts, float32 matrices.
+One small random model departs from tiny.en wherever a model can, float32 matrices included.
 """
 
 from dataclasses import asdict
@@ -19,36 +18,24 @@ from implementations.options import LoadOptions
 from implementations.session import AudioFeatures
 from tests.support.checkpoints import random_tensors
 from tests.support.hypotheses import grown
+from tests.support.sizes import ODD_DIMS
 from weights.checkpoint import Checkpoint
-from weights.dims import ModelDimensions
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
-DIMS = ModelDimensions(
-    n_mels=128,
-    n_audio_ctx=50,
-    n_audio_state=80,
-    n_audio_head=2,
-    n_audio_layer=1,
-    n_vocab=1003,
-    n_text_ctx=70,
-    n_text_state=80,
-    n_text_head=2,
-    n_text_layer=3,
-)
 TOLERANCE = 1e-4
-TOKENS = [int(token) for token in np.random.default_rng(1).integers(0, DIMS.n_vocab, 66)]
+TOKENS = [int(token) for token in np.random.default_rng(1).integers(0, ODD_DIMS.n_vocab, 66)]
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    tensors = random_tensors(DIMS, dtype=np.float32)
-    return Checkpoint(DIMS, tensors, ((1, 0),), Path("made-up"))
+    tensors = random_tensors(ODD_DIMS, dtype=np.float32)
+    return Checkpoint(ODD_DIMS, tensors, ((1, 0),), Path("made-up"))
 
 
 @pytest.fixture(scope="module")
 def reference(checkpoint: Checkpoint) -> whisper.Whisper:
-    model = whisper.Whisper(WhisperDimensions(**asdict(DIMS)))
+    model = whisper.Whisper(WhisperDimensions(**asdict(ODD_DIMS)))
     model.load_state_dict({k: torch.from_numpy(v.copy()) for k, v in checkpoint.tensors.items()})
     return model.eval()
 
@@ -62,7 +49,7 @@ def full_max(checkpoint: Checkpoint) -> Implementation:
 
 @pytest.fixture(scope="module")
 def mel() -> np.ndarray:
-    shape = (3, DIMS.n_mels, 2 * DIMS.n_audio_ctx)
+    shape = (3, ODD_DIMS.n_mels, 2 * ODD_DIMS.n_audio_ctx)
     return np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
@@ -107,7 +94,7 @@ def test_hypotheses_continue_from_their_sources(
 ) -> None:
     with full_max.start(audio_features, 5) as session:
         session.prefill(TOKENS[:31], (30,))
-        for text, logits in grown(session, TOKENS[:31], DIMS.n_vocab):
+        for text, logits in grown(session, TOKENS[:31], ODD_DIMS.n_vocab):
             expected = expected_logits(reference, mel, text)[-1]
             np.testing.assert_allclose(logits, expected, rtol=0, atol=TOLERANCE)
 
@@ -157,7 +144,7 @@ def test_trace_shows_every_state_of_the_encoder(
     full_max: Implementation, reference: whisper.Whisper, mel: np.ndarray
 ) -> None:
     states = diagnostics(full_max).trace_encoder(mel)
-    assert len(states) == DIMS.n_audio_layer + 1
+    assert len(states) == ODD_DIMS.n_audio_layer + 1
     with torch.inference_mode():
         block, first = reference.encoder.blocks[0], torch.from_numpy(states[0])
         np.testing.assert_allclose(states[1], block(first).numpy(), rtol=0, atol=TOLERANCE)
@@ -173,7 +160,7 @@ def test_log_mel_is_exact_beside_loud_tones(full_max: Implementation) -> None:
     seconds = np.arange(16000) / 16000
     loud = np.sin(2 * np.pi * 440 * seconds)
     samples = (loud + 1e-5 * generator.standard_normal(16000)).astype(np.float32)
-    filters = generator.random((DIMS.n_mels, 201), np.float32) ** 8
+    filters = generator.random((ODD_DIMS.n_mels, 201), np.float32) ** 8
     frames = np.lib.stride_tricks.sliding_window_view(samples, 400)[::160]
     windowed = (frames * hann_window()).astype(np.float64)
     power = np.abs(np.fft.rfft(windowed)) ** 2
@@ -203,6 +190,6 @@ def stepped_logits(full_max: Implementation, mel: np.ndarray, n_group: int) -> n
         session.prefill(TOKENS[:40], (39,))
         logits = []
         for token in TOKENS[40:48]:
-            logits.append(session.step(np.arange(token, token + n_group) % DIMS.n_vocab).copy())
+            logits.append(session.step(np.arange(token, token + n_group) % ODD_DIMS.n_vocab).copy())
             session.reorder([(i * 3) % n_group for i in range(n_group)])
     return np.stack(logits)

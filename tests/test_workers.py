@@ -1,0 +1,87 @@
+"""Distribution of the suite over processes: which tests stay together, and when one is enough."""
+
+import os
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from implementations import nvidia
+from tests.support import workers
+
+EQUALITY = "tests/transcription/test_whisper_equality.py::test_equals_whisper"
+
+
+def config(**changes: Any) -> Any:
+    """Returns the settings of a run of the whole suite, with changes."""
+    source = pytest.Config.ArgsSource.TESTPATHS
+    options = {"keyword": "", "collectonly": False, "capture": "fd", "markexpr": "not full"}
+    options |= changes
+    return SimpleNamespace(
+        args_source=options.pop("args_source", source), option=SimpleNamespace(**options)
+    )
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine of four processors with memory for three, and without a GPU."""
+    sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": int(8.5 * 2**30 / 4096)}
+    monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
+    monkeypatch.setattr(workers, "available_threads", lambda: 4)
+    monkeypatch.setattr(nvidia, "architecture", lambda _: None)
+    return monkeypatch
+
+
+def test_the_whole_suite_has_a_process_for_each_processor_and_its_memory(
+    machine: pytest.MonkeyPatch,
+) -> None:
+    assert workers.n_workers(config()) == 3
+    machine.setattr(workers, "available_threads", lambda: 2)
+    assert workers.n_workers(config()) == 2
+    machine.setattr(workers, "available_threads", lambda: 1)
+    assert workers.n_workers(config()) == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"keyword": "window"},
+        {"collectonly": True},
+        {"capture": "no"},
+        {"args_source": pytest.Config.ArgsSource.ARGS},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_part_of_it_has_one(machine: pytest.MonkeyPatch, changes: dict[str, Any]) -> None:
+    assert workers.n_workers(config(**changes)) == 0
+
+
+def test_a_gpu_has_one(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(nvidia, "architecture", lambda _: "sm_90a")
+    assert workers.n_workers(config()) == 0
+
+
+def test_graphs_are_compiled_for_all_tests_and_not_for_chosen_marks() -> None:
+    assert workers.runs_graphs(config())
+    assert workers.runs_graphs(config(markexpr=""))
+    assert not workers.runs_graphs(config(markexpr="not max"))
+    assert not workers.runs_graphs(config(keyword="window"))
+
+
+def test_a_unit_is_a_file_or_what_shares_a_reference() -> None:
+    assert workers.unit("tests/test_words.py::test_one[cpu-a]") == "tests/test_words.py"
+    units = {workers.unit(f"{EQUALITY}[{impl}-base-jfk-beam5]") for impl in ("cpu", "full-max")}
+    assert units == {f"{EQUALITY}[base-jfk-beam5]"}
+    assert workers.unit(f"{EQUALITY}[cpu-base-jfk-greedy]") not in units
+
+
+def test_what_needs_graphs_comes_last() -> None:
+    def item(node_id: str, *fixtures: str) -> Any:
+        return SimpleNamespace(
+            nodeid=node_id, fixturenames=fixtures, get_closest_marker=lambda _: None
+        )
+
+    kernel = item("tests/implementations/max_graph/cpu/test_a.py::a")
+    of_all = [item("tests/test_b.py::b"), item("tests/test_b.py::c", "impl")]
+    other = item("tests/test_d.py::d")
+    assert workers.in_order([kernel, *of_all, other]) == [other, *of_all, kernel]
