@@ -9,7 +9,7 @@ import pytest
 
 from implementations import nvidia
 from maxwhisper_cli.samples import fetch_samples
-from tests.support import workers
+from tests.support import references, workers
 from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
 
 if TYPE_CHECKING:
@@ -70,6 +70,27 @@ def shared_audio() -> Path:
     if not (SHARED_AUDIO / "manifest.json").is_file():
         pytest.skip(f"no recordings in {SHARED_AUDIO}; set MAXWHISPER_SHARED_AUDIO")
     return SHARED_AUDIO
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the option that computes openai-whisper's results anew."""
+    parser.addoption(
+        "--recompute",
+        action="store_true",
+        help="compute all results of openai-whisper, also those that are kept",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets whether results of openai-whisper are computed anew."""
+    references.recompute = config.getoption("recompute")
+
+
+def pytest_report_header() -> list[str]:
+    """Says how many results of openai-whisper are kept."""
+    n_kept = references.n_kept()
+    line = f"openai-whisper: {n_kept} results are kept and reused; --recompute computes them"
+    return [line] if n_kept and not references.recompute else []
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -180,18 +180,16 @@ def test_decode_equals_the_generic_loop(
 @pytest.mark.parametrize(
     "options",
     [
-        TranscribeOptions(beam_size=None),
-        TranscribeOptions(beam_size=5),
-        TranscribeOptions(temperatures=(0.6,)),
+        TranscribeOptions(beam_size=None, sample_len=10),
+        TranscribeOptions(beam_size=5, sample_len=10),
+        TranscribeOptions(temperatures=(0.6,), sample_len=10),
     ],
     ids=["greedy", "beam5", "sampled"],
 )
 def test_a_window_without_numbers_is_an_error_and_harms_no_other(
     implementation: Implementation, mel: np.ndarray, options: TranscribeOptions
 ) -> None:
-    builder = RequestBuilder.create(
-        implementation.dims, shortened(options, implementation), TOKENIZER
-    )
+    builder = RequestBuilder.create(implementation.dims, options, TOKENIZER)
     request = builder.build([], options.temperatures[0], (0, 0, 0))
     assert_fails_without_affecting_batch(implementation, mel[0], request)
 

@@ -7,11 +7,13 @@ temperature, with two samples: a few hundred draws. Thousands, as of an English 
 Spanish at 0.8 with five samples, do part now and then.
 """
 
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.segments import Transcript
 from tests.support import loaded
 from tests.support.hardware import IMPLEMENTATIONS
 
@@ -24,6 +26,12 @@ OPTIONS = TranscribeOptions(
 )
 
 
+@cache
+def sampled(model: str, impl: str, path: Path) -> Transcript:
+    """Returns a transcript, that of `cpu` once for all others."""
+    return loaded.model(model, impl).transcribe(loaded.samples_of(path), OPTIONS)
+
+
 @pytest.mark.parametrize(
     ("model", "clip"), [("tiny.en", "jfk"), ("base", "jfk"), ("base", "spanish")]
 )
@@ -32,10 +40,7 @@ def test_samples_what_cpu_samples(
     impl: str, model: str, clip: str, request: pytest.FixtureRequest
 ) -> None:
     path: Path = request.getfixturevalue(clip)
-    ours, cpu = (
-        loaded.model(model, name).transcribe(loaded.samples_of(path), OPTIONS)
-        for name in (impl, "cpu")
-    )
+    ours, cpu = (sampled(model, name, path) for name in (impl, "cpu"))
     assert {segment.temperature for segment in cpu.segments} == {0.4}
     assert [(s.tokens, s.start, s.end) for s in ours.segments] == [
         (s.tokens, s.start, s.end) for s in cpu.segments

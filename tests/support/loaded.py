@@ -16,8 +16,9 @@ from whisper.model import ModelDimensions as WhisperDimensions
 from implementations import registry
 from implementations.options import LoadOptions
 from maxwhisper_cli.model import Model
-from maxwhisper_cli.transcription.audio import open_audio
+from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from maxwhisper_cli.transcription.options import TranscribeOptions
+from tests.support import references
 from weights.checkpoint import Checkpoint
 from weights.resolve import load as load_checkpoint
 
@@ -53,10 +54,15 @@ def whisper_model(name: str) -> whisper.Whisper:
 
 
 @cache
-def samples_of(path: Path) -> np.ndarray:
-    """Returns a recording's samples from our loader, so that both sides get the same."""
+def samples_of(path: Path, seconds: int | None = None) -> np.ndarray:
+    """Returns a recording's samples from our loader, so that both sides get the same.
+
+    Args:
+        path: The recording.
+        seconds: Its beginning alone.
+    """
     with open_audio(path) as audio:
-        return audio.read()
+        return audio.read()[: None if seconds is None else seconds * SAMPLE_RATE]
 
 
 @contextmanager
@@ -69,12 +75,18 @@ def whisper_may_warn() -> Iterator[None]:
 
 
 @cache
-def whisper_result(name: str, path: Path, beam_size: int | None) -> dict[str, Any]:
+def whisper_result(
+    name: str, path: Path, beam_size: int | None, seconds: int | None = None
+) -> dict[str, Any]:
     """Returns the result of openai-whisper's own `transcribe` at temperature 0."""
-    with whisper_may_warn():
-        return whisper.transcribe(
-            whisper_model(name), samples_of(path), temperature=0.0, beam_size=beam_size, fp16=False
-        )
+    samples = samples_of(path, seconds)
+    options = {"temperature": 0.0, "beam_size": beam_size, "fp16": False}
+
+    def compute() -> dict[str, Any]:
+        with whisper_may_warn():
+            return whisper.transcribe(whisper_model(name), samples, **options)
+
+    return references.kept(compute, checkpoint(name), samples, call="transcribe", **options)
 
 
 def assert_token_identical(ours: Model, path: Path, beam_size: int | None) -> None:

@@ -206,7 +206,8 @@ def test_real_speech_in_a_batch_equals_it_alone(
 ) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_text("no sound")
-    recordings = [sonnet, broken, spanish, jfk]
+    two_windows = loaded.samples_of(sonnet)[: 33 * 16000]
+    recordings: list[AudioSource] = [two_windows, broken, spanish, jfk]
     model = loaded.model("base", impl)
     options = TranscribeOptions(beam_size=None, temperatures=(0.0,), batch_size=2)
     finished = {done.index: done for done in model.transcribe_several(recordings, options)}

@@ -16,30 +16,40 @@ from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder, encode_text
-from tests.support import loaded
+from tests.support import loaded, references
 
 PROMPT = "The inaugural address of the President"
+
+
+SECONDS = 15
+"""Of a recording: a window of speech and silence after it."""
 
 
 def decode_ours(path: Path, options: TranscribeOptions, prompt: str = "") -> WindowText:
     model = loaded.model("tiny.en", "cpu").implementation
     tokenizer = get_tokenizer(False)
     builder = RequestBuilder.create(model.dims, options, tokenizer)
-    with MelSpectrogram([loaded.samples_of(path)], model.dims.n_mels) as mel:
+    with MelSpectrogram([loaded.samples_of(path, SECONDS)], model.dims.n_mels) as mel:
         features = model.encode(mel.padded_window(0, mel.n_content_frames)[None])
     previous = encode_text(tokenizer, prompt, "the prompt") if prompt else ()
     return decode_with_fallback(model, features, builder, previous, seek=0)
 
 
-def decode_theirs(path: Path, **options: Any) -> whisper.DecodingResult:
-    model = loaded.whisper_model("tiny.en")
-    mel = whisper.log_mel_spectrogram(loaded.samples_of(path), padding=whisper.audio.N_SAMPLES)
-    n_content = mel.shape[-1] - whisper.audio.N_FRAMES
-    window = whisper.pad_or_trim(mel[:, : min(n_content, 3000)], whisper.audio.N_FRAMES)
-    with torch.inference_mode(), loaded.whisper_may_warn():
-        return whisper.decode(
-            model, window, whisper.DecodingOptions(fp16=False, language="en", **options)
-        )
+def decode_theirs(path: Path, **options: Any) -> dict[str, Any]:
+    samples = loaded.samples_of(path, SECONDS)
+
+    def compute() -> dict[str, Any]:
+        mel = whisper.log_mel_spectrogram(samples, padding=whisper.audio.N_SAMPLES)
+        n_content = mel.shape[-1] - whisper.audio.N_FRAMES
+        window = whisper.pad_or_trim(mel[:, : min(n_content, 3000)], whisper.audio.N_FRAMES)
+        model = loaded.whisper_model("tiny.en")
+        chosen = whisper.DecodingOptions(fp16=False, language="en", **options)
+        with torch.inference_mode(), loaded.whisper_may_warn():
+            result = whisper.decode(model, window, chosen)
+        return {name: getattr(result, name) for name in ("tokens", "avg_logprob", "no_speech_prob")}
+
+    weights = loaded.checkpoint("tiny.en")
+    return references.kept(compute, weights, samples, call="decode", **options)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +75,9 @@ def test_same_tokens(sonnet: Path, options: dict[str, Any]) -> None:
     ours_options.setdefault("beam_size", None)
     ours = decode_ours(sonnet, TranscribeOptions(temperatures=(0.0,), **ours_options), prompt)
     theirs = decode_theirs(sonnet, **options)
-    assert list(ours.tokens) == theirs.tokens
-    assert ours.avg_logprob == pytest.approx(theirs.avg_logprob, abs=1e-3)
-    assert ours.no_speech_prob == pytest.approx(theirs.no_speech_prob, abs=1e-3)
+    assert list(ours.tokens) == theirs["tokens"]
+    for name in ("avg_logprob", "no_speech_prob"):
+        assert getattr(ours, name) == pytest.approx(theirs[name], abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -76,5 +86,5 @@ def test_same_tokens(sonnet: Path, options: dict[str, Any]) -> None:
 def test_suppressed_tokens(jfk: Path, ours: tuple[int, ...], theirs: Any) -> None:
     options = TranscribeOptions(temperatures=(0.0,), beam_size=None, suppress_tokens=ours)
     decoded = decode_ours(jfk, options)
-    assert list(decoded.tokens) == decode_theirs(jfk, suppress_tokens=theirs).tokens
+    assert list(decoded.tokens) == decode_theirs(jfk, suppress_tokens=theirs)["tokens"]
     assert not set(decoded.tokens) & set(ours)
