@@ -5,6 +5,7 @@ In float32 they lie as in kv_cache.mojo. In bfloat16, for AMX, keys lie in pairs
 [n_head, n_padded / 2, n_columns, 2]; positions are padded with zeros to a whole AMX step.
 """
 from extensibility import ManagedTensorSlice
+from .amx import STEP
 from .matmul import copy_rows
 from .row_block import Scalars, depth_of, round_up
 from .tile import F32, PANEL, WIDTH, Floats
@@ -151,8 +152,15 @@ struct PackedKV[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialRegi
 @always_inline
 def packed_kv(
     keys: ManagedTensorSlice, values: ManagedTensorSlice, n_ctx: Int
-) -> PackedKV[keys.dtype]:
-    """Returns the keys and values that two tensors hold."""
+) raises -> PackedKV[keys.dtype]:
+    """Returns the keys and values that two tensors hold.
+
+    Raises:
+        An error if heads of bfloat16 do not fill the tiles of AMX; dtypes.py never asks for them.
+    """
+    comptime if keys.dtype == DType.bfloat16:
+        if keys.dim_size(3) % STEP != 0:
+            raise Error("heads of bfloat16 are whole multiples of ", STEP, " channels")
     return PackedKV[keys.dtype](
         keys=rebind[Scalars[keys.dtype]](keys.unsafe_ptr()),
         values=rebind[Scalars[keys.dtype]](values.unsafe_ptr()),

@@ -42,6 +42,12 @@ def test_heads_that_fill_no_panel(dtype: str, n_head: int) -> None:
     assert_projects(dtype, (2, 50, 80), 80, n_head)
 
 
+@pytest.mark.parametrize("dtype", [cpu_kernels.BFLOAT16])
+def test_heads_of_bfloat16_that_fill_no_tile_are_refused(dtype: str) -> None:
+    with pytest.raises(Exception, match="heads of bfloat16 are whole multiples of 32 channels"):
+        assert_projects(dtype, (2, 50, 80), 80, 2)
+
+
 def assert_projects(dtype: str, shape: tuple[int, int, int], n_state: int, n_head: int) -> None:
     _, n_ctx, n_in = shape
     x, bias = random(1, *shape), random(2, 2 * n_state)
