@@ -76,11 +76,21 @@ def whisper_may_warn() -> Iterator[None]:
 
 @cache
 def whisper_result(
-    name: str, path: Path, beam_size: int | None, seconds: int | None = None
+    name: str,
+    path: Path,
+    beam_size: int | None,
+    seconds: int | None = None,
+    *,
+    word_timestamps: bool = False,
 ) -> dict[str, Any]:
-    """Returns the result of openai-whisper's own `transcribe` at temperature 0."""
+    """Returns the result of openai-whisper's own `transcribe` for a file, or its beginning."""
     samples = samples_of(path, seconds)
-    options = {"temperature": 0.0, "beam_size": beam_size, "fp16": False}
+    return whisper_transcribe(name, samples, beam_size=beam_size, word_timestamps=word_timestamps)
+
+
+def whisper_transcribe(name: str, samples: np.ndarray, **options: Any) -> dict[str, Any]:
+    """Returns the result of openai-whisper's own `transcribe` at temperature 0."""
+    options = {"temperature": 0.0, "fp16": False, **options}
 
     def compute() -> dict[str, Any]:
         with whisper_may_warn():

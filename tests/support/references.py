@@ -51,7 +51,7 @@ def kept(
     path = folder() / f"{of_what}-{_hash(*_environment())}.json"
     if path.is_file() and not recompute:
         return json.loads(path.read_text("utf-8"))
-    text = json.dumps(compute())
+    text = json.dumps(compute(), default=lambda number: number.item())  # of NumPy
     path.parent.mkdir(parents=True, exist_ok=True)
     for older in path.parent.glob(f"{of_what}-*.json"):
         older.unlink(missing_ok=True)
