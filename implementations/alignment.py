@@ -20,6 +20,13 @@ MEDIAN_WIDTH: Final = 7
 """Audio positions under the median filter, 20 ms each."""
 
 
+MEDIAN_EXCHANGES: Final = (
+    (0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6),
+    (2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4),
+)  # fmt: skip
+"""Exchanges after which the fourth of seven values is their median (Paeth, Graphics Gems, 1990)."""
+
+
 @dataclass(frozen=True, slots=True)
 class AlignmentRequest:
     """Text of one window to be aligned with its audio.
@@ -91,18 +98,11 @@ def median_filter(values: FloatArray) -> FloatArray:
         return values
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(pad, pad)], mode="reflect")
     window = [padded[..., i : i + n_values].copy() for i in range(MEDIAN_WIDTH)]
-    for low, high in _MEDIAN_EXCHANGES:
+    for low, high in MEDIAN_EXCHANGES:
         smaller = np.minimum(window[low], window[high])
         np.maximum(window[low], window[high], out=window[high])
         window[low] = smaller
     return window[pad]
-
-
-# Exchanges after which the fourth of seven values is their median (Paeth, Graphics Gems, 1990).
-_MEDIAN_EXCHANGES: Final = (
-    (0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6),
-    (2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4),
-)  # fmt: skip
 
 
 def warp(costs: FloatArray) -> IntArray:

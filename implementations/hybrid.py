@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch.utils.dlpack import from_dlpack
 
+from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.implementation import Implementation
 from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
 from implementations.max_graph.load_plan import is_cuda, make_plan
@@ -19,6 +20,7 @@ from implementations.torch_decoder.session import (
     DecoderAudioFeatures,
     TorchDecoderSession,
     align,
+    align_texts,
 )
 from implementations.torch_tensors import DTYPES, find_gpu, float32_array, free
 from weights.checkpoint import Checkpoint
@@ -104,3 +106,9 @@ class HybridImplementation(Implementation):
     ) -> Alignment:
         """Computes cross-attention of the given heads over the tokens."""
         return align(self._decoder, audio_features, tokens, heads)
+
+    def align_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[AlignmentRequest]
+    ) -> list[TokenAlignment]:
+        """Aligns the text of each window, on the decoder's device."""
+        return align_texts(self._decoder, audio_features, requests)

@@ -8,6 +8,7 @@ from typing import Self
 
 import torch
 
+from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.session import (
     Alignment,
     AudioFeatures,
@@ -16,6 +17,7 @@ from implementations.session import (
     Heads,
     IntArray,
 )
+from implementations.torch_alignment import align_text
 from implementations.torch_decoder.decoder import TextDecoder
 from implementations.torch_decoder.kv_cache import KV, KVCache
 from implementations.torch_tensors import TorchAudioFeatures, float32_array
@@ -93,7 +95,31 @@ def align(
     tokens: Sequence[int],
     heads: Heads,
 ) -> Alignment:
-    """Returns cross-attention scores of the chosen heads, and logits, over a whole token sequence.
+    """Returns cross-attention scores of the chosen heads, and logits, over a whole text."""
+    scores, states = _scores_and_states(decoder, audio_features, tokens, heads)
+    return Alignment(float32_array(scores), float32_array(decoder.logits(states)))
+
+
+@torch.inference_mode()
+def align_texts(
+    decoder: TextDecoder, audio_features: AudioFeatures, requests: Sequence[AlignmentRequest]
+) -> list[TokenAlignment]:
+    """Aligns one text after the other; logits are computed of the texts' tokens alone."""
+    found = []
+    for i, request in enumerate(requests):
+        scores, states = _scores_and_states(
+            decoder, audio_features[i], request.tokens, request.heads
+        )
+        first = len(request.sot_sequence)
+        logits = decoder.logits(states[first : first + len(request.text)])
+        found.append(align_text(scores, logits, request))
+    return found
+
+
+def _scores_and_states(
+    decoder: TextDecoder, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns scores before softmax [n_heads, n_tokens, n_audio_ctx], states [n_tokens, n_state].
 
     Source: `qkv_attention` of whisper/model.py, which scales queries and keys before the matmul.
     """
@@ -105,8 +131,7 @@ def align(
     queries = torch.stack([cross_queries[layer][0, head] for layer, head in heads])
     keys = torch.stack([cross_kv[layer][0][0, head] for layer, head in heads])
     scale = queries.shape[-1] ** -0.25
-    scores = (queries * scale) @ (keys * scale).transpose(1, 2)
-    return Alignment(float32_array(scores), float32_array(decoder.logits(states[0])))
+    return (queries * scale) @ (keys * scale).transpose(1, 2), states[0]
 
 
 def _own(audio_features: AudioFeatures) -> DecoderAudioFeatures:

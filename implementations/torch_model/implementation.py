@@ -7,9 +7,11 @@ from typing import ClassVar, Self
 import torch
 from whisper.model import Whisper
 
+from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.implementation import Implementation
 from implementations.options import LoadOptions
 from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
+from implementations.torch_alignment import align_text
 from implementations.torch_model.load import build_model, choose_dtype
 from implementations.torch_model.session import TorchSession, cross_attention
 from implementations.torch_tensors import TorchAudioFeatures, float32_array, free
@@ -99,9 +101,21 @@ class TorchImplementation(Implementation):
     ) -> Alignment:
         """Returns cross-attention scores of the given heads, and logits, over the tokens."""
         with self._lock:
-            return Alignment(
-                *cross_attention(self._model, own_tensor(audio_features), tokens, heads)
-            )
+            scores, logits = cross_attention(self._model, own_tensor(audio_features), tokens, heads)
+        return Alignment(float32_array(scores), float32_array(logits))
+
+    def align_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[AlignmentRequest]
+    ) -> list[TokenAlignment]:
+        """Aligns one text after the other; scores and logits stay on the device."""
+        found = []
+        for i, request in enumerate(requests):
+            window = own_tensor(audio_features)[i : i + 1]
+            with self._lock:
+                scores, logits = cross_attention(self._model, window, request.tokens, request.heads)
+            first = len(request.sot_sequence)
+            found.append(align_text(scores, logits[first : first + len(request.text)], request))
+        return found
 
 
 def own_tensor(audio_features: AudioFeatures) -> torch.Tensor:

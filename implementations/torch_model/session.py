@@ -7,7 +7,6 @@ a lock, which is held from opening to closing.
 import threading
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from whisper.model import Whisper
 
@@ -70,7 +69,7 @@ def cross_attention(
     audio_features: torch.Tensor,
     tokens: Sequence[int],
     heads: Heads,
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns scores before softmax of the chosen heads, and logits, over a whole token sequence.
 
     [n_tokens] -> ([n_heads, n_tokens, n_audio_ctx], [n_tokens, n_vocab])
@@ -96,5 +95,4 @@ def cross_attention(
     finally:
         for hook in hooks:
             hook.remove()
-    chosen = torch.stack([scores[layer][head] for layer, head in heads])
-    return np.asarray(chosen.float().cpu()), np.asarray(logits[0].cpu())
+    return torch.stack([scores[layer][head] for layer, head in heads]), logits[0]

@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from implementations import registry
+from implementations.alignment import AlignmentRequest, TokenAlignment, align_text
 from implementations.decoding.loop import decode_window
 from implementations.errors import ImplementationUnavailableError
 from implementations.implementation import Implementation
@@ -30,6 +31,7 @@ from tests.support import loaded, recompute
 from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
 from tests.support.non_finite_logits import assert_fails_without_affecting_batch
 from tests.support.referenced_memory import referenced_bytes
+from tests.support.spoken_texts import spoken_requests
 
 LOGITS_TOLERANCE = 2e-3
 ENCODER_TOLERANCE = 1e-3
@@ -204,6 +206,62 @@ def test_alignment_matches_reference(
     np.testing.assert_allclose(alignment.logits, reference, rtol=0, atol=LOGITS_TOLERANCE)
     expected = reference_cross_attention(audio_features, tokens, heads)
     np.testing.assert_allclose(alignment.cross_attention, expected, rtol=0, atol=LOGITS_TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def requests(mel: np.ndarray) -> list[AlignmentRequest]:
+    """Texts of both windows, and a shorter one for the first window alone."""
+    jfk, sonnet = spoken_requests(mel, (550, 1500))
+    return [jfk, sonnet, replace(jfk, text=jfk.text[:5], n_positions=203)]
+
+
+def test_texts_are_aligned_together_as_alone(
+    implementation: Implementation, mel: np.ndarray, requests: list[AlignmentRequest]
+) -> None:
+    features = implementation.encode(mel[[0, 1, 0]])
+    together = implementation.align_batch(features, requests)
+    assert len(together) == len(requests)
+    for i, (request, found) in enumerate(zip(requests, together, strict=True)):
+        (alone,) = implementation.align_batch(features[i], [request])
+        assert_same_alignment(found, alone)
+        assert_same_alignment(
+            found,
+            align_text(implementation.align(features[i], request.tokens, request.heads), request),
+        )
+
+
+def test_texts_are_aligned_as_by_the_reference(
+    implementation: Implementation, mel: np.ndarray, requests: list[AlignmentRequest]
+) -> None:
+    reference = loaded.model("tiny.en", "cpu").implementation
+    found = implementation.align_batch(implementation.encode(mel), requests[:2])
+    expected = reference.align_batch(reference.encode(mel), requests[:2])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_same_alignment(ours, theirs)
+
+
+def test_bfloat16_aligns_within_two_positions(
+    mel: np.ndarray, requests: list[AlignmentRequest]
+) -> None:
+    """On a CPU with AMX, the encoder's and cross-attention's numbers have 8 bits."""
+    chosen = registry.implementation_class("full-max")
+    try:
+        rounded = chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(dtype="bfloat16"))
+    except ImplementationUnavailableError as error:
+        pytest.skip(str(error))
+    reference = loaded.model("tiny.en", "cpu").implementation
+    found = rounded.align_batch(rounded.encode(mel), requests[:2])
+    expected = reference.align_batch(reference.encode(mel), requests[:2])
+    for ours, theirs in zip(found, expected, strict=True):
+        off = np.abs(ours.positions - theirs.positions)
+        assert np.mean(off <= 2) >= 0.95  # positions are 20 ms; 0.04 s
+        np.testing.assert_allclose(ours.probabilities, theirs.probabilities, rtol=0, atol=0.1)
+
+
+def assert_same_alignment(found: TokenAlignment, expected: TokenAlignment) -> None:
+    """Positions are equal; sums of float32 in another order change a probability by 1e-4."""
+    np.testing.assert_array_equal(found.positions, expected.positions)
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, rtol=0, atol=1e-3)
 
 
 def reference_cross_attention(

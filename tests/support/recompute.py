@@ -24,7 +24,7 @@ from implementations.session import (
     IntArray,
 )
 from implementations.torch_model.session import cross_attention
-from implementations.torch_tensors import TorchAudioFeatures, free
+from implementations.torch_tensors import TorchAudioFeatures, float32_array, free
 from weights.checkpoint import Checkpoint
 
 ENTRY = Entry(
@@ -99,7 +99,8 @@ class RecomputeImplementation(Implementation):
         self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads
     ) -> Alignment:
         assert isinstance(audio_features, TorchAudioFeatures)
-        return Alignment(*cross_attention(self._model, audio_features.tensor, tokens, heads))
+        scores, logits = cross_attention(self._model, audio_features.tensor, tokens, heads)
+        return Alignment(float32_array(scores), float32_array(logits))
 
     def close(self) -> None:
         free(self._model)

@@ -128,7 +128,9 @@ def test_alignment_scores_every_head(
     found = full_max.align(audio_features, TOKENS[:33], heads)
     with torch.inference_mode():
         features = reference.encoder(torch.from_numpy(mel[:1]))
-    scores, logits = cross_attention(reference, features, TOKENS[:33], heads)
+    scores, logits = (
+        part.numpy() for part in cross_attention(reference, features, TOKENS[:33], heads)
+    )
     np.testing.assert_allclose(found.cross_attention, scores, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(found.logits, logits, rtol=0, atol=TOLERANCE)
 
