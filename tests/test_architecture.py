@@ -26,7 +26,6 @@ LONG_MOJO_FUNCTIONS: dict[str, int] = {
     "cpu/kernels/decode.mojo DecodeStepOp.execute": 63,
     "cpu/kernels/decode.mojo TopKOp.execute": 74,
     "cpu/kernels/greedy.mojo GreedyOp.execute": 75,
-    "cpu/kernels/prefill.mojo PrefillOp.execute": 82,
     "gpu/kernels/advance_beams.mojo advance_beams_kernel": 98,
     "gpu/kernels/advance_beams.mojo choose_continuations": 65,
     "gpu/kernels/attention.mojo CrossAttention.execute": 81,

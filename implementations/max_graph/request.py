@@ -26,6 +26,7 @@ CPU_DECODER_GRAPHS = (
     "decode_step",
     "top_k",
     "greedy",
+    "align_text",
 )
 """The rest of the CPU's graphs: the encoder's are an artifact of their own, with `hybrid`'s."""
 GPU_GRAPHS = (

@@ -26,9 +26,10 @@ from max.graph import (
 )
 
 from implementations.max_graph.cpu.cpu_level import compiler_target, cpu_level
-from implementations.max_graph.cpu.graphs import ops
+from implementations.max_graph.cpu.graphs import alignment_ops, ops
 from implementations.max_graph.cpu.graphs.layouts import PANEL
 from implementations.max_graph.cpu.graphs.ops import CPU, KERNELS, Matrix
+from implementations.max_graph.graphs.aligned_text import N_TEXT_FIELDS
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 from implementations.max_graph.request import NATIVE
 from tests.support.cpu_kernels import (
@@ -141,6 +142,17 @@ class Builder:
             ops.log_mel,
         )
 
+        text = integers(N_TEXT_FIELDS)
+        self.add(
+            "alignment_matrix",
+            [
+                BufferType(DType.float32, ["n_scores", "n_new", "n_audio_ctx"], CPU),
+                *(text, integers("n_text")),
+            ],
+            alignment_ops.alignment_matrix,
+        )
+        self.add("dtw", [floats("n_lines", "n_audio_ctx"), text], alignment_ops.dtw)
+
         def bind_block(table: BufferValue, *values: Any) -> list[Any]:
             ops.bind_block(table, 1, values[:2], values[2:])
             return []
@@ -174,6 +186,15 @@ class Builder:
                 *(integers("n_new"), integers("n_rows"), integers("n_scores", 2)),
             ],
             lambda inputs, scores, *requested: ops.prefill(inputs, scores, requested),
+        )
+        add(
+            "prefill_probs",
+            [
+                BufferType(DType.float32, ["n_scores", "n_new", N_AUDIO_CTX], CPU),
+                *(integers("n_new"), integers("n_text"), integers("n_scores", 2)),
+                integers(N_TEXT_FIELDS),
+            ],
+            lambda inputs, scores, *v: alignment_ops.prefill_probs(inputs, scores, v),
         )
         add(
             "decode_step",

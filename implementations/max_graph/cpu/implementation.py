@@ -9,6 +9,7 @@ import numpy as np
 from max.driver import CPU, Buffer
 from max.dtype import DType
 
+from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.implementation import Implementation
 from implementations.max_graph.cpu.graphs.ops import N_ADDRESSES
 from implementations.max_graph.cpu.greedy import decode_greedily
@@ -17,6 +18,7 @@ from implementations.max_graph.cpu.session import (
     DecoderModels,
     MaxSession,
     align,
+    align_text,
 )
 from implementations.max_graph.features import MaxAudioFeatures, own_features
 from implementations.max_graph.load_plan import make_plan
@@ -91,3 +93,12 @@ class CpuFullMax(Implementation):
     ) -> Alignment:
         """Computes cross-attention of the given heads over the tokens."""
         return align(self._decoder, own_features(audio_features), tokens, heads)
+
+    def align_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[AlignmentRequest]
+    ) -> list[TokenAlignment]:
+        """Aligns the text of each window in one graph, one window after the other."""
+        features = own_features(audio_features)
+        return [
+            align_text(self._decoder, features[i], request) for i, request in enumerate(requests)
+        ]

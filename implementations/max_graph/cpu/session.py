@@ -11,6 +11,7 @@ from max.driver import CPU, Buffer
 from max.dtype import DType
 from max.engine import Model
 
+from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.max_graph.cpu.kv_cache import KVCache
 from implementations.max_graph.features import MaxAudioFeatures
 from implementations.max_graph.token_state import hypothesis_states, rule_mask, rule_numbers
@@ -58,6 +59,23 @@ class DecoderModels:
         with self.lock:
             (logits,) = self.models["prefill"].execute(scores, *integers, self.table, *caches)
         return logits.to_numpy(), scores.to_numpy()
+
+    def align_text(
+        self, request: AlignmentRequest, caches: Sequence[Buffer]
+    ) -> tuple[npt.NDArray[np.int32], FloatArray]:
+        """Runs `align_text` -> positions [n_text + 1] and probabilities [n_text]."""
+        tokens, text = (np.array(part, np.int32) for part in (request.tokens, request.text))
+        self.check_tokens(tokens, len(tokens))
+        heads = np.array(request.heads, np.int32).reshape(-1, 2)
+        n_sot = len(request.sot_sequence)
+        fields = np.array([n_sot, len(tokens), request.n_positions, request.eot], np.int32)
+        shape = (len(heads), len(tokens), self.dims.n_audio_ctx)
+        scores = Buffer(DType.float32, shape, CPU())
+        with self.lock:
+            positions, probabilities = self.models["align_text"].execute(
+                scores, tokens, text, heads, fields, self.table, *caches
+            )
+        return positions.to_numpy(), probabilities.to_numpy()
 
     def check_tokens(self, tokens: npt.NDArray[np.integer[Any]], n_filled: int) -> None:
         """Stops tokens and positions that a kernel would look up outside of its arrays."""
@@ -156,3 +174,12 @@ def align(
     caches = (*KVCache(models.dims, 1).buffers, *models.compute_cross_kv(audio_features))
     logits, scores = models.prefill(tokens, range(len(tokens)), caches, heads)
     return Alignment(cross_attention=scores, logits=logits)
+
+
+def align_text(
+    models: DecoderModels, audio_features: MaxAudioFeatures, request: AlignmentRequest
+) -> TokenAlignment:
+    """Aligns one window's text; only positions and probabilities leave the graph."""
+    caches = (*KVCache(models.dims, 1).buffers, *models.compute_cross_kv(audio_features))
+    positions, probabilities = models.align_text(request, caches)
+    return TokenAlignment(positions.astype(np.int64), probabilities)

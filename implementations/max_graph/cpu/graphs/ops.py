@@ -212,7 +212,7 @@ def prefill(
             whose scores are wanted [n_scores, 2].
     """
     type_ = TensorType(DType.float32, [requested[1].shape[0], inputs.n_vocab], CPU)
-    return _run_steps("prefill", inputs, [scores, *requested], type_, {})
+    return run_steps("prefill", inputs, [scores, *requested], type_, {})
 
 
 def decode_step(
@@ -223,7 +223,7 @@ def decode_step(
     `slots` are the slots and source slots of `KVCache`.
     """
     type_ = TensorType(DType.float32, [tokens.shape[0], inputs.n_vocab], CPU)
-    return _run_steps("decode_step", inputs, [tokens, offset, *slots], type_, {})
+    return run_steps("decode_step", inputs, [tokens, offset, *slots], type_, {})
 
 
 def top_k(
@@ -236,7 +236,7 @@ def top_k(
     n_group = state.shape[0]
     type_ = TensorType(DType.float32, [n_group, 2, n_group + 1], CPU)
     operands = [state, *rules, *slots]
-    return _run_steps("top_k", inputs, operands, type_, _TOKEN_STATE)
+    return run_steps("top_k", inputs, operands, type_, _TOKEN_STATE)
 
 
 def greedy(
@@ -249,7 +249,7 @@ def greedy(
     """The most likely tokens, one after the other -> [n_tokens], fewer where the text ends."""
     type_ = TensorType(DType.int32, [n_tokens], CPU)
     operands: list[TensorValue | BufferValue] = [state, sum_logprob, *rules]
-    return _run_steps("greedy", inputs, operands, type_, _TOKEN_STATE)
+    return run_steps("greedy", inputs, operands, type_, _TOKEN_STATE)
 
 
 def _kv_types_of(
@@ -266,7 +266,7 @@ def _run(name: str, operands: Operands, *types: TensorType) -> Operands:
     return [result.tensor for result in results]
 
 
-def _run_steps(
+def run_steps(
     name: str,
     inputs: StepInputs,
     operands: Sequence[TensorValue | BufferValue],

@@ -10,6 +10,11 @@ from typing import Any
 from max.dtype import DType
 from max.graph import BufferType, BufferValue, Graph, KernelLibrary, Module, TensorType, Value
 
+from implementations.max_graph.cpu.graphs.alignment_ops import (
+    alignment_matrix,
+    dtw,
+    prefill_probs,
+)
 from implementations.max_graph.cpu.graphs.decoder import TextDecoder
 from implementations.max_graph.cpu.graphs.layers import weight
 from implementations.max_graph.cpu.graphs.layouts import n_panels
@@ -23,6 +28,7 @@ from implementations.max_graph.cpu.graphs.ops import (
     table_type,
     top_k,
 )
+from implementations.max_graph.graphs.aligned_text import N_TEXT_FIELDS
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 
 N_BLOCK = 16
@@ -37,8 +43,9 @@ class DecoderSteps:
         self.dims = decoder.dims
 
     def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
-        """Adds `prefill`, `decode_step`, `top_k` and `greedy` to a module."""
+        """Adds `prefill`, `align_text`, `decode_step`, `top_k` and `greedy` to a module."""
         self._add_prefill(module, kernels)
+        self._add_align_text(module, kernels)
         self._add_decode_step(module, kernels)
         self._add_top_k(module, kernels)
         self._add_greedy(module, kernels)
@@ -60,6 +67,27 @@ class DecoderSteps:
             requested = [graph.inputs[i].tensor for i in range(1, 4)]
             inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
             graph.output(prefill(inputs, graph.inputs[0].buffer, requested))
+
+    def _add_align_text(self, module: Module, kernels: KernelLibrary) -> None:
+        """Workspace, tokens [n_new], text [n_text], heads, fields -> positions, probabilities.
+
+        Positions are those at which <|notimestamps|> and the text's tokens begin, [n_text + 1];
+        probabilities are the text's, [n_text].
+        """
+        shapes: list[list[str | int]] = [["n_new"], ["n_text"], ["n_scores", 2], [N_TEXT_FIELDS]]
+        scores: list[str | int] = ["n_scores", "n_new", self.dims.n_audio_ctx]
+        types = [
+            BufferType(DType.float32, scores, CPU),
+            *(TensorType(DType.int32, shape, CPU) for shape in shapes),
+            *self._state_types(),
+        ]
+        with Graph("align_text", input_types=types, module=module, kernel_library=kernels) as graph:
+            workspace = graph.inputs[0].buffer
+            requested = [graph.inputs[i].tensor for i in range(1, 5)]
+            inputs = self._inputs(graph.inputs[5].buffer, graph.inputs[6:])
+            probabilities = prefill_probs(inputs, workspace, requested)
+            matrix = alignment_matrix(workspace, requested[3], requested[1])
+            graph.output(dtw(matrix, requested[3]), probabilities)
 
     def _add_decode_step(self, module: Module, kernels: KernelLibrary) -> None:
         """Tokens [n_group], offset [1], slots, source slots -> logits [n_group, n_vocab]."""

@@ -1,8 +1,10 @@
 """The CPU kernels, registered as operations named whisper_cpu_*."""
+from .alignment_matrix import *
 from .attention import *
 from .bind_block import *
 from .conv_stem import *
 from .decode import *
+from .dtw import *
 from .greedy import *
 from .layer_norm import *
 from .log_mel import *

@@ -74,6 +74,19 @@ struct Embedding[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialReg
         return largest.reduce_max()
 
     @no_inline
+    def convert_panel(self, into: Floats, panel: Int):
+        """Stores a panel in float32, [n_state, PANEL]."""
+        var start = panel * PANEL * self.high.n_in
+        for at in range(0, self.high.n_in * PANEL, WIDTH):
+            var x = self.high.panels.unsafe_load[width=WIDTH](start + at).cast[F32]()
+            comptime if Self.dtype.is_integral():
+                var token = panel * PANEL + at % PANEL
+                var low = self.low.panels.unsafe_load[width=WIDTH](start + at).cast[F32]()
+                x *= self.high.scales.unsafe_load[width=WIDTH](token)
+                x += low * self.low.scales.unsafe_load[width=WIDTH](token)
+            into.unsafe_store(at, x)
+
+    @no_inline
     def store_row(self, into: Floats, token: Int, position: Floats):
         """Writes a token's vector plus its position's, [n_state]."""
         var n_state = self.high.n_in

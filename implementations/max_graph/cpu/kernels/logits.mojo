@@ -1,7 +1,6 @@
 """The end of a decoder step: from the last states of all rows to logits, or to their top k."""
 from .decoder import Decoder
 from .layer_norm import layer_norm_rows
-from .prefill_workspace import LogitRows
 from .step_workspace import StepWorkspace
 from .thread_team import Integers, Worker
 from .tile import PANEL, Floats
@@ -39,28 +38,6 @@ def compute_logits(decoder: Decoder, mut worker: Worker, at: StepWorkspace, into
         var first = decoder.embedding.high.first_panel(worker.piece, n_pieces)
         var last = decoder.embedding.high.first_panel(worker.piece + 1, n_pieces)
         decoder.embedding.rows(into, at.normed, decoder.n_rows, first, last, at.sums)
-
-
-def compute_requested_logits(
-    decoder: Decoder, mut worker: Worker, x: Floats, requested: LogitRows, sums: Floats
-):
-    """Computes the logits of requested rows of x [n_rows, n_state].
-
-    `sums` is a workspace of SPAN floats for each of the requested rows.
-    """
-    var n = decoder.n_state
-    while worker.claim_next(requested.n_rows):
-        var row = x.unsafe_offset(Int(requested.rows.unsafe_load(worker.piece)) * n)
-        var normed = requested.normed.unsafe_offset(worker.piece * n)
-        layer_norm_rows(normed, row, decoder.ln, decoder.ln_bias, start=0, stop=1, n_state=n)
-    var high = decoder.embedding.high
-    var n_pieces = high.n_pieces(worker.n_threads)
-    while worker.claim_next(n_pieces):
-        var first = high.first_panel(worker.piece, n_pieces)
-        var last = high.first_panel(worker.piece + 1, n_pieces)
-        decoder.embedding.rows(
-            requested.logits, requested.normed, requested.n_rows, first, last, sums
-        )
 
 
 def compute_top_k(

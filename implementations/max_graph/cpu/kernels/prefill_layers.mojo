@@ -9,11 +9,10 @@ from .bind_block import CROSS_OUT, CROSS_QUERY, FC1, FC2, OUT, QKV
 from .causal_attention import CausalAttention
 from .decode_attention import CrossAttention
 from .decoder import Decoder
-from .logits import compute_requested_logits
 from .math import gelu
 from .matmul import PackedMatrix, add_rows, copy_rows
 from .packed_kv import PackedKV
-from .prefill_workspace import LogitRows, PrefillSizes, SharedWorkspace, WorkerWorkspace
+from .prefill_workspace import PrefillSizes, ScoredHeads, SharedWorkspace, WorkerWorkspace
 from .row_block import RowBlock, round_up, rows_of
 from .skinny_matmul import MAX_ROWS
 from .step_workspace import StepWorkspace
@@ -37,12 +36,7 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
     comptime Own = WorkerWorkspace[Self.dtype]
 
     var decoder: Decoder[Self.w_dtype, Self.dtype, Self.e_dtype]
-    var scores: Floats
-    """[n_scores, n_rows, n_audio_ctx]."""
-    var score_heads: Integers
-    """[n_scores, 2]: layer and head of each."""
-    var n_scores: Int
-    var logit_rows: LogitRows
+    var scored: ScoredHeads
     var sizes: PrefillSizes[Self.dtype]
     var n_threads: Int
 
@@ -54,10 +48,10 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
     @always_inline
     def max_team_steps(self) -> Int:
         """Returns how many steps of a team the program has at most."""
-        return 13 * self.decoder.n_layer + 3
+        return 13 * self.decoder.n_layer + 1
 
     def run(self, mut worker: Worker, at: Self.Shared, own: Self.Own, tokens: Integers):
-        """Goes from tokens [n_rows] to logits.
+        """Goes from tokens [n_rows] to their last states, at.x.
 
         A few rows go the way of decoder.mojo, in which workers wait for each other less often.
         """
@@ -65,7 +59,7 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
         while worker.claim_next(decoder.n_rows):
             var row = worker.piece
             decoder.embed(at.x, row, Int(tokens.unsafe_load(row)), row)
-        if decoder.n_rows <= MAX_ROWS and self.n_scores == 0:
+        if decoder.n_rows <= MAX_ROWS and self.scored.n == 0:
             var few = StepWorkspace(
                 x=at.x,
                 wide=at.wide,
@@ -77,7 +71,6 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
             decoder.run_layers(worker, few, 0)
         else:
             self.run_layers(worker, at, own)
-        compute_requested_logits(decoder, worker, at.x, self.logit_rows, own.sums)
 
     def run_layers(self, mut worker: Worker, at: Self.Shared, own: Self.Own):
         """Runs all blocks over at.x."""
@@ -91,7 +84,7 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
             self.add_linear(worker, at.x, at.factors, own, self.matrix(block, OUT, n_in=n, n_out=n))
             self.norm(worker, at, block, CROSS_LN)
             self.project_qkv(worker, at, own, block, CROSS_QUERY, n)
-            if self.n_scores > 0:
+            if self.scored.n > 0:
                 self.store_scores(worker, at, own, layer)
             self.cross_attention(worker, at, own, block)
             self.add_linear(worker, at.x, at.factors, own, cross_out)
@@ -278,10 +271,9 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
         var n_keys = decoder.n_audio_ctx
         var stride = round_up(n_keys, PANEL)
         var scale = 1 / sqrt(Float32(kv.head_dim))
-        while worker.claim_next(self.n_scores):
-            if Int(self.score_heads.unsafe_load(2 * worker.piece)) != layer:
+        while worker.claim_next(self.scored.n):
+            if self.scored.layer(worker.piece) != layer:
                 continue
-            var head = Int(self.score_heads.unsafe_load(2 * worker.piece + 1))
             for start in range(0, decoder.n_rows, MAX_ROWS):
                 var n = min(MAX_ROWS, decoder.n_rows - start)
                 CrossAttention[Self.dtype](
@@ -291,9 +283,6 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
                     n_rows=n,
                     scores=own.scores,
                     sums=own.sums,
-                ).compute_scores(head, stride)
-                for row in range(n):
-                    var to = (worker.piece * decoder.n_rows + start + row) * n_keys
-                    for j in range(n_keys):
-                        var score = own.scores.unsafe_load(row * stride + j) * scale
-                        self.scores.unsafe_store(to + j, score)
+                ).compute_scores(self.scored.head(worker.piece), stride)
+                var to = (worker.piece * decoder.n_rows + start) * n_keys
+                self.scored.store(own.scores, to, n, n_keys, stride, scale)

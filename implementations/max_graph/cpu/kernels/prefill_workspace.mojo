@@ -6,20 +6,42 @@ from .packed_kv import PackedKV
 from .row_block import RowBlock, Scalars, Workspace, round_up, rows_of
 from .skinny_matmul import MAX_ROWS
 from .thread_team import Integers
-from .tile import F32, PANEL, ROWS, SPAN, Floats
+from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats
 
 
 @fieldwise_init
-struct LogitRows(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
-    """The rows whose logits are requested, and where those go."""
+struct ScoredHeads(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable):
+    """The heads whose scores of cross-attention are requested, and where those go."""
 
-    var rows: Integers
-    """[n_rows], in any order."""
-    var n_rows: Int
-    var normed: Floats
-    """[n_rows, n_state]."""
-    var logits: Floats
-    """[n_rows, n_vocab]."""
+    var scores: Floats
+    """[n, n_rows, n_audio_ctx]."""
+    var heads: Integers
+    """[n, 2]: layer and head of each."""
+    var n: Int
+
+    @always_inline
+    def layer(self, index: Int) -> Int:
+        """Returns the layer of a head."""
+        return Int(self.heads.unsafe_load(2 * index))
+
+    @always_inline
+    def head(self, index: Int) -> Int:
+        """Returns its number in the layer."""
+        return Int(self.heads.unsafe_load(2 * index + 1))
+
+    @always_inline
+    def store(
+        self, source: Floats, at: Int, n_rows: Int, n_keys: Int, stride: Int, scale: Float32
+    ):
+        """Stores rows of scores, which lie `stride` floats apart, times a scale."""
+        var whole = n_keys // WIDTH * WIDTH
+        for row in range(n_rows):
+            var line = source.unsafe_offset(row * stride)
+            var to = self.scores.unsafe_offset(at + row * n_keys)
+            for j in range(0, whole, WIDTH):
+                to.unsafe_store(j, line.unsafe_load[width=WIDTH](j) * scale)
+            for j in range(whole, n_keys):
+                to.unsafe_store(j, line.unsafe_load(j) * scale)
 
 
 @fieldwise_init
@@ -29,7 +51,6 @@ struct PrefillSizes[dtype: DType](
     """The sizes that decide how much memory is needed."""
 
     var n_rows: Int
-    var n_logit_rows: Int
     var n_state: Int
     var n_padded: Int
     """The longer of both contexts, in whole panels."""
@@ -101,7 +122,7 @@ struct WorkerWorkspace[dtype: DType](
     """Arrays of one worker."""
 
     var sums: Floats
-    """[n_rows, PANEL], or as many rows as logits are requested."""
+    """[n_rows, PANEL]."""
     var transposed: Floats
     """[n_rows, PANEL]."""
     var normed: Floats
@@ -113,11 +134,6 @@ struct WorkerWorkspace[dtype: DType](
     var flash: FlashAttention[Self.dtype]
 
     @staticmethod
-    def n_sums(sizes: PrefillSizes[Self.dtype]) -> Int:
-        """Returns the floats of `sums`."""
-        return max(sizes.n_capacity(), sizes.n_logit_rows) * PANEL
-
-    @staticmethod
     def n_scores(sizes: PrefillSizes[Self.dtype]) -> Int:
         """Returns the floats of `scores`."""
         var n_text = ROWS * (round_up(sizes.n_rows, PANEL) + SPAN)
@@ -126,7 +142,7 @@ struct WorkerWorkspace[dtype: DType](
     @staticmethod
     def n_bytes(sizes: PrefillSizes[Self.dtype]) -> Int:
         """Returns the bytes of all arrays."""
-        var n_floats = Self.n_sums(sizes) + sizes.n_capacity() * PANEL
+        var n_floats = 2 * sizes.n_capacity() * PANEL
         n_floats += MAX_ROWS * sizes.n_state + Self.n_scores(sizes)
         return (
             4 * n_floats
@@ -138,7 +154,7 @@ struct WorkerWorkspace[dtype: DType](
     def within(mut memory: Workspace, sizes: PrefillSizes[Self.dtype]) -> Self:
         """Takes all arrays from a workspace of n_bytes."""
         return Self(
-            sums=memory.take[F32](Self.n_sums(sizes)),
+            sums=memory.take[F32](sizes.n_capacity() * PANEL),
             transposed=memory.take[F32](sizes.n_capacity() * PANEL),
             normed=memory.take[F32](MAX_ROWS * sizes.n_state),
             panel=memory.take[Self.dtype]((4 * sizes.n_state + 2) * PANEL),
