@@ -35,6 +35,7 @@ GPU_GRAPHS = (
     "cross_kv",
     "decoder",
     "alignment",
+    "align_texts",
     "sample_first",
     "sample_step",
     "beam_first",

@@ -8,8 +8,10 @@ from typing import ClassVar, Self
 from max.driver import Buffer
 from max.dtype import DType
 
+from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.implementation import Implementation
 from implementations.max_graph.features import MaxAudioFeatures, own_features
+from implementations.max_graph.gpu.aligner import align_texts
 from implementations.max_graph.gpu.beam_decoder import BeamDecoder
 from implementations.max_graph.gpu.device_decoder import DeviceDecoder
 from implementations.max_graph.gpu.graphs.choice_ops import TOP_K
@@ -157,6 +159,21 @@ class GpuFullMax(Implementation):
     ) -> Alignment:
         """Returns cross-attention scores of the given heads over the tokens, and logits."""
         return align(self._models, own_features(audio_features), tokens, heads)
+
+    def align_batch(
+        self, audio_features: AudioFeatures, requests: Sequence[AlignmentRequest]
+    ) -> list[TokenAlignment]:
+        """Aligns the texts of many windows in one graph."""
+        with self._lock:
+            audio = self._models.compute_cross_kv(own_features(audio_features))
+            return align_texts(self._models, audio, requests, self._idle_cache)
+
+    def _idle_cache(self, n_slots: int) -> Buffer:
+        """Returns a KV cache of so many slots or more: that of an idle decoder, or a new one."""
+        for decoder in self._decoders.values():
+            if decoder.n_rows >= n_slots:
+                return decoder.cache
+        return self._models.new_cache(n_slots)
 
 
 def _runs_on_device(search: Search) -> bool:

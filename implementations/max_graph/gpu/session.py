@@ -109,7 +109,7 @@ def align(
 ) -> Alignment:
     """Returns cross-attention scores of chosen heads, and logits, over a whole token sequence."""
     n_tokens = len(tokens)
-    shape = (len(heads), n_tokens, models.dims.n_audio_ctx)
+    shape = (1, len(heads), n_tokens, models.dims.n_audio_ctx)
     scores = Buffer.zeros(shape, DType.float32, models.device)
     slots = np.zeros((1, models.dims.n_text_ctx))
     feed = ([tokens], [0], slots, [0], list(range(n_tokens)))
@@ -121,4 +121,4 @@ def align(
             scores,
             models.upload(heads),
         )
-        return Alignment(scores.to_numpy(), logits.to_numpy()[0])
+        return Alignment(scores.to_numpy()[0], logits.to_numpy()[0])

@@ -3,6 +3,7 @@
 from max.dtype import DType
 from max.graph import KernelLibrary, Module
 
+from implementations.max_graph.gpu.graphs.alignment import AlignmentGraphs
 from implementations.max_graph.gpu.graphs.beams import BeamGraphs
 from implementations.max_graph.gpu.graphs.decoder import TextDecoder
 from implementations.max_graph.gpu.graphs.encoder import AudioEncoder
@@ -26,5 +27,6 @@ def add_graphs(request: CompileRequest, module: Module, kernels: KernelLibrary) 
         LogMel(request.dims.n_mels).add_graph(module, kernels)
         decoder = TextDecoder(request.dims, dtype)
         decoder.add_graphs(module, kernels)
+        AlignmentGraphs(decoder).add_graphs(module, kernels)
         SamplingGraphs(decoder).add_graphs(module, kernels)
         BeamGraphs(decoder).add_graphs(module, kernels)

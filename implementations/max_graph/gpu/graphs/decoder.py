@@ -19,6 +19,7 @@ from max.graph import (
     Value,
 )
 
+from implementations.max_graph.gpu.graphs.alignment_ops import store_cross_attention_scores
 from implementations.max_graph.gpu.graphs.attention import CrossKV, SelfKV
 from implementations.max_graph.gpu.graphs.blocks import CrossAttentionBlock
 from implementations.max_graph.gpu.graphs.choice_ops import embed_last_tokens
@@ -29,7 +30,6 @@ from implementations.max_graph.gpu.graphs.ops import (
     embed_tokens,
     gather_rows,
     matmul,
-    store_cross_attention_scores,
 )
 from weights.dims import ModelDimensions
 
@@ -99,26 +99,36 @@ class TextDecoder:
 
     def _add_decoder(self, module: Module, kernels: KernelLibrary, *, with_scores: bool) -> None:
         """Adds the token graph; with scores it also fills a buffer with those of chosen heads."""
-        types = [*self.input_types(), *(self._score_types() if with_scores else ())]
+        types = [*self.input_types(), *(self.score_types() if with_scores else ())]
         with Graph(
             "alignment" if with_scores else "decoder",
             input_types=types,
             module=module,
             kernel_library=kernels,
         ) as graph:
-            tokens, offsets, windows, rows = (graph.inputs[i].tensor for i in (0, 1, 3, 4))
-            past = SelfKV(graph.inputs[5].buffer, offsets, graph.inputs[2].buffer)
-            audio = CrossKV(graph.inputs[6].tensor, windows)
-            embedding, positional = self.embeddings()
-            x = embed_tokens(tokens, offsets, embedding, positional)
-            x, queries = self(x, past, audio)
+            logits, queries = self.feed(graph.inputs)
             if with_scores:
-                scores, heads = graph.inputs[7].buffer, graph.inputs[8].tensor
-                for layer, query in enumerate(queries):
-                    store_cross_attention_scores(
-                        scores, query, audio.kv, heads, layer, self.head_dim
-                    )
-            graph.output(self.logits(gather_rows(x, rows), embedding))
+                self.store_scores(graph.inputs, queries)
+            graph.output(logits)
+
+    def feed(self, inputs: Sequence[Value[Any]]) -> tuple[TensorValue, list[TensorValue]]:
+        """Returns logits of the rows [1, n_chosen, n_vocab], and each layer's queries.
+
+        `inputs` are as `input_types` gives them.
+        """
+        tokens, offsets, windows, rows = (inputs[i].tensor for i in (0, 1, 3, 4))
+        past = SelfKV(inputs[5].buffer, offsets, inputs[2].buffer)
+        audio = CrossKV(inputs[6].tensor, windows)
+        embedding, positional = self.embeddings()
+        x, queries = self(embed_tokens(tokens, offsets, embedding, positional), past, audio)
+        return self.logits(gather_rows(x, rows), embedding), queries
+
+    def store_scores(self, inputs: Sequence[Value[Any]], queries: Sequence[TensorValue]) -> None:
+        """Fills the scores of chosen heads; `inputs` end with what `score_types` gives."""
+        scores, heads = inputs[7].buffer, inputs[8].tensor
+        audio = inputs[6].tensor, inputs[3].tensor
+        for layer, query in enumerate(queries):
+            store_cross_attention_scores(scores, query, audio, heads, layer, self.head_dim)
 
     def input_types(self) -> list[TensorType | BufferType]:
         """Returns types of tokens, offsets, slots, windows, rows of logits, cache, audio."""
@@ -143,9 +153,9 @@ class TextDecoder:
         types = self.input_types()
         return [*types[2:4], *types[5:]]
 
-    def _score_types(self) -> list[TensorType | BufferType]:
+    def score_types(self) -> list[TensorType | BufferType]:
         """Returns types of scores to fill, and of their layers and heads, [n_scores, 2]."""
         return [
-            BufferType(DType.float32, ["n_scores", "n_new", self.dims.n_audio_ctx], GPU),
+            BufferType(DType.float32, ["n_rows", "n_scores", "n_new", self.dims.n_audio_ctx], GPU),
             TensorType(DType.int32, ["n_scores", 2], GPU),
         ]

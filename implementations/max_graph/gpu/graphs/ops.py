@@ -159,24 +159,6 @@ def cross_attention(
     return attended.tensor
 
 
-def store_cross_attention_scores(
-    scores: BufferValue,
-    q: TensorValue,
-    audio: TensorValue,
-    heads: TensorValue,
-    layer: int,
-    head_dim: int,
-) -> None:
-    """Fills scores [n_heads, n_new, n_audio_ctx] for those of heads [n_heads, 2] of `layer`."""
-    ops.inplace_custom(
-        "whisper_gpu_cross_attention_scores",
-        GPU,
-        [scores, q, audio, heads],
-        [],
-        {"head_dim": head_dim, "layer": layer},
-    )
-
-
 def one_tensor(
     name: str,
     values: list[TensorValue],

@@ -1,7 +1,9 @@
 """The GPU kernels, registered as operations named whisper_gpu_*."""
 from .advance_beams import *
+from .alignment_matrix import *
 from .attention import *
 from .cross_attention_scores import *
+from .dtw import *
 from .embedding import *
 from .encoder_matmul import *
 from .encoder_post_attention import *
@@ -12,5 +14,6 @@ from .matmul import *
 from .matmul_half import *
 from .no_speech_prob import *
 from .sample import *
+from .token_probs import *
 from .top_k import *
 from .transpose import *

@@ -14,13 +14,15 @@ import torch
 import whisper
 from whisper.model import ModelDimensions as WhisperDimensions
 
+from implementations.alignment import AlignmentRequest, align_text, alignment_matrix
 from implementations.decoding.rules import RuleBook
 from implementations.diagnostics import diagnostics
 from implementations.implementation import Implementation
 from implementations.options import LoadOptions
 from implementations.request import DecodedWindow, DecodeRequest, Search, TokenRules
-from implementations.session import FloatArray
+from implementations.session import Alignment, FloatArray, IntArray
 from implementations.torch_model.session import cross_attention
+from implementations.torch_tensors import float32_array
 from tests.support.checkpoints import random_tensors
 from tests.support.hardware import needs_max_gpu
 from tests.support.hypotheses import grown
@@ -167,11 +169,65 @@ def test_alignment(pair: Pair) -> None:
     heads = [(1, n_head - 1), (0, 0), (1, 0)]
     tokens = [*PROMPT, *np.random.default_rng(1).integers(0, EOT, 61).tolist()]
     found = pair.ours.align(pair.ours.encode(pair.mel[:1]), tokens, heads)
-    with torch.inference_mode():
-        scores, logits = cross_attention(pair.reference, pair.features[:1], tokens, heads)
+    scores, logits = (
+        float32_array(part)
+        for part in cross_attention(pair.reference, pair.features[:1], tokens, heads)
+    )
     # a row of scores has few large ones, so its norm is small beside its errors
     assert_close(found.cross_attention, scores, 5 * pair.tolerance)
     assert_close(found.logits, logits, pair.tolerance)
+
+
+PATH_TOLERANCES = {"float32": 1e-3, "float16": 1e-2, "bfloat16": 5e-2}
+"""By how much more a path may cost in the reference's matrix than the cheapest, of the latter.
+
+Rounding may turn which of two nearly equal paths is taken, of which noise has many.
+"""
+PROBABILITY_TOLERANCES = {"float32": 1e-3, "float16": 5e-2, "bfloat16": 0.5}
+"""Relative: errors of logits of random weights, which have a deviation of about one."""
+
+
+@pytest.mark.parametrize("n_windows", [1, 2, 7])
+def test_texts_of_a_batch(pair: Pair, n_windows: int) -> None:
+    """Texts of different lengths, one of them the longest, and positions of each."""
+    generator, heads = np.random.default_rng(n_windows), ((1, 2), (0, 0), (1, 0))
+    n_texts = [1, 224, 9, 100, 57, 31, 3][:n_windows]
+    requests = [
+        AlignmentRequest(
+            *(PROMPT, 50363, tuple(generator.integers(0, EOT, n).tolist()), EOT, 1500 - 99 * i),
+            heads,
+        )
+        for i, n in enumerate(n_texts)
+    ]
+    features = pair.ours.encode(pair.mel[:n_windows])
+    for i, found in enumerate(pair.ours.align_batch(features, requests)):
+        scores, logits = (
+            float32_array(part)
+            for part in cross_attention(
+                pair.reference, pair.features[i : i + 1], requests[i].tokens, heads
+            )
+        )
+        expected = align_text(Alignment(scores, logits), requests[i])
+        np.testing.assert_allclose(
+            found.probabilities, expected.probabilities, rtol=PROBABILITY_TOLERANCES[pair.dtype]
+        )
+        matrix = alignment_matrix(scores[:, :, : requests[i].n_positions])[len(PROMPT) : -1]
+        cheapest = path_cost(-matrix, expected.positions)
+        excess = path_cost(-matrix, found.positions) - cheapest
+        assert excess <= PATH_TOLERANCES[pair.dtype] * abs(cheapest)
+
+
+def path_cost(costs: FloatArray, entered: IntArray) -> float:
+    """Cost of the path that enters each line in a given column, by the cheaper of both ways."""
+    assert entered[0] == 0
+    assert (np.diff(entered) >= 0).all()
+    total = 0.0
+    for line, (start, stop) in enumerate(zip(entered, [*entered[1:], costs.shape[1]], strict=True)):
+        total += float(costs[line, start:stop].sum())
+        if stop < costs.shape[1]:  # from above, or across
+            below = float(costs[line, stop])
+            total += below if start == stop else min(0.0, below)
+    return total
 
 
 def request(rules: TokenRules, search: Search, n_prompt: int = len(PROMPT)) -> DecodeRequest:

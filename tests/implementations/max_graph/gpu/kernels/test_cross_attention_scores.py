@@ -8,7 +8,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 from max.graph import BufferValue, TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import store_cross_attention_scores
+from implementations.max_graph.gpu.graphs.alignment_ops import store_cross_attention_scores
 from tests.support import layers
 from tests.support.gpu_ops import (
     BF16,
@@ -42,13 +42,20 @@ def graph(case: Case) -> OneOp:
     dtype, n_head, head_dim = case
     n_state = n_head * head_dim
 
-    def build(scores: BufferValue, q: TensorValue, audio: TensorValue, heads: TensorValue) -> None:
-        store_cross_attention_scores(scores, q, audio, heads, LAYER, head_dim)
+    def build(
+        scores: BufferValue,
+        q: TensorValue,
+        audio: TensorValue,
+        windows: TensorValue,
+        heads: TensorValue,
+    ) -> None:
+        store_cross_attention_scores(scores, q, (audio, windows), heads, LAYER, head_dim)
 
     inputs = (
-        mutable(F32, "n_scores", "n_new", "n_audio_ctx"),
-        tensor(dtype, 1, "n_new", n_state),
-        tensor(dtype, 1, "n_audio_ctx", N_LAYER * 2 * n_state),
+        mutable(F32, "n_rows", "n_scores", "n_new", "n_audio_ctx"),
+        tensor(dtype, "n_rows", "n_new", n_state),
+        tensor(dtype, "n_windows", "n_audio_ctx", N_LAYER * 2 * n_state),
+        tensor(I32, "n_rows"),
         tensor(I32, "n_scores", 2),
     )
     return OneOp(inputs, build)
@@ -58,21 +65,23 @@ OPS = GpuOps(**{name_of(case): graph(case) for case in CASES})
 
 
 @pytest.mark.parametrize("case", CASES, ids=name_of)
-@pytest.mark.parametrize("n_new", [1, 7, 33])
+@pytest.mark.parametrize("n_new", [1, 7, 8, 33])
 @pytest.mark.parametrize("n_audio_ctx", [1, 3, 129, 1500])
-def test_scores(case: Case, n_new: int, n_audio_ctx: int) -> None:
+@pytest.mark.parametrize("windows", [[0], [2, 0, 2]])
+def test_scores(case: Case, n_new: int, n_audio_ctx: int, windows: list[int]) -> None:
     dtype, n_head, head_dim = case
-    n_state = n_head * head_dim
+    n_state, n_rows = n_head * head_dim, len(windows)
     heads = np.array([(LAYER, n_head - 1), (0, 0), (LAYER, 0), (2, 1), (LAYER, 1)])
-    before = normal(len(heads), n_new, n_audio_ctx, seed=2)
-    q = normal(1, n_new, n_state)
-    audio = normal(1, n_audio_ctx, N_LAYER * 2 * n_state, seed=1)
-    (found,) = OPS.run(name_of(case), before, q, audio, heads)
-    keys = rounded(audio[0, :, 2 * LAYER * n_state : (2 * LAYER + 1) * n_state], dtype)
-    q, keys = (layers.heads_of(x, n_head) for x in (rounded(q[0], dtype), keys))
-    for row, (layer, head) in enumerate(heads):
-        if layer == LAYER:
-            expected = q[head] @ keys[head].T / np.sqrt(head_dim)
-            assert_rows_close(found[row].ravel(), expected.ravel(), F32)
-        else:
-            np.testing.assert_array_equal(found[row], before[row])
+    before = normal(n_rows, len(heads), n_new, n_audio_ctx, seed=2)
+    q = normal(n_rows, n_new, n_state)
+    audio = normal(max(windows) + 1, n_audio_ctx, N_LAYER * 2 * n_state, seed=1)
+    (found,) = OPS.run(name_of(case), before, q, audio, np.array(windows), heads)
+    for row, window in enumerate(windows):
+        keys = audio[window, :, 2 * LAYER * n_state : (2 * LAYER + 1) * n_state]
+        queries, keys = (layers.heads_of(rounded(x, dtype), n_head) for x in (q[row], keys))
+        for index, (layer, head) in enumerate(heads):
+            if layer == LAYER:
+                expected = queries[head] @ keys[head].T / np.sqrt(head_dim)
+                assert_rows_close(found[row, index].ravel(), expected.ravel(), F32)
+            else:
+                np.testing.assert_array_equal(found[row, index], before[row, index])
