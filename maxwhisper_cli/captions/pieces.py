@@ -53,10 +53,8 @@ class Piece:
 
 
 def pieces_of(segments: Iterable[Segment], *, has_spaces: bool) -> list[Piece]:
-    """Returns the pieces of segments in the order of time; words without text are left out."""
-    words = sorted(
-        (word for segment in segments for word in _words_of(segment)), key=lambda word: word.start
-    )
+    """Returns the pieces of segments in their order; words without text are left out."""
+    words = (word for segment in segments for word in _words_of(segment))
     pieces: list[Piece] = []
     group: list[Word] = []
     for word in words:

@@ -311,3 +311,11 @@ def test_real_speech_keeps_its_text_and_its_limits(speech: Transcript, style: st
     assert " ".join(" ".join(texts(captions)).split()) == " ".join(speech.text.split())
     assert captions.broken == {}
     assert len(captions.cues) >= 2
+
+
+def test_words_keep_their_order_whatever_their_times() -> None:
+    captions = captions_of(
+        segment_of((" one", 5, 6), (" two", 3, 4), (" three", 3, 3), (" four", 1, 2))
+    )
+    assert " ".join(" ".join(texts(captions)).split()) == "one two three four"
+    assert all(cue.start <= cue.end for cue in captions.cues)

@@ -1,49 +1,25 @@
 """Captions without a style: byte for byte openai-whisper's, for all combinations of options."""
 
-import io
-import itertools
 import random
 from typing import Any
 
 import pytest
-from whisper import utils as whisper_utils
 
 from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
 from maxwhisper_cli.transcription.option_types import OptionsError
 from maxwhisper_cli.transcription.segments import Transcript, Word
 from maxwhisper_cli.writers.render import render
 from tests.support.transcripts import (
-    as_whisper_result,
     segment,
     segment_of,
     spoken,
     transcript,
 )
-
-UPSTREAM = {"srt": whisper_utils.WriteSRT, "vtt": whisper_utils.WriteVTT}
-COMBINATIONS = [
-    {
-        "highlight_words": is_highlighted,
-        "max_line_width": width,
-        "max_line_count": n_lines,
-        "max_words_per_line": n_words,
-    }
-    for is_highlighted, width, n_lines, n_words in itertools.product(
-        (False, True), (None, 1, 8, 20, 42), (None, 1, 2, 3), (None, 1, 2, 5)
-    )
-]
-
-
-def upstream_writes(name: str, of: Transcript, **options: Any) -> str:
-    file = io.StringIO()
-    UPSTREAM[name]("").write_result(as_whisper_result(of), file=file, **options)
-    return file.getvalue()
-
-
-def assert_equal_in_all_combinations(of: Transcript) -> None:
-    for name, options in itertools.product(UPSTREAM, COMBINATIONS):
-        ours = render(of, name, CaptionOptions(**options))
-        assert ours == upstream_writes(name, of, **options), (name, options)
+from tests.support.upstream_writers import (
+    UPSTREAM,
+    assert_equal_in_all_combinations,
+    upstream_writes,
+)
 
 
 def test_real_speech(speech: Transcript) -> None:

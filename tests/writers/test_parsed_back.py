@@ -215,6 +215,16 @@ def test_texts_in_lrc(tmp_path: Path, *, has_words: bool) -> None:
     assert set(found[1::2]) == {""}
 
 
+@pytest.mark.parametrize("seconds", TIMES)
+def test_times_in_csv_and_md(seconds: tuple[float, float]) -> None:
+    of = transcript(segment(*seconds, " text"))
+    (row,) = csv.DictReader(io.StringIO(render(of, "csv")))
+    assert (int(row["start"]) / 1000, int(row["end"]) / 1000) == seconds
+    hours, minutes = divmod(int(seconds[0]) // 60, 60)
+    shown = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    assert render(of, "md") == f"**{shown}:{int(seconds[0]) % 60:02d}** text\n"
+
+
 def test_texts_in_csv() -> None:
     written = render(made_of(TEXTS, has_words=False), "csv")
     rows = list(csv.DictReader(io.StringIO(written, newline="")))
