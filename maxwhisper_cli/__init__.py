@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from maxwhisper_cli.captions.captions import CaptionOptions
     from maxwhisper_cli.model import Model, load
-    from maxwhisper_cli.transcription.options import TranscribeOptions
+    from maxwhisper_cli.transcription.options import TranscribeOptions, VadOptions
     from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
     from maxwhisper_cli.transcription.several import Finished
     from maxwhisper_cli.writers.render import render
@@ -23,6 +23,7 @@ __all__ = [
     "Segment",
     "TranscribeOptions",
     "Transcript",
+    "VadOptions",
     "load",
     "render",
 ]
@@ -36,6 +37,7 @@ _MODULES = {
     "Segment": "maxwhisper_cli.transcription.segments",
     "TranscribeOptions": "maxwhisper_cli.transcription.options",
     "Transcript": "maxwhisper_cli.transcription.segments",
+    "VadOptions": "maxwhisper_cli.transcription.options",
     "load": "maxwhisper_cli.model",
     "render": "maxwhisper_cli.writers.render",
 }

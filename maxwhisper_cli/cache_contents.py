@@ -64,7 +64,7 @@ def _is_own(path: Path, known: Known) -> bool:
 def _known_files() -> Known:
     """Returns all files that are fetched or made, and what a cut leaves of them."""
     known: dict[Path, set[str]] = {cache_root() / "samples" / ".lock": set()}
-    for path, sha256 in (*_models(), *_samples()):
+    for path, sha256 in (*_models(), *_networks(), *_samples()):
         known.setdefault(path, set()).update({sha256} if sha256 else ())
         for suffix in _UNFINISHED:
             known.setdefault(path.with_name(f"{path.name}{suffix}"), set())
@@ -83,6 +83,14 @@ def _models() -> Iterator[tuple[Path, str | None]]:
         for packaged in sources:
             yield joined_path(name, folder), packaged.sha256
             yield folder / f"{name}.pt", packaged.sha256
+
+
+def _networks() -> Iterator[tuple[Path, str | None]]:
+    from maxwhisper_cli.speech.network_file import FILE_NAME, PACKAGE, SHA256
+
+    folder = cache_root() / "models"
+    yield folder / FILE_NAME, SHA256
+    yield folder / PACKAGE.file, PACKAGE.sha256
 
 
 def _samples() -> Iterator[tuple[Path, str | None]]:

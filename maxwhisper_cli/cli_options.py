@@ -174,6 +174,15 @@ Language = Annotated[
 Multilingual = Annotated[
     Switch, switch("--multilingual", "Detect the language of each 30 s anew.", _TASK)
 ]
+LanguageDetectionSegments = Annotated[
+    int,
+    option(
+        "--language-detection-segments",
+        "Detect the language from so many times 30 s.",
+        _TASK,
+        "N",
+    ),
+]
 
 Temperature = Annotated[
     float,

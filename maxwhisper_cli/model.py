@@ -29,6 +29,7 @@ from maxwhisper_cli.model_loading import (
     read_model,
 )
 from maxwhisper_cli.recording import Recording, open_recording
+from maxwhisper_cli.speech.network_file import NetworkLoader
 from maxwhisper_cli.transcription.audio import AudioSource, ReadingOptions
 from maxwhisper_cli.transcription.batched import BatchScheduler
 from maxwhisper_cli.transcription.longform import DecodedPart
@@ -53,6 +54,7 @@ class Model:
         hint: str | None = None,
         notes: tuple[str, ...] = (),
         stopwatch: Stopwatch = STOPPED,
+        voices: NetworkLoader | None = None,
     ) -> None:
         self.implementation = implementation
         self.name = name
@@ -63,6 +65,7 @@ class Model:
         self._process_id = os.getpid()
         self._stopwatch = stopwatch
         self._is_closed = False
+        self._voices = voices or NetworkLoader()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -203,7 +206,9 @@ class Model:
             raise ValueError("this model is closed")
         if os.getpid() != self._process_id:
             raise ImplementationFailedError(fork_message())
-        return open_recording(self.implementation, audio, options, reading, self._stopwatch)
+        return open_recording(
+            self.implementation, audio, options, reading, self._voices, self._stopwatch
+        )
 
 
 def load(  # noqa: PLR0913  (each is a keyword with a default)
@@ -249,13 +254,9 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
     threads, thread_notes = fit_threads(n_threads)
     check_can_run(impl, stopwatch)
     with stopwatch.on("model file"):
+        name = None if model is None else path_text("model", model)
         checkpoint, model_notes = read_model(
-            None if model is None else path_text("model", model),
-            folder,
-            on_download,
-            offline=offline,
-            is_english=is_english,
-            on_note=on_note,
+            name, folder, on_download, offline=offline, is_english=is_english, on_note=on_note
         )
     options = LoadOptions(device, dtype, threads, on_compile)
     implementation, hint = load_implementation(checkpoint, impl, options, stopwatch)
@@ -265,6 +266,7 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         hint=hint,
         notes=(*model_notes, *thread_notes),
         stopwatch=stopwatch,
+        voices=NetworkLoader(folder, is_offline=offline),
     )
 
 

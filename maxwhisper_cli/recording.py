@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from implementations.implementation import Implementation
+from maxwhisper_cli.speech.activity import VoiceActivity
+from maxwhisper_cli.speech.network import VoiceNetwork
+from maxwhisper_cli.speech.network_file import NetworkLoader
 from maxwhisper_cli.system_errors import refusals_as_errors
 from maxwhisper_cli.transcription.audio import (
     Audio,
@@ -21,7 +24,7 @@ from maxwhisper_cli.transcription.audio import (
 from maxwhisper_cli.transcription.audio_channels import split_channels
 from maxwhisper_cli.transcription.audio_stream import Float32
 from maxwhisper_cli.transcription.mel import MelSpectrogram
-from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
+from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions, VadOptions
 from maxwhisper_cli.transcription.speakers import SpeakerMels
 from maxwhisper_cli.transcription.stopwatch import Stopwatch
 
@@ -41,9 +44,12 @@ def open_recording(
     audio: AudioSource,
     options: TranscribeOptions,
     reading: ReadingOptions,
+    voices: NetworkLoader,
     stopwatch: Stopwatch,
 ) -> Iterator[Recording]:
     """Opens a recording and reads all of it; a context manager.
+
+    With `vad` the network of `voices` finds the speech in the same blocks of samples.
 
     Raises:
         AudioError: The recording cannot be decoded, or its channels do not fit the names.
@@ -57,7 +63,8 @@ def open_recording(
     with ExitStack() as resources:
         with stopwatch.on("audio"), refusals_as_errors(name):
             opened = resources.enter_context(open_audio(audio, **reading))
-        opener = _Opener(implementation, opened, stopwatch, resources)
+        network = voices.network() if options.vad is not None else None
+        opener = _Opener(implementation, opened, options.vad, network, stopwatch, resources)
         with refusals_as_errors(opened.name):
             mel = opener.speaker_mels(options.speaker_names) if is_split else opener.mel(opened)
         yield Recording(mel, opened.warnings)
@@ -69,19 +76,28 @@ class _Opener:
 
     implementation: Implementation
     audio: Audio
+    vad: VadOptions | None
+    network: VoiceNetwork | None
     stopwatch: Stopwatch
     resources: ExitStack
 
     def mel(self, blocks: Iterable[Float32]) -> MelSpectrogram:
-        """Returns the frames of mono samples."""
+        """Returns the frames of mono samples, with the parts in which somebody speaks."""
+        blocks = self.stopwatch.each("audio", blocks)
+        activity = None
+        if self.vad is not None and self.network is not None:
+            activity = VoiceActivity(self.network, self.vad)
+            blocks = activity.watch(blocks, self.stopwatch)
         with self.stopwatch.on("mel"):
             spectrogram = MelSpectrogram(
-                self.stopwatch.each("audio", blocks),
+                blocks,
                 self.implementation.dims.n_mels,
                 transform=self.implementation.log_mel,
                 frames_at_once=self.implementation.mel_frames_at_once,
             )
-            return self.resources.enter_context(spectrogram)
+        if activity is not None:
+            spectrogram.speech = activity.clips()
+        return self.resources.enter_context(spectrogram)
 
     def speaker_mels(self, names: tuple[str, ...] | None) -> SpeakerMels:
         """Returns the frames of each channel on which there is sound."""

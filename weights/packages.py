@@ -69,7 +69,7 @@ PACKAGED_MODELS: Mapping[str, tuple[PackagedModel, ...]] = {
 
 def installed_parts(packaged: PackagedModel) -> tuple[Path, ...]:
     """Returns the files of a packaged model; empty unless all of them are installed."""
-    paths = tuple(_file_in_package(package, file) for package, file in packaged.parts)
+    paths = tuple(file_in_package(package, file) for package, file in packaged.parts)
     found = tuple(path for path in paths if path is not None and path.is_file())
     return found if len(found) == len(paths) else ()
 
@@ -109,7 +109,8 @@ def packaged_file(name: str, packaged: PackagedModel, folder: Path) -> Path | No
     return path
 
 
-def _file_in_package(package: str, file: str) -> Path | None:
+def file_in_package(package: str, file: str) -> Path | None:
+    """Returns the path of a file in an installed package; None if that is not installed."""
     spec = find_spec(package)
     folders = spec.submodule_search_locations if spec is not None else None
     return Path(next(iter(folders))) / file if folders else None

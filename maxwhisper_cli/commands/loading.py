@@ -29,10 +29,16 @@ class Loading:
     stopwatch: Stopwatch = STOPPED
     is_english: bool = False
     """True if the options allow only English."""
+    needs_voices: bool = False
+    """True if voice activity detection needs its network."""
 
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
-    """Loads the model, and shows the progress of imports, downloads and compiling."""
+    """Loads the model, and shows the progress of imports, downloads and compiling.
+
+    The network of voice activity detection comes first: it is small, and may be refused.
+    """
+    _fetch_voices(loading, terminal)
     name = loading.model or DEFAULT_MODEL
     with terminal.activity() as activity:
         suffix = "" if loading.impl == registry.AUTO else f" on {loading.impl}"
@@ -80,6 +86,20 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
     if model.hint is not None:
         terminal.note(f"running on {model.implementation.name}; {model.hint}")
     return model
+
+
+def _fetch_voices(loading: Loading, terminal: Terminal) -> None:
+    """Finds or fetches the network for voice activity, if that is needed.
+
+    Raises:
+        MaxWhisperError: It is not here, and cannot or may not be fetched.
+    """
+    if not loading.needs_voices:
+        return
+    from maxwhisper_cli.speech.network_file import network_file
+
+    with terminal.activity() as activity, loading.stopwatch.on("model file"):
+        network_file(loading.model_dir, offline=loading.is_offline, progress=activity.show_download)
 
 
 def fit_to_model(

@@ -51,8 +51,9 @@ def summary_line(outcome: Outcome, implementation: "Implementation", sink: Outpu
     """Returns the summary line of a transcribed file."""
     assert outcome.transcript is not None
     summary = (
-        f"{outcome.name}: {_language_name(outcome.transcript.language)}, "
-        f"{clock(outcome.transcribed_seconds)} of audio in {outcome.wall_seconds:.1f} s "
+        f"{outcome.name}: {_language_name(outcome.transcript)}, "
+        f"{clock(outcome.transcribed_seconds)} of audio{_of_which(outcome)} "
+        f"in {outcome.wall_seconds:.1f} s "
         f"({outcome.speed:.1f}x) on {implementation.name} "
         f"({implementation.device}, {implementation.dtype})"
     )
@@ -68,7 +69,7 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     if outcome.transcript is None or outcome.error is not None:
         reason = headline(str(outcome.error))
         return name, "", took, "", "", f"failed: {reason.partition(f'{name} ')[2] or reason}"
-    language = _language_name(outcome.transcript.language)
+    language = _language_name(outcome.transcript)
     return name, clock(outcome.transcribed_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
 
 
@@ -80,7 +81,17 @@ def short_names(sources: list[str]) -> dict[str, str]:
     return short | {source: "stdin" for source in sources if source == STDIN}
 
 
-def _language_name(code: str) -> str:
+def _language_name(transcript: Transcript) -> str:
     from maxwhisper_cli.transcription.languages import language_names
 
-    return language_names().get(code, code).title()
+    if transcript.speech_seconds == 0:
+        return "no speech"
+    return language_names().get(transcript.language, transcript.language).title()
+
+
+def _of_which(outcome: Outcome) -> str:
+    """Returns how much of the audio is speech, if that was looked for and is not all of it."""
+    seconds = outcome.transcript.speech_seconds if outcome.transcript else None
+    if not seconds or clock(seconds) == clock(outcome.transcribed_seconds):
+        return ""
+    return f" ({clock(seconds)} of speech)"

@@ -23,6 +23,7 @@ _ORDER = (
     "compiling",
     "graphs and weights",
     "audio",
+    "speech",
     "mel",
     "tokenizer",
     "encoder",

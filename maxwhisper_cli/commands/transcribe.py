@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from implementations import nvidia, registry
-from maxwhisper_cli import cli_captions, cli_reading, cli_words
+from maxwhisper_cli import cli_captions, cli_reading, cli_speech, cli_words
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.captions.captions import CaptionOptions
 from maxwhisper_cli.commands.batch import Display, Sink, require_sources, transcribe_files
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.timings import Timings
 from maxwhisper_cli.console import Terminal
-from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions
+from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions, VadOptions
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.upstream_style import Switch
 from maxwhisper_cli.writers.base import Writer
@@ -70,6 +70,16 @@ class Transcribe:
     task: cli.Task = _DEFAULTS.task
     language: cli.Language = _DEFAULTS.language
     multilingual: cli.Multilingual = _SWITCH[_DEFAULTS.multilingual]
+    language_detection_segments: cli.LanguageDetectionSegments = (
+        _DEFAULTS.language_detection_segments
+    )
+    vad: cli_speech.Vad = _SWITCH[_DEFAULTS.vad is not None]
+    vad_threshold: cli_speech.Threshold = None
+    vad_neg_threshold: cli_speech.NegThreshold = None
+    vad_min_speech_ms: cli_speech.MinSpeech = None
+    vad_min_silence_ms: cli_speech.MinSilence = None
+    vad_speech_pad_ms: cli_speech.SpeechPad = None
+    vad_max_speech_s: cli_speech.MaxSpeech = None
     temperature: cli.Temperature = _DEFAULTS.temperatures[0]
     beam_size: cli.BeamSize = _DEFAULTS.beam_size
     best_of: cli.BestOf = _DEFAULTS.best_of
@@ -148,6 +158,8 @@ class Transcribe:
             task=cast("Task", self.task),  # checked there
             language=self.language,
             multilingual=bool(self.multilingual),
+            language_detection_segments=self.language_detection_segments,
+            vad=self._vad(),
             temperatures=_temperatures(self.temperature, self.temperature_increment_on_fallback),
             beam_size=self.beam_size,
             best_of=self.best_of,
@@ -177,6 +189,12 @@ class Transcribe:
             speaker_names=cli_reading.speaker_names(self.speaker_names, self.channel),
         )
 
+    def _vad(self) -> VadOptions | None:
+        levels = self.vad_threshold, self.vad_neg_threshold
+        lengths = self.vad_min_speech_ms, self.vad_min_silence_ms, self.vad_speech_pad_ms
+        given = cli_speech.GivenSpeech(bool(self.vad), *levels, *lengths, self.vad_max_speech_s)
+        return given.options()
+
     def _reading(self) -> "ReadingOptions":
         return cli_reading.GivenReading(
             self.channel, self.audio_track, self.raw_format, self.raw_rate, self.raw_channels
@@ -202,6 +220,7 @@ class Transcribe:
             is_offline=self.offline,
             stopwatch=stopwatch,
             is_english=is_english,
+            needs_voices=bool(self.vad),
         )
 
     def _chosen_dtype(self, terminal: Terminal) -> str | None:

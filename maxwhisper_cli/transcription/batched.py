@@ -80,8 +80,9 @@ class BatchedRun(TranscriptionRun):
         """
         super().__init__(implementation, mel, options, stopwatch)
         self._prompt = self._history.prompt()
-        self._n_done = 0
         self.shards = self._make_shards()
+        n_content, n_speech = mel.n_content_frames, sum(s.end - s.seek for s in self.shards)
+        self._n_done = 0 if mel.speech is None else n_content - n_speech  # of silence
 
     def parts(self) -> Iterator[DecodedPart]:
         """Yields parts without segments for progress, and all segments at the end, in order."""

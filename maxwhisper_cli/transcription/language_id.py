@@ -1,11 +1,13 @@
-"""Language detection, from the first token after <|startoftranscript|>.
+"""Language detection, from the first token after <|startoftranscript|>, in one window or several.
 
 Source: `detect_language` of whisper/decoding.py.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from implementations.implementation import Implementation
 from implementations.session import AudioFeatures
@@ -21,13 +23,31 @@ class DetectedLanguage:
 
 
 def detect_language(
-    implementation: Implementation, audio_features: AudioFeatures, tokenizer: Tokenizer
+    implementation: Implementation, windows: Iterable[AudioFeatures], tokenizer: Tokenizer
 ) -> DetectedLanguage:
-    """Detects the language of one window (a batch of one) with a multilingual model."""
-    with implementation.start(audio_features, 1) as session:
+    """Detects the language of one or more windows with a multilingual model.
+
+    Args:
+        implementation: The model.
+        windows: Encoder output of each window, a batch of one.
+        tokenizer: Tokenizer of the model.
+
+    Returns:
+        Language of the highest mean probability.
+    """
+    probabilities = np.mean(
+        [_probabilities(implementation, features, tokenizer) for features in windows], axis=0
+    )
+    best = int(probabilities.argmax())
+    return DetectedLanguage(tokenizer.all_language_codes[best], float(probabilities[best]))
+
+
+def _probabilities(
+    implementation: Implementation, features: AudioFeatures, tokenizer: Tokenizer
+) -> npt.NDArray[np.float64]:
+    """Returns the probability of each language in one window, `[n_languages]`."""
+    with implementation.start(features, 1) as session:
         logits = session.prefill((tokenizer.sot,), (0,))[0]
     language_logits = logits[list(tokenizer.all_language_tokens)].astype(np.float64)
-    exponentials = np.exp(language_logits - language_logits.max())
-    best = int(exponentials.argmax())
-    probability = float(exponentials[best] / exponentials.sum())
-    return DetectedLanguage(tokenizer.all_language_codes[best], probability)
+    exponentials: npt.NDArray[np.float64] = np.exp(language_logits - language_logits.max())
+    return exponentials / exponentials.sum()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from implementations.implementation import Implementation
 from implementations.session import AudioFeatures
+from maxwhisper_cli.transcription.clips import clips_of, language_windows
 from maxwhisper_cli.transcription.fallback import WindowText, decode_with_fallback
 from maxwhisper_cli.transcription.language_id import DetectedLanguage, detect_language
 from maxwhisper_cli.transcription.mel import (
@@ -31,6 +32,9 @@ from maxwhisper_cli.transcription.timestamps import (
 from maxwhisper_cli.transcription.tokenizer import Tokenizer, get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 from maxwhisper_cli.transcription.word_timing import CutWindow, WordTimer
+
+NO_SPEECH = "no speech was found, so that nothing was decoded"
+"""Warning of a recording in which nobody speaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,8 @@ class TranscriptionRun:
             language=self._language,
             language_probability=self._detected.probability if self._detected else None,
             duration_seconds=self._mel.seconds,
-            warnings=(*self._english_only_warnings(), *self._history.warnings),
+            speech_seconds=self._speech_seconds(),
+            warnings=(*self._own_warnings(), *self._history.warnings),
         )
 
     def _decode_window(self, place: WindowPlace) -> tuple[list[Segment], int]:
@@ -151,7 +156,7 @@ class TranscriptionRun:
         """
         language = self._language
         if self._is_multilingual:
-            language = self._language_of(features).code
+            language = self._language_of([features]).code
         if language not in self._builders:
             self._builders[language] = RequestBuilder.create(
                 self._implementation.dims, self._options, self._tokenizer_for(language)
@@ -197,14 +202,7 @@ class TranscriptionRun:
 
     def _clips(self) -> list[tuple[int, int]]:
         """Returns start and end of the clips to transcribe, in mel frames within the recording."""
-        n_content = self._mel.n_content_frames
-        points = [round(at * FRAMES_PER_SECOND) for at in self._options.clip_timestamps or (0.0,)]
-        if len(points) % 2:
-            points.append(n_content)
-        return [
-            (start, min(end, n_content))
-            for start, end in zip(points[::2], points[1::2], strict=True)
-        ]
+        return clips_of(self._options.clip_timestamps, self._mel.n_content_frames, self._mel.speech)
 
     def _place(self, seek: int, clip_end: int) -> WindowPlace:
         return WindowPlace(
@@ -219,22 +217,34 @@ class TranscriptionRun:
         return Progress(done, self._mel.seconds, self._language)
 
     def _detect_language(self) -> DetectedLanguage | None:
-        """Detects the language from the first 30 s; None if it is given or the only one."""
+        """Detects the language from the first 30 s, or the first with speech.
+
+        None if it is given or the only one, or nobody speaks.
+        """
         if self._options.language is not None or not self._implementation.dims.is_multilingual:
             return None
-        features = encode(
-            self._implementation, self._mel.window(0, N_FRAMES)[None], self._stopwatch
-        )
-        return self._language_of(features)
+        whole = [(0, max(1, self._mel.n_content_frames))]
+        clips = whole if self._mel.speech is None else self._clips()
+        starts = language_windows(clips, self._options.language_detection_segments)
+        mels = (self._mel.window(start, N_FRAMES)[None] for start in starts)
+        features = (encode(self._implementation, mel, self._stopwatch) for mel in mels)
+        return self._language_of(features) if starts else None
 
-    def _language_of(self, features: AudioFeatures) -> DetectedLanguage:
-        """Detects the language of one window (a batch of one)."""
+    def _language_of(self, windows: Iterable[AudioFeatures]) -> DetectedLanguage:
+        """Detects the language of windows, each a batch of one."""
         tokenizer = self._tokenizer_for(None)
         with self._stopwatch.on("language"):
-            return detect_language(self._implementation, features, tokenizer)
+            return detect_language(self._implementation, windows, tokenizer)
 
-    def _english_only_warnings(self) -> Iterator[str]:
-        """Yields a warning for each option that an English-only model cannot follow."""
+    def _speech_seconds(self) -> float | None:
+        if self._mel.speech is None:
+            return None
+        return sum(end - start for start, end in self._clips()) / FRAMES_PER_SECOND
+
+    def _own_warnings(self) -> Iterator[str]:
+        """Yields a warning if there is no speech, and for options that this model cannot follow."""
+        if self._mel.speech is not None and self._mel.n_content_frames and not self._clips():
+            yield NO_SPEECH
         if self._implementation.dims.is_multilingual:
             return
         if self._options.language not in {None, "en"}:

@@ -35,6 +35,8 @@ _MEMORY_BYTES = 256 * 2**20  # 2 h 19 min at 80 bands; what is longer goes to a 
 
 Float32 = npt.NDArray[np.float32]
 LogMel = Callable[[Float32, Float32], Float32]
+Clip = tuple[int, int]
+"""Start and end of a part of a recording, in mel frames."""
 
 
 class MelSpectrogram:
@@ -63,6 +65,8 @@ class MelSpectrogram:
             progress: Called with the seconds of audio read so far.
         """
         self.n_mels = n_mels
+        self.speech: tuple[Clip, ...] | None = None
+        """Parts of the recording with speech, in order; None if it was not looked for."""
         self._filters = mel_filters(n_mels)
         self._transform = transform
         self._samples_at_once = frames_at_once * HOP_LENGTH

@@ -15,8 +15,9 @@ from maxwhisper_cli.transcription.option_types import (
     text,
     whole,
 )
+from maxwhisper_cli.transcription.vad_options import VadOptions
 
-__all__ = ["OptionsError", "Task", "TranscribeOptions"]
+__all__ = ["OptionsError", "Task", "TranscribeOptions", "VadOptions"]
 
 Task = Literal["transcribe", "translate"]
 
@@ -42,7 +43,9 @@ class TranscribeOptions:
     task: Task = "transcribe"
     language: str | None = None
     """Code, tag or name such as `es`, `es-MX`, `spa`, `Spanish`, of which the code is stored. None,
-    or `auto`, detects it from the first 30 s."""
+    or `auto`, detects it from the first 30 s, with `vad` from the first 30 s with speech."""
+    language_detection_segments: int = 1
+    """Windows of 30 s whose mean probabilities decide on the language."""
     multilingual: bool = False
     """True if the language is detected for each window; not in openai-whisper."""
 
@@ -102,6 +105,8 @@ class TranscribeOptions:
     to as many shards of 2 minutes or more, and no window is prompted with the text before it."""
     clip_timestamps: tuple[float, ...] = (0.0,)
     """Clips as start, end, start, end, ... in seconds; a missing last end is the audio's end."""
+    vad: VadOptions | None = None
+    """Voice activity detection: only what counts as speech is decoded; None decodes all."""
     clamp_timestamps: bool = False
     """True if no segment ends after the audio, as the model's timestamps may; not in
     openai-whisper."""
@@ -180,9 +185,16 @@ def language_code(given: str) -> str | None:
     return parse_language(given)
 
 
+def _vad(name: str, value: object) -> VadOptions:
+    if not isinstance(value, VadOptions):
+        raise OptionsError(f"{name} must be VadOptions, not {value!r:.40}")
+    return value
+
+
 _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "task": text,
     "language": text,
+    "language_detection_segments": partial(whole, minimum=1, maximum=_MAX_WINDOWS),
     "multilingual": flag,
     "temperatures": partial(several, check=partial(real, minimum=0, maximum=2)),
     "beam_size": _hypotheses,
@@ -209,6 +221,7 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "alignment_heads": partial(several, check=attention_head),
     "batch_size": partial(whole, minimum=1, maximum=_MAX_WINDOWS),
     "clip_timestamps": partial(several, check=_seconds),
+    "vad": _vad,
     "clamp_timestamps": flag,
     "speaker_names": partial(several, check=text),
 }
@@ -230,6 +243,7 @@ _OPTIONAL = frozenset(
         "speaker_names",
         "hallucination_silence_threshold",
         "alignment_heads",
+        "vad",
     }
 )
 """Options that may be None."""

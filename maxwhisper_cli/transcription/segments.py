@@ -63,6 +63,8 @@ class Transcript:
     language_probability: float | None
     """Probability of the detected language; None if the language was given."""
     duration_seconds: float
+    speech_seconds: float | None = None
+    """Seconds that were decoded since they count as speech; None unless `vad` asks for it."""
     warnings: tuple[str, ...] = ()
     """Messages for the user about the audio or options."""
 

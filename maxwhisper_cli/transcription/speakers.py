@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from implementations.implementation import Implementation
 from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler
-from maxwhisper_cli.transcription.longform import DecodedPart, TranscriptionRun
+from maxwhisper_cli.transcription.longform import NO_SPEECH, DecodedPart, TranscriptionRun
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
@@ -96,13 +96,20 @@ class SpeakersRun:
     @property
     def transcript(self) -> Transcript:
         """Segments so far, and their text without names."""
-        warnings = (text for run in self._runs.values() for text in run.transcript.warnings)
+        transcripts = {name: run.transcript for name, run in self._runs.items()}
+        warnings = (
+            f"{name}: {text}" if text == NO_SPEECH else text
+            for name, each in transcripts.items()
+            for text in each.warnings
+        )
+        speech = [each.speech_seconds for each in transcripts.values()]
         return Transcript(
             text="".join(segment.text for segment in self._segments),
             segments=tuple(self._segments),
             language=self._language,
             language_probability=self._probability,
             duration_seconds=self._seconds,
+            speech_seconds=None if None in speech else sum(filter(None, speech)),
             warnings=tuple(dict.fromkeys(warnings)),
         )
 

@@ -35,6 +35,7 @@ class JsonWriter(Writer):
             "duration": transcript.duration_seconds,
         }
         origin = {
+            "duration_after_vad": transcript.speech_seconds,  # as in faster-whisper
             "task": document.task,
             "model": document.model,
             "implementation": document.implementation,

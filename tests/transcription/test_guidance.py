@@ -1,5 +1,6 @@
 """Prefix, carried prompts, languages of windows, and ends of segments: better than upstream."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -172,8 +173,10 @@ def test_ends_are_clamped_where_so_asked() -> None:
 def test_the_language_of_each_window(monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
     codes = iter(["es", "es", "es", "en", "de"])
 
-    def detect(_impl: object, features: AudioFeatures, _tokenizer: object) -> DetectedLanguage:
-        assert len(features) == 1
+    def detect(
+        _impl: object, windows: Iterable[AudioFeatures], _tokenizer: object
+    ) -> DetectedLanguage:
+        assert [len(features) for features in windows] == [1]
         return DetectedLanguage(next(codes), 0.9)
 
     monkeypatch.setattr(longform, "detect_language", detect)

@@ -21,7 +21,14 @@ NUMBERS = (
     "max_initial_timestamp",
     "hallucination_silence_threshold",
 )
-COUNTS = ("beam_size", "best_of", "seed", "sample_len", "batch_size")
+COUNTS = (
+    "beam_size",
+    "best_of",
+    "seed",
+    "sample_len",
+    "batch_size",
+    "language_detection_segments",
+)
 FLAGS = (
     "multilingual",
     "condition_on_previous_text",
@@ -43,7 +50,8 @@ TUPLES = ("temperatures", "suppress_tokens", "clip_timestamps")
 
 
 def test_every_option_is_of_a_kind() -> None:
-    named = {*NUMBERS, *COUNTS, *FLAGS, *TEXTS, *TUPLES, "alignment_heads", "speaker_names"}
+    named = {*NUMBERS, *COUNTS, *FLAGS, *TEXTS, *TUPLES}
+    named |= {"alignment_heads", "speaker_names", "vad"}
     assert named == {field.name for field in fields(TranscribeOptions)}
 
 
