@@ -4,7 +4,7 @@ The scales are those of FFmpeg's own conversion, bit by bit.
 """
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import soxr
@@ -16,6 +16,8 @@ from maxwhisper_cli.transcription.audio_stream import Float32
 MIN_UNSAFE_PLANES: Final = 8
 """PyAV counts planes up to a null pointer, which the eighth of FFmpeg's has not behind it."""
 _SILENT_SAMPLES: Final = 65536
+_DTYPES: Final = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
+"""Types of FFmpeg's sample formats that PyAV knows, in the byte order of the machine."""
 _SCALES: Final = {"u8": 2.0**-7, "s16": 2.0**-15, "s32": 2.0**-31, "s64": 2.0**-63}
 
 
@@ -45,10 +47,21 @@ class Unpacker:
 
 
 def _to_float32(frame: AudioFrame, n_channels: int) -> Float32:
-    samples = frame.to_ndarray()
-    samples = samples.T if frame.format.is_planar else samples.reshape(-1, n_channels)
+    """Converts each plane in one pass; PyAV's own array would be one more copy."""
     kind = frame.format.name.removesuffix("p")
-    floats = samples.astype(np.float32, copy=False)  # to_ndarray has copied them
+    dtype, n_samples = _DTYPES.get(kind), frame.samples
+    planes: Any = frame.planes  # buffers, whatever PyAV's types say
+    if dtype is None:
+        floats = frame.to_ndarray().astype(np.float32)  # or its error
+        floats = floats.T if frame.format.is_planar else floats.reshape(-1, n_channels)
+    elif frame.format.is_planar:
+        rows = np.empty((n_channels, n_samples), np.float32)
+        for row, plane in zip(rows, planes, strict=False):
+            row[:] = np.frombuffer(plane, dtype, n_samples)
+        floats = rows.T
+    else:
+        packed = np.frombuffer(planes[0], dtype, n_samples * n_channels)
+        floats = packed.astype(np.float32).reshape(-1, n_channels)
     if kind == "u8":
         floats -= np.float32(128)
     if kind in _SCALES:
