@@ -106,6 +106,7 @@ def load_implementation(
     Raises:
         ImplementationUnavailableError: The implementation cannot run here.
     """
+    mark_loaded()  # before anything asks for a GPU, which would hang in a fork
     if impl == registry.AUTO:
         return _load_fastest(checkpoint, options, stopwatch)
     placed = replace(options, device=options.device or registry.default_device(impl))
@@ -119,7 +120,6 @@ def _load_fastest(
 
     Some reasons against one, such as an old driver, appear only while it is loaded.
     """
-    mark_loaded()  # whose error holds for all of them
     refused: dict[str, str] = {}
     while True:
         choice = choose(checkpoint, options, refused)
@@ -135,7 +135,6 @@ def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -
     registry.check_address_space(choice.name, checkpoint)
     with stopwatch.on("graphs and weights"):
         device = choice.options.device or "cpu"
-        mark_loaded()
         with translate_out_of_memory(device, ImplementationUnavailableError):
             implementation = implementation_class.load(checkpoint, choice.options)
         report = implementation.load_report
