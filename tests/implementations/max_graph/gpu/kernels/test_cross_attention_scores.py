@@ -79,9 +79,8 @@ def test_scores(case: Case, n_new: int, n_audio_ctx: int, windows: list[int]) ->
     for row, window in enumerate(windows):
         keys = audio[window, :, 2 * LAYER * n_state : (2 * LAYER + 1) * n_state]
         queries, keys = (layers.heads_of(rounded(x, dtype), n_head) for x in (q[row], keys))
-        for index, (layer, head) in enumerate(heads):
-            if layer == LAYER:
-                expected = queries[head] @ keys[head].T / np.sqrt(head_dim)
-                assert_rows_close(found[row, index].ravel(), expected.ravel(), F32)
-            else:
-                np.testing.assert_array_equal(found[row, index], before[row, index])
+        chosen = heads[:, 0] == LAYER
+        expected = np.array([queries[h] @ keys[h].T for h in heads[chosen, 1]]) / np.sqrt(head_dim)
+        # All heads at once: a single score may be a difference near zero.
+        assert_rows_close(found[row, chosen].ravel(), expected.ravel(), F32)
+        np.testing.assert_array_equal(found[row, ~chosen], before[row, ~chosen])
