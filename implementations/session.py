@@ -80,6 +80,30 @@ class DecoderSession(ABC):
         del sampled, rules
         return None
 
+    def sample(
+        self,
+        sampled: Sequence[Sequence[int]],
+        rules: TokenRules,
+        temperature: float,
+        draws: npt.NDArray[np.float64],
+    ) -> tuple[IntArray, FloatArray] | None:
+        """Feeds each hypothesis its latest token and draws the next one on the device.
+
+        The default does nothing; a session that masks and draws tokens by itself overrides it.
+
+        Args:
+            sampled: Tokens of each hypothesis so far, prompt left out, [n_group][n_sampled].
+            rules: Rules that mask tokens.
+            temperature: Divisor of the logits, above 0.
+            draws: Random numbers from 0 to 1: places in the cumulative probabilities, [n_group].
+
+        Returns:
+            The next token of each hypothesis and its log-probability under the rules, without the
+            temperature, both [n_group]; None if nothing was fed and `step` is to be used.
+        """
+        del sampled, rules, temperature, draws
+        return None
+
     @abstractmethod
     def reorder(self, source_indices: Sequence[int]) -> None:
         """Lets hypothesis i continue from the cache of hypothesis `source_indices[i]`."""

@@ -7,8 +7,10 @@ number per hypothesis and step, so that every implementation draws the same toke
 import numpy as np
 import numpy.typing as npt
 
+from implementations.decoding.rules import RuleBook
 from implementations.decoding.search import Candidate, HypothesisSearch
 from implementations.request import Search
+from implementations.session import DecoderSession
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -30,16 +32,42 @@ class SamplingSearch(HypothesisSearch):
         """True once every hypothesis has ended."""
         return bool(self._is_finished.all())
 
-    def advance(self, logits: FloatArray, logsumexp: FloatArray) -> list[int] | None:
+    def step(self, session: DecoderSession, book: RuleBook) -> None:
+        """Takes a step, with tokens that the session draws if it can."""
+        if self._temperature == 0:
+            super().step(session, book)
+            return
+        draws = self._random.random(len(self.sampled))
+        drawn = session.sample(self.sampled, book.rules, self._temperature, draws)
+        if drawn is None:
+            logits = session.step(np.array([tokens[-1] for tokens in self.sampled]))
+            drawn = self._draw_all(logits, book.apply(logits, self.sampled), draws)
+        self._append(*drawn)
+
+    def advance(self, logits: FloatArray, logsumexp: FloatArray) -> None:
         """Appends a token to each hypothesis: logits [n_group, n_vocab], logsumexp [n_group]."""
-        chosen = self._choose(logits)
-        chosen[self._is_finished] = self._eot
-        gained = logits[np.arange(len(chosen)), chosen] - logsumexp
-        self._sum_logprobs[~self._is_finished] += gained[~self._is_finished]
-        self._is_finished |= chosen == self._eot
-        for tokens, token in zip(self.sampled, chosen.tolist(), strict=True):
-            tokens.append(token)
-        return None
+        if self._temperature > 0:
+            draws = self._random.random(len(logits))
+            self._append(*self._draw_all(logits, logsumexp, draws))
+            return
+        tokens = logits.argmax(axis=-1)
+        self._append(tokens, logits[np.arange(len(tokens)), tokens] - logsumexp)
+
+    def _draw_all(
+        self, logits: FloatArray, logsumexp: FloatArray, draws: npt.NDArray[np.float64]
+    ) -> tuple[IntArray, FloatArray]:
+        """Draws a token for each hypothesis that has not ended, with its log-probability."""
+        rows = zip(logits, draws, self._is_finished, strict=True)
+        tokens = np.array([self._eot if done else self._draw(row, at) for row, at, done in rows])
+        return tokens, logits[np.arange(len(tokens)), tokens] - logsumexp
+
+    def _append(self, tokens: IntArray, logprobs: FloatArray) -> None:
+        """Appends a token to each hypothesis; those that have ended get their end again."""
+        self._sum_logprobs[~self._is_finished] += logprobs[~self._is_finished]
+        tokens[self._is_finished] = self._eot
+        self._is_finished |= tokens == self._eot
+        for sampled, token in zip(self.sampled, tokens.tolist(), strict=True):
+            sampled.append(token)
 
     def candidates(self) -> list[Candidate]:
         """Returns all hypotheses, cut at their end of text."""
@@ -47,13 +75,6 @@ class SamplingSearch(HypothesisSearch):
             Candidate.of(tokens, float(logprob), self._eot)
             for tokens, logprob in zip(self.sampled, self._sum_logprobs, strict=True)
         ]
-
-    def _choose(self, logits: FloatArray) -> IntArray:
-        if self._temperature == 0:
-            return logits.argmax(axis=-1)
-        draws = self._random.random(len(logits))
-        rows = zip(logits, draws, self._is_finished, strict=True)
-        return np.array([self._eot if done else self._draw(row, at) for row, at, done in rows])
 
     def _draw(self, row: FloatArray, at: float) -> int:
         """Returns the token at `at` (0 to 1) of the cumulative softmax with temperature."""

@@ -25,6 +25,7 @@ CPU_DECODER_GRAPHS = (
     "prefill",
     "decode_step",
     "top_k",
+    "sample",
     "greedy",
     "align_text",
 )

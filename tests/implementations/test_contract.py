@@ -169,7 +169,8 @@ def test_decode_equals_the_generic_loop(
     request = builder.build(PROMPT[1:4], options.temperatures[0], (options.seed, 0, 0))
     decoded = implementation.decode(audio_features, request)
     with implementation.start(audio_features, request.search.n_group) as session:
-        monkeypatch.setattr(session, "top_k", MethodType(DecoderSession.top_k, session))
+        for method in (DecoderSession.top_k, DecoderSession.sample):
+            monkeypatch.setattr(session, method.__name__, MethodType(method, session))
         expected = decode_window(session, request, start_time=0.0)
     assert decoded.tokens == expected.tokens
     is_exact = implementation.device == "cpu"

@@ -38,6 +38,7 @@ from tests.support.cpu_kernels import (
     N_LAYER,
     N_TOKENS,
     N_VOCAB,
+    SAMPLE_VOCABULARIES,
     has_amx,
 )
 
@@ -152,6 +153,17 @@ class Builder:
             alignment_ops.alignment_matrix,
         )
         self.add("dtw", [floats("n_lines", "n_audio_ctx"), text], alignment_ops.dtw)
+        for n_vocab in SAMPLE_VOCABULARIES:
+            self.add(
+                f"sample_{n_vocab}",
+                [
+                    floats("n_group", n_vocab),
+                    integers("n_group", N_STATE_FIELDS),
+                    *(integers(N_RULES), TensorType(DType.uint8, [n_vocab], CPU)),
+                    *(TensorType(DType.float64, ["n_group"], CPU), floats(1)),
+                ],
+                lambda logits, state, *v: ops.sample(logits, state, v[:2], *v[2:]),
+            )
 
         def bind_block(table: BufferValue, *values: Any) -> list[Any]:
             ops.bind_block(table, 1, values[:2], values[2:])

@@ -35,6 +35,8 @@ N_HEAD = 4
 N_AUDIO_CTX = 50
 N_VOCAB = 1003
 """No whole number of panels."""
+SAMPLE_VOCABULARIES = (N_VOCAB, 51865)
+"""A multilingual Whisper's too, which sampling takes by pieces."""
 N_LAYER = 2
 N_TOKENS = 16
 """Tokens that one run of the graph `greedy` may give."""

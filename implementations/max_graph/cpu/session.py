@@ -126,17 +126,44 @@ class MaxSession(DecoderSession):
         """
         cache, models = self._open_cache(), self._models
         models.check_tokens(np.array([tokens[-1] for tokens in sampled]), cache.n_filled + 1)
-        if self._rules is None:
-            self._rules = rule_numbers(rules), rule_mask(rules, models.dims.n_vocab)
         source_slots = cache.make_tail_panels_unique()
         states = hypothesis_states(sampled, cache.n_filled, rules.timestamp_begin)
         with models.lock:
             (choice,) = models.models["top_k"].execute(
-                *(states, *self._rules, cache.slots, source_slots),
+                *(states, *self._rules_as_arrays(rules), cache.slots, source_slots),
                 *(models.table, *cache.buffers, *self._cross_kv),
             )
         cache.advance(1)
         tokens, logprobs = choice.to_numpy().swapaxes(0, 1)
+        missing = tokens < 0
+        tokens[missing], logprobs[missing] = rules.eot, -np.inf
+        return tokens.astype(np.int64), logprobs
+
+    def sample(
+        self,
+        sampled: Sequence[Sequence[int]],
+        rules: TokenRules,
+        temperature: float,
+        draws: npt.NDArray[np.float64],
+    ) -> tuple[IntArray, FloatArray]:
+        """Feeds the latest tokens; masking and drawing are the graph's.
+
+        Where no token is allowed, or logits are no numbers, end of text comes at minus infinity.
+        """
+        cache, models = self._open_cache(), self._models
+        latest = np.array([tokens[-1] for tokens in sampled], np.int32)
+        models.check_tokens(latest, cache.n_filled + 1)
+        step = (latest, [cache.n_filled], cache.slots, cache.make_tail_panels_unique())
+        states = hypothesis_states(sampled, cache.n_filled, rules.timestamp_begin)
+        with models.lock:
+            (choice,) = models.models["sample"].execute(
+                *(np.array(i, np.int32) for i in step),
+                *(states, *self._rules_as_arrays(rules)),
+                *(draws, np.array([temperature], np.float32)),
+                *(models.table, *cache.buffers, *self._cross_kv),
+            )
+        cache.advance(1)
+        tokens, logprobs = choice.to_numpy().T
         missing = tokens < 0
         tokens[missing], logprobs[missing] = rules.eot, -np.inf
         return tokens.astype(np.int64), logprobs
@@ -158,6 +185,12 @@ class MaxSession(DecoderSession):
     def close(self) -> None:
         """Frees the cache."""
         self._cache = None
+
+    def _rules_as_arrays(self, rules: TokenRules) -> tuple[npt.NDArray[Any], ...]:
+        """Returns numbers and mask of the rules, which stay the same over a window."""
+        if self._rules is None:
+            self._rules = rule_numbers(rules), rule_mask(rules, self._models.dims.n_vocab)
+        return self._rules
 
     def _open_cache(self) -> KVCache:
         assert self._cache is not None, "the session is closed"

@@ -239,6 +239,29 @@ def top_k(
     return run_steps("top_k", inputs, operands, type_, _TOKEN_STATE)
 
 
+def sample(
+    logits: TensorValue,
+    state: TensorValue,
+    rules: Sequence[TensorValue],
+    draws: TensorValue,
+    temperature: TensorValue,
+) -> TensorValue:
+    """[n_group, n_vocab] -> [n_group, 2]: a token drawn under the rules, its log-probability.
+
+    Args:
+        logits: After the latest token of each hypothesis.
+        state: [n_group, N_STATE_FIELDS].
+        rules: Numbers and mask.
+        draws: Random numbers from 0 to 1, [n_group], float64.
+        temperature: [1], above 0.
+    """
+    type_ = TensorType(DType.float32, [logits.shape[0], 2], CPU)
+    operands = [logits, state, *rules, draws, temperature, n_threads()]
+    parameters = _TOKEN_STATE | {"n_vocab": int(logits.shape[1])}
+    (choice,) = ops.custom("whisper_cpu_sample", CPU, operands, [type_], parameters=parameters)
+    return choice.tensor
+
+
 def greedy(
     inputs: StepInputs,
     state: BufferValue,

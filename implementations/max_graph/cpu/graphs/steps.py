@@ -25,6 +25,7 @@ from implementations.max_graph.cpu.graphs.ops import (
     decode_step,
     greedy,
     prefill,
+    sample,
     table_type,
     top_k,
 )
@@ -43,11 +44,12 @@ class DecoderSteps:
         self.dims = decoder.dims
 
     def add_graphs(self, module: Module, kernels: KernelLibrary) -> None:
-        """Adds `prefill`, `align_text`, `decode_step`, `top_k` and `greedy` to a module."""
+        """Adds a graph for each of prompts, texts to align, steps, beams, samples and greedy."""
         self._add_prefill(module, kernels)
         self._add_align_text(module, kernels)
         self._add_decode_step(module, kernels)
         self._add_top_k(module, kernels)
+        self._add_sample(module, kernels)
         self._add_greedy(module, kernels)
 
     def _add_prefill(self, module: Module, kernels: KernelLibrary) -> None:
@@ -91,11 +93,7 @@ class DecoderSteps:
 
     def _add_decode_step(self, module: Module, kernels: KernelLibrary) -> None:
         """Tokens [n_group], offset [1], slots, source slots -> logits [n_group, n_vocab]."""
-        shapes: list[list[str | int]] = [["n_group"], [1], self._slots_shape(), ["n_group"]]
-        types = [
-            *(TensorType(DType.int32, shape, CPU) for shape in shapes),
-            *self._state_types(),
-        ]
+        types = [*self._step_types(), *self._state_types()]
         with Graph(
             "decode_step", input_types=types, module=module, kernel_library=kernels
         ) as graph:
@@ -120,6 +118,26 @@ class DecoderSteps:
             inputs = self._inputs(graph.inputs[5].buffer, graph.inputs[6:])
             graph.output(top_k(inputs, state, others[:2], others[2:]))
 
+    def _add_sample(self, module: Module, kernels: KernelLibrary) -> None:
+        """Inputs of `decode_step`, states, rules, mask, draws, temperature -> [n_group, 2].
+
+        These are a token drawn for each hypothesis, and its log-probability.
+        """
+        types = [
+            *self._step_types(),
+            TensorType(DType.int32, ["n_group", N_STATE_FIELDS], CPU),
+            *self._rule_types(),
+            TensorType(DType.float64, ["n_group"], CPU),
+            TensorType(DType.float32, [1], CPU),
+            *self._state_types(),
+        ]
+        with Graph("sample", input_types=types, module=module, kernel_library=kernels) as graph:
+            tokens, offset, *slots = (graph.inputs[i].tensor for i in range(4))
+            state, *rules, draws, temperature = (graph.inputs[i].tensor for i in range(4, 9))
+            inputs = self._inputs(graph.inputs[9].buffer, graph.inputs[10:])
+            logits = decode_step(inputs, tokens, offset, slots)
+            graph.output(sample(logits, state, rules, draws, temperature))
+
     def _add_greedy(self, module: Module, kernels: KernelLibrary) -> None:
         """State, sum of log-probabilities, rules and mask -> tokens [N_BLOCK]."""
         types = [
@@ -133,6 +151,11 @@ class DecoderSteps:
             rules = [graph.inputs[i].tensor for i in (2, 3)]
             inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
             graph.output(greedy(inputs, state, sum_logprob, rules, N_BLOCK))
+
+    def _step_types(self) -> list[TensorType]:
+        """Returns the types of tokens, offset, slots and source slots of a step."""
+        shapes: list[list[str | int]] = [["n_group"], [1], self._slots_shape(), ["n_group"]]
+        return [TensorType(DType.int32, shape, CPU) for shape in shapes]
 
     def _slots_shape(self) -> list[str | int]:
         """Returns the shape of the slots of each hypothesis's panels of positions."""

@@ -11,3 +11,4 @@ from .log_mel import *
 from .mlp import *
 from .prefill import *
 from .qkv_projection import *
+from .sample import *

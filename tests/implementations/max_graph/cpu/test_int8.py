@@ -134,7 +134,8 @@ def test_tokens_are_chosen_by_all_their_bits(
     request = RequestBuilder.create(int8.dims, options, tokenizer).build((), 0.0, (0, 0, 0))
     decoded = int8.decode(audio_features, request)
     with int8.start(audio_features, request.search.n_group) as session:
-        monkeypatch.setattr(session, "top_k", MethodType(DecoderSession.top_k, session))
+        for method in (DecoderSession.top_k, DecoderSession.sample):
+            monkeypatch.setattr(session, method.__name__, MethodType(method, session))
         expected = decode_window(session, request, start_time=0.0)
     assert decoded.tokens == expected.tokens
     # The sum of all tokens' exponentials is of the high bytes.
