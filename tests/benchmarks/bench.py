@@ -25,6 +25,7 @@ from tests.benchmarks.processes import maxwhisper_command, python, wall_seconds
 from tests.benchmarks.size_bars import size_rows
 from tests.benchmarks.step_bars import step_rows
 from tests.benchmarks.transcribe_bars import transcribe_rows
+from tests.benchmarks.word_bars import word_rows
 
 MODEL = "tiny.en"
 SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
@@ -32,6 +33,7 @@ SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
     "steps": step_rows,
     "transcribe": transcribe_rows,
     "fast": fast_rows,
+    "words": word_rows,
     "compile": compile_rows,
     "sizes": size_rows,
 }

@@ -8,7 +8,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +183,8 @@ def recording_rows(ours: Implementation, theirs: Implementation, n_runs: int) ->
         clip = joined([audio.read()] * 3)
     rows = []
     seconds = len(clip) / SAMPLE_RATE
-    for words, options in (("greedy", GREEDY), ("beam 5", BEAMS)):
+    with_words = replace(GREEDY, word_timestamps=True)
+    for words, options in (("greedy", GREEDY), ("with words", with_words), ("beam 5", BEAMS)):
         took, theirs_took = (seconds_of(each, clip, options, n_runs) for each in (ours, theirs))
         note = f"{seconds / took:,.0f} x real time"
         rows.append(Timed(f"{seconds:.0f} s, {words}", took * 1e3, theirs_took * 1e3, note))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.benchmarks import command_bars, fast_bars, step_bars, transcribe_bars
+from tests.benchmarks import command_bars, fast_bars, step_bars, transcribe_bars, word_bars
 from tests.benchmarks.bars import Row, Setting, table
 from tests.benchmarks.bench import TABLE_WIDTH
 from tests.benchmarks.processes import script_command, wall_seconds
@@ -191,3 +191,12 @@ def test_fast_implementation_is_compared_with_each_program() -> None:
     wrong = {(row.section, row.contender): row.measured for row in rows if row.unit == "%"}
     assert wrong["160 s", fast_bars.OURS] == 13.3
     assert rows[-1].measured == 0.4
+
+
+def test_words_are_compared_with_the_same_run_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = json.dumps({"words": [1.1, 1.3, 1.2], "plain": [1.0, 1.0, 1.1]})
+    monkeypatch.setattr(word_bars, "python", lambda *_arguments: printed)
+    rows = word_bars.word_rows(setting(frozenset({"cpu", "full-max"})))
+    assert [row.contender for row in rows] == ["cpu", "full-max", "full-max:auto"]
+    assert rows[0].measured == pytest.approx(1.2)
+    assert not rows[0].passed
