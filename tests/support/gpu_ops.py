@@ -14,9 +14,18 @@ import numpy.typing as npt
 from max.driver import CPU, Accelerator, Buffer
 from max.dtype import DType
 from max.engine import CompiledModel, InferenceSession, Model
-from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType, TensorValue, Value
+from max.graph import (
+    BufferType,
+    DeviceRef,
+    Graph,
+    KernelLibrary,
+    Module,
+    TensorType,
+    TensorValue,
+    Value,
+)
 
-from implementations.max_graph.gpu.graphs.ops import GPU, KERNELS
+from implementations.max_graph.gpu.graphs.ops import KERNELS
 from implementations.max_graph.runtime import share_gpu_memory
 
 Array = npt.NDArray[Any]
@@ -99,12 +108,12 @@ def _typed(value: Value[Any]) -> Any:
 
 def tensor(dtype: DType, *shape: str | int) -> TensorType:
     """An input that an operation reads."""
-    return TensorType(dtype, shape, GPU)
+    return TensorType(dtype, shape, DeviceRef.GPU())
 
 
 def mutable(dtype: DType, *shape: str | int) -> BufferType:
     """An input that an operation writes to."""
-    return BufferType(dtype, shape, GPU)
+    return BufferType(dtype, shape, DeviceRef.GPU())
 
 
 def to_buffer(array: Array, dtype: DType) -> Buffer:

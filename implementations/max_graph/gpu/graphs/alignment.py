@@ -8,7 +8,6 @@ from max.graph import Graph, KernelLibrary, Module, TensorType
 
 from implementations.max_graph.gpu.graphs.alignment_ops import alignment_matrix, dtw, token_probs
 from implementations.max_graph.gpu.graphs.decoder import TextDecoder
-from implementations.max_graph.gpu.graphs.ops import GPU
 from implementations.max_graph.graphs.aligned_text import N_TEXT_FIELDS
 
 
@@ -31,8 +30,8 @@ class AlignmentGraphs:
         types = [
             *decoder.input_types(),
             *decoder.score_types(),
-            TensorType(DType.int32, ["n_rows", N_TEXT_FIELDS], GPU),
-            TensorType(DType.int32, ["n_chosen"], GPU),
+            TensorType(DType.int32, ["n_rows", N_TEXT_FIELDS], decoder.device),
+            TensorType(DType.int32, ["n_chosen"], decoder.device),
         ]
         with Graph(
             "align_texts", input_types=types, module=module, kernel_library=kernels

@@ -6,7 +6,7 @@ Numbers and orders of fields that Python and Mojo share are parameters, which Mo
 from max.dtype import DType
 from max.graph import BufferValue, TensorType, TensorValue, ops
 
-from implementations.max_graph.gpu.graphs.ops import GPU, Parameters, one_tensor
+from implementations.max_graph.gpu.graphs.ops import Parameters, gpu, one_tensor
 from implementations.max_graph.graphs.aligned_text import TEXT_FIELDS
 
 CELLS = 16
@@ -35,7 +35,7 @@ def store_cross_attention_scores(
     """
     ops.inplace_custom(
         "whisper_gpu_cross_attention_scores",
-        GPU,
+        gpu(),
         [scores, q, *audio, heads],
         [],
         {"head_dim": head_dim, "layer": layer},
@@ -50,9 +50,9 @@ def alignment_matrix(scores: BufferValue, texts: TensorValue) -> TensorValue:
     n_rows, _, n_new, n_audio_ctx = scores.shape
     (matrix,) = ops.inplace_custom(
         "whisper_gpu_alignment_matrix",
-        GPU,
+        gpu(),
         [scores, texts],
-        [TensorType(DType.float32, [n_rows, n_new, n_audio_ctx], GPU)],
+        [TensorType(DType.float32, [n_rows, n_new, n_audio_ctx], gpu())],
         _TEXT,
     )
     return matrix.tensor
@@ -67,11 +67,11 @@ def dtw(matrix: TensorValue, texts: TensorValue) -> TensorValue:
     n_words = (n_audio_ctx + (CELLS - 1)) // CELLS
     positions, _ = ops.custom(
         "whisper_gpu_dtw",
-        GPU,
+        gpu(),
         [matrix, texts],
         [
-            TensorType(DType.int32, [n_rows, n_new], GPU),
-            TensorType(DType.uint32, [n_rows, n_new, n_words], GPU),
+            TensorType(DType.int32, [n_rows, n_new], gpu()),
+            TensorType(DType.uint32, [n_rows, n_new, n_words], gpu()),
         ],
         {"cells": CELLS, **_TEXT},
     )

@@ -14,7 +14,6 @@ from implementations.max_graph.gpu.graphs.choice_ops import (
     top_k,
 )
 from implementations.max_graph.gpu.graphs.decoder import TextDecoder
-from implementations.max_graph.gpu.graphs.ops import GPU
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 
 
@@ -56,11 +55,13 @@ class BeamGraphs:
         """Returns types of states, sums of log-probabilities, back pointers; rules, mask."""
         n_text_ctx = self.decoder.dims.n_text_ctx
         return [
-            BufferType(DType.int32, ["n_rows", N_STATE_FIELDS], GPU),
-            BufferType(DType.float32, ["n_rows"], GPU),
+            BufferType(DType.int32, ["n_rows", N_STATE_FIELDS], self.decoder.device),
+            BufferType(DType.float32, ["n_rows"], self.decoder.device),
             BufferType(
-                DType.int32, ["n_windows", n_text_ctx, "n_beams", N_BACK_POINTER_FIELDS], GPU
+                DType.int32,
+                ["n_windows", n_text_ctx, "n_beams", N_BACK_POINTER_FIELDS],
+                self.decoder.device,
             ),
-            TensorType(DType.int32, [N_RULES], GPU),
-            TensorType(DType.uint8, [self.decoder.dims.n_vocab], GPU),
+            TensorType(DType.int32, [N_RULES], self.decoder.device),
+            TensorType(DType.uint8, [self.decoder.dims.n_vocab], self.decoder.device),
         ]

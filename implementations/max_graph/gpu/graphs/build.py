@@ -1,7 +1,7 @@
 """All graphs of a GPU, added to one module."""
 
 from max.dtype import DType
-from max.graph import KernelLibrary, Module
+from max.graph import DeviceRef, KernelLibrary, Module
 
 from implementations.max_graph.gpu.graphs.alignment import AlignmentGraphs
 from implementations.max_graph.gpu.graphs.beams import BeamGraphs
@@ -10,7 +10,7 @@ from implementations.max_graph.gpu.graphs.encoder import AudioEncoder
 from implementations.max_graph.gpu.graphs.encoder_ops import COLUMNS
 from implementations.max_graph.gpu.graphs.half_encoder import HalfEncoder
 from implementations.max_graph.gpu.graphs.mel import LogMel
-from implementations.max_graph.gpu.graphs.ops import GPU, KERNELS
+from implementations.max_graph.gpu.graphs.ops import KERNELS
 from implementations.max_graph.gpu.graphs.sampling import SamplingGraphs
 from implementations.max_graph.request import CompileRequest
 
@@ -18,14 +18,14 @@ from implementations.max_graph.request import CompileRequest
 def add_graphs(request: CompileRequest, module: Module, kernels: KernelLibrary) -> None:
     """Adds the graphs that a request names, and the kernels that they call."""
     kernels.load_paths([KERNELS])
-    GPU.id = request.gpu
+    device = DeviceRef.GPU(request.gpu)
     dtype = DType[request.matrices.encoder]
     is_half = dtype != DType.float32 and request.dims.n_audio_state % COLUMNS == 0
     encoder = HalfEncoder if is_half else AudioEncoder
-    encoder(request.dims, dtype).add_graphs(module, kernels)
+    encoder(request.dims, dtype, device).add_graphs(module, kernels)
     if request.has_decoder:
-        LogMel(request.dims.n_mels).add_graph(module, kernels)
-        decoder = TextDecoder(request.dims, dtype)
+        LogMel(request.dims.n_mels, device).add_graph(module, kernels)
+        decoder = TextDecoder(request.dims, dtype, device)
         decoder.add_graphs(module, kernels)
         AlignmentGraphs(decoder).add_graphs(module, kernels)
         SamplingGraphs(decoder).add_graphs(module, kernels)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from max.dtype import DType
 from max.graph import BufferValue, Dim, TensorType, TensorValue, ops
 
-from implementations.max_graph.gpu.graphs.ops import GPU, Parameters, one_tensor
+from implementations.max_graph.gpu.graphs.ops import Parameters, gpu, one_tensor
 from implementations.max_graph.graphs.token_state import RULE_FIELDS, STATE_FIELDS
 
 N_PARTS = 32
@@ -32,11 +32,11 @@ def embed_last_tokens(
     n_rows = states.shape[0]
     embedded, offsets = ops.inplace_custom(
         "whisper_gpu_embed_last_tokens",
-        GPU,
+        gpu(),
         [states, embedding, positional],
         [
-            TensorType(DType.float32, [n_rows, 1, positional.shape[1]], GPU),
-            TensorType(DType.int32, [n_rows], GPU),
+            TensorType(DType.float32, [n_rows, 1, positional.shape[1]], gpu()),
+            TensorType(DType.int32, [n_rows], gpu()),
         ],
         _STATE,
     )
@@ -60,9 +60,9 @@ def sample(
     """
     ops.inplace_custom(
         "whisper_gpu_sample",
-        GPU,
+        gpu(),
         [*results, logits, *choice],
-        [TensorType(DType.uint32, [results[0].shape[0], N_PARTS * 6], GPU)],
+        [TensorType(DType.uint32, [results[0].shape[0], N_PARTS * 6], gpu())],
         {"is_first": is_first, "n_parts": N_PARTS, **_STATE, **_RULES},
     )
 
@@ -82,11 +82,11 @@ def top_k(
     n_rows = states.shape[0]
     found, _ = ops.inplace_custom(
         "whisper_gpu_top_k",
-        GPU,
+        gpu(),
         [states, logits, rules, mask],
         [
-            TensorType(DType.float32, [n_rows, TOP_K, 2], GPU),
-            TensorType(DType.uint32, [n_rows, N_LISTS * 3 * 2 * (TOP_K + 1)], GPU),
+            TensorType(DType.float32, [n_rows, TOP_K, 2], gpu()),
+            TensorType(DType.uint32, [n_rows, N_LISTS * 3 * 2 * (TOP_K + 1)], gpu()),
         ],
         {
             "is_first": is_first,
@@ -118,7 +118,7 @@ def advance_beams(
         **_STATE,
         **_RULES,
     }
-    ops.inplace_custom("whisper_gpu_advance_beams", GPU, [*beams, tokens, rules], [], parameters)
+    ops.inplace_custom("whisper_gpu_advance_beams", gpu(), [*beams, tokens, rules], [], parameters)
 
 
 def no_speech_prob(logits: TensorValue, rules: TensorValue, n_rows: Dim) -> TensorValue:

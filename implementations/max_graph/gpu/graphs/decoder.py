@@ -11,6 +11,7 @@ from max.dtype import DType
 from max.graph import (
     BufferType,
     BufferValue,
+    DeviceRef,
     Graph,
     KernelLibrary,
     Module,
@@ -25,7 +26,6 @@ from implementations.max_graph.gpu.graphs.blocks import CrossAttentionBlock
 from implementations.max_graph.gpu.graphs.choice_ops import embed_last_tokens
 from implementations.max_graph.gpu.graphs.layers import LayerNorm, Linear, weight
 from implementations.max_graph.gpu.graphs.ops import (
-    GPU,
     Epilogue,
     embed_tokens,
     gather_rows,
@@ -37,8 +37,8 @@ from weights.dims import ModelDimensions
 class TextDecoder:
     """Tokens and audio features to logits; names as in whisper/model.py."""
 
-    def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
-        self.dims, self.dtype = dims, dtype
+    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
+        self.dims, self.dtype, self.device = dims, dtype, device
         n_state, n_head = dims.n_text_state, dims.n_text_head
         self.head_dim = n_state // n_head
         self.blocks = [
@@ -93,7 +93,7 @@ class TextDecoder:
     def _add_cross_kv(self, module: Module, kernels: KernelLibrary) -> None:
         """[n_windows, n_audio_ctx, n_audio_state] -> keys and values of all layers."""
         shape: list[str | int] = ["n_windows", self.dims.n_audio_ctx, self.dims.n_audio_state]
-        types = [TensorType(DType.float32, shape, GPU)]
+        types = [TensorType(DType.float32, shape, self.device)]
         with Graph("cross_kv", input_types=types, module=module, kernel_library=kernels) as graph:
             graph.output(self.cross_kv(graph.inputs[0].tensor))
 
@@ -135,18 +135,22 @@ class TextDecoder:
         dims = self.dims
         width = 2 * dims.n_text_state
         return [
-            TensorType(DType.int32, ["n_rows", "n_new"], GPU),
-            TensorType(DType.int32, ["n_rows"], GPU),
-            BufferType(DType.int32, ["n_rows", dims.n_text_ctx], GPU),
-            TensorType(DType.int32, ["n_rows"], GPU),
-            TensorType(DType.int32, ["n_chosen"], GPU),
-            BufferType(self.dtype, [dims.n_text_layer, "n_slots", dims.n_text_ctx, width], GPU),
-            TensorType(self.dtype, ["n_windows", dims.n_audio_ctx, dims.n_text_layer * width], GPU),
+            TensorType(DType.int32, ["n_rows", "n_new"], self.device),
+            TensorType(DType.int32, ["n_rows"], self.device),
+            BufferType(DType.int32, ["n_rows", dims.n_text_ctx], self.device),
+            TensorType(DType.int32, ["n_rows"], self.device),
+            TensorType(DType.int32, ["n_chosen"], self.device),
+            BufferType(
+                self.dtype, [dims.n_text_layer, "n_slots", dims.n_text_ctx, width], self.device
+            ),
+            TensorType(
+                self.dtype, ["n_windows", dims.n_audio_ctx, dims.n_text_layer * width], self.device
+            ),
         ]
 
     def logits_type(self) -> TensorType:
         """Returns the type of logits of any number of rows."""
-        return TensorType(DType.float32, [1, "n_chosen", self.dims.n_vocab], GPU)
+        return TensorType(DType.float32, [1, "n_chosen", self.dims.n_vocab], self.device)
 
     def step_types(self) -> list[TensorType | BufferType]:
         """Returns types of slots, windows, cache, audio."""
@@ -156,6 +160,8 @@ class TextDecoder:
     def score_types(self) -> list[TensorType | BufferType]:
         """Returns types of scores to fill, and of their layers and heads, [n_scores, 2]."""
         return [
-            BufferType(DType.float32, ["n_rows", "n_scores", "n_new", self.dims.n_audio_ctx], GPU),
-            TensorType(DType.int32, ["n_scores", 2], GPU),
+            BufferType(
+                DType.float32, ["n_rows", "n_scores", "n_new", self.dims.n_audio_ctx], self.device
+            ),
+            TensorType(DType.int32, ["n_scores", 2], self.device),
         ]

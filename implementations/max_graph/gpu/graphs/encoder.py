@@ -1,11 +1,10 @@
 """The audio encoder as a graph for a GPU, exact in float32."""
 
 from max.dtype import DType
-from max.graph import TensorValue
+from max.graph import DeviceRef, TensorValue
 
 from implementations.max_graph.gpu.graphs.blocks import ResidualAttentionBlock
 from implementations.max_graph.gpu.graphs.layers import Conv1d, LayerNorm, weight
-from implementations.max_graph.gpu.graphs.ops import GPU
 from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs, LayerTypes
 from weights.dims import ModelDimensions
 
@@ -13,9 +12,9 @@ from weights.dims import ModelDimensions
 class AudioEncoder(EncoderGraphs[Conv1d, ResidualAttentionBlock, LayerNorm]):
     """Log-mel windows to audio features."""
 
-    def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
+    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
         layers = LayerTypes(Conv1d, ResidualAttentionBlock, LayerNorm)
-        super().__init__(dims, dtype, GPU, layers)
+        super().__init__(dims, dtype, device, layers)
 
     def states(self, mel: TensorValue) -> list[TensorValue]:
         """[n_batch, n_mels, 2 * n_audio_ctx] -> n_audio_layer + 1 states before `ln_post`."""

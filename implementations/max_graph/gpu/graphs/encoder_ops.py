@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from max.dtype import DType
 from max.graph import Dim, TensorType, TensorValue, ops
 
-from implementations.max_graph.gpu.graphs.ops import GPU
+from implementations.max_graph.gpu.graphs.ops import gpu
 
 COLUMNS = 128
 """Output columns of a block; the width of a state is a multiple of it."""
@@ -53,17 +53,17 @@ def encoder_matmul(
     shape: list[Dim | int] = [x.shape[0], x.shape[1] // taps.stride, n_out]
     unused: list[Dim | int] = [1, 1, 1]
     if ending is None:
-        types = [TensorType(x.dtype, shape, GPU), TensorType(x.dtype, unused, GPU)]
+        types = [TensorType(x.dtype, shape, gpu()), TensorType(x.dtype, unused, gpu())]
         extra = (bias, bias, bias)
     else:
         types = [
-            TensorType(DType.float32, shape if ending.store_output else unused, GPU),
-            TensorType(ending.dtype, shape, GPU),
+            TensorType(DType.float32, shape if ending.store_output else unused, gpu()),
+            TensorType(ending.dtype, shape, gpu()),
         ]
         extra = (ending.residual, ending.weight, ending.bias)
     output, normed = ops.custom(
         "whisper_gpu_encoder_matmul",
-        GPU,
+        gpu(),
         [x, matrix, bias, *extra],
         types,
         {
@@ -97,14 +97,14 @@ def encoder_post_attention(
     f32 = DType.float32
     output, normed, *_ = ops.custom(
         "whisper_gpu_encoder_post_attention",
-        GPU,
+        gpu(),
         [attended, ending.residual, *weights, ending.weight, ending.bias],
         [
-            TensorType(f32, shape if ending.store_output else [1, 1, 1], GPU),
-            TensorType(ending.dtype, shape, GPU),
-            TensorType(f32, shape, GPU),
-            TensorType(attended.dtype, shape, GPU),
-            TensorType(attended.dtype, [*shape[:-1], 4 * n_state], GPU),
+            TensorType(f32, shape if ending.store_output else [1, 1, 1], gpu()),
+            TensorType(ending.dtype, shape, gpu()),
+            TensorType(f32, shape, gpu()),
+            TensorType(attended.dtype, shape, gpu()),
+            TensorType(attended.dtype, [*shape[:-1], 4 * n_state], gpu()),
         ],
         {"n_state": n_state, "store_output": ending.store_output},
     )

@@ -5,7 +5,7 @@ blocks: the state in float32, and the same normalized and rounded.
 """
 
 from max.dtype import DType
-from max.graph import TensorValue
+from max.graph import DeviceRef, TensorValue
 
 from implementations.max_graph.gpu.graphs.blocks import ResidualAttentionBlock
 from implementations.max_graph.gpu.graphs.encoder_ops import (
@@ -16,7 +16,7 @@ from implementations.max_graph.gpu.graphs.encoder_ops import (
     encoder_post_attention,
 )
 from implementations.max_graph.gpu.graphs.layers import LayerNorm, Linear, weight
-from implementations.max_graph.gpu.graphs.ops import GPU, attention, transpose
+from implementations.max_graph.gpu.graphs.ops import attention, transpose
 from implementations.max_graph.graphs.encoder_graphs import EncoderGraphs, LayerTypes
 from weights.dims import ModelDimensions
 
@@ -24,9 +24,9 @@ from weights.dims import ModelDimensions
 class HalfEncoder(EncoderGraphs[Linear, ResidualAttentionBlock, LayerNorm]):
     """Log-mel windows to audio features."""
 
-    def __init__(self, dims: ModelDimensions, dtype: DType) -> None:
+    def __init__(self, dims: ModelDimensions, dtype: DType, device: DeviceRef) -> None:
         super().__init__(
-            dims, dtype, GPU, LayerTypes(_linear_over_taps, ResidualAttentionBlock, LayerNorm)
+            dims, dtype, device, LayerTypes(_linear_over_taps, ResidualAttentionBlock, LayerNorm)
         )
 
     def __call__(self, mel: TensorValue) -> TensorValue:

@@ -8,8 +8,8 @@ from max.dtype import DType
 from max.graph import Graph, TensorValue, Weight
 
 from implementations.max_graph.gpu.graphs.ops import (
-    GPU,
     Epilogue,
+    gpu,
     im2col,
     layer_norm,
     matmul,
@@ -18,7 +18,7 @@ from implementations.max_graph.gpu.graphs.ops import (
 
 def weight(name: str, shape: tuple[int, ...], dtype: DType = DType.float32) -> TensorValue:
     """Returns a weight of the graph being built, which is filled when the model is loaded."""
-    return Graph.current.add_weight(Weight(name, dtype, shape, GPU))
+    return Graph.current.add_weight(Weight(name, dtype, shape, gpu()))
 
 
 class LayerNorm:

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from max.dtype import DType
-from max.graph import BufferValue, DeviceRef, Dim, ShapeLike, TensorType, TensorValue, ops
+from max.graph import BufferValue, DeviceRef, Dim, Graph, ShapeLike, TensorType, TensorValue, ops
 
 from weights.dims import HOP_LENGTH, N_FFT
 
 KERNELS = Path(__file__).parents[1] / "kernels"
-GPU = DeviceRef.GPU()
-"""Device of the graphs; the process that compiles sets its number."""
 MAX_SPLITS = 16
 """Blocks that share the keys of a query in cross-attention, at most."""
 
 Parameters = dict[str, bool | int | str | DType]
+
+
+def gpu() -> DeviceRef:
+    """Returns the device of the graph being built, which its inputs are on."""
+    first = Graph.current.inputs[0]
+    return first.device if isinstance(first, BufferValue) else first.tensor.device
 
 
 def im2col(x: TensorValue, dtype: DType, *, stride: int, channels_first: bool) -> TensorValue:
@@ -64,14 +68,14 @@ def matmul(
         "has_residual": epilogue.residual is not None,
     }
     shape = [x.shape[0], x.shape[1], weight.shape[0]]
-    types = [TensorType(epilogue.dtype, shape, GPU)]
+    types = [TensorType(epilogue.dtype, shape, gpu())]
     if weight.dtype == DType.float32:
-        (result,) = ops.custom("whisper_gpu_matmul", GPU, values, types, parameters)
+        (result,) = ops.custom("whisper_gpu_matmul", gpu(), values, types, parameters)
         return result.tensor
     workspace = x.shape if x.dtype == DType.float32 else [1, 1, 1]
-    types.append(TensorType(weight.dtype, workspace, GPU))
+    types.append(TensorType(weight.dtype, workspace, gpu()))
     parameters["n_in"] = int(x.shape[2])
-    result, _ = ops.custom("whisper_gpu_matmul_half", GPU, values, types, parameters)
+    result, _ = ops.custom("whisper_gpu_matmul_half", gpu(), values, types, parameters)
     return result.tensor
 
 
@@ -133,9 +137,9 @@ def self_attention_kv_cache(
     n_state = int(qkv.shape[2]) // 3
     (attended,) = ops.inplace_custom(
         "whisper_gpu_self_attention_kv_cache",
-        GPU,
+        gpu(),
         [cache, slots, qkv, offsets],
-        [TensorType(qkv.dtype, [qkv.shape[0], qkv.shape[1], n_state], GPU)],
+        [TensorType(qkv.dtype, [qkv.shape[0], qkv.shape[1], n_state], gpu())],
         {"head_dim": head_dim, "layer": layer},
     )
     return attended.tensor
@@ -148,11 +152,11 @@ def cross_attention(
     n_queries = q.shape[0] * q.shape[1] * (int(q.shape[2]) // head_dim)
     attended, _ = ops.custom(
         "whisper_gpu_cross_attention",
-        GPU,
+        gpu(),
         [q, audio, windows],
         [
-            TensorType(q.dtype, q.shape, GPU),
-            TensorType(DType.float32, [n_queries, MAX_SPLITS * (head_dim + 2)], GPU),
+            TensorType(q.dtype, q.shape, gpu()),
+            TensorType(DType.float32, [n_queries, MAX_SPLITS * (head_dim + 2)], gpu()),
         ],
         {"head_dim": head_dim, "layer": layer, "max_splits": MAX_SPLITS},
     )
@@ -167,5 +171,5 @@ def one_tensor(
     parameters: Parameters | None = None,
 ) -> TensorValue:
     """Builds an operation with one tensor as its result."""
-    (result,) = ops.custom(name, GPU, values, [TensorType(dtype, shape, GPU)], parameters)
+    (result,) = ops.custom(name, gpu(), values, [TensorType(dtype, shape, gpu())], parameters)
     return result.tensor

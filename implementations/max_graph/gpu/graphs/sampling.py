@@ -9,7 +9,6 @@ from max.graph import BufferType, Graph, KernelLibrary, Module, TensorType
 
 from implementations.max_graph.gpu.graphs.choice_ops import no_speech_prob, sample
 from implementations.max_graph.gpu.graphs.decoder import TextDecoder
-from implementations.max_graph.gpu.graphs.ops import GPU
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 
 
@@ -55,11 +54,11 @@ class SamplingGraphs:
         """Returns types of the buffers that `SamplingDecoder.choice_inputs` gives."""
         n_text_ctx = self.decoder.dims.n_text_ctx
         return [
-            BufferType(DType.int32, ["n_rows", N_STATE_FIELDS], GPU),
-            BufferType(DType.int32, ["n_rows", n_text_ctx], GPU),
-            BufferType(DType.float32, ["n_rows"], GPU),
-            TensorType(DType.int32, [N_RULES], GPU),
-            TensorType(DType.uint8, [self.decoder.dims.n_vocab], GPU),
-            TensorType(DType.float32, ["n_rows", n_text_ctx], GPU),
-            TensorType(DType.float32, [1], GPU),
+            BufferType(DType.int32, ["n_rows", N_STATE_FIELDS], self.decoder.device),
+            BufferType(DType.int32, ["n_rows", n_text_ctx], self.decoder.device),
+            BufferType(DType.float32, ["n_rows"], self.decoder.device),
+            TensorType(DType.int32, [N_RULES], self.decoder.device),
+            TensorType(DType.uint8, [self.decoder.dims.n_vocab], self.decoder.device),
+            TensorType(DType.float32, ["n_rows", n_text_ctx], self.decoder.device),
+            TensorType(DType.float32, [1], self.decoder.device),
         ]
