@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from implementations import nvidia, registry
 from implementations.errors import ImplementationUnavailableError
+from implementations.memory import no_address_space_because
 from implementations.options import AUTO, EXACT, LoadOptions
 from weights.checkpoint import Checkpoint
 
@@ -96,6 +97,7 @@ def _how_to_get(
     entry = registry.entry(name)
     if reason is not None:
         is_missing = entry.compiles and reason == registry.unavailable_because(name)
+        is_missing &= reason != no_address_space_because(entry.address_space_bytes)
         return f"{name} is faster: {entry.install}" if is_missing else None
     if registry.compile_target(str(options.device)) is None:
         return None

@@ -98,6 +98,7 @@ ENTRIES: tuple[Entry, ...] = (
         packages=("torch", "whisper"),
         install="pip install torch openai-whisper",
         speed_rank={"cpu": 4},
+        address_space_bytes=_TORCH_BYTES,
         is_exact_only=True,
     ),
     Entry(
@@ -110,6 +111,7 @@ ENTRIES: tuple[Entry, ...] = (
         install="pip install torch openai-whisper, with torch built for CUDA",
         speed_rank={"cuda": 2},
         gpu_probes=(_no_torch_gpu_because,),
+        address_space_bytes=_TORCH_BYTES,
     ),
     Entry(
         name="hybrid",

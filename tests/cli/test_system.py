@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from implementations import registry
+from implementations.choose import choose
 from implementations.errors import ImplementationUnavailableError
 from implementations.memory import no_address_space_because
+from implementations.options import LoadOptions
 from maxwhisper_cli.compare.history import history_folder
 from maxwhisper_cli.system_errors import refusal
 from tests.cli.conftest import MakeSound, RunCommandLine, names
@@ -176,13 +178,15 @@ def test_network_settings_come_from_the_environment(
 
 
 def test_too_little_address_space_fails_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MAX would end the process by SIGILL or SIGABRT."""
+    """MAX would end the process by SIGILL or SIGABRT, and the C library below what torch needs."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (2_000_000_000, -1))
     reason = "needs 3.2 GB of address space, and may take 2.0 GB; raise ulimit -v"
     assert reason in str(registry.unavailable_because("full-max"))
     assert registry.unavailable_because("cpu") is None
     expected = str(refusal(MemoryError(), "talk.wav"))
     assert expected.startswith("talk.wav: there is too little memory (at most 2,000 MB: ulimit -v)")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (600_000_000, -1))
+    assert "needs 0.9 GB of address space" in str(registry.unavailable_because("cpu"))
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
     assert no_address_space_because(2**62) is None
 
@@ -205,6 +209,13 @@ def test_auto_chooses_by_address_space(
     monkeypatch.setattr(resource, "getrlimit", lambda _: (2_000_000_000, -1))
     listed = maxwhisper("implementations").stdout
     assert "address" in listed
+    options = LoadOptions()
+    checkpoint = Checkpoint(TINY_EN, {}, (), Path("model.pt"))
+    chosen = choose(checkpoint, options)
+    assert (chosen.name, chosen.hint) == ("cpu", None)  # no package would help full-max
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (600_000_000, -1))
+    with pytest.raises(ImplementationUnavailableError, match=r"cpu: it needs 0\.9 GB of address"):
+        choose(checkpoint, options)
 
 
 def test_foreign_file_with_the_name_of_a_fetched_one_stays(tmp_path: Path) -> None:
