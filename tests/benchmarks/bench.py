@@ -22,6 +22,7 @@ from tests.benchmarks.bars import Row, Setting, table
 from tests.benchmarks.command_bars import compile_rows, start_rows
 from tests.benchmarks.fast_bars import fast_rows
 from tests.benchmarks.processes import maxwhisper_command, python, wall_seconds
+from tests.benchmarks.reading_bars import reading_rows
 from tests.benchmarks.size_bars import size_rows
 from tests.benchmarks.step_bars import step_rows
 from tests.benchmarks.transcribe_bars import transcribe_rows
@@ -30,6 +31,7 @@ from tests.benchmarks.word_bars import word_rows
 MODEL = "tiny.en"
 SECTIONS: dict[str, Callable[[Setting], list[Row]]] = {
     "start": start_rows,
+    "reading": reading_rows,
     "steps": step_rows,
     "transcribe": transcribe_rows,
     "fast": fast_rows,

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tests.benchmarks import command_bars, fast_bars, step_bars, transcribe_bars, word_bars
+from tests.benchmarks import (
+    command_bars,
+    fast_bars,
+    reading_bars,
+    step_bars,
+    transcribe_bars,
+    word_bars,
+)
 from tests.benchmarks.bars import Row, Setting, table
 from tests.benchmarks.bench import TABLE_WIDTH
 from tests.benchmarks.processes import script_command, wall_seconds
@@ -200,3 +207,17 @@ def test_words_are_compared_with_the_same_run_without(monkeypatch: pytest.Monkey
     assert [row.contender for row in rows] == ["cpu", "full-max", "full-max:auto"]
     assert rows[0].measured == pytest.approx(1.2)
     assert not rows[0].passed
+
+
+def test_reading_is_compared_by_recording() -> None:
+    mp3, opus = "44.1 kHz stereo.mp3", "48 kHz stereo.opus"
+    runs = {
+        reading_bars.OURS: [{mp3: 0.3, opus: 0.5}, {mp3: 0.3, opus: 0.5}],
+        reading_bars.THEIRS: [{mp3: 0.4, opus: 0.4}, {mp3: 0.4, opus: 0.4}],
+    }
+    ratio, speed, other_decoder = reading_bars.compare(runs, 160.0)
+    assert ratio.measured == pytest.approx(0.75)
+    assert ratio.passed
+    assert not speed.passed  # 533 seconds of sound in one
+    assert other_decoder.bar is None
+    assert reading_bars.compare(runs, 211.0)[1].passed
