@@ -29,13 +29,13 @@ def align_texts(
         find_cache: Returns a KV cache with so many slots or more, whatever they hold.
     """
     found: list[TokenAlignment] = []
-    for group in _groups(models.dims, requests):
+    for group in text_groups(models.dims, requests):
         part = [requests[i] for i in group]
         found += _align_group(models, audio, group, part, find_cache(len(part)))
     return found
 
 
-def _groups(dims: ModelDimensions, requests: Sequence[AlignmentRequest]) -> Iterator[range]:
+def text_groups(dims: ModelDimensions, requests: Sequence[AlignmentRequest]) -> Iterator[range]:
     """Yields ranges of texts of the same heads and end of text that fit into memory together."""
     start = 0
     for stop in range(1, len(requests) + 1):
