@@ -96,6 +96,8 @@ def median_filter(values: FloatArray) -> FloatArray:
     n_values, pad = values.shape[-1], MEDIAN_WIDTH // 2
     if n_values <= pad:
         return values
+    if values.ndim > 2:  # a head at a time stays in the cache
+        return np.stack([median_filter(head) for head in values])
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(pad, pad)], mode="reflect")
     window = [padded[..., i : i + n_values].copy() for i in range(MEDIAN_WIDTH)]
     for low, high in MEDIAN_EXCHANGES:
