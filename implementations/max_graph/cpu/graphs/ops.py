@@ -123,8 +123,7 @@ def log_mel(
 
 def layer_norm(x: TensorValue, weight: TensorValue, bias: TensorValue) -> TensorValue:
     """[n_batch, n_ctx, n_state] -> the same shape."""
-    operands = [x, weight, bias, n_threads()]
-    (y,) = ops.custom("whisper_cpu_layer_norm", CPU, operands, [x.type])
+    (y,) = ops.custom("whisper_cpu_layer_norm", CPU, [x, weight, bias, n_threads()], [x.type])
     return y.tensor
 
 
@@ -160,8 +159,7 @@ def attention(
     qkv: tuple[TensorValue, TensorValue, TensorValue], x: TensorValue, linear: Operands
 ) -> TensorValue:
     """Attention of all queries to all keys, a dense layer, plus x: [n_batch, n_ctx, n_state]."""
-    (y,) = _run("attention", [*qkv, x, *linear], x.type)
-    return y
+    return _run("attention", [*qkv, x, *linear], x.type)[0]
 
 
 def mlp(x: TensorValue, norm: Operands, fc1: Operands, fc2: Operands) -> TensorValue:
@@ -235,8 +233,7 @@ def top_k(
     """[n_group, N_STATE_FIELDS] -> [n_group, 2, n_group + 1]: tokens, log-probabilities."""
     n_group = state.shape[0]
     type_ = TensorType(DType.float32, [n_group, 2, n_group + 1], CPU)
-    operands = [state, *rules, *slots]
-    return run_steps("top_k", inputs, operands, type_, _TOKEN_STATE)
+    return run_steps("top_k", inputs, [state, *rules, *slots], type_, _TOKEN_STATE)
 
 
 def sample(

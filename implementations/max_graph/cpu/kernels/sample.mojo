@@ -193,11 +193,11 @@ struct SampleOp:
         for row in range(n_group):
             randoms[row] = draws[row]
         var at = randoms.unsafe_ptr()
-        var heat = temperature[0]
+        var divisor = temperature[0]
 
         def task(
             t: Int,
-        ) {var n_group, var n_tasks, var into, var rows, var states, var numbers, var masked, var at, var heat}:
+        ) {var n_group, var n_tasks, var into, var rows, var states, var numbers, var masked, var at, var divisor}:
             var workspace = List[Float32](unsafe_uninit_length=n_vocab)
             for row in range(t, n_group, n_tasks):
                 var state = states.unsafe_offset(row * N_FIELDS)
@@ -210,7 +210,7 @@ struct SampleOp:
                     into.unsafe_offset(2 * row),
                     rebind[Floats](workspace.unsafe_ptr()),
                     at[unsafe_offset=row],
-                    heat,
+                    divisor,
                 )
             _ = workspace^
 
