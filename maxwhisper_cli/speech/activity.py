@@ -1,5 +1,9 @@
 """Voice activity of one recording, computed block by block while it is read.
 
+The frames are read by two LSTMs: one carries its state through the recording, as Silero's does, the
+other begins anew every 8 s. The higher of both probabilities counts, since the first one overlooks
+soft speech for seconds behind a loud voice or behind noise, to which its state has adapted.
+
 Memory holds one block of frames, and one number for each frame of 32 ms.
 """
 
@@ -21,6 +25,8 @@ from maxwhisper_cli.transcription.vad_options import VadOptions
 from weights.dims import HOP_LENGTH
 
 _FRAMES_AT_ONCE = 512
+_FRESH_FRAMES = 256
+"""Frames after which a second LSTM begins anew, 8 s."""
 _MAX_SAMPLE = 1e6
 """Bound on samples, far beyond full scale: the square of their spectrum is still a float32."""
 
@@ -95,6 +101,12 @@ class VoiceActivity:
     def _compute(self, end: int) -> None:
         """Computes the frames of the buffer up to `end`, and moves the context to its front."""
         samples = self._buffer[:end]
-        self._probabilities.append(self._network.probabilities(samples, self._state))
+        inputs = self._network.gate_inputs(samples)
+        carried = self._network.probabilities(inputs, self._state)
+        fresh = [
+            self._network.probabilities(inputs[first : first + _FRESH_FRAMES], LstmState())
+            for first in range(0, len(inputs), _FRESH_FRAMES)
+        ]
+        self._probabilities.append(np.maximum(carried, np.concatenate(fresh)))
         self._buffer[:CONTEXT_SAMPLES] = samples[-CONTEXT_SAMPLES:].copy()
         self._n_buffered = CONTEXT_SAMPLES

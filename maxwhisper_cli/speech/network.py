@@ -94,25 +94,28 @@ class VoiceNetwork:
         self._output = np.ascontiguousarray(tensors[f"{output}.weight"].reshape(_N_STATE))
         self._output_bias = tensors[f"{output}.bias"].astype(np.float32)
 
-    def probabilities(self, samples: Float32, state: LstmState) -> Float32:
+    def probabilities(self, inputs: Float32, state: LstmState) -> Float32:
         """Computes the probability of speech in each frame, and moves the state behind them.
 
         Args:
-            samples: The 64 samples before the first frame, then the frames: [64 + 512 n_frames],
-                where n_frames is a multiple of 8.
+            inputs: What `gate_inputs` returns for the frames, [n_frames, 512].
             state: State before the first frame.
 
         Returns:
             [n_frames].
         """
-        hidden = self._lstm(self._gates(samples), state)
+        hidden = self._lstm(inputs, state)
         np.maximum(hidden, 0, out=hidden)
         half_logits: Float32 = np.float32(0.5) * (hidden @ self._output + self._output_bias)
         probabilities: Float32 = np.float32(0.5) * np.tanh(half_logits) + np.float32(0.5)
         return probabilities
 
-    def _gates(self, samples: Float32) -> Float32:
-        """[64 + 512 n_frames] -> [n_frames, 512]: the input's part of the LSTM's gates."""
+    def gate_inputs(self, samples: Float32) -> Float32:
+        """[64 + 512 n_frames] -> [n_frames, 512]: the input's part of the LSTM's gates.
+
+        Args:
+            samples: The 64 samples before the first frame, then the frames: a multiple of 8.
+        """
         spectrum = self._basis.multiplied_from_left(_windows(samples).reshape(-1, _N_FFT))
         np.square(spectrum, out=spectrum)
         power = spectrum[:, :_N_BINS]

@@ -19,7 +19,7 @@ class VadOptions:
     speech/README.md has the measurements behind the defaults.
     """
 
-    threshold: float = 0.35
+    threshold: float = 0.4
     """Speech begins at a frame of at least this probability."""
     neg_threshold: float | None = None
     """Speech may end at a frame of a lower probability than this; None is `threshold` - 0.15."""

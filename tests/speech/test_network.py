@@ -8,7 +8,13 @@ import onnxruntime
 import pytest
 
 from maxwhisper_cli.speech.activity import VoiceActivity
-from maxwhisper_cli.speech.network import CONTEXT_SAMPLES, FRAME_SAMPLES, VoiceNetwork
+from maxwhisper_cli.speech.network import (
+    CONTEXT_SAMPLES,
+    FRAME_SAMPLES,
+    FRAMES_MULTIPLE,
+    LstmState,
+    VoiceNetwork,
+)
 from maxwhisper_cli.speech.network_file import network_file
 from maxwhisper_cli.transcription.vad_options import VadOptions
 from tests.support.loaded import samples_of
@@ -49,6 +55,20 @@ def probabilities(network: VoiceNetwork, samples: np.ndarray, size: int = 65536)
     return activity.probabilities()
 
 
+def carried(network: VoiceNetwork, samples: np.ndarray) -> np.ndarray:
+    """Returns the probabilities with a state that goes through all blocks of 512 frames."""
+    n_frames = -(-len(samples) // FRAME_SAMPLES)
+    n_computed = -(-n_frames // FRAMES_MULTIPLE) * FRAMES_MULTIPLE
+    padded = np.zeros(CONTEXT_SAMPLES + n_computed * FRAME_SAMPLES, np.float32)
+    padded[CONTEXT_SAMPLES : CONTEXT_SAMPLES + len(samples)] = samples
+    state, found = LstmState(), []
+    for first in range(0, n_computed, 512):
+        end = CONTEXT_SAMPLES + min(first + 512, n_computed) * FRAME_SAMPLES
+        inputs = network.gate_inputs(padded[first * FRAME_SAMPLES : end])
+        found.append(network.probabilities(inputs, state))
+    return np.concatenate(found)[:n_frames]
+
+
 @pytest.mark.parametrize("name", ["jfk", "sonnet", "loud", "applause"])
 def test_equal_to_onnxruntime(
     network: VoiceNetwork, request: pytest.FixtureRequest, name: str
@@ -59,7 +79,7 @@ def test_equal_to_onnxruntime(
         samples = applause(5)
     else:
         samples = samples_of(request.getfixturevalue(name))
-    expected, actual = by_onnxruntime(samples), probabilities(network, samples)
+    expected, actual = by_onnxruntime(samples), carried(network, samples)
     assert actual.shape == expected.shape
     assert np.abs(actual - expected).max() < MAX_DIFFERENCE
     if name in {"jfk", "sonnet"}:  # the comparison is of both kinds of frames
@@ -72,8 +92,18 @@ def test_every_recording_is_equal_to_onnxruntime(
     network: VoiceNetwork, shared_audio_file: Path
 ) -> None:
     samples = samples_of(shared_audio_file)
-    difference = np.abs(probabilities(network, samples) - by_onnxruntime(samples))
+    difference = np.abs(carried(network, samples) - by_onnxruntime(samples))
     assert difference.max() < MAX_DIFFERENCE
+
+
+def test_a_fresh_state_finds_more(network: VoiceNetwork, two_channels: Path) -> None:
+    """Soft speech behind a loud voice is more probable."""
+    samples = samples_of(two_channels)
+    both, one = probabilities(network, samples), carried(network, samples)
+    assert np.array_equal(both[:256], one[:256])
+    assert (both >= one).all()
+    soft = slice(30 * 16000 // FRAME_SAMPLES, 33 * 16000 // FRAME_SAMPLES)
+    assert (both[soft] >= 0.5).mean() > 2 * (one[soft] >= 0.5).mean()
 
 
 @pytest.mark.parametrize("size", [1, 511, 512, 7777])

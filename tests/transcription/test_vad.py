@@ -206,7 +206,7 @@ def test_options_are_checked(values: dict[str, object], reason: str) -> None:
 
 
 def test_thresholds() -> None:
-    assert VadOptions().end_threshold == pytest.approx(0.2)
+    assert VadOptions().end_threshold == pytest.approx(0.25)
     assert VadOptions(threshold=0.1).end_threshold == 0.01
     assert VadOptions(neg_threshold=0.2).end_threshold == 0.2
 
