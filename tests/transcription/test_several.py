@@ -206,8 +206,8 @@ def test_real_speech_in_a_batch_equals_it_alone(
 ) -> None:
     broken = tmp_path / "broken.wav"
     broken.write_text("no sound")
-    two_windows = loaded.samples_of(sonnet)[: 33 * 16000]
-    recordings: list[AudioSource] = [two_windows, broken, spanish, jfk]
+    two_windows, short = loaded.samples_of(sonnet, 33), loaded.samples_of(spanish, 7)
+    recordings: list[AudioSource] = [two_windows, broken, short, jfk]
     model = loaded.model("base", impl)
     options = TranscribeOptions(beam_size=None, temperatures=(0.0,), batch_size=2)
     finished = {done.index: done for done in model.transcribe_several(recordings, options)}
