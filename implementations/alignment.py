@@ -110,10 +110,10 @@ def median_filter(values: FloatArray) -> FloatArray:
 def warp(costs: FloatArray) -> IntArray:
     """Returns the column at which the cheapest monotonic path enters each row.
 
-    Dynamic time warping with steps right, down and diagonal, from the first cell to the last; sums
-    are float32, and where two ways cost the same the path comes from the left, even if that costs
-    more, both as upstream. Whole diagonals are computed at once: a cell depends only on the two
-    diagonals before its own.
+    Dynamic time warping with steps right, down and diagonal, from the first cell to the last; where
+    two ways cost the same the path comes from the left, even if that costs more. Sums are float64,
+    as upstream's are once numba has compiled its product of float32 and infinity. Whole diagonals
+    are computed at once: a cell depends only on the two diagonals before its own.
 
     [n_rows, n_columns] -> [n_rows]
     """
@@ -150,15 +150,15 @@ def _path_sums(costs: FloatArray) -> FloatArray:
     by_diagonal = np.full((n_diagonals, n_rows), np.inf)
     step, item = by_diagonal.strides
     as_strided(by_diagonal, (n_rows, n_columns), (step + item, step))[:] = costs
-    sums = np.full((n_rows + n_columns + 1, n_rows + 1), np.inf, np.float32)
+    sums = np.full((n_rows + n_columns + 1, n_rows + 1), np.inf)
     sums[0, 0] = 0
-    before, are_equal = np.empty(n_rows, np.float32), np.empty(n_rows, np.bool_)
+    before, are_equal = np.empty(n_rows), np.empty(n_rows, np.bool_)
     for d, cells in enumerate(by_diagonal):
         np.minimum(sums[d, :-1], sums[d + 1, :-1], out=before)
         np.equal(sums[d, :-1], sums[d + 1, :-1], out=are_equal)
         np.copyto(before, np.inf, where=are_equal)
         np.minimum(before, sums[d + 1, 1:], out=before)
-        np.add(cells, before, out=sums[d + 2, 1:], casting="same_kind")
+        np.add(cells, before, out=sums[d + 2, 1:])
     return sums
 
 

@@ -31,7 +31,7 @@ from maxwhisper_cli.transcription.timestamps import (
 )
 from maxwhisper_cli.transcription.tokenizer import Tokenizer, get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
-from maxwhisper_cli.transcription.word_timing import CutWindow, WordTimer
+from maxwhisper_cli.transcription.word_timing import CutWindow, WordTimer, word_warnings
 
 NO_SPEECH = "no speech was found, so that nothing was decoded"
 """Warning of a recording in which nobody speaks."""
@@ -100,7 +100,11 @@ class TranscriptionRun:
             language_probability=self._detected.probability if self._detected else None,
             duration_seconds=self._mel.seconds,
             speech_seconds=self._speech_seconds(),
-            warnings=(*self._own_warnings(), *self._history.warnings),
+            warnings=(
+                *self._own_warnings(),
+                *word_warnings(self._options),
+                *self._history.warnings,
+            ),
         )
 
     def _decode_window(self, place: WindowPlace) -> tuple[list[Segment], int]:

@@ -6,7 +6,7 @@ at the end of the last word, and what may be invented in silence is left out.
 Source: the block `if word_timestamps` of whisper/transcribe.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -178,6 +178,17 @@ def choose_heads(implementation: Implementation, options: TranscribeOptions) -> 
     if not heads:
         raise OptionsError("no alignment heads are known for this model; give alignment_heads")
     return heads
+
+
+def word_warnings(options: TranscribeOptions) -> Iterator[str]:
+    """Yields a warning for each option whose words cannot be relied on, or that needs words."""
+    if options.word_timestamps:
+        if options.task == "translate":
+            yield "times of words in a translation may be wrong"
+        return
+    for name in ("hallucination_silence_threshold", "alignment_heads"):
+        if getattr(options, name) is not None:
+            yield f"{name} has no effect without word_timestamps"
 
 
 def _skip_silence(

@@ -13,7 +13,10 @@ SHAPES = [(1, 1), (1, 5), (2, 3), (5, 1), (7, 7), (40, 1500), (224, 300), (100, 
 
 def costs(kind: str, shape: tuple[int, int]) -> np.ndarray:
     values = np.random.default_rng(7).standard_normal(shape).astype(np.float32)
-    changed = {
+    small = values / 1000
+    small[0, 0] = -10000  # float32 sums of the rest would hold no difference
+    changed: dict[str, np.ndarray] = {
+        "small after large": small,
         "noise": values,
         "many ties": np.round(values),
         "all equal": np.zeros_like(values),
@@ -23,7 +26,7 @@ def costs(kind: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("kind", ["noise", "many ties", "all equal", "smooth"])
+@pytest.mark.parametrize("kind", ["noise", "many ties", "all equal", "smooth", "small after large"])
 def test_path_is_upstreams_cell_by_cell(kind: str, shape: tuple[int, int]) -> None:
     values = costs(kind, shape)
     rows, columns = timing.dtw_cpu(values.astype(np.float64))

@@ -1,0 +1,143 @@
+"""Times of words against whisper.transcribe, on real speech with real weights, in float32.
+
+Words, their times and those of segments are equal to the hundredth of a second, in which
+openai-whisper rounds them; probabilities agree to 1e-3, as in `test_whisper_equality`.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.segments import Transcript
+from tests.support import loaded
+
+OPTIONS = TranscribeOptions(temperatures=(0.0,), beam_size=None, word_timestamps=True)
+SILENCE_SECONDS = 60
+ENDS = ("start", "end")
+POSITION_SECONDS = 0.02
+CASES = [("tiny.en", "jfk", None), ("base", "spanish", None)]
+"""Cases of the default suite: both vocabularies, two languages, seconds of computing each."""
+FURTHER = [
+    (model, clip, beam_size)
+    for model in ("tiny.en", "base")
+    for clip in ("jfk", "sonnet", "spanish")
+    for beam_size in (None, 5)
+    if (model, clip, beam_size) not in CASES
+]
+
+
+def assert_words_equal(ours: Transcript, theirs: dict[str, Any], tolerance: float = 1e-9) -> None:
+    assert ours.text == theirs["text"]
+    for mine, reference in zip(ours.segments, theirs["segments"], strict=True):
+        assert (mine.id, mine.seek, mine.text) == tuple(
+            reference[k] for k in ("id", "seek", "text")
+        )
+        assert list(mine.tokens) == reference["tokens"]
+        assert mine.words is not None
+        assert [w.word for w in mine.words] == [w["word"] for w in reference["words"]]
+        times = [mine.start, mine.end, *(at for w in mine.words for at in (w.start, w.end))]
+        expected = [float(each[at]) for each in (reference, *reference["words"]) for at in ENDS]
+        np.testing.assert_allclose(np.round(times, 2), np.round(expected, 2), atol=tolerance)
+        np.testing.assert_allclose(
+            [w.probability for w in mine.words],
+            [w["probability"] for w in reference["words"]],
+            atol=1e-3,
+        )
+
+
+def assert_equal_to_whisper(model: str, impl: str, path: Path, beam_size: int | None) -> None:
+    options = replace(OPTIONS, beam_size=beam_size)
+    ours = loaded.model(model, impl).transcribe(loaded.samples_of(path), options)
+    assert_words_equal(ours, loaded.whisper_result(model, path, beam_size, word_timestamps=True))
+
+
+@pytest.mark.parametrize(("model", "clip", "beam_size"), CASES)
+def test_words_equal_whisper(
+    model: str, impl: str, clip: str, beam_size: int | None, request: pytest.FixtureRequest
+) -> None:
+    assert_equal_to_whisper(model, impl, request.getfixturevalue(clip), beam_size)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("model", "clip", "beam_size"), FURTHER)
+def test_words_equal_whisper_in_every_case(
+    model: str, impl: str, clip: str, beam_size: int | None, request: pytest.FixtureRequest
+) -> None:
+    assert_equal_to_whisper(model, impl, request.getfixturevalue(clip), beam_size)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("beam_size", [None, 5], ids=["greedy", "beam5"])
+@pytest.mark.parametrize("model", ["tiny.en", "base"])
+def test_words_equal_whisper_on_every_shared_file(
+    model: str, impl: str, beam_size: int | None, shared_audio_file: Path
+) -> None:
+    assert_equal_to_whisper(model, impl, shared_audio_file, beam_size)
+
+
+@pytest.fixture(scope="module")
+def speeches(jfk: Path) -> np.ndarray:
+    """33 s of speech, which are two windows."""
+    return np.tile(loaded.samples_of(jfk), 3)
+
+
+def test_words_of_several_windows_equal_whisper(impl: str, speeches: np.ndarray) -> None:
+    ours = loaded.model("tiny.en", impl).transcribe(speeches, OPTIONS)
+    assert len({segment.seek for segment in ours.segments}) > 1
+    theirs = loaded.whisper_transcribe("tiny.en", speeches, beam_size=None, word_timestamps=True)
+    # full-max sums the costs of paths in float32, openai-whisper in float64: near ties may differ.
+    is_exact = impl != "full-max"
+    assert_words_equal(ours, theirs, 1e-9 if is_exact else POSITION_SECONDS + 1e-9)
+
+
+def test_words_of_a_batch_are_those_alone(impl: str, jfk: Path, speeches: np.ndarray) -> None:
+    """The recordings are of one shard each, and no window is prompted on either side."""
+    model = loaded.model("tiny.en", impl)
+    options = replace(OPTIONS, condition_on_previous_text=False)
+    recordings = [loaded.samples_of(jfk), speeches]
+    alone = [model.transcribe(each, options) for each in recordings]
+    together = model.transcribe_several(recordings, replace(options, batch_size=4))
+    found = {each.index: each.transcript for each in together}
+    for index, expected in enumerate(alone):
+        assert_words_agree(found[index], expected)
+
+
+def assert_words_agree(found: Transcript | None, expected: Transcript) -> None:
+    """Rows of a batch may be summed in another order, which moves probabilities alone."""
+    assert found is not None
+    for mine, reference in zip(found.segments, expected.segments, strict=True):
+        assert (mine.text, mine.start, mine.end) == (reference.text, reference.start, reference.end)
+        assert mine.words is not None
+        assert reference.words is not None
+        for word, other in zip(mine.words, reference.words, strict=True):
+            assert word == replace(other, probability=word.probability)
+            assert word.probability == pytest.approx(other.probability, abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def with_silence(jfk: Path) -> np.ndarray:
+    """22 s of speech with a minute of silence in the middle."""
+    samples = loaded.samples_of(jfk)
+    return np.concatenate([samples, np.zeros(SILENCE_SECONDS * 16000, np.float32), samples])
+
+
+@pytest.mark.parametrize("impl", ["cpu", pytest.param("full-max", marks=pytest.mark.full)])
+def test_a_minute_of_silence_is_skipped_as_upstream_does(
+    impl: str, with_silence: np.ndarray
+) -> None:
+    options = replace(OPTIONS, hallucination_silence_threshold=2.0)
+    ours = loaded.model("tiny.en", impl).transcribe(with_silence, options)
+    theirs = loaded.whisper_transcribe(
+        "tiny.en",
+        with_silence,
+        beam_size=None,
+        word_timestamps=True,
+        hallucination_silence_threshold=2.0,
+    )
+    assert_words_equal(ours, theirs)
+    ends = [word.end for segment in ours.segments for word in segment.words or ()]
+    assert ends[-1] > 11 + SILENCE_SECONDS
