@@ -18,7 +18,6 @@ from tests.support import loaded
 OPTIONS = TranscribeOptions(temperatures=(0.0,), beam_size=None, word_timestamps=True)
 SILENCE_SECONDS = 60
 ENDS = ("start", "end")
-POSITION_SECONDS = 0.02
 CASES = [("tiny.en", "jfk", None), ("base", "spanish", None)]
 """Cases of the default suite: both vocabularies, two languages, seconds of computing each."""
 FURTHER = [
@@ -30,7 +29,7 @@ FURTHER = [
 ]
 
 
-def assert_words_equal(ours: Transcript, theirs: dict[str, Any], tolerance: float = 1e-9) -> None:
+def assert_words_equal(ours: Transcript, theirs: dict[str, Any]) -> None:
     assert ours.text == theirs["text"]
     for mine, reference in zip(ours.segments, theirs["segments"], strict=True):
         assert (mine.id, mine.seek, mine.text) == tuple(
@@ -41,7 +40,7 @@ def assert_words_equal(ours: Transcript, theirs: dict[str, Any], tolerance: floa
         assert [w.word for w in mine.words] == [w["word"] for w in reference["words"]]
         times = [mine.start, mine.end, *(at for w in mine.words for at in (w.start, w.end))]
         expected = [float(each[at]) for each in (reference, *reference["words"]) for at in ENDS]
-        np.testing.assert_allclose(np.round(times, 2), np.round(expected, 2), atol=tolerance)
+        np.testing.assert_allclose(np.round(times, 2), np.round(expected, 2), atol=1e-9)
         np.testing.assert_allclose(
             [w.probability for w in mine.words],
             [w["probability"] for w in reference["words"]],
@@ -89,9 +88,7 @@ def test_words_of_several_windows_equal_whisper(impl: str, speeches: np.ndarray)
     ours = loaded.model("tiny.en", impl).transcribe(speeches, OPTIONS)
     assert len({segment.seek for segment in ours.segments}) > 1
     theirs = loaded.whisper_transcribe("tiny.en", speeches, beam_size=None, word_timestamps=True)
-    # full-max sums the costs of paths in float32, openai-whisper in float64: near ties may differ.
-    is_exact = impl != "full-max"
-    assert_words_equal(ours, theirs, 1e-9 if is_exact else POSITION_SECONDS + 1e-9)
+    assert_words_equal(ours, theirs)
 
 
 def test_words_of_a_batch_are_those_alone(impl: str, jfk: Path, speeches: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """Dynamic time warping: the cheapest monotonic path through a matrix of tokens by positions.
 
-It is implementations/alignment.py's, cell by cell: sums in float32, and where two ways cost the
+It is implementations/alignment.py's, cell by cell: sums in float64, and where two ways cost the
 same the path comes from the left. A thread goes along each line, one cell behind the thread above.
 """
 import extensibility
@@ -18,7 +18,7 @@ comptime MAX_LINES = 1024
 """Threads of a block, at most."""
 comptime CHUNK = 8
 """Cells of a line that are loaded at once, while the chunk before them is summed."""
-comptime FAR = Float32(3e38)
+comptime FAR = Float64(1e300)
 """Sum of a cell outside the matrix: above every other."""
 comptime CELLS = 16
 """Cells of a word of the trace, two bits each."""
@@ -37,7 +37,7 @@ def load_costs(
 
 
 @always_inline
-def choose_step(left: Float32, across: Float32, above: Float32) -> Tuple[Float32, UInt32]:
+def choose_step(left: Float64, across: Float64, above: Float64) -> Tuple[Float64, UInt32]:
     """Returns the sum of the cell that the path comes from, and which one that is."""
     if across < above and across < left:
         return across, FROM_ACROSS
@@ -74,9 +74,9 @@ def dtw_kernel(
     var own_line = matrix.unsafe_offset(own * Int(n_keys))
     var own_trace = trace.unsafe_offset(own * n_words)
     # The sum that each line computed last, and the one before.
-    var sums = unsafe_stack_allocation[2 * MAX_LINES, Float32, address_space=.SHARED]()
+    var sums = unsafe_stack_allocation[2 * MAX_LINES, Float64, address_space=.SHARED]()
     var left = FAR
-    var across = FAR if line > 0 else Float32(0)
+    var across = FAR if line > 0 else Float64(0)
     var word = UInt32(0)
     var ahead = Array[Float32, CHUNK](fill=0)
     load_costs(own_line, -line, n_columns, ahead)
@@ -90,7 +90,7 @@ def dtw_kernel(
                 if line > 0:
                     above = sums[unsafe_offset=(first + i + 1) % 2 * MAX_LINES + line - 1]
                 var cheapest, step = choose_step(left, across, above)
-                left = costs[i] + cheapest
+                left = Float64(costs[i]) + cheapest
                 across = above
                 sums[unsafe_offset=(first + i) % 2 * MAX_LINES + line] = left
                 word |= step << UInt32(2 * (column % CELLS))

@@ -16,7 +16,10 @@ SHAPES += [(40, 1500), (225, 300), (447, 1500)]
 
 def costs(kind: str, shape: tuple[int, int]) -> np.ndarray:
     values = np.random.default_rng(7).standard_normal(shape, np.float32)
+    small = values / 1000
+    small[..., 0, 0] = -10000  # float32 sums of the rest would hold no difference
     changed: dict[str, np.ndarray] = {
+        "small after large": small,
         "noise": values,
         "many ties": np.round(values),
         "all equal": np.zeros_like(values),
@@ -26,7 +29,7 @@ def costs(kind: str, shape: tuple[int, int]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("kind", ["noise", "many ties", "all equal", "smooth"])
+@pytest.mark.parametrize("kind", ["noise", "many ties", "all equal", "smooth", "small after large"])
 def test_path_is_equal_to_the_cell(kind: str, shape: tuple[int, int]) -> None:
     n_lines, n_positions = shape
     matrix = np.full((n_lines, n_positions + 5), np.nan, np.float32)  # what is not read
