@@ -84,7 +84,8 @@ def test_each_is_compiled_once(maxwhisper: RunCommandLine, compiler: FakeCompile
     begun, ended = [
         [line for line in lines if line.startswith(w)] for w in ("compiling", "compiled")
     ]
-    assert sorted(re.findall(r"compiling (\d) MAX graphs", "".join(begun))) == ["2", "6"]
+    numbers = {str(len(names)) for names in (ENCODER_GRAPHS, CPU_DECODER_GRAPHS)}
+    assert set(re.findall(r"compiling (\d+) MAX graphs", "".join(begun))) == numbers
     assert all(line.endswith(f"once; kept in {compiled_folder()}") for line in begun)
     assert all(re.fullmatch(r"compiled \d MAX graphs in \d+ s", line) for line in ended)
     assert len(begun) == len(ended) == 2
@@ -251,5 +252,5 @@ def test_first_run_warns_once_if_graphs_cannot_be_stored(
     assert (done.exit_code, compiler.n_runs) == (0, 2)
     warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(warned) == done.stderr.count("cannot be kept") == 1
-    assert ("compiling 6 MAX graphs" in done.stderr) is not bool(quiet)
+    assert (f"compiling {len(CPU_DECODER_GRAPHS)} MAX graphs" in done.stderr) is not bool(quiet)
     assert (Path(os.curdir) / "talk.txt").is_file()
