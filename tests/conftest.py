@@ -121,7 +121,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if not config.pluginmanager.has_plugin("dsession"):
         return
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each process has a processor
+    os.environ.setdefault("OMP_NUM_THREADS", str(workers.PROCESSORS_PER_WORKER))
     if workers.runs_graphs(config) and find_spec("max") is not None:
         from tests.support.precompiled import Precompiler
 

@@ -24,22 +24,23 @@ def config(**changes: Any) -> Any:
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine of four processors with memory for three, and without a GPU."""
+    """A machine of eight processors with memory for three processes, and without a GPU."""
     sizes = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": int(8.5 * 2**30 / 4096)}
     monkeypatch.setattr(os, "sysconf", sizes.__getitem__)
-    monkeypatch.setattr(workers, "available_threads", lambda: 4)
+    monkeypatch.setattr(workers, "available_threads", lambda: 8)
     monkeypatch.setattr(nvidia, "architecture", lambda _: None)
     return monkeypatch
 
 
-def test_the_whole_suite_has_a_process_for_each_processor_and_its_memory(
+def test_each_process_has_two_processors_and_its_memory(
     machine: pytest.MonkeyPatch,
 ) -> None:
     assert workers.n_workers(config()) == 3
-    machine.setattr(workers, "available_threads", lambda: 2)
+    machine.setattr(workers, "available_threads", lambda: 4)
     assert workers.n_workers(config()) == 2
-    machine.setattr(workers, "available_threads", lambda: 1)
-    assert workers.n_workers(config()) == 0
+    for few in (1, 2, 3):
+        machine.setattr(workers, "available_threads", lambda few=few: few)
+        assert workers.n_workers(config()) == 0
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,9 @@ from implementations.processor_threads import available_threads
 
 MAX_WORKERS = 8
 """Each one imports everything and collects all tests, for some seconds of processor time."""
+PROCESSORS_PER_WORKER = 2
+"""Decoding is bound by memory: two processes of one thread read all weights twice, and take two to
+four times as long as one of two threads (base, Spanish, five beams: 86 s instead of 19.5 s)."""
 GIB_PER_WORKER = 2.5
 """Memory of a process with its models, and of a compiler."""
 SPLIT = {"tests/transcription/test_whisper_equality.py"}
@@ -33,7 +36,7 @@ _IMPLEMENTATION = re.compile(rf"(?<=\[)(?:{'|'.join(registry.names())})-")
 
 
 def n_workers(config: pytest.Config) -> int:
-    """Returns the number of processes: as many as run at a time and have memory, or 0 for this one.
+    """Returns the number of processes, each with its processors and memory, or 0 for this one.
 
     It is 0 unless the whole suite is run, and where a GPU that tests use has one memory for all.
     """
@@ -42,7 +45,8 @@ def n_workers(config: pytest.Config) -> int:
     if nvidia.architecture("cuda") in nvidia.KNOWN_ARCHITECTURES:
         return 0
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    n = min(available_threads(), int(gib / GIB_PER_WORKER), MAX_WORKERS)
+    n_most = available_threads() // PROCESSORS_PER_WORKER
+    n = min(n_most, int(gib / GIB_PER_WORKER), MAX_WORKERS)
     return n if n > 1 else 0
 
 
