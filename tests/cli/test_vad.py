@@ -94,7 +94,7 @@ def test_a_recording_without_speech(
 def test_speech_in_a_long_silence(
     maxwhisper: RunCommandLine, models: FakeModels, jfk: Path, tmp_path: Path
 ) -> None:
-    """Of 31 s a window is decoded that begins and ends within half a second of the speech."""
+    """Decodes one window of the 31 s, within half a second of the speech at both ends."""
     pause = np.zeros(10 * 16000, np.float32)
     path = tmp_path / "speech.wav"
     soundfile.write(path, np.concatenate([pause, samples_of(jfk), pause]), 16000)

@@ -6,29 +6,16 @@ import torch
 from whisper import timing
 
 from implementations.alignment import alignment_matrix, median_filter, warp
+from tests.support.path_costs import KINDS, path_costs
 
 SHAPES = [(1, 1), (1, 5), (2, 3), (5, 1), (7, 7), (40, 1500), (224, 300), (100, 30)]
 """Tokens and positions: the smallest, more of either, and a whole window."""
 
 
-def costs(kind: str, shape: tuple[int, int]) -> np.ndarray:
-    values = np.random.default_rng(7).standard_normal(shape).astype(np.float32)
-    small = values / 1000
-    small[0, 0] = -10000  # float32 sums of the rest would hold no difference
-    changed: dict[str, np.ndarray] = {
-        "small after large": small,
-        "noise": values,
-        "many ties": np.round(values),
-        "all equal": np.zeros_like(values),
-        "smooth": (np.cumsum(values, axis=1) / 100).astype(np.float32),
-    }
-    return changed[kind]
-
-
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("kind", ["noise", "many ties", "all equal", "smooth", "small after large"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_path_is_upstreams_cell_by_cell(kind: str, shape: tuple[int, int]) -> None:
-    values = costs(kind, shape)
+    values = path_costs(kind, *shape)
     rows, columns = timing.dtw_cpu(values.astype(np.float64))
     entered = columns[np.pad(np.diff(rows), (1, 0), constant_values=1).astype(bool)]
     np.testing.assert_array_equal(warp(values), entered)

@@ -92,7 +92,7 @@ class Aligning(ScriptedImplementation):
 
 
 class WhisperModel:
-    """As much of openai-whisper's model as its `transcribe` asks for."""
+    """The part of openai-whisper's model that its `transcribe` asks for."""
 
     device = torch.device("cpu")
     is_multilingual = False

@@ -22,7 +22,7 @@ PROMPT = "The inaugural address of the President"
 
 
 SECONDS = 15
-"""Of a recording: a window of speech and silence after it."""
+"""Seconds of a recording: a window of speech and silence after it."""
 
 
 def decode_ours(path: Path, options: TranscribeOptions, prompt: str = "") -> WindowText:

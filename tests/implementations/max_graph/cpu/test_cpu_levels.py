@@ -170,7 +170,7 @@ def test_the_encoder_is_compiled_once_for_both(
 def test_the_encoder_is_the_same_on_each_level(
     level: str, encoder: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a small model, and of tiny.en on the processor's own level, where all tests run it."""
+    """Runs a small model, and tiny.en on the processor's own level, where all tests run it."""
     pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
     from implementations.max_graph.cpu.load import load_graphs
 

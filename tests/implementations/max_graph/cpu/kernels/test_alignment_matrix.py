@@ -13,7 +13,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 pytestmark = pytest.mark.max
 
 TOLERANCE = 5e-5
-"""Of standard scores, which are of size 1: sums of up to 1500 weights and 448 tokens in float32."""
+"""Absolute, for standard scores of size 1: sums of up to 1500 weights and 448 tokens in float32."""
 
 
 def computed(scores: np.ndarray, n_sot: int, n_positions: int) -> np.ndarray:

@@ -16,7 +16,7 @@ from tests.support.hardware import needs_max_gpu
 pytestmark = [pytest.mark.gpu, needs_max_gpu]
 
 TOLERANCE = 1e-4
-"""Of standard scores, which are of size 1: sums of up to 1500 weights and 448 tokens in float32."""
+"""Absolute, for standard scores of size 1: sums of up to 1500 weights and 448 tokens in float32."""
 OPS = GpuOps(
     matrix=OneOp(
         (

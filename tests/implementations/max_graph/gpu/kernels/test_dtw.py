@@ -8,8 +8,9 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from implementations.alignment import warp
 from implementations.max_graph.gpu.graphs.alignment_ops import dtw
 from implementations.max_graph.graphs.aligned_text import N_TEXT_FIELDS
-from tests.support.gpu_ops import F32, I32, Array, FloatArray, GpuOps, OneOp, normal, tensor
+from tests.support.gpu_ops import F32, I32, Array, GpuOps, OneOp, tensor
 from tests.support.hardware import needs_max_gpu
+from tests.support.path_costs import KINDS, path_costs
 
 pytestmark = [pytest.mark.gpu, needs_max_gpu]
 
@@ -36,25 +37,11 @@ def described(texts: list[tuple[int, int, int]]) -> Array:
     return np.array([(*text, -1) for text in texts])
 
 
-def costs(kind: str, *shape: int) -> FloatArray:
-    values = normal(*shape, seed=7)
-    small = values / 1000
-    small[..., 0, 0] = -10000  # float32 sums of the rest would hold no difference
-    changed: dict[str, np.ndarray] = {
-        "small after large": small,
-        "noise": values,
-        "many ties": np.round(values),
-        "all equal": np.zeros_like(values),
-        "smooth": np.cumsum(values, axis=-1) / 100,
-    }
-    return changed[kind].astype(np.float32)
-
-
 @pytest.mark.parametrize("name", TEXTS)
-@pytest.mark.parametrize("kind", ["noise", "many ties", "all equal", "smooth", "small after large"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_paths_are_equal(kind: str, name: str) -> None:
     n_new, n_audio_ctx, texts = TEXTS[name]
-    matrix = costs(kind, len(texts), n_new, n_audio_ctx)
+    matrix = path_costs(kind, len(texts), n_new, n_audio_ctx)
     for row, (n_sot, n_tokens, n_positions) in enumerate(texts):
         matrix[row, n_tokens - 1 - n_sot :] = np.nan  # what no text has is not read
         matrix[row, :, n_positions:] = np.nan
@@ -67,8 +54,8 @@ def test_paths_are_equal(kind: str, name: str) -> None:
 
 @pytest.mark.parametrize("n_rows", [7, 140])
 def test_many_rows(n_rows: int) -> None:
-    """As many as a GPU has multiprocessors, and more."""
-    matrix = costs("smooth", n_rows, 60, 400)
+    """Fewer rows than a GPU has multiprocessors, and more."""
+    matrix = path_costs("smooth", n_rows, 60, 400)
     (positions,) = OPS.run("dtw", matrix, described([(1, 60, 400)] * n_rows))
     for row in range(n_rows):
         np.testing.assert_array_equal(positions[row, :58], warp(-matrix[row, :58]))
