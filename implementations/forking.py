@@ -15,17 +15,21 @@ _loaded_in: int | None = None
 """Id of the process that loaded a model first; a fork inherits it."""
 
 
-def mark_loaded() -> None:
-    """Records that this process has the threads of a loaded model.
+def refuse_fork() -> None:
+    """Refuses to go on in a fork of a process with the threads of a loaded model.
 
     Raises:
-        ImplementationUnavailableError: It is a fork of one that has them.
+        ImplementationUnavailableError: This process is one.
     """
-    global _loaded_in  # noqa: PLW0603  (it is a fact about the process)
     if _loaded_in not in {None, os.getpid()}:
         raise ImplementationUnavailableError(
             f"this process is a fork of one that has loaded a model, and cannot run any: {_ADVICE}"
         )
+
+
+def mark_loaded() -> None:
+    """Records that this process has the threads of a loaded model."""
+    global _loaded_in  # noqa: PLW0603  (it is a fact about the process)
     _loaded_in = os.getpid()
 
 

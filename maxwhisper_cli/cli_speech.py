@@ -1,5 +1,6 @@
 """Options of voice activity detection; whisper-ctranslate2's names for them are accepted too."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -16,22 +17,14 @@ from maxwhisper_cli.upstream_style import (
 _PANEL = "Speech and silence"
 
 
-def _number(name: str, other_name: str | None, text: str, default: str) -> object:
+def _number(
+    names: tuple[str, ...], parser: Callable[[object], float | None], text: str, default: str
+) -> object:
+    """Returns an option that is a number or None, in milliseconds if it is an integer."""
     return typer.Option(
-        *(name, other_name) if other_name else (name,),
-        parser=optional_float,
-        metavar="X",
-        help=text,
-        rich_help_panel=_PANEL,
-        show_default=default,
-    )
-
-
-def _milliseconds(name: str, other_name: str | None, text: str, default: str) -> object:
-    return typer.Option(
-        *(name, other_name) if other_name else (name,),
-        parser=optional_int,
-        metavar="MS",
+        *names,
+        parser=parser,
+        metavar="MS" if parser is optional_int else "X",
         help=text,
         rich_help_panel=_PANEL,
         show_default=default,
@@ -54,8 +47,8 @@ Vad = Annotated[
 Threshold = Annotated[
     float | None,
     _number(
-        "--vad-threshold",
-        None,
+        ("--vad-threshold",),
+        optional_float,
         "Probability at which speech begins.",
         f"{_DEFAULTS.threshold:g}",
     ),
@@ -63,35 +56,35 @@ Threshold = Annotated[
 NegThreshold = Annotated[
     float | None,
     _number(
-        "--vad-neg-threshold",
-        None,
+        ("--vad-neg-threshold",),
+        optional_float,
         "Probability below which it ends.",
         "0.15 below --vad-threshold",
     ),
 ]
 MinSpeech = Annotated[
     int | None,
-    _milliseconds(
-        "--vad-min-speech-ms",
-        "--vad-min-speech-duration-ms",
+    _number(
+        ("--vad-min-speech-ms", "--vad-min-speech-duration-ms"),
+        optional_int,
         "Ignore speech that is not longer.",
         str(_DEFAULTS.min_speech_ms),
     ),
 ]
 MinSilence = Annotated[
     int | None,
-    _milliseconds(
-        "--vad-min-silence-ms",
-        "--vad-min-silence-duration-ms",
+    _number(
+        ("--vad-min-silence-ms", "--vad-min-silence-duration-ms"),
+        optional_int,
         "Decode pauses that are shorter.",
         str(_DEFAULTS.min_silence_ms),
     ),
 ]
 SpeechPad = Annotated[
     int | None,
-    _milliseconds(
-        "--vad-speech-pad-ms",
-        None,
+    _number(
+        ("--vad-speech-pad-ms",),
+        optional_int,
         "Decode so much before and behind speech.",
         str(_DEFAULTS.speech_pad_ms),
     ),
@@ -99,8 +92,8 @@ SpeechPad = Annotated[
 MaxSpeech = Annotated[
     float | None,
     _number(
-        "--vad-max-speech-s",
-        "--vad-max-speech-duration-s",
+        ("--vad-max-speech-s", "--vad-max-speech-duration-s"),
+        optional_float,
         "Split longer speech at its longest pause.",
         "never",
     ),

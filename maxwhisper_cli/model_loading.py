@@ -8,7 +8,7 @@ from pathlib import Path
 from implementations import registry
 from implementations.choose import Choice, choose
 from implementations.errors import ImplementationUnavailableError
-from implementations.forking import mark_loaded
+from implementations.forking import mark_loaded, refuse_fork
 from implementations.implementation import Implementation
 from implementations.memory import translate_out_of_memory
 from implementations.options import LoadOptions
@@ -106,7 +106,7 @@ def load_implementation(
     Raises:
         ImplementationUnavailableError: The implementation cannot run here.
     """
-    mark_loaded()  # before anything asks for a GPU, which would hang in a fork
+    refuse_fork()  # before anything asks for a GPU, which would hang in a fork
     if impl == registry.AUTO:
         return _load_fastest(checkpoint, options, stopwatch)
     placed = replace(options, device=options.device or registry.default_device(impl))
@@ -135,6 +135,7 @@ def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -
     registry.check_address_space(choice.name, checkpoint)
     with stopwatch.on("graphs and weights"):
         device = choice.options.device or "cpu"
+        mark_loaded()
         with translate_out_of_memory(device, ImplementationUnavailableError):
             implementation = implementation_class.load(checkpoint, choice.options)
         report = implementation.load_report

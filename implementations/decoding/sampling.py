@@ -40,7 +40,7 @@ class SamplingSearch(HypothesisSearch):
         draws = self._random.random(len(self.sampled))
         drawn = session.sample(self.sampled, book.rules, self._temperature, draws)
         if drawn is None:
-            logits = session.step(np.array([tokens[-1] for tokens in self.sampled]))
+            logits = self._feed(session)
             drawn = self._draw_all(logits, book.apply(logits, self.sampled), draws)
         self._append(*drawn)
 

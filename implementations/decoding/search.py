@@ -42,8 +42,12 @@ class HypothesisSearch(ABC):
         Returns:
             The result of `advance`.
         """
-        logits = session.step(np.array([tokens[-1] for tokens in self.sampled]))
+        logits = self._feed(session)
         return self.advance(logits, book.apply(logits, self.sampled))
+
+    def _feed(self, session: DecoderSession) -> FloatArray:
+        """Feeds each hypothesis its latest token; returns logits, [n_group, n_vocab]."""
+        return session.step(np.array([tokens[-1] for tokens in self.sampled]))
 
     @abstractmethod
     def advance(self, logits: FloatArray, logsumexp: FloatArray) -> list[int] | None:

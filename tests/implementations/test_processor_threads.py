@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import maxwhisper_cli
-from implementations import processor_threads
+from implementations import forking, processor_threads, registry
+from implementations.errors import ImplementationUnavailableError
 from implementations.processor_threads import available_threads, default_threads
 from maxwhisper_cli import model_loading
 from maxwhisper_cli.transcription.options import OptionsError
@@ -140,6 +141,18 @@ def test_threads_sleep_unless_the_user_says_how(
         monkeypatch.setenv(name, value)
     processor_threads.let_threads_sleep()
     assert tuple(os.environ.get(name) for name in names[:2]) == policy
+
+
+def test_a_load_that_fails_early_leaves_forks_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    def is_missing(name: str) -> None:
+        raise ImplementationUnavailableError(name)
+
+    monkeypatch.setattr(forking, "_loaded_in", None)
+    monkeypatch.setattr(registry, "implementation_class", is_missing)
+    with pytest.raises(ImplementationUnavailableError, match="cpu"):
+        maxwhisper_cli.load("tiny.en", "cpu", offline=True)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    forking.refuse_fork()
 
 
 @pytest.mark.parametrize("impl", ["cpu", "full-max"])
