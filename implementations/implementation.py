@@ -15,6 +15,7 @@ from implementations.decoding.loop import decode_window
 from implementations.log_mel import log_mel_frames
 from implementations.options import LoadOptions, LoadReport
 from implementations.request import DecodedWindow, DecodeRequest
+from implementations.row_decoder import RowDecoder, SerialRowDecoder
 from implementations.session import Alignment, AudioFeatures, DecoderSession, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
@@ -123,6 +124,10 @@ class Implementation(ABC):
             NonFiniteLogitsError: The model computes NaN or infinity in one of them.
         """
         return [self.decode(audio_features[i], request) for i, request in enumerate(requests)]
+
+    def row_decoder(self, n_rows: int) -> RowDecoder:
+        """Opens rows that decode windows side by side, each the same as by `decode`."""
+        return SerialRowDecoder(n_rows, self.decode)
 
     @abstractmethod
     def close(self) -> None:
