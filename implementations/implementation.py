@@ -30,6 +30,8 @@ class Implementation(ABC):
     name: ClassVar[str]
     mel_frames_at_once: ClassVar[int] = 512
     """Best number of frames per call of `log_mel`; the default fits a processor's cache."""
+    windows_at_once: ClassVar[int] = 1
+    """Best number of windows per call of `encode`; a processor is busy with one."""
 
     dims: ModelDimensions
     device: str
@@ -39,6 +41,8 @@ class Implementation(ABC):
 
     For `hybrid` on a CPU, `bfloat16` is the encoder's: PyTorch decodes in float32.
     """
+    default_rows: int = 1
+    """Rows that pay best on the device; 1 where windows are decoded one after the other."""
     alignment_heads: Heads = ()
     """Heads of the decoder whose cross-attention follows the audio, as the checkpoint has them."""
     load_report: LoadReport = LoadReport()
@@ -100,6 +104,12 @@ class Implementation(ABC):
             align_text(self.align(audio_features[i], request.tokens, request.heads), request)
             for i, request in enumerate(requests)
         ]
+
+    def align_windows(
+        self, windows: Sequence[tuple[AudioFeatures, AlignmentRequest]]
+    ) -> list[TokenAlignment]:
+        """Aligns windows of any batches, each a batch of one; together where that saves time."""
+        return [self.align_batch(features, [request])[0] for features, request in windows]
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decodes one window (a batch of one) at one temperature, rules and search included.

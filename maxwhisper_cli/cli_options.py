@@ -208,7 +208,14 @@ LengthPenalty = Annotated[
 ]
 Seed = Annotated[int, option("--seed", "Makes sampling repeatable.", _SEARCH, "N")]
 BatchSize = Annotated[
-    int, option("--batch-size", "Windows decoded together, of one file or more.", _SEARCH, "N")
+    str | None,
+    option(
+        "--batch-size",
+        "Windows decoded side by side, by which a file is cut; auto is as many as pay, and cuts one"
+        " file only. The default is auto for several files, else 1.",
+        _SEARCH,
+        "N|auto",
+    ),
 ]
 
 TemperatureIncrement = Annotated[

@@ -31,12 +31,20 @@ from maxwhisper_cli.model_loading import (
 from maxwhisper_cli.recording import Recording, open_recording
 from maxwhisper_cli.speech.network_file import NetworkLoader
 from maxwhisper_cli.transcription.audio import AudioSource, ReadingOptions
-from maxwhisper_cli.transcription.batched import BatchScheduler
-from maxwhisper_cli.transcription.longform import DecodedPart
-from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
+from maxwhisper_cli.transcription.options import AUTO_ROWS, TranscribeOptions, check_options
+from maxwhisper_cli.transcription.rows import count_rows, decode_run, report_part
+from maxwhisper_cli.transcription.scheduler import OnWarning, Scheduler
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
-from maxwhisper_cli.transcription.several import Batch, Finished, OnProgressOf, Opened
-from maxwhisper_cli.transcription.speakers import start_batched_run, start_run
+from maxwhisper_cli.transcription.several import (
+    Batch,
+    Finished,
+    Listener,
+    OnProgressOf,
+    OnSegmentOf,
+    Opened,
+)
+from maxwhisper_cli.transcription.speakers import start_run
+from maxwhisper_cli.transcription.steps import DecodedPart, Run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from weights.errors import MaxWhisperError
 
@@ -79,6 +87,7 @@ class Model:
         *,
         on_segment: OnSegment | None = None,
         on_progress: OnProgress | None = None,
+        on_warning: OnWarning | None = None,
         **reading: Unpack[ReadingOptions],
     ) -> Transcript:
         """Transcribes a whole recording.
@@ -89,6 +98,7 @@ class Model:
             options: Options of the transcription.
             on_segment: Called for each segment as it is decoded.
             on_progress: Called before the first window and after each; raise from it to stop.
+            on_warning: Called with a message if memory does not suffice for all rows.
             **reading: `channel` to read, `mix` for the mean of all, `split` for each by itself;
                 `sample_rate` of an array, 16 kHz by default; `audio_track` by number or language;
                 `raw` format of a file without a header.
@@ -104,9 +114,9 @@ class Model:
             self._stopwatch.on("text"),
             self._open(audio, options, reading) as opened,
         ):
-            run = start_run(self.implementation, opened.mel, options, self._stopwatch)
-            for part in run.parts():
-                _report(part, on_segment, on_progress)
+            run, parts = self._decode(opened, options, on_warning)
+            for part in parts:
+                report_part(part, on_segment, on_progress)
             return replace(run.transcript, warnings=(*opened.warnings, *run.transcript.warnings))
 
     def stream(
@@ -119,12 +129,10 @@ class Model:
     ) -> Iterator[Segment]:
         """Yields a recording's segments as they are decoded; else as `transcribe`."""
         check_options(options)
-        with (
-            translate_out_of_memory(self.implementation.device),
-            self._open(audio, options, reading) as opened,
-        ):
-            for part in start_run(self.implementation, opened.mel, options).parts():
-                _report(part, None, on_progress)
+        memory = translate_out_of_memory(self.implementation.device)
+        with memory, self._open(audio, options, reading) as opened:
+            for part in self._decode(opened, options)[1]:
+                report_part(part, None, on_progress)
                 yield from part.segments
 
     def transcribe_several(
@@ -133,30 +141,36 @@ class Model:
         options: TranscribeOptions = _DEFAULTS,
         *,
         on_progress: OnProgressOf | None = None,
+        on_segment: OnSegmentOf | None = None,
+        on_warning: OnWarning | None = None,
         **reading: Unpack[ReadingOptions],
     ) -> Generator[Finished, None, None]:
         """Transcribes several recordings, and yields each as it is done, failed ones included.
 
-        With a `batch_size` above 1 their windows are decoded together: a recording is opened when
-        there is a row for it, so that recordings of similar length end roughly in order. The text
-        of each is the same as alone with that `batch_size`.
+        With a `batch_size` above 1, or `auto` where rows pay, their windows are decoded side by
+        side: a recording is opened when there is a row for it. The text of each is the same as
+        alone: with `auto` as with a `batch_size` of 1, with another one as with that.
 
         Args:
             audios: Recordings, each as `transcribe` accepts it.
             options: Options of the transcription.
             on_progress: Called with a recording's index and its progress; raise from it to stop.
+            on_segment: Called with a recording's index and each of its segments, as it is decoded.
+            on_warning: Called with a message if memory does not suffice for all rows.
             **reading: As for `transcribe`, the same for all.
         """
         check_options(options)
-        if options.batch_size == 1:
+        n_rows = count_rows(self.implementation, options)
+        listener = Listener(on_progress, on_segment)
+        if n_rows == 1:
+            options = replace(options, batch_size=1)
             for index, audio in enumerate(audios):
-                on_own_progress = partial(on_progress, index) if on_progress else None
-                yield self._transcribe_one(index, audio, options, reading, on_own_progress)
+                yield self._transcribe_one(index, audio, options, reading, listener)
             return
-        scheduler = BatchScheduler(self.implementation, options, self._stopwatch)
+        rows = Scheduler(self.implementation, n_rows, self._stopwatch, on_warning)
+        recordings = (self._recording(audio, options, reading) for audio in audios)
         with self._stopwatch.on("text"):
-            recordings = (self._recording(audio, options, reading) for audio in audios)
-            yield from Batch(recordings, scheduler, on_progress)
+            yield from Batch(recordings, rows, listener)
 
     def _transcribe_one(
         self,
@@ -164,11 +178,17 @@ class Model:
         audio: AudioSource,
         options: TranscribeOptions,
         reading: ReadingOptions,
-        on_progress: OnProgress | None,
+        listener: Listener,
     ) -> Finished:
         start_time = time.perf_counter()
         try:
-            transcript = self.transcribe(audio, options, on_progress=on_progress, **reading)
+            transcript = self.transcribe(
+                audio,
+                options,
+                on_progress=listener.on_progress and partial(listener.on_progress, index),
+                on_segment=listener.on_segment and partial(listener.on_segment, index),
+                **reading,
+            )
         except MaxWhisperError as error:
             return Finished(index, time.perf_counter() - start_time, error=error)
         return Finished(index, time.perf_counter() - start_time, transcript)
@@ -179,8 +199,17 @@ class Model:
     ) -> Iterator[Opened]:
         with self._open(audio, options, reading) as opened:
             with translate_out_of_memory(self.implementation.device):
-                run = start_batched_run(self.implementation, opened.mel, options, self._stopwatch)
+                implementation, is_cut = self.implementation, options.batch_size != AUTO_ROWS
+                run = start_run(implementation, opened.mel, options, self._stopwatch, is_cut=is_cut)
             yield Opened(run, opened.warnings)
+
+    def _decode(
+        self, opened: Recording, options: TranscribeOptions, on_warning: OnWarning | None = None
+    ) -> tuple[Run, Iterator[DecodedPart]]:
+        implementation, watch = self.implementation, self._stopwatch
+        n_rows = count_rows(implementation, options)
+        run = start_run(implementation, opened.mel, options, watch, is_cut=n_rows > 1)
+        return run, decode_run(implementation, run, n_rows, watch, on_warning)
 
     def close(self) -> None:
         """Frees the memory of the weights; transcribing afterwards is a ValueError."""
@@ -268,13 +297,3 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         stopwatch=stopwatch,
         voices=NetworkLoader(folder, is_offline=offline),
     )
-
-
-def _report(
-    part: DecodedPart, on_segment: OnSegment | None, on_progress: OnProgress | None
-) -> None:
-    if on_segment is not None:
-        for segment in part.segments:
-            on_segment(segment)
-    if on_progress is not None:
-        on_progress(part.progress)

@@ -112,7 +112,9 @@ def transcribe_files(
             for source, sink in sinks
             if not isinstance(sink, MaxWhisperError)
         ]
-        is_batch = fitting.batch_size > 1 and len(files) > 1
+        from maxwhisper_cli.transcription.rows import count_rows  # after the model: it takes numpy
+
+        is_batch = len(sinks) > 1 and count_rows(model.implementation, fitting) > 1
         done = work.transcribe_together(files) if is_batch else map(work.transcribe, files)
         for file, outcome in zip(files, done, strict=True):
             outcomes.append(outcome)

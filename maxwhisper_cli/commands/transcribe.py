@@ -5,7 +5,7 @@ The work on each file is in `batch`.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 from implementations import nvidia, registry
 from maxwhisper_cli import cli_captions, cli_reading, cli_speech, cli_words
@@ -13,6 +13,11 @@ from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.captions.captions import CaptionOptions
 from maxwhisper_cli.commands.batch import Display, Sink, require_sources, transcribe_files
 from maxwhisper_cli.commands.loading import Loading
+from maxwhisper_cli.commands.option_parsing import (
+    parse_batch_size,
+    parse_numbers,
+    parse_temperatures,
+)
 from maxwhisper_cli.commands.timings import Timings
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions, VadOptions
@@ -25,16 +30,12 @@ from maxwhisper_cli.writers.registry import choose_writers
 if TYPE_CHECKING:
     from maxwhisper_cli.transcription.audio import ReadingOptions
 
-Number = TypeVar("Number", int, float)
-
 STDOUT = "-"
-_MAX_TEMPERATURE = 1.0
 _DEFAULTS = TranscribeOptions()
 _SWITCH = {True: Switch.ON, False: Switch.OFF}
 _CLIP_TIMESTAMPS = ",".join(f"{at:g}" for at in _DEFAULTS.clip_timestamps)
 _SUPPRESS_TOKENS = ",".join(map(str, _DEFAULTS.suppress_tokens))
 _INCREMENT = _DEFAULTS.temperatures[1] - _DEFAULTS.temperatures[0]
-_MIN_INCREMENT = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ class Transcribe:
     patience: cli.Patience = _DEFAULTS.patience
     length_penalty: cli.LengthPenalty = _DEFAULTS.length_penalty
     seed: cli.Seed = _DEFAULTS.seed
-    batch_size: cli.BatchSize = _DEFAULTS.batch_size
+    batch_size: cli.BatchSize = None
     temperature_increment_on_fallback: cli.TemperatureIncrement = _INCREMENT
     compression_ratio_threshold: cli.CompressionRatioThreshold = (
         _DEFAULTS.compression_ratio_threshold
@@ -160,7 +161,9 @@ class Transcribe:
             multilingual=bool(self.multilingual),
             language_detection_segments=self.language_detection_segments,
             vad=self._vad(),
-            temperatures=_temperatures(self.temperature, self.temperature_increment_on_fallback),
+            temperatures=parse_temperatures(
+                self.temperature, self.temperature_increment_on_fallback
+            ),
             beam_size=self.beam_size,
             best_of=self.best_of,
             patience=self.patience,
@@ -173,7 +176,7 @@ class Transcribe:
             initial_prompt=self.initial_prompt,
             carry_initial_prompt=bool(self.carry_initial_prompt),
             prefix=self.prefix,
-            suppress_tokens=_numbers(self.suppress_tokens, int, "--suppress-tokens"),
+            suppress_tokens=parse_numbers(self.suppress_tokens, int, "--suppress-tokens"),
             suppress_blank=bool(self.suppress_blank),
             without_timestamps=bool(self.without_timestamps),
             max_initial_timestamp=self.max_initial_timestamp,
@@ -183,8 +186,8 @@ class Transcribe:
             append_punctuations=self.append_punctuations,
             hallucination_silence_threshold=self.hallucination_silence_threshold,
             alignment_heads=cli_words.parse_heads(self.alignment_heads),
-            batch_size=self.batch_size,
-            clip_timestamps=_numbers(self.clip_timestamps, float, "--clip-timestamps"),
+            batch_size=parse_batch_size(self.batch_size, len(self.files)),
+            clip_timestamps=parse_numbers(self.clip_timestamps, float, "--clip-timestamps"),
             clamp_timestamps=bool(self.clamp_timestamps),
             speaker_names=cli_reading.speaker_names(self.speaker_names, self.channel),
         )
@@ -270,25 +273,3 @@ def _writer_for_stdout(writers: tuple[Writer, ...], n_files: int) -> Writer:
             f"several files on stdout would make no valid {writers[0].name}; give one, or -f txt"
         )
     return writers[0]
-
-
-def _temperatures(first: float, increment: float | None) -> tuple[float, ...]:
-    """Returns `first` and further temperatures up to 1 in steps of `increment`, rounded."""
-    if increment is None:
-        return (first,)
-    if increment < _MIN_INCREMENT:
-        raise OptionsError(
-            f"--temperature-increment-on-fallback must be at least {_MIN_INCREMENT}, or None"
-        )
-    TranscribeOptions(temperatures=(first,))  # is refused before steps are counted
-    n_more = max(0, int((_MAX_TEMPERATURE - first + 1e-6) / increment))
-    return (first, *(round(first + i * increment, 6) for i in range(1, n_more + 1)))
-
-
-def _numbers(text: str, kind: type[Number], name: str) -> tuple[Number, ...]:
-    try:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise OptionsError(
-            f"{name} takes numbers with commas between them, not {text!r}"
-        ) from error

@@ -15,6 +15,7 @@ from implementations.request import DecodeRequest
 from implementations.session import AudioFeatures, FloatArray
 from maxwhisper_cli.parity.rungs import Distance, Rung, array_rung, measure, sequence_rung
 from maxwhisper_cli.parity.tolerances import TOLERANCES, Tolerance
+from maxwhisper_cli.transcription.drivers import decode_in_turn
 from maxwhisper_cli.transcription.longform import TranscriptionRun
 from maxwhisper_cli.transcription.mel import N_FRAMES, MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -150,7 +151,7 @@ def _transcribe(
     n_mels = implementation.dims.n_mels
     with MelSpectrogram([samples], n_mels, transform=implementation.log_mel) as mel:
         run = TranscriptionRun(implementation, mel, options)
-        for _ in run.parts():
+        for _ in decode_in_turn(implementation, run):
             pass
         window = mel.padded_window(0, min(N_FRAMES, mel.n_content_frames))
         return window[None], run.transcript

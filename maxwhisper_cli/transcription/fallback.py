@@ -4,14 +4,13 @@ Source: `decode_with_fallback` of whisper/transcribe.py; section 4.5 of arXiv:22
 """
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-from implementations.implementation import Implementation
 from implementations.request import DecodedWindow
 from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
+from maxwhisper_cli.transcription.steps import Decoding
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 
 
@@ -43,13 +42,11 @@ def compression_ratio(text: str) -> float:
 
 
 def decode_with_fallback(
-    implementation: Implementation,
     audio_features: AudioFeatures,
     builder: RequestBuilder,
     previous_tokens: Sequence[int],
     seek: int,
-    stopwatch: Stopwatch = STOPPED,
-) -> WindowText:
+) -> Generator[Decoding, None, WindowText]:
     """Decodes one window at each temperature in turn until the text passes the thresholds.
 
     If none passes, the last decoding is returned. Sampling is seeded by window and temperature, so
@@ -58,19 +55,12 @@ def decode_with_fallback(
     options = builder.options
     for index, temperature in enumerate(options.temperatures):
         request = builder.build(previous_tokens, temperature, (options.seed, seek, index))
-        with stopwatch.on("decoder: all else"):
-            decoded = implementation.decode(audio_features, request)
-            count_times(decoded, stopwatch)
-        result = make_window_text(decoded, temperature, builder)
+        decoding = Decoding(audio_features, request)
+        yield decoding
+        result = make_window_text(decoding.answer, temperature, builder)
         if not needs_fallback(result, options):
             break
     return result
-
-
-def count_times(decoded: DecodedWindow, stopwatch: Stopwatch) -> None:
-    """Moves the time of prompt and steps to entries of their own."""
-    stopwatch.move("decoder: prompts", decoded.prompt_seconds, 1)
-    stopwatch.move("decoder: steps", decoded.steps_seconds, decoded.n_steps)
 
 
 def make_window_text(

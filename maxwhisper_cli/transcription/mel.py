@@ -216,9 +216,15 @@ class MelSpectrogram:
         """Yields the stored frames from `start` to before `stop`, as `[n_frames, n_mels]`."""
         stop = min(stop, self._n_stored)
         if self._file is not None and start < stop:
-            with self._lock:
-                self._file.seek(start * self.n_mels * 4)
-                data = self._file.read((stop - start) * self.n_mels * 4)
+            try:
+                with self._lock:
+                    self._file.seek(start * self.n_mels * 4)
+                    data = self._file.read((stop - start) * self.n_mels * 4)
+            except OSError as error:
+                raise MaxWhisperError(
+                    "the temporary file of a long recording's spectrogram cannot be read "
+                    f"({error.strerror or error}): set TMPDIR to another folder"
+                ) from error
             yield np.frombuffer(data, np.float32).reshape(-1, self.n_mels)
             return
         index = bisect_right(self._starts, start) - 1

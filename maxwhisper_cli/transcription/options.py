@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 from maxwhisper_cli.transcription.option_types import (
     OptionsError,
@@ -27,6 +27,8 @@ APPENDED = "\"'.。,，!！?？:：”)]}、"  # noqa: RUF001
 """Punctuation that openai-whisper joins to the word before it."""
 AUTO_LANGUAGE = "auto"
 """Word for the language that is detected, as None is."""
+AUTO_ROWS: Final = "auto"
+"""Number of rows that the implementation chooses."""
 MIN_TEMPERATURE = 0.001
 """Lowest temperature above 0; logits divided by less leave float32."""
 _MAX_HYPOTHESES = 100
@@ -100,9 +102,11 @@ class TranscribeOptions:
     """Heads of the decoder that word times are read from, as (layer, head); None is the model's
     own."""
 
-    batch_size: int = 1
-    """Windows decoded together, of one recording or several. Above 1 each recording is cut into up
-    to as many shards of 2 minutes or more, and no window is prompted with the text before it."""
+    batch_size: int | Literal["auto"] = 1
+    """Rows: windows decoded side by side, of one recording or several. Above 1 each recording is
+    cut into parts of 2 minutes or more, and the text before a cut prompts nothing. `auto` is as
+    many as pay on the device; it cuts a single recording, and leaves several whole: each is a row,
+    with the text that it has alone with 1."""
     clip_timestamps: tuple[float, ...] = (0.0,)
     """Clips as start, end, start, end, ... in seconds; a missing last end is the audio's end."""
     vad: VadOptions | None = None
@@ -185,6 +189,10 @@ def language_code(given: str) -> str | None:
     return parse_language(given)
 
 
+def _rows(name: str, value: object) -> int | str:
+    return AUTO_ROWS if value == AUTO_ROWS else whole(name, value, 1, _MAX_WINDOWS)
+
+
 def _vad(name: str, value: object) -> VadOptions:
     if not isinstance(value, VadOptions):
         raise OptionsError(f"{name} must be VadOptions, not {value!r:.40}")
@@ -219,7 +227,7 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "append_punctuations": text,
     "hallucination_silence_threshold": _seconds,
     "alignment_heads": partial(several, check=attention_head),
-    "batch_size": partial(whole, minimum=1, maximum=_MAX_WINDOWS),
+    "batch_size": _rows,
     "clip_timestamps": partial(several, check=_seconds),
     "vad": _vad,
     "clamp_timestamps": flag,

@@ -65,6 +65,9 @@ class Transcript:
     duration_seconds: float
     speech_seconds: float | None = None
     """Seconds that were decoded since they count as speech; None unless `vad` asks for it."""
+    cut_seconds: tuple[float, ...] = ()
+    """Places where the recording was cut: the text before them prompts nothing. Empty where it is
+    openai-whisper's sequence."""
     warnings: tuple[str, ...] = ()
     """Messages for the user about the audio or options."""
 

@@ -8,20 +8,17 @@ same as alone in that language. Speakers are told apart by their channels, never
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 from implementations.implementation import Implementation
-from maxwhisper_cli.transcription.batched import BatchedRun, BatchScheduler
-from maxwhisper_cli.transcription.longform import NO_SPEECH, DecodedPart, TranscriptionRun
+from maxwhisper_cli.transcription.longform import NO_SPEECH, TranscriptionRun
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
+from maxwhisper_cli.transcription.steps import DecodedPart, Run, StepSequence, WindowDone
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 
 _SILENCE_LANGUAGE = "en"
 """Language of a transcript without text, if none is given."""
-
-Run = TypeVar("Run", bound=TranscriptionRun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,29 +33,27 @@ class SpeakerMels:
 
 @dataclass(slots=True)
 class _Lane:
-    """One speaker's segments, as they are decoded."""
+    """One speaker's run, and the segments of it that wait for those of others."""
 
     speaker: str
-    parts: Iterator[DecodedPart]
-    done_seconds: float = 0.0
-    is_done: bool = False
+    run: TranscriptionRun
     waiting: deque[Segment] = field(default_factory=deque)
-    """Segments that have not been merged yet."""
 
-    def advance(self) -> None:
-        """Takes the next part, if there is one."""
-        part = next(self.parts, None)
-        if part is None:
-            self.is_done = True
-            return
-        self.done_seconds = part.progress.done_seconds
-        self.waiting.extend(replace(each, speaker=self.speaker) for each in part.segments)
+    @property
+    def is_missing(self) -> bool:
+        """True if the next segment of all may be one that this speaker has yet to say."""
+        return not (self.waiting or self.run.is_done)
+
+    @property
+    def done_seconds(self) -> float:
+        """Progress of the speaker."""
+        return self.run.progress.done_seconds
 
 
-class SpeakersRun:
-    """One recording by its speakers: iterate `parts` once, then read the `transcript`.
+class SpeakersRun(Run):
+    """One recording by its speakers, whose segments come in order of time.
 
-    The speakers take turns by time, so that segments come in order while they are decoded.
+    In turn, the speaker whose next segment is missing is decoded first.
     """
 
     def __init__(
@@ -67,6 +62,8 @@ class SpeakersRun:
         mels: SpeakerMels,
         options: TranscribeOptions,
         stopwatch: Stopwatch = STOPPED,
+        *,
+        is_cut: bool = False,
     ) -> None:
         """Starts a run for each speaker, all in one language unless `multilingual` is given.
 
@@ -76,33 +73,55 @@ class SpeakersRun:
             OptionsError: A prompt, prefix or token does not fit this model.
             LanguageError: This model does not support the language.
         """
-        self._runs: Mapping[str, TranscriptionRun] = _start_runs(
-            TranscriptionRun, implementation, mels, options, stopwatch
-        )
-        self._start(mels, options)
-
-    def _start(self, mels: SpeakerMels, options: TranscribeOptions) -> None:
+        starting = _Starting(implementation, options, stopwatch, is_cut)
+        runs = starting.runs(mels)
+        self._lanes = [_Lane(speaker, run) for speaker, run in runs.items()]
+        self._lane_of: dict[StepSequence, _Lane] = {
+            each: lane for lane in self._lanes for each in lane.run.sequences
+        }
         self._seconds = mels.seconds
         self._segments: list[Segment] = []
-        transcripts = [run.transcript for run in self._runs.values()]
-        surest = _surest(transcripts)
+        surest = _surest(run.transcript for run in runs.values())
         self._language = surest.language if surest else options.language or _SILENCE_LANGUAGE
         self._probability = surest.language_probability if surest else None
 
-    def parts(self) -> Iterator[DecodedPart]:
-        """Decodes window after window; a segment is yielded once no earlier one can come."""
-        yield from self._merge({name: run.parts() for name, run in self._runs.items()})
+    @property
+    def sequences(self) -> Sequence[StepSequence]:
+        """Sequences of all speakers."""
+        return tuple(self._lane_of)
+
+    def next_sequence(self) -> StepSequence | None:
+        """Returns the next one of the speaker whose segments are missing most."""
+        missing = [lane for lane in self._lanes if lane.is_missing]
+        if not missing:  # what waits is released as the last window comes
+            return None
+        return min(missing, key=lambda lane: lane.done_seconds).run.next_sequence()
+
+    def accept(self, sequence: StepSequence, done: WindowDone) -> DecodedPart:
+        """Takes a window; returns the segments before which no other can come."""
+        lane = self._lane_of[sequence]
+        segments = lane.run.accept(sequence, done).segments
+        lane.waiting.extend(replace(each, speaker=lane.speaker) for each in segments)
+        return DecodedPart(tuple(self._release()), self.progress)
+
+    @property
+    def progress(self) -> Progress:
+        """Progress of all speakers together, in seconds of the recording."""
+        done = [lane.done_seconds for lane in self._lanes]
+        mean = sum(done) / len(done) if done else self._seconds
+        return Progress(mean, self._seconds, self._language)
 
     @property
     def transcript(self) -> Transcript:
         """Segments so far, and their text without names."""
-        transcripts = {name: run.transcript for name, run in self._runs.items()}
+        transcripts = {lane.speaker: lane.run.transcript for lane in self._lanes}
         warnings = (
             f"{name}: {text}" if text == NO_SPEECH else text
             for name, each in transcripts.items()
             for text in each.warnings
         )
         speech = [each.speech_seconds for each in transcripts.values()]
+        cuts = {at for each in transcripts.values() for at in each.cut_seconds}
         return Transcript(
             text="".join(segment.text for segment in self._segments),
             segments=tuple(self._segments),
@@ -110,22 +129,15 @@ class SpeakersRun:
             language_probability=self._probability,
             duration_seconds=self._seconds,
             speech_seconds=None if None in speech else sum(filter(None, speech)),
+            cut_seconds=tuple(sorted(cuts)),
             warnings=tuple(dict.fromkeys(warnings)),
         )
 
-    def _merge(self, parts: Mapping[str, Iterator[DecodedPart]]) -> Iterator[DecodedPart]:
-        lanes = [_Lane(speaker, own) for speaker, own in parts.items()]
-        yield DecodedPart((), self._progress_at([lane.done_seconds for lane in lanes]))
-        while missing := [lane for lane in lanes if not (lane.waiting or lane.is_done)]:
-            min(missing, key=lambda lane: lane.done_seconds).advance()
-            segments = tuple(self._release(lanes))
-            yield DecodedPart(segments, self._progress_at([lane.done_seconds for lane in lanes]))
-
-    def _release(self, lanes: Sequence[_Lane]) -> Iterator[Segment]:
+    def _release(self) -> Iterator[Segment]:
         """Yields waiting segments by start time, as long as none is missing."""
-        while all(lane.waiting or lane.is_done for lane in lanes):
+        while not any(lane.is_missing for lane in self._lanes):
             lane = min(
-                (lane for lane in lanes if lane.waiting),
+                (lane for lane in self._lanes if lane.waiting),
                 key=lambda lane: lane.waiting[0].start,
                 default=None,
             )
@@ -135,110 +147,54 @@ class SpeakersRun:
             self._segments.append(segment)
             yield segment
 
-    def _progress_at(self, done_seconds: Sequence[float]) -> Progress:
-        """Returns the progress of all speakers together, in seconds of the recording."""
-        mean = sum(done_seconds) / len(done_seconds) if done_seconds else self._seconds
-        return Progress(mean, self._seconds, self._language)
-
-
-class BatchedSpeakersRun(SpeakersRun):
-    """One recording by its speakers, whose windows are decoded together."""
-
-    def __init__(
-        self,
-        implementation: Implementation,
-        mels: SpeakerMels,
-        options: TranscribeOptions,
-        stopwatch: Stopwatch = STOPPED,
-    ) -> None:
-        """Starts the runs and cuts them into shards; arguments and errors as `SpeakersRun`."""
-        self._batched = _start_runs(BatchedRun, implementation, mels, options, stopwatch)
-        self._runs = self._batched
-        self._start(mels, options)
-        self._scheduler = BatchScheduler(implementation, options, stopwatch)
-
-    @property
-    def runs(self) -> tuple[BatchedRun, ...]:
-        """Runs of the speakers, for a scheduler."""
-        return tuple(self._batched.values())
-
-    def parts(self) -> Iterator[DecodedPart]:
-        """Yields parts without segments for progress, and all segments at the end, in order."""
-        yield DecodedPart((), self.progress)
-        for run in self.runs:
-            self._scheduler.add(run)
-        while self._scheduler.decode():
-            yield DecodedPart((), self.progress)
-        yield from self.finish()
-
-    def finish(self) -> Iterator[DecodedPart]:
-        """Yields the segments; iterate once, when all runs are done."""
-        yield from self._merge({name: run.finish() for name, run in self._batched.items()})
-
-    @property
-    def progress(self) -> Progress:
-        """Progress of all speakers together."""
-        return self._progress_at([run.progress.done_seconds for run in self.runs])
-
-    @property
-    def is_done(self) -> bool:
-        """True once every speaker is transcribed."""
-        return all(run.is_done for run in self.runs)
-
 
 def start_run(
     implementation: Implementation,
     mel: MelSpectrogram | SpeakerMels,
     options: TranscribeOptions,
     stopwatch: Stopwatch = STOPPED,
-) -> TranscriptionRun | SpeakersRun:
-    """Returns a sequential or batched run, of one speaker or several.
+    *,
+    is_cut: bool = False,
+) -> Run:
+    """Returns the run of a recording, of one speaker or several.
 
     Raises:
         OptionsError: A prompt, prefix or token does not fit this model.
         LanguageError: This model does not support the language.
     """
-    if options.batch_size > 1:
-        return start_batched_run(implementation, mel, options, stopwatch)
     if isinstance(mel, SpeakerMels):
-        return SpeakersRun(implementation, mel, options, stopwatch)
-    return TranscriptionRun(implementation, mel, options, stopwatch)
+        return SpeakersRun(implementation, mel, options, stopwatch, is_cut=is_cut)
+    return TranscriptionRun(implementation, mel, options, stopwatch, is_cut=is_cut)
 
 
-def start_batched_run(
-    implementation: Implementation,
-    mel: MelSpectrogram | SpeakerMels,
-    options: TranscribeOptions,
-    stopwatch: Stopwatch = STOPPED,
-) -> BatchedRun | BatchedSpeakersRun:
-    """Returns a batched run; arguments and errors as `start_run`."""
-    if isinstance(mel, SpeakerMels):
-        return BatchedSpeakersRun(implementation, mel, options, stopwatch)
-    return BatchedRun(implementation, mel, options, stopwatch)
+@dataclass(frozen=True, slots=True)
+class _Starting:
+    """Start of the runs of a recording's speakers."""
 
+    implementation: Implementation
+    options: TranscribeOptions
+    stopwatch: Stopwatch
+    is_cut: bool
 
-def _start_runs(
-    kind: type[Run],
-    implementation: Implementation,
-    mels: SpeakerMels,
-    options: TranscribeOptions,
-    stopwatch: Stopwatch,
-) -> dict[str, Run]:
-    """Starts a run for each speaker, again in the surest language where it detected another."""
-    runs = {
-        speaker: kind(implementation, mel, options, stopwatch)
-        for speaker, mel in mels.by_speaker.items()
-    }
-    surest = _surest(run.transcript for run in runs.values())
-    if surest is None or surest.language_probability is None or options.multilingual:
-        return runs
-    given = replace(options, language=surest.language)
-    return {
-        speaker: run
-        if run.transcript.language == surest.language
-        else kind(implementation, mels.by_speaker[speaker], given, stopwatch)
-        for speaker, run in runs.items()
-    }
+    def runs(self, mels: SpeakerMels) -> dict[str, TranscriptionRun]:
+        """Starts a run for each speaker, again in the surest language where it is another one."""
+        options = self.options
+        runs = {speaker: self._run(mel, options) for speaker, mel in mels.by_speaker.items()}
+        surest = _surest(run.transcript for run in runs.values())
+        if surest is None or surest.language_probability is None or options.multilingual:
+            return runs
+        given = replace(options, language=surest.language)
+        return {
+            speaker: run
+            if run.transcript.language == surest.language
+            else self._run(mels.by_speaker[speaker], given)
+            for speaker, run in runs.items()
+        }
+
+    def _run(self, mel: MelSpectrogram, options: TranscribeOptions) -> TranscriptionRun:
+        return TranscriptionRun(
+            self.implementation, mel, options, self.stopwatch, is_cut=self.is_cut
+        )
 
 
 def _surest(transcripts: Iterable[Transcript]) -> Transcript | None:

@@ -1,4 +1,4 @@
-"""Word timing of windows: one alignment for all of them, then words, and where the next begin.
+"""Word timing of windows: what to align, then words, and where the next window begins.
 
 Comes in: decoded windows with their segments. Goes out: the same with words; the next window begins
 at the end of the last word, and what may be invented in silence is left out.
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from implementations.alignment import AlignmentRequest
+from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.implementation import Implementation
-from implementations.session import AudioFeatures, Heads
+from implementations.session import Heads
 from maxwhisper_cli.transcription.hallucination import (
     WindowSpan,
     first_invented,
@@ -25,9 +25,6 @@ from maxwhisper_cli.transcription.stopwatch import Stopwatch
 from maxwhisper_cli.transcription.timestamps import WindowPlace
 from maxwhisper_cli.transcription.tokenizer import Tokenizer
 from maxwhisper_cli.transcription.words import TimedWord, add_words, group_tokens
-
-_PLACEHOLDER = (0,)
-"""Text of a window without text, so that each window of a batch has a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +71,7 @@ class WordTimer:
         Raises:
             OptionsError: The model does not have them.
         """
-        self._implementation = implementation
+        self._n_text_ctx = implementation.dims.n_text_ctx
         self._options = options
         self._stopwatch = stopwatch
         self._heads = choose_heads(implementation, options)
@@ -90,20 +87,28 @@ class WordTimer:
         """
         return cls(implementation, options, stopwatch) if options.word_timestamps else None
 
-    def align(self, features: AudioFeatures, windows: Sequence[CutWindow]) -> list[list[TimedWord]]:
-        """Returns the words of each window of a batch, in seconds within it."""
-        texts = [self._text(window) for window in windows]
-        n_texts = sum(map(bool, texts))
-        if n_texts == 0:
-            return [[] for _ in windows]
-        with self._stopwatch.on("words", n_texts):
-            pairs = list(zip(windows, texts, strict=True))
-            requests = [self._request(window, text or _PLACEHOLDER) for window, text in pairs]
-            aligned = self._implementation.align_batch(features, requests)
-            return [
-                group_tokens(text, alignment, window.tokenizer, window.place.positions_per_second)
-                for (window, text), alignment in zip(pairs, aligned, strict=True)
-            ]
+    def request(self, window: CutWindow) -> AlignmentRequest | None:
+        """Returns the request to align a window's text; None if it has no text."""
+        place, tokenizer, text = window.place, window.tokenizer, self._text(window)
+        if not text:
+            return None
+        return AlignmentRequest(
+            sot_sequence=tokenizer.sot_sequence,
+            no_timestamps=tokenizer.no_timestamps,
+            text=text,
+            eot=tokenizer.eot,
+            n_positions=max(1, place.n_frames // place.frames_per_position),
+            heads=self._heads,
+        )
+
+    def words(
+        self, window: CutWindow, request: AlignmentRequest, aligned: TokenAlignment
+    ) -> list[TimedWord]:
+        """Returns the words of a window, in seconds within it."""
+        with self._stopwatch.on("words", 0):
+            return group_tokens(
+                request.text, aligned, window.tokenizer, window.place.positions_per_second
+            )
 
     def time(
         self,
@@ -120,8 +125,6 @@ class WordTimer:
             last_speech: End of the last word before it, in seconds of the recording.
             n_content_frames: Mel frames of the recording.
         """
-        if window.is_dropped:
-            return window
         options = self._options
         punctuations = options.prepend_punctuations, options.append_punctuations
         segments = add_words(
@@ -141,24 +144,11 @@ class WordTimer:
 
     def _text(self, window: CutWindow) -> tuple[int, ...]:
         """Returns the tokens of a window's text, as many as the decoder takes at once."""
-        if window.is_dropped:
-            return ()
         tokenizer = window.tokenizer
         tokens = chain.from_iterable(segment.tokens for segment in window.segments)
         n_around = len(tokenizer.sot_sequence) + 2
-        n_most = self._implementation.dims.n_text_ctx - n_around
+        n_most = self._n_text_ctx - n_around
         return tuple(token for token in tokens if token < tokenizer.eot)[:n_most]
-
-    def _request(self, window: CutWindow, text: tuple[int, ...]) -> AlignmentRequest:
-        place, tokenizer = window.place, window.tokenizer
-        return AlignmentRequest(
-            sot_sequence=tokenizer.sot_sequence,
-            no_timestamps=tokenizer.no_timestamps,
-            text=text,
-            eot=tokenizer.eot,
-            n_positions=max(1, place.n_frames // place.frames_per_position),
-            heads=self._heads,
-        )
 
 
 def choose_heads(implementation: Implementation, options: TranscribeOptions) -> Heads:

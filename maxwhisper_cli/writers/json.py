@@ -33,6 +33,7 @@ class JsonWriter(Writer):
             "language": transcript.language,
             "language_probability": _json_value(transcript.language_probability),
             "duration": transcript.duration_seconds,
+            "cuts": list(transcript.cut_seconds),
         }
         origin = {
             "duration_after_vad": transcript.speech_seconds,  # as in faster-whisper

@@ -31,7 +31,8 @@ def test_files_are_written_when_done_and_reported_in_input_order(
     files = sound("a.wav", 65), sound("b.wav"), sound("c.wav", 3), sound("d.wav", 2)
     done = maxwhisper("transcribe", *files, *BATCH)
     assert done.exit_code == 0
-    assert written[2:] == [["b.txt"]] * 2 + [["b.txt", "c.txt"]] * 2
+    assert all("a.txt" not in each for each in written[:4])  # of the three windows of a.wav
+    assert written[3] == ["b.txt"]
     assert names(Path()) == ["a.txt", "b.txt", "c.txt", "d.txt"]
     starts = [line[1:10] for line in done.stdout.splitlines()]
     assert starts == ["00:00.000", "00:30.000", "01:00.000", *["00:00.000"] * 3]

@@ -163,7 +163,7 @@ def test_a_batch_of_files_has_one_live_line(tmp_path: Path, jfk: Path) -> None:
     arguments = ("transcribe", str(jfk), "second.wav", "-f", "txt", "--batch-size", "4")
     drawn = on_a_terminal(*arguments, cwd=tmp_path)
     assert "2 files" in drawn
-    assert re.search(r"0 done  0:22  \d+\.\dx", drawn)
+    assert re.search(r"\d done  0:22  \d+\.\dx", drawn)
     assert drawn.count("[00:00.000 --> 00:01.000]") == 2
 
 

@@ -1,7 +1,6 @@
 """Messages of a worker with a scripted model: times, repeatability, English-only models."""
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,13 @@ from implementations import registry
 from implementations.errors import ImplementationUnavailableError
 from implementations.options import LoadReport
 from implementations.request import DecodedWindow, DecodeRequest
-from implementations.session import AudioFeatures, FloatArray
+from implementations.session import FloatArray
 from maxwhisper_cli.compare.candidates import Candidate
 from maxwhisper_cli.compare.messages import Finished, Job, Loaded, Measured, Message, Stage
 from maxwhisper_cli.compare.worker import work
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from tests.support.scripted import BEGIN, ScriptedImplementation, window
+from tests.support.scripted import BEGIN, ScriptedFeatures, ScriptedImplementation, window
 
 SCRIPTED = Candidate("scripted")
 WORDS = (BEGIN, 1639, 523, BEGIN + 50)
@@ -131,25 +130,23 @@ def test_measures_with_the_implementation_s_own_mel_and_batches(
     models: FakeModels, monkeypatch: pytest.MonkeyPatch, talk: str
 ) -> None:
     """Same conditions as `transcribe`: pieces of mel as large, windows in the same batches."""
-    scripted, n_samples, n_requests = models.implementation, [], []
+    scripted, n_samples, n_windows = models.implementation, [], []
     monkeypatch.setattr(type(scripted), "mel_frames_at_once", 16384)
-    log_mel, decode_batch = scripted.log_mel, scripted.decode_batch
+    log_mel, encode = scripted.log_mel, scripted.encode
 
     def spy_log_mel(samples: FloatArray, filters: FloatArray) -> FloatArray:
         n_samples.append(len(samples))
         return log_mel(samples, filters)
 
-    def spy_decode_batch(
-        audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
-    ) -> list[DecodedWindow]:
-        n_requests.append(len(requests))
-        return decode_batch(audio_features, requests)
+    def spy_encode(mel: FloatArray) -> ScriptedFeatures:
+        n_windows.append(len(mel))
+        return encode(mel)
 
     monkeypatch.setattr(scripted, "log_mel", spy_log_mel)
-    monkeypatch.setattr(scripted, "decode_batch", spy_decode_batch)
+    monkeypatch.setattr(scripted, "encode", spy_encode)
     messages_of(talk, options=TranscribeOptions(language="es", batch_size=4), n_runs=1)
     assert max(n_samples) > 512 * 160  # 8 s in one piece, more than the default of 5.12 s
-    assert n_requests == [1, 1]  # one window, in the warm-up and in the run
+    assert n_windows == [1, 1]  # one window, in the warm-up and in the run
 
 
 def test_model_is_loaded_as_in_the_job(models: FakeModels, talk: str) -> None:

@@ -15,6 +15,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import RunningStopwatch, Spent
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
+from tests.support.driving import finish
 from tests.support.scripted import TINY_EN, ScriptedImplementation, window
 
 TOKENIZER = get_tokenizer(False)
@@ -28,7 +29,7 @@ def run(
     implementation = ScriptedImplementation(lambda r: by_temperature[r.search.temperature])
     features = implementation.encode(np.zeros((1, 80, 3000), np.float32))
     builder = RequestBuilder.create(TINY_EN, options, TOKENIZER)
-    result = decode_with_fallback(implementation, features, builder, (), seek=1234)
+    result = finish(implementation, decode_with_fallback(features, builder, (), seek=1234))
     return result, implementation.requests
 
 
@@ -101,7 +102,7 @@ def test_decoder_times_have_entries_of_their_own() -> None:
     features = implementation.encode(np.zeros((1, 80, 3000), np.float32))
     builder = RequestBuilder.create(TINY_EN, OPTIONS, TOKENIZER)
     watch = RunningStopwatch()
-    decode_with_fallback(implementation, features, builder, (), 0, watch)
+    finish(implementation, decode_with_fallback(features, builder, (), 0), watch)
     assert watch.spent["decoder: prompts"] == Spent(3.0, 2)
     assert watch.spent["decoder: steps"] == Spent(40.0, 20)
     assert watch.spent["decoder: all else"].n_times == 2

@@ -10,7 +10,7 @@ import pytest
 
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
-from maxwhisper_cli.transcription import longform
+from maxwhisper_cli.transcription import recording_language
 from maxwhisper_cli.transcription.language_id import DetectedLanguage
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
@@ -18,6 +18,7 @@ from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support import loaded
+from tests.support.driving import parts
 from tests.support.scripted import BEGIN, EOT, ScriptedImplementation, window
 
 TOKENIZER = get_tokenizer(False)
@@ -38,8 +39,9 @@ def run(
     implementation.dims = replace(implementation.dims, n_vocab=n_vocab)
     noise = np.random.default_rng(0).normal(0, 0.1, round(seconds * 16000)).astype(np.float32)
     with MelSpectrogram([noise], 80) as mel:
-        transcription = start_run(implementation, mel, options)
-        for _ in transcription.parts():
+        n_rows = int(options.batch_size)
+        transcription = start_run(implementation, mel, options, is_cut=n_rows > 1)
+        for _ in parts(implementation, transcription, n_rows):
             pass
         return transcription.transcript, implementation.requests
 
@@ -179,7 +181,7 @@ def test_the_language_of_each_window(monkeypatch: pytest.MonkeyPatch, batch_size
         assert [len(features) for features in windows] == [1]
         return DetectedLanguage(next(codes), 0.9)
 
-    monkeypatch.setattr(longform, "detect_language", detect)
+    monkeypatch.setattr(recording_language, "detect_language", detect)
     begin = MULTILINGUAL.timestamp_begin
     answer = window([begin, *MULTILINGUAL.encode(" One."), begin + 1500])
     options = replace(OPTIONS, multilingual=True, batch_size=batch_size)
@@ -189,7 +191,7 @@ def test_the_language_of_each_window(monkeypatch: pytest.MonkeyPatch, batch_size
     ]
     assert transcript.language == "es"
     has_prompt = [request.prompt[0] == MULTILINGUAL.sot_prev for request in requests]
-    assert has_prompt == [False, batch_size == 1, False, False]  # none of another language
+    assert has_prompt == [False, True, False, False]  # none of another language
     assert [segment.language for segment in transcript.segments] == ["es", "es", "en", "de"]
 
 

@@ -13,6 +13,7 @@ from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from tests.support.driving import parts
 from tests.support.scripted import BEGIN, ScriptedImplementation, window
 
 TOKENIZER = get_tokenizer(False)
@@ -40,7 +41,7 @@ def run(
     noise = np.random.default_rng(0).normal(0, 0.1, round(seconds * 16000)).astype(np.float32)
     with MelSpectrogram([noise], 80) as mel:
         transcription = TranscriptionRun(implementation, mel, options)
-        for _ in transcription.parts():
+        for _ in parts(implementation, transcription):
             pass
         return transcription.transcript, implementation
 

@@ -1,5 +1,6 @@
 """Split channels: each says what it says alone, and all become one transcript in order of time."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from implementations.errors import ImplementationFailedError
+from implementations.errors import NonFiniteLogitsError
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
 from maxwhisper_cli.model import Model
-from maxwhisper_cli.transcription import longform
+from maxwhisper_cli.transcription import recording_language
 from maxwhisper_cli.transcription.audio import AudioError
 from maxwhisper_cli.transcription.language_id import DetectedLanguage
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
@@ -20,6 +21,7 @@ from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support import loaded
 from tests.support.scripted import BEGIN, ScriptedFeatures, ScriptedImplementation, window
+from tests.support.scripted_rows import RowImplementation
 
 RATE = 16000
 TOKENIZER = get_tokenizer(False)
@@ -162,7 +164,7 @@ def test_all_channels_are_in_the_surest_language(
         is_steady = features.mel.std() < 0.2  # without silence behind the noise
         return DetectedLanguage("de", 0.9) if is_steady else DetectedLanguage("en", 0.4)
 
-    monkeypatch.setattr(longform, "detect_language", detect)
+    monkeypatch.setattr(recording_language, "detect_language", detect)
     implementation = ScriptedImplementation(lambda _: window([50364, 440, 50464]))
     implementation.dims = replace(implementation.dims, n_vocab=51865)
     file = write_channels(tmp_path / "call.wav", [noise(10), noise(30)])
@@ -175,28 +177,21 @@ def test_all_channels_are_in_the_surest_language(
         assert {prompt[sot_index + 1] for prompt, sot_index in prompts} == {german}
 
 
-def test_a_failed_batch_fails_the_whole_recording(tmp_path: Path) -> None:
-    """Its other channel is still queued for a row, and must not be decoded for nobody."""
+def test_a_failed_channel_fails_the_whole_recording(tmp_path: Path) -> None:
+    """Its other channel must not be decoded for nobody."""
 
-    class Failing(ScriptedImplementation):
-        n_rounds = 0
+    def script(request: DecodeRequest) -> DecodedWindow:
+        is_broken = len(implementation.requests) == 1
+        return replace(say_place(request), no_speech_prob=math.inf if is_broken else 0.0)
 
-        def decode_batch(
-            self, audio_features: AudioFeatures, requests: Sequence[DecodeRequest]
-        ) -> list[DecodedWindow]:
-            self.n_rounds += 1
-            if self.n_rounds == 1:
-                raise ImplementationFailedError("there is no room")
-            return [self.script(request) for request in requests]
-
-    call = write_channels(tmp_path / "call.wav", [noise(500), noise(30)])
+    call = write_channels(tmp_path / "call.wav", [noise(100), noise(500)])
     short = write_channels(tmp_path / "short.wav", [noise(30), noise(30)])
-    implementation = Failing(say_place)
+    implementation = RowImplementation(script)
     options = replace(SCRIPTED, batch_size=2)
     failed, done = Model(implementation).transcribe_several([call, short], options, channel="split")
-    assert (failed.index, type(failed.error)) == (0, ImplementationFailedError)
+    assert (failed.index, type(failed.error)) == (0, NonFiniteLogitsError)
     assert (done.index, done.error) == (1, None)
-    assert implementation.n_rounds == 3  # 20 s and 10 s of both channels of the second
+    assert len(implementation.requests) == 2 + 4  # 20 s and 10 s of both channels of the second
 
 
 def test_what_cannot_be_split_is_refused(tmp_path: Path, jfk: Path) -> None:

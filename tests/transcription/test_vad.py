@@ -9,13 +9,14 @@ import pytest
 
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
-from maxwhisper_cli.transcription import longform
+from maxwhisper_cli.transcription import recording_language
 from maxwhisper_cli.transcription.language_id import DetectedLanguage, detect_language
 from maxwhisper_cli.transcription.mel import Clip, MelSpectrogram
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions, VadOptions
 from maxwhisper_cli.transcription.segments import Progress, Transcript
 from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from tests.support.driving import parts
 from tests.support.scripted import BEGIN, TINY_EN, ScriptedFeatures, ScriptedImplementation, window
 
 TOKENIZER = get_tokenizer(False)
@@ -45,8 +46,9 @@ def run(
     implementation.dims = replace(TINY_EN, n_vocab=n_vocab)
     mel = noise_mel()
     mel.speech = speech
-    transcription = start_run(implementation, mel, options)
-    progress = [part.progress for part in transcription.parts()]
+    n_rows = int(options.batch_size)
+    transcription = start_run(implementation, mel, options, is_cut=n_rows > 1)
+    progress = [part.progress for part in parts(implementation, transcription, n_rows)]
     return transcription.transcript, implementation, progress
 
 
@@ -108,17 +110,13 @@ def test_clips_without_speech() -> None:
     assert transcript.warnings == ("no speech was found, so that nothing was decoded",)
 
 
-def test_shards_of_a_batch_hold_speech_only() -> None:
+def test_rows_hold_speech_only() -> None:
     options = replace(OPTIONS, batch_size=4)
     transcript, implementation, progress = run(SPEECH, say(" One.", 3), options)
-    # Three shards at a time, and then what is left of the third.
-    assert [[n_frames(mel[None]) for mel in batch] for batch in implementation.windows] == [
-        [500, 300, 3000],
-        [1500],
-    ]
+    assert [n_frames(mel) for mel in implementation.windows] == [500, 300, 3000, 1500]
     assert [segment.start for segment in transcript.segments] == [5.0, 20.0, 80.0, 110.0]
     assert transcript.speech_seconds == 53.0
-    assert progress[-1].done_seconds == progress[-1].total_seconds == 140.0
+    assert [each.done_seconds for each in progress] == [0, 10, 23, 110, 125]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
@@ -162,7 +160,7 @@ def test_windows_that_decide_on_the_language(
             seen.extend(features.mel)
         return DetectedLanguage("es", 0.9)
 
-    monkeypatch.setattr(longform, "detect_language", detect)
+    monkeypatch.setattr(recording_language, "detect_language", detect)
     begin = MULTILINGUAL.timestamp_begin
     answer = window([begin, *MULTILINGUAL.encode(" Uno."), begin + 1500])
     options = replace(OPTIONS, language_detection_segments=n_segments)

@@ -83,6 +83,7 @@ def test_json_has_model_and_implementation() -> None:
         "language": "de",
         "language_probability": 0.75,
         "duration": 4000.5,
+        "cuts": [],
         "task": "transcribe",
         "model": "base",
         "implementation": "cpu",
@@ -95,7 +96,16 @@ def test_json_has_model_and_implementation() -> None:
 def test_json_of_a_transcript_alone_names_no_model() -> None:
     written = json.loads(render(ODD, "json"))
     assert list(written) == [
-        *("text", "segments", "language", "language_probability", "duration", "task", "warnings")
+        *(
+            "text",
+            "segments",
+            "language",
+            "language_probability",
+            "duration",
+            "cuts",
+            "task",
+            "warnings",
+        )
     ]
 
 

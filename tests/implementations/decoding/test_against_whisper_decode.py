@@ -17,6 +17,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder, encode_text
 from tests.support import loaded, references
+from tests.support.driving import finish
 
 PROMPT = "The inaugural address of the President"
 
@@ -32,7 +33,7 @@ def decode_ours(path: Path, options: TranscribeOptions, prompt: str = "") -> Win
     with MelSpectrogram([loaded.samples_of(path, SECONDS)], model.dims.n_mels) as mel:
         features = model.encode(mel.padded_window(0, mel.n_content_frames)[None])
     previous = encode_text(tokenizer, prompt, "the prompt") if prompt else ()
-    return decode_with_fallback(model, features, builder, previous, seek=0)
+    return finish(model, decode_with_fallback(features, builder, previous, seek=0))
 
 
 def decode_theirs(path: Path, **options: Any) -> dict[str, Any]:
