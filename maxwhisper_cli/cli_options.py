@@ -65,6 +65,14 @@ OutputFormat = Annotated[
         rich_help_panel=_FILES,
     ),
 ]
+JsonLines = Annotated[
+    bool,
+    typer.Option(
+        "--jsonl",
+        help="Print a JSON line for each file as it ends, and write no files.",
+        rich_help_panel=_FILES,
+    ),
+]
 OutputName = Annotated[
     str,
     option(

@@ -7,7 +7,7 @@ failure does not stop the others. Options and output names are checked before.
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -15,12 +15,14 @@ from maxwhisper_cli.activity import Activity, Pace, clock
 from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
 from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names, summary_line
+from maxwhisper_cli.commands.overview import OrderedSegments, Overview
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.writers.base import Document, Writer
 from maxwhisper_cli.writers.files import STDIN, Outputs
+from maxwhisper_cli.writers.jsonl import JsonLines
 from maxwhisper_cli.writers.speakers import name_speaker
 from maxwhisper_cli.writers.times import format_timestamp
 from weights.default_model import DEFAULT_MODEL
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
     from maxwhisper_cli.transcription.audio import ReadingOptions
 
 
-Sink: TypeAlias = Outputs | Writer | MaxWhisperError
-"""Sink of a transcript: files, or one format for stdout; or the error that prevents it."""
+Stdout: TypeAlias = Writer | JsonLines
+"""Format of results on stdout: whole documents in order of input, or lines as files end."""
+Sink: TypeAlias = Outputs | Stdout | MaxWhisperError
+"""Sink of a transcript: files, or stdout; or the error that prevents it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ def transcribe_files(
         done = work.transcribe_together(files) if is_batch else map(work.transcribe, files)
         for file, outcome in zip(files, done, strict=True):
             outcomes.append(outcome)
-            work.report(outcome, file.sink)
+            work.report(outcome, file.sink, is_only=len(sinks) == 1)
             if outcome.error is not None and len(sinks) > 1:
                 display.terminal.error(str(outcome.error))
     errors = [outcome.error for outcome in outcomes if outcome.error is not None]
@@ -137,29 +141,7 @@ class _File:
     source: str
     name: str
     """Name in messages."""
-    sink: Outputs | Writer
-
-
-@dataclass(slots=True)
-class _Overview:
-    """Progress of the files of a batch, for one live line."""
-
-    n_files: int
-    pace: Pace = field(default_factory=Pace)
-    progress: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Seconds done and in all of each opened file, by its index."""
-    finished: set[int] = field(default_factory=set)
-
-    def show(self, activity: Activity) -> None:
-        """Shows files done, seconds transcribed and speed."""
-        unfinished = (i for i in self.progress if i not in self.finished)
-        n_done = len(self.finished) + sum(
-            self.progress[i][0] / (self.progress[i][1] or 1) for i in unfinished
-        )
-        seconds = sum(done for done, _ in self.progress.values())
-        speed = seconds / max(self.pace.seconds, 1e-9)
-        detail = f"{len(self.finished)} done  {clock(seconds)}  {speed:.1f}x"
-        activity.show(f"{self.n_files} files", n_done, self.n_files, detail)
+    sink: Outputs | Stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +166,7 @@ class _Work:
                     self.options,
                     on_segment=self.display.segment,
                     on_progress=lambda progress: self._advance(activity, file.name, pace, progress),
+                    on_warning=self.display.terminal.warning,
                     **self.reading,
                 )
         except MaxWhisperError as error:
@@ -196,7 +179,7 @@ class _Work:
 
     def transcribe_together(self, files: Sequence[_File]) -> Iterator[Outcome]:
         """Transcribes files in one batch and writes each as it is done; yields them in order."""
-        overview = _Overview(len(files))
+        overview = Overview(len(files))
         activity = Activity()
 
         def advance(index: int, progress: Progress) -> None:
@@ -206,27 +189,29 @@ class _Work:
             overview.show(activity)
 
         outcomes: dict[int, Outcome] = {}
-        sources = [file.source for file in files]
-        with closing(
-            self.model.transcribe_several(
-                sources, self.options, on_progress=advance, **self.reading
-            )
-        ) as finished:
+        segments = OrderedSegments(self.display.segment)
+        running = self.model.transcribe_several(
+            [file.source for file in files],
+            self.options,
+            on_progress=advance,
+            on_segment=segments.add,
+            on_warning=self.display.terminal.warning,
+            **self.reading,
+        )
+        with closing(running) as finished:
             for index in range(len(files)):
                 with self._activity() as activity:
                     overview.show(activity)
+                    segments.go_to(index)
                     while index not in outcomes:
                         each = next(finished)
                         overview.finished.add(each.index)
                         outcomes[each.index] = self._finish(
                             files[each.index], each.wall_seconds, each.transcript, each.error
                         )
-                outcome = outcomes.pop(index)
-                for segment in outcome.transcript.segments if outcome.transcript else ():
-                    self.display.segment(segment)
-                yield outcome
+                yield outcomes.pop(index)
 
-    def report(self, outcome: Outcome, sink: Outputs | Writer) -> None:
+    def report(self, outcome: Outcome, sink: Outputs | Stdout, *, is_only: bool) -> None:
         """Prints a transcript's warnings and summary line; itself if stdout is its sink."""
         terminal, transcript = self.display.terminal, outcome.transcript
         if transcript is None:
@@ -243,7 +228,8 @@ class _Work:
         if outcome.document is not None and (line := outcome.document.laid_out().report):
             terminal.note(f"{outcome.name}: {line}")
         if outcome.error is None:
-            terminal.note(summary_line(outcome, self.model.implementation, sink))
+            line = summary_line(outcome, self.model.implementation, sink)
+            terminal.note(line + (self._saving(outcome) if is_only else ""))
 
     def _finish(
         self,
@@ -259,13 +245,26 @@ class _Work:
             try:
                 with self.loading.stopwatch.on("writing"):
                     document = self._document(transcript, file.name)
-                    if not isinstance(file.sink, Writer):
+                    if isinstance(file.sink, Outputs):
                         file.sink.write(document)
             except MaxWhisperError as unwritten:
                 error = unwritten
             except SYSTEM_ERRORS as refused:
                 error = refusal(refused, file.name)
+        if isinstance(file.sink, JsonLines):
+            self.display.terminal.document(file.sink.line(file.source, document, error))
         return Outcome(file.name, wall_seconds, transcript, seconds, error, document)
+
+    def _saving(self, outcome: Outcome) -> str:
+        """Returns what cutting the only file would save, for the end of its summary line."""
+        from maxwhisper_cli.transcription.cuts import count_parts
+
+        transcript = outcome.transcript
+        seconds = (transcript and transcript.speech_seconds) or outcome.transcribed_seconds
+        n_rows = min(count_parts(seconds), self.model.implementation.default_rows)
+        if self.options.batch_size != 1 or n_rows == 1:
+            return ""
+        return f"; --batch-size auto would cut it and decode {n_rows} parts side by side"
 
     def _activity(self) -> AbstractContextManager[Activity]:
         is_wanted = self.display.shows_bar_when_piped

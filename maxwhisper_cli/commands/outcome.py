@@ -10,6 +10,7 @@ from maxwhisper_cli.console import Column
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.writers.base import Document, Writer
 from maxwhisper_cli.writers.files import STDIN, Outputs
+from maxwhisper_cli.writers.jsonl import JsonLines
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ class Outcome:
         return self.transcribed_seconds / max(self.wall_seconds, 1e-9)
 
 
-def summary_line(outcome: Outcome, implementation: "Implementation", sink: Outputs | Writer) -> str:
+def summary_line(
+    outcome: Outcome, implementation: "Implementation", sink: Outputs | Writer | JsonLines
+) -> str:
     """Returns the summary line of a transcribed file."""
     assert outcome.transcript is not None
     summary = (
@@ -57,7 +60,7 @@ def summary_line(outcome: Outcome, implementation: "Implementation", sink: Outpu
         f"({outcome.speed:.1f}x) on {implementation.name} "
         f"({implementation.device}, {implementation.dtype})"
     )
-    if isinstance(sink, Writer):
+    if not isinstance(sink, Outputs):
         return summary
     first, *others = sink.paths
     return ", ".join([f"{summary}; wrote {first}", *(path.suffix for path in others)])

@@ -25,6 +25,7 @@ from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from maxwhisper_cli.upstream_style import Switch
 from maxwhisper_cli.writers.base import Writer
 from maxwhisper_cli.writers.files import DEFAULT_NAME, plan_outputs, prepare_folder, refused_outputs
+from maxwhisper_cli.writers.jsonl import JsonLines
 from maxwhisper_cli.writers.registry import choose_writers
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Transcribe:
     raw_format: cli_reading.RawEncoding = None
     raw_rate: cli_reading.RawRate = None
     raw_channels: cli_reading.RawChannels = None
+    jsonl: cli.JsonLines = False
     clip_timestamps: cli.ClipTimestamps = _CLIP_TIMESTAMPS
     clamp_timestamps: cli.ClampTimestamps = _SWITCH[_DEFAULTS.clamp_timestamps]
     verbose: cli.Verbose = Switch.ON
@@ -122,15 +124,14 @@ class Transcribe:
         """Checks all options and paths, then transcribes."""
         captions = self._captions()
         options, reading = self._options(captions), self._reading()
-        sinks = _plan_sinks(
-            self.files, self._writers(), self.output_dir, self.output_name, self.model
-        )
-        terminal = Terminal(is_quiet=self.quiet, needs_reader=self.output_dir == STDOUT)
+        sinks = self._sinks()
+        is_for_stdout = self.jsonl or self.output_dir == STDOUT
+        terminal = Terminal(is_quiet=self.quiet, needs_reader=is_for_stdout)
         for warning in captions.warnings:
             terminal.warning(warning)
         display = Display(
             terminal,
-            shows_segments=bool(self.verbose) and not self.quiet and self.output_dir != STDOUT,
+            shows_segments=bool(self.verbose) and not self.quiet and not is_for_stdout,
             shows_bar_when_piped=not self.verbose,
         )
         timings = Timings() if self.timings else None
@@ -202,6 +203,15 @@ class Transcribe:
         return cli_reading.GivenReading(
             self.channel, self.audio_track, self.raw_format, self.raw_rate, self.raw_channels
         ).options()
+
+    def _sinks(self) -> list[tuple[str, Sink]]:
+        writers = self._writers()
+        if not self.jsonl:
+            return _plan_sinks(self.files, writers, self.output_dir, self.output_name, self.model)
+        if self.output_format is not None or self.output_dir != ".":
+            raise OptionsError("--jsonl writes no files: leave out --output-format, --output-dir")
+        require_sources(self.files)
+        return [(file, JsonLines()) for file in self.files]
 
     def _writers(self) -> tuple[Writer, ...]:
         writers = choose_writers(self.output_format or ["all"])

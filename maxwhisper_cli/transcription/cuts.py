@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from maxwhisper_cli.transcription.mel import Clip, Float32
+from maxwhisper_cli.transcription.mel import FRAMES_PER_SECOND, Clip, Float32
 
 PART_FRAMES = 12000
 """Smallest length of a part in mel frames (2 min); the text before a cut prompts nothing."""
@@ -34,7 +34,7 @@ def cut_clips(clips: Sequence[Clip], window: Window) -> list[list[Clip]]:
     """
     clips = [(start, end) for start, end in clips if start < end]
     total = sum(end - start for start, end in clips)
-    n_parts = max(1, total // PART_FRAMES)
+    n_parts = count_parts(total / FRAMES_PER_SECOND)
     places = [_place(clips, i * total // n_parts, window) for i in range(1, n_parts)]
     bounds = [0, *sorted(set(places)), clips[-1][1] if clips else 0]
     parts = [
@@ -46,6 +46,11 @@ def cut_clips(clips: Sequence[Clip], window: Window) -> list[list[Clip]]:
         for begin, stop in pairwise(bounds)
     ]
     return [part for part in parts if part]
+
+
+def count_parts(seconds: float) -> int:
+    """Returns the number of parts that so many seconds are cut into, 1 if they are not."""
+    return max(1, int(seconds * FRAMES_PER_SECOND) // PART_FRAMES)
 
 
 def _place(clips: Sequence[Clip], n_before: int, window: Window) -> int:

@@ -19,33 +19,38 @@ class JsonWriter(Writer):
 
     def render(self, document: Document) -> str:
         """`{"text": ..., "segments": [...], "language": ..., ...}`."""
-        transcript = document.transcript
-        content = {
-            "text": transcript.text,
-            "segments": [
-                {
-                    key: _json_value(value)
-                    for key, value in dataclasses.asdict(segment).items()
-                    if value is not None
-                }
-                for segment in transcript.segments
-            ],
-            "language": transcript.language,
-            "language_probability": _json_value(transcript.language_probability),
-            "duration": transcript.duration_seconds,
-            "cuts": list(transcript.cut_seconds),
-        }
-        origin = {
-            "duration_after_vad": transcript.speech_seconds,  # as in faster-whisper
-            "task": document.task,
-            "model": document.model,
-            "implementation": document.implementation,
-            "device": document.device,
-            "dtype": document.dtype,
-        }
-        content |= {key: value for key, value in origin.items() if value is not None}
-        content["warnings"] = [*document.notes, *transcript.warnings]
-        return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(json_content(document), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def json_content(document: Document) -> dict[str, Any]:
+    """Returns the fields of a document, openai-whisper's first."""
+    transcript = document.transcript
+    content = {
+        "text": transcript.text,
+        "segments": [
+            {
+                key: _json_value(value)
+                for key, value in dataclasses.asdict(segment).items()
+                if value is not None
+            }
+            for segment in transcript.segments
+        ],
+        "language": transcript.language,
+        "language_probability": _json_value(transcript.language_probability),
+        "duration": transcript.duration_seconds,
+        "cuts": list(transcript.cut_seconds),
+    }
+    origin = {
+        "duration_after_vad": transcript.speech_seconds,  # as in faster-whisper
+        "task": document.task,
+        "model": document.model,
+        "implementation": document.implementation,
+        "device": document.device,
+        "dtype": document.dtype,
+    }
+    content |= {key: value for key, value in origin.items() if value is not None}
+    content["warnings"] = [*document.notes, *transcript.warnings]
+    return content
 
 
 def _json_value(value: Any) -> Any:  # noqa: ANN401  (whatever a segment's field holds)

@@ -31,12 +31,13 @@ class FakeModels:
 
     dims: ModelDimensions = TINY_EN
     script: Script | None = None
+    kind: type[ScriptedImplementation] = ScriptedImplementation
     calls: list[dict[str, Any]] = field(default_factory=list)
     implementations: list[ScriptedImplementation] = field(default_factory=list)
 
     def load(self, model: str, impl: str, **settings: Any) -> Model:
         self.calls.append({"model": model, "impl": impl, **settings})
-        implementation = ScriptedImplementation(self.script or says(SPOKEN, self.dims))
+        implementation = self.kind(self.script or says(SPOKEN, self.dims))
         implementation.dims = self.dims
         self.implementations.append(implementation)
         return Model(implementation, stopwatch=settings.get("stopwatch", STOPPED))

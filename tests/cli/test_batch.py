@@ -1,6 +1,10 @@
 """`maxwhisper transcribe --batch-size` with several files: written when done, reported in order."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from implementations.request import DecodedWindow, DecodeRequest
 from tests.cli.conftest import (
@@ -12,6 +16,8 @@ from tests.cli.conftest import (
     says,
     stopped_after,
 )
+from tests.support.scripted import ScriptedImplementation
+from tests.support.scripted_rows import RowImplementation
 
 BATCH = ("--batch-size", "2", "-f", "txt")
 
@@ -94,3 +100,109 @@ def test_quiet(maxwhisper: RunCommandLine, sound: MakeSound) -> None:
     done = maxwhisper("transcribe", sound("a.wav"), sound("b.wav"), *BATCH, "-q")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
     assert names(Path()) == ["a.txt", "b.txt"]
+
+
+def lines(text: str) -> Iterator[dict[str, object]]:
+    return map(json.loads, text.splitlines())
+
+
+def test_several_files_are_rows_by_default(
+    maxwhisper: RunCommandLine, sound: MakeSound, models: FakeModels
+) -> None:
+    """Their JSON is that of one after the other; a number cuts them."""
+    models.kind = RowImplementation
+    files = sound("a.wav", 250), sound("b.wav", 40)
+    written = {}
+    for name, options in {"default": (), "auto": ("auto",), "1": ("1",), "5": ("5",)}.items():
+        given = ("--batch-size", *options) if options else ()
+        done = maxwhisper("transcribe", *files, "-f", "json", "-o", name, "-q", *given)
+        assert done.exit_code == 0
+        written[name] = [(Path(name) / f"{stem}.json").read_bytes() for stem in "ab"]
+    assert written["default"] == written["auto"] == written["1"]
+    in_rows, in_turn = (models.implementations[i] for i in (0, 2))
+    assert isinstance(in_rows, RowImplementation)
+    assert isinstance(in_turn, RowImplementation)
+    assert (in_rows.widths[0], in_turn.widths) == (2, [])
+    assert [len(json.loads(each)["cuts"]) for each in written["5"]] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("given", "n_cuts", "end"),
+    [
+        ((), 0, "; --batch-size auto would cut it and decode 2 parts side by side\n"),
+        (("--batch-size", "auto"), 1, ""),
+        (("--batch-size", "2"), 1, ""),
+    ],
+)
+def test_one_file_is_cut_only_on_demand(
+    maxwhisper: RunCommandLine,
+    sound: MakeSound,
+    models: FakeModels,
+    given: tuple[str, ...],
+    n_cuts: int,
+    end: str,
+) -> None:
+    models.kind = RowImplementation
+    done = maxwhisper("transcribe", sound("a.wav", 250), "-f", "json", *given)
+    assert len(json.loads(Path("a.json").read_text(encoding="utf-8"))["cuts"]) == n_cuts
+    assert done.stderr.endswith(f"wrote a.json{end or chr(10)}")
+
+
+def test_nothing_is_promised_where_rows_save_nothing(
+    maxwhisper: RunCommandLine, sound: MakeSound
+) -> None:
+    done = maxwhisper("transcribe", sound("a.wav", 250), "-f", "txt")
+    assert done.stderr.endswith("wrote a.txt\n")
+
+
+@pytest.mark.parametrize("kind", [ScriptedImplementation, RowImplementation])
+def test_json_lines_come_as_files_end(
+    maxwhisper: RunCommandLine,
+    sound: MakeSound,
+    models: FakeModels,
+    tmp_path: Path,
+    kind: type[ScriptedImplementation],
+) -> None:
+    models.kind = kind
+    broken = tmp_path / "broken.wav"
+    broken.write_text("this is not audio")
+    files = [str(each) for each in (sound("a.wav", 65), broken, sound("b.wav"))]
+    done = maxwhisper("transcribe", *files, "--jsonl")
+    assert (done.exit_code, names(Path())) == (1, [])
+    found = list(lines(done.stdout))
+    in_order = found if kind is ScriptedImplementation else [found[2], found[0], found[1]]
+    assert [each["path"] for each in in_order] == files
+    assert list(in_order[1]) == ["path", "error"]
+    assert maxwhisper("transcribe", files[0], "-f", "json", "-q").exit_code == 0
+    assert in_order[0] == {"path": files[0], **json.loads(Path("a.json").read_bytes())}
+
+
+@pytest.mark.parametrize("given", [("-f", "txt"), ("-o", "-"), ("-o", "there")])
+def test_json_lines_go_nowhere_else(
+    maxwhisper: RunCommandLine, sound: MakeSound, given: tuple[str, ...]
+) -> None:
+    done = maxwhisper("transcribe", sound(), "--jsonl", *given)
+    assert done.exit_code == 2
+    assert "--jsonl writes no files" in done.stderr
+
+
+def test_segments_of_the_first_file_appear_while_others_go(
+    maxwhisper: RunCommandLine,
+    sound: MakeSound,
+    models: FakeModels,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models.kind = RowImplementation
+    models.script = stopped_after(3, says(SPOKEN, models.dims))
+    done = maxwhisper("transcribe", sound("a.wav", 65), sound("b.wav", 65), "-f", "txt")
+    assert done.exit_code == 130
+    assert [line[1:10] for line in done.stdout.splitlines()] == ["00:00.000"]  # that of a.wav
+
+
+@pytest.mark.parametrize("given", ["many", "0", "1.5", "-1"])
+def test_numbers_of_rows_that_make_no_sense(
+    maxwhisper: RunCommandLine, sound: MakeSound, given: str
+) -> None:
+    done = maxwhisper("transcribe", sound(), "--batch-size", given)
+    assert done.exit_code == 2
+    assert "batch" in done.stderr
