@@ -3,7 +3,7 @@
 With `multilingual` each window has a language of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from implementations.implementation import Implementation
 from implementations.session import AudioFeatures
@@ -13,6 +13,7 @@ from maxwhisper_cli.transcription.language_id import DetectedLanguage, detect_la
 from maxwhisper_cli.transcription.mel import N_FRAMES, Clip, MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import Stopwatch
+from maxwhisper_cli.transcription.timestamps import WindowPlace
 from maxwhisper_cli.transcription.tokenizer import Tokenizer, get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 
@@ -46,6 +47,8 @@ class RecordingLanguage:
         self._stopwatch = stopwatch
         dims = implementation.dims
         self.is_multilingual = options.multilingual and dims.is_multilingual
+        self._first: tuple[int, AudioFeatures] | None = None
+        """First mel frame and features of the window that the language was detected from."""
         self.detected = self._detect(mel, clips)
         self.code = self.detected.code if self.detected else "en"
         if options.language is not None and dims.is_multilingual:
@@ -71,6 +74,13 @@ class RecordingLanguage:
             )
         return self._builders[language]
 
+    def pop_features(self, place: WindowPlace) -> AudioFeatures | None:
+        """Returns a window's features, once, if the language was detected from the same frames."""
+        if self._first is None or (self._first[0], N_FRAMES) != (place.seek, place.n_frames):
+            return None
+        (_, features), self._first = self._first, None
+        return features
+
     def _detect(self, mel: MelSpectrogram, clips: Sequence[Clip]) -> DetectedLanguage | None:
         """Detects the language from the first 30 s, or the first with speech.
 
@@ -81,9 +91,16 @@ class RecordingLanguage:
         if mel.speech is None:
             clips = [(0, max(1, mel.n_content_frames))]
         starts = language_windows(clips, self._options.language_detection_segments)
-        mels = (mel.window(start, N_FRAMES)[None] for start in starts)
-        features = (encode(self._implementation, each, self._stopwatch) for each in mels)
-        return self._language_of(features) if starts else None
+        return self._language_of(self._encode(mel, starts)) if starts else None
+
+    def _encode(self, mel: MelSpectrogram, starts: Sequence[int]) -> Iterator[AudioFeatures]:
+        """Yields the features of windows of 30 s, and keeps those of the first if it is whole."""
+        for start in starts:
+            window = mel.window(start, N_FRAMES)[None]
+            features = encode(self._implementation, window, self._stopwatch)
+            if start == starts[0] and start + N_FRAMES <= mel.n_content_frames:
+                self._first = start, features  # in a shorter one, zeros are to follow, not silence
+            yield features
 
     def _language_of(self, windows: Iterable[AudioFeatures]) -> DetectedLanguage:
         """Detects the language of windows, each a batch of one."""

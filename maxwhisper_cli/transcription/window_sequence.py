@@ -98,9 +98,11 @@ class WindowSequence(StepSequence):
 
     def _decode_window(self, place: WindowPlace) -> Generator[Step, None, tuple[CutWindow, float]]:
         """Decodes one window; returns it with its segments and the temperature of its text."""
-        encoding = Encoding(self._context.mel, place)
-        yield encoding
-        features = encoding.answer
+        features = self._context.language.pop_features(place)
+        if features is None:
+            encoding = Encoding(self._context.mel, place)
+            yield encoding
+            features = encoding.answer
         builder = self._context.language.builder(features)
         if not (self._is_first and place.seek == self.first_frame):
             builder = builder.without_prefix()

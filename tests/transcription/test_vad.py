@@ -171,6 +171,36 @@ def test_windows_that_decide_on_the_language(
     assert all(np.array_equal(a, b) for a, b in zip(seen, expected, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("speech", "clips", "n_encoded"),
+    [
+        (None, (0.0,), 5),  # 30, 30, 30, 30 and 20 s, of which the first decided on the language
+        (None, (1.0,), 1 + 5),
+        (((0, 14000),), (0.0,), 5),
+        (((500, 1000),), (0.0,), 1 + 1),  # 5 s of speech: silence follows them, and zeros
+    ],
+)
+def test_the_window_of_the_language_is_encoded_once(
+    monkeypatch: pytest.MonkeyPatch,
+    speech: tuple[Clip, ...] | None,
+    clips: tuple[float, ...],
+    n_encoded: int,
+) -> None:
+    def detect(_impl: object, windows: Iterable[AudioFeatures], _: object) -> DetectedLanguage:
+        assert len(list(windows)) == 1
+        return DetectedLanguage("es", 0.9)
+
+    monkeypatch.setattr(recording_language, "detect_language", detect)
+    begin = MULTILINGUAL.timestamp_begin
+    answer = window([begin, *MULTILINGUAL.encode(" Uno."), begin + 1500])
+    options = replace(OPTIONS, clip_timestamps=clips)
+    _, implementation, _ = run(speech, answer, options, n_vocab=51865)
+    assert len(implementation.windows) == n_encoded
+    expected = noise_mel().padded_window(round(clips[0] * 100) if speech is None else speech[0][0])
+    shown = implementation.windows[n_encoded - 5 if speech is None else 0][0]
+    assert speech == ((500, 1000),) or np.array_equal(shown, expected)
+
+
 def test_the_mean_of_the_windows_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = list(MULTILINGUAL.all_language_codes)
     windows = [{"en": 0.6, "es": 0.4}, {"en": 0.1, "es": 0.5, "fr": 0.4}, {"en": 0.5, "es": 0.5}]
