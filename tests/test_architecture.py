@@ -25,6 +25,7 @@ LONG_MOJO_FUNCTIONS: dict[str, int] = {
     "cpu/kernels/bind_block.mojo BindBlockOp.execute": 69,
     "cpu/kernels/decode.mojo DecodeStepOp.execute": 63,
     "cpu/kernels/decode.mojo TopKOp.execute": 74,
+    "cpu/kernels/decode_rows.mojo DecodeRowsOp.execute": 74,
     "cpu/kernels/greedy.mojo GreedyOp.execute": 75,
     "gpu/kernels/advance_beams.mojo advance_beams_kernel": 98,
     "gpu/kernels/advance_beams.mojo choose_continuations": 65,

@@ -36,6 +36,24 @@ class BeamSearch(HypothesisSearch):
         """True once enough hypotheses have ended."""
         return len(self._finished) >= self._max_finished
 
+    @property
+    def n_ranked(self) -> int:
+        """One token more than there are beams, since one of them may be the end."""
+        return self._n_beams + 1
+
+    @property
+    def live(self) -> list[int]:
+        """All beams."""
+        return list(range(self._n_beams))
+
+    def draws(self) -> npt.NDArray[np.float64]:
+        """Beams draw nothing."""
+        return np.zeros(self._n_beams)
+
+    def take(self, tokens: npt.NDArray[np.int64], logprobs: FloatArray) -> list[int]:
+        """Extends every beam by its most likely tokens; see `extend`."""
+        return self.extend(tokens, logprobs)
+
     def step(self, session: DecoderSession, book: RuleBook) -> list[int] | None:
         """Takes a step, with the top k tokens from the session if it computes them."""
         ranked = session.top_k(self.sampled, book.rules)

@@ -32,12 +32,30 @@ class SamplingSearch(HypothesisSearch):
         """True once every hypothesis has ended."""
         return bool(self._is_finished.all())
 
+    @property
+    def n_ranked(self) -> int:
+        """One token at temperature 0; drawn above it."""
+        return 1 if self._temperature == 0 else 0
+
+    @property
+    def live(self) -> list[int]:
+        """Hypotheses that have not ended."""
+        return np.flatnonzero(~self._is_finished).tolist()
+
+    def draws(self) -> npt.NDArray[np.float64]:
+        """Returns the step's random numbers, [n_group]."""
+        return self._random.random(len(self.sampled))
+
+    def take(self, tokens: IntArray, logprobs: FloatArray) -> None:
+        """Appends a token to each hypothesis: both [n_group, 1]."""
+        self._append(tokens[:, 0], logprobs[:, 0])
+
     def step(self, session: DecoderSession, book: RuleBook) -> None:
         """Takes a step, with tokens that the session draws if it can."""
         if self._temperature == 0:
             super().step(session, book)
             return
-        draws = self._random.random(len(self.sampled))
+        draws = self.draws()
         drawn = session.sample(self.sampled, book.rules, self._temperature, draws)
         if drawn is None:
             logits = self._feed(session)
@@ -47,8 +65,7 @@ class SamplingSearch(HypothesisSearch):
     def advance(self, logits: FloatArray, logsumexp: FloatArray) -> None:
         """Appends a token to each hypothesis: logits [n_group, n_vocab], logsumexp [n_group]."""
         if self._temperature > 0:
-            draws = self._random.random(len(logits))
-            self._append(*self._draw_all(logits, logsumexp, draws))
+            self._append(*self._draw_all(logits, logsumexp, self.draws()))
             return
         tokens = logits.argmax(axis=-1)
         self._append(tokens, logits[np.arange(len(tokens)), tokens] - logsumexp)

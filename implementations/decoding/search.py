@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from implementations.decoding.rules import RuleBook
-from implementations.session import DecoderSession, FloatArray
+from implementations.session import DecoderSession, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,36 @@ class HypothesisSearch(ABC):
         """
         logits = self._feed(session)
         return self.advance(logits, book.apply(logits, self.sampled))
+
+    @property
+    @abstractmethod
+    def n_ranked(self) -> int:
+        """Most likely next tokens that a step needs of each hypothesis; 0 if one is drawn."""
+
+    @property
+    @abstractmethod
+    def live(self) -> list[int]:
+        """Hypotheses that must be fed in the next step."""
+
+    @abstractmethod
+    def draws(self) -> npt.NDArray[np.float64]:
+        """Returns each hypothesis's place (0 to 1) in the cumulative probabilities, [n_group].
+
+        It is called once a step where tokens are drawn.
+        """
+
+    @abstractmethod
+    def take(self, tokens: IntArray, logprobs: FloatArray) -> list[int] | None:
+        """Takes a step with tokens that were ranked or drawn elsewhere.
+
+        Args:
+            tokens: [n_group, n_ranked], or one drawn token each; those of hypotheses that are not
+                live do not matter.
+            logprobs: Their log-probabilities under the rules, of the same shape.
+
+        Returns:
+            The result of `advance`.
+        """
 
     def _feed(self, session: DecoderSession) -> FloatArray:
         """Feeds each hypothesis its latest token; returns logits, [n_group, n_vocab]."""

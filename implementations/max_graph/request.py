@@ -27,6 +27,7 @@ CPU_DECODER_GRAPHS = (
     "top_k",
     "sample",
     "greedy",
+    "decode_rows",
     "align_text",
 )
 """The rest of the CPU's graphs: the encoder's are an artifact of their own, with `hybrid`'s."""

@@ -14,6 +14,7 @@ from implementations.implementation import Implementation
 from implementations.max_graph.cpu.graphs.ops import N_ADDRESSES
 from implementations.max_graph.cpu.greedy import decode_greedily
 from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
+from implementations.max_graph.cpu.row_decoder import CpuRowDecoder
 from implementations.max_graph.cpu.session import (
     DecoderModels,
     MaxSession,
@@ -24,6 +25,7 @@ from implementations.max_graph.features import MaxAudioFeatures, own_features
 from implementations.max_graph.load_plan import make_plan
 from implementations.options import LoadOptions
 from implementations.request import DecodedWindow, DecodeRequest
+from implementations.row_decoder import RowDecoder
 from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 
@@ -87,6 +89,12 @@ class CpuFullMax(Implementation):
         began = time.perf_counter()
         with self.start(audio_features, 1) as session:
             return decode_greedily(session, request, began)
+
+    def row_decoder(self, n_rows: int) -> RowDecoder:
+        """Opens rows that share each read of the weights; a single one decodes as `decode`."""
+        if n_rows == 1:
+            return super().row_decoder(n_rows)
+        return CpuRowDecoder(self._decoder, n_rows)
 
     def align(
         self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads

@@ -93,6 +93,7 @@ class MaxSession(DecoderSession):
         self._cross_kv = models.compute_cross_kv(audio_features)
         self._cache: KVCache | None = KVCache(models.dims, n_group)
         self._rules: tuple[npt.NDArray[Any], ...] | None = None
+        self._addresses: npt.NDArray[np.int64] | None = None
 
     def prefill(self, tokens: Sequence[int], positions: Sequence[int]) -> FloatArray:
         """[n_prompt] -> [n_positions, n_vocab]; fed once, then shared by all hypotheses."""
@@ -178,6 +179,29 @@ class MaxSession(DecoderSession):
         array: npt.NDArray[np.int32] = sampled.to_numpy()
         return array
 
+    def addresses(self) -> npt.NDArray[np.int64]:
+        """Returns where each layer's cached keys and values, and the audio's, begin, in turn."""
+        if self._addresses is None:
+            caches, audio = self._open_cache().buffers, self._cross_kv
+            layers = range(0, len(caches), 2)
+            buffers = [b for i in layers for b in (*caches[i : i + 2], *audio[i : i + 2])]
+            self._addresses = np.array([_address(buffer) for buffer in buffers], np.int64)
+        return self._addresses
+
+    def buffers(self) -> list[Buffer]:
+        """Returns the caches, then the audio's keys and values."""
+        return [*self._open_cache().buffers, *self._cross_kv]
+
+    def next_position(self) -> tuple[int, npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Returns the next position, the slots and the source slots of its panels; then fed."""
+        cache = self._open_cache()
+        source_slots = cache.make_tail_panels_unique()
+        return cache.n_filled, cache.slots, source_slots
+
+    def advance(self) -> None:
+        """Counts a position that a run has filled."""
+        self._open_cache().advance(1)
+
     def reorder(self, source_indices: Sequence[int]) -> None:
         """Takes effect at the next step."""
         self._open_cache().reorder(source_indices)
@@ -195,6 +219,13 @@ class MaxSession(DecoderSession):
     def _open_cache(self) -> KVCache:
         assert self._cache is not None, "the session is closed"
         return self._cache
+
+
+def _address(buffer: Buffer) -> int:
+    """Returns where a buffer's numbers begin."""
+    integers = buffer.view(DType.uint8, (buffer.num_elements * buffer.element_size,))
+    address: int = integers.to_numpy().ctypes.data
+    return address
 
 
 def align(

@@ -50,7 +50,7 @@ Parameters = dict[str, bool | int | str | DType]
 
 LAYOUT: Parameters = {"panel": PANEL, "amx_step": AMX_STEP}
 """Sizes of packed arrays; the kernels assert that theirs are the same."""
-_TOKEN_STATE: Parameters = {
+TOKEN_STATE: Parameters = {
     "state_fields": " ".join(STATE_FIELDS),
     "rule_fields": " ".join(RULE_FIELDS),
     "never": NEVER,
@@ -233,7 +233,7 @@ def top_k(
     """[n_group, N_STATE_FIELDS] -> [n_group, 2, n_group + 1]: tokens, log-probabilities."""
     n_group = state.shape[0]
     type_ = TensorType(DType.float32, [n_group, 2, n_group + 1], CPU)
-    return run_steps("top_k", inputs, [state, *rules, *slots], type_, _TOKEN_STATE)
+    return run_steps("top_k", inputs, [state, *rules, *slots], type_, TOKEN_STATE)
 
 
 def sample(
@@ -254,7 +254,7 @@ def sample(
     """
     type_ = TensorType(DType.float32, [logits.shape[0], 2], CPU)
     operands = [logits, state, *rules, draws, temperature, n_threads()]
-    parameters = _TOKEN_STATE | {"n_vocab": int(logits.shape[1])}
+    parameters = TOKEN_STATE | {"n_vocab": int(logits.shape[1])}
     (choice,) = ops.custom("whisper_cpu_sample", CPU, operands, [type_], parameters=parameters)
     return choice.tensor
 
@@ -269,7 +269,7 @@ def greedy(
     """The most likely tokens, one after the other -> [n_tokens], fewer where the text ends."""
     type_ = TensorType(DType.int32, [n_tokens], CPU)
     operands: list[TensorValue | BufferValue] = [state, sum_logprob, *rules]
-    return run_steps("greedy", inputs, operands, type_, _TOKEN_STATE)
+    return run_steps("greedy", inputs, operands, type_, TOKEN_STATE)
 
 
 def _kv_types_of(

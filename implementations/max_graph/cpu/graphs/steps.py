@@ -29,6 +29,7 @@ from implementations.max_graph.cpu.graphs.ops import (
     table_type,
     top_k,
 )
+from implementations.max_graph.cpu.graphs.row_ops import N_ROW_ADDRESSES, decode_rows
 from implementations.max_graph.graphs.aligned_text import N_TEXT_FIELDS
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
 
@@ -51,6 +52,7 @@ class DecoderSteps:
         self._add_top_k(module, kernels)
         self._add_sample(module, kernels)
         self._add_greedy(module, kernels)
+        self._add_decode_rows(module, kernels)
 
     def _add_prefill(self, module: Module, kernels: KernelLibrary) -> None:
         """Scores to fill, tokens [n_new], rows and heads -> logits [n_rows, n_vocab].
@@ -151,6 +153,36 @@ class DecoderSteps:
             rules = [graph.inputs[i].tensor for i in (2, 3)]
             inputs = self._inputs(graph.inputs[4].buffer, graph.inputs[5:])
             graph.output(greedy(inputs, state, sum_logprob, rules, N_BLOCK))
+
+    def _add_decode_rows(self, module: Module, kernels: KernelLibrary) -> None:
+        """Choice to fill [n_rows, 2, k_max], and what `decode_rows` takes of each row.
+
+        The caches, keys and values of the other inputs are any row's: all are found by addresses.
+        """
+        integers: list[list[str | int]] = [
+            ["n_rows", N_STATE_FIELDS],
+            ["n_rows", N_RULES],
+            ["n_rows"],
+        ]
+        n_addresses = self.dims.n_text_layer * N_ROW_ADDRESSES + 1
+        types = [
+            BufferType(DType.float32, ["n_rows", 2, "k_max"], CPU),
+            *(TensorType(DType.int32, shape, CPU) for shape in integers),
+            TensorType(DType.float32, ["n_rows"], CPU),
+            TensorType(DType.float64, ["n_rows"], CPU),
+            TensorType(DType.int64, ["n_rows", n_addresses], CPU),
+            TensorType(DType.int32, ["n_groups"], CPU),
+            TensorType(DType.int32, ["n_rows", n_panels(self.dims.n_text_ctx)], CPU),
+            TensorType(DType.int32, ["n_rows"], CPU),
+            *self._state_types(),
+        ]
+        with Graph(
+            "decode_rows", input_types=types, module=module, kernel_library=kernels
+        ) as graph:
+            rows = [graph.inputs[i].tensor for i in range(1, 10)]
+            inputs = self._inputs(graph.inputs[10].buffer, graph.inputs[11:])
+            decode_rows(inputs, graph.inputs[0].buffer, rows)
+            graph.output()
 
     def _step_types(self) -> list[TensorType]:
         """Returns the types of tokens, offset, slots and source slots of a step."""

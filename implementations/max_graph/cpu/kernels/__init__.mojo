@@ -4,6 +4,7 @@ from .attention import *
 from .bind_block import *
 from .conv_stem import *
 from .decode import *
+from .decode_rows import *
 from .dtw import *
 from .greedy import *
 from .layer_norm import *

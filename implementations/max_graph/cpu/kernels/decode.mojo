@@ -11,6 +11,7 @@ from .bind_block import N_ADDRESSES, Addresses, MutableTensor
 from .decoder import Decoder
 from .embedding import embedding_of
 from .logits import compute_logits, compute_top_k, hypotheses_of, n_ranking
+from .row_table import RowTable
 from .thread_count import max_threads
 from .thread_team import N_COUNTERS, Integers, Worker
 from .tile import F32, Floats, floats
@@ -67,6 +68,7 @@ def decoder_of[
         n_audio_ctx=n_audio_ctx,
         n_rows=n_rows,
         is_prompt=is_prompt,
+        rows=RowTable.none(rebind[Addresses](table.unsafe_ptr()), slots),
     )
 
 

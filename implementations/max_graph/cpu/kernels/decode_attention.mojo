@@ -7,6 +7,7 @@ from .causal_attention import softmax
 from .kv_cache import KVCache
 from .packed_kv import PackedKV
 from .row_block import depth_of, pair_of, round_up
+from .prefetch import prefetch_part
 from .skinny_matmul import skinny_matmul
 from .thread_team import Integers
 from .tile import F32, PANEL, SPAN, WIDTH, Floats
@@ -106,12 +107,19 @@ struct CrossAttention[dtype: DType](
 
     @always_inline
     def compute_scores(self, head: Int, stride: Int):
-        """Fills the scores of a head, `stride` floats a row: queries times keys, not scaled."""
+        """Fills the scores of a head, `stride` floats a row: queries times keys, not scaled.
+
+        Meanwhile the head's values are on their way: one stream alone waits for the memory.
+        """
         var head_dim = self.kv.head_dim
         var n_state = self.kv.n_head * head_dim
         var keys = self.kv.keys_of(0, head)
         var queries = self.queries.unsafe_offset(head * head_dim)
+        var values = self.kv.values_of(0, head)
+        var n_values = self.kv.n_ctx * self.kv.n_columns()
+        var n_spans = ceildiv(self.kv.n_ctx, SPAN)
         for first in range(0, self.kv.n_ctx, SPAN):
+            prefetch_part(values, n_values, first // SPAN, n_spans)
             var panel = first // PANEL * PANEL * head_dim
             var b = keys.unsafe_offset(panel + first % PANEL * pair_of[Self.dtype])
             var to = self.scores.unsafe_offset(first)

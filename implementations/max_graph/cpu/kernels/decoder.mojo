@@ -14,6 +14,7 @@ from .embedding import Embedding
 from .kv_cache import KVCache
 from .layer_norm import layer_norm_rows
 from .packed_kv import PackedKV
+from .row_table import RowTable
 from .skinny_linear import SkinnyLinear
 from .step_workspace import StepWorkspace
 from .thread_team import Integers, Worker
@@ -50,6 +51,8 @@ struct Decoder[w_dtype: DType, kv_dtype: DType, e_dtype: DType](
     var n_rows: Int
     var is_prompt: Bool
     """True where rows are successive tokens of one hypothesis, not next tokens of several."""
+    var rows: RowTable
+    """Caches, audio and position of each row, where rows are of several windows."""
 
     @always_inline
     def max_team_steps(self) -> Int:
@@ -117,22 +120,33 @@ struct Decoder[w_dtype: DType, kv_dtype: DType, e_dtype: DType](
         self.make_tail_panels_unique(worker, source_slots, n_past)
         while worker.claim_next(1):
             for row in range(self.n_rows):
-                self.embed(at.x, row, Int(tokens.unsafe_load(row * token_stride)), n_past)
+                var token = Int(tokens.unsafe_load(row * token_stride))
+                self.embed(at.x, row, token, self.position(row, n_past))
         self.run_layers(worker, at, n_past)
 
     def make_tail_panels_unique(self, mut worker: Worker, source_slots: Integers, n_past: Int):
         """Copies the panel to be appended to where a row's slot differs from its source slot."""
         var is_copied = False
         for row in range(self.n_rows):
-            is_copied = is_copied or source_slots.unsafe_load(row) != self.slot(row, n_past)
+            var slot = self.slot(row, self.position(row, n_past))
+            is_copied = is_copied or source_slots.unsafe_load(row) != slot
         if not is_copied:
             return
         while worker.claim_next(self.n_layer):
-            var cache = self.cache(self.block(worker.piece))
             for row in range(self.n_rows):
                 var source = source_slots.unsafe_load(row)
-                if source != self.slot(row, n_past):
-                    cache.copy_panel(Int(self.slot(row, n_past)), Int(source), n_past // PANEL)
+                var position = self.position(row, n_past)
+                var slot = self.slot(row, position)
+                if source != slot:
+                    var cache = self.cache(worker.piece, row)
+                    cache.copy_panel(Int(slot), Int(source), position // PANEL)
+
+    @always_inline
+    def position(self, row: Int, n_past: Int) -> Int:
+        """Returns the position of a row's token; n_past is the first row's where rows share one."""
+        if self.rows.n_groups > 0:
+            return self.rows.n_past(row)
+        return n_past + (row if self.is_prompt else 0)
 
     @always_inline
     def slot(self, row: Int, position: Int) -> Int32:
@@ -140,22 +154,34 @@ struct Decoder[w_dtype: DType, kv_dtype: DType, e_dtype: DType](
         return self.slots.unsafe_load(row * ceildiv(self.n_text_ctx, PANEL) + position // PANEL)
 
     @always_inline
-    def cache(self, block: BlockPointers) -> KVCache:
-        """Returns a block's cache of self-attention."""
+    def cache(self, layer: Int, row: Int) -> KVCache:
+        """Returns a layer's cache of self-attention, in which a row has its slots."""
+        var block = self.block(layer)
+        var keys = block.pointer[F32](KEYS)
+        var values = block.pointer[F32](VALUES)
+        if self.rows.n_groups > 0:
+            keys = self.rows.pointer[F32](row, layer, 0)
+            values = self.rows.pointer[F32](row, layer, 1)
         return KVCache(
-            keys=block.pointer[F32](KEYS),
-            values=block.pointer[F32](VALUES),
+            keys=keys,
+            values=values,
             n_head=self.n_head,
             head_dim=self.n_state // self.n_head,
             n_ctx=self.n_text_ctx,
         )
 
     @always_inline
-    def cross_kv(self, block: BlockPointers) -> PackedKV[Self.kv_dtype]:
-        """Returns a block's keys and values of the audio."""
+    def cross_kv(self, layer: Int, row: Int) -> PackedKV[Self.kv_dtype]:
+        """Returns a layer's keys and values of a row's audio."""
+        var block = self.block(layer)
+        var keys = block.pointer[Self.kv_dtype](CROSS_KEYS)
+        var values = block.pointer[Self.kv_dtype](CROSS_VALUES)
+        if self.rows.n_groups > 0:
+            keys = self.rows.pointer[Self.kv_dtype](row, layer, 2)
+            values = self.rows.pointer[Self.kv_dtype](row, layer, 3)
         return PackedKV[Self.kv_dtype](
-            keys=block.pointer[Self.kv_dtype](CROSS_KEYS),
-            values=block.pointer[Self.kv_dtype](CROSS_VALUES),
+            keys=keys,
+            values=values,
             n_head=self.n_head,
             head_dim=self.n_state // self.n_head,
             n_ctx=self.n_audio_ctx,
@@ -180,11 +206,11 @@ struct Decoder[w_dtype: DType, kv_dtype: DType, e_dtype: DType](
             var fc2 = self.linear(block, FC2, n_in=4 * n, n_out=n, has_residual=True)
             self.norm(at, block, ATTN_LN)
             self.run_linear(worker, at, at.wide, at.normed, qkv)
-            self.self_attention(worker, at, block, n_past)
+            self.self_attention(worker, at, layer, n_past)
             self.run_linear(worker, at, at.x, at.attended, out)
             self.norm(at, block, CROSS_LN)
             self.run_linear(worker, at, at.wide, at.normed, query)
-            self.cross_attention(worker, at, block)
+            self.cross_attention(worker, at, layer)
             self.run_linear(worker, at, at.x, at.attended, cross_out)
             self.norm(at, block, MLP_LN)
             self.run_linear(worker, at, at.wide, at.normed, fc1)
@@ -192,37 +218,42 @@ struct Decoder[w_dtype: DType, kv_dtype: DType, e_dtype: DType](
 
     @always_inline
     def self_attention(
-        self, mut worker: Worker, at: StepWorkspace, block: BlockPointers, n_past: Int
+        self, mut worker: Worker, at: StepWorkspace, layer: Int, n_past: Int
     ):
         """Attends to the text, from at.wide to at.attended; a prompt's rows see those before."""
-        var cache = self.cache(block)
         var n_together = self.n_rows if self.is_prompt else 1
         while worker.claim_next(self.n_rows * self.n_head // n_together):
             for i in range(n_together):
+                var row = worker.piece // self.n_head + i
                 var attention = CachedSelfAttention(
                     into=at.attended,
                     qkv=at.wide,
-                    cache=cache,
+                    cache=self.cache(layer, row),
                     slots=self.slots,
-                    n_past=n_past + (i if self.is_prompt else 0),
+                    n_past=self.position(row, n_past),
                     scores=at.scores,
                     sums=at.sums,
                 )
-                attention.run(worker.piece // self.n_head + i, worker.piece % self.n_head)
+                attention.run(row, worker.piece % self.n_head)
 
     @always_inline
-    def cross_attention(self, mut worker: Worker, at: StepWorkspace, block: BlockPointers):
-        """Attends to the audio, from at.wide to at.attended."""
-        var attention = CrossAttention[Self.kv_dtype](
-            into=at.attended,
-            queries=at.wide,
-            kv=self.cross_kv(block),
-            n_rows=self.n_rows,
-            scores=at.scores,
-            sums=at.sums,
-        )
-        while worker.claim_next(self.n_head):
-            attention.run(worker.piece)
+    def cross_attention(self, mut worker: Worker, at: StepWorkspace, layer: Int):
+        """Attends to the audio, from at.wide to at.attended; rows of a window do together."""
+        while worker.claim_next(max(1, self.rows.n_groups) * self.n_head):
+            var first = 0
+            var stop = self.n_rows
+            if self.rows.n_groups > 0:
+                first = self.rows.first(worker.piece // self.n_head)
+                stop = self.rows.first(worker.piece // self.n_head + 1)
+            var attention = CrossAttention[Self.kv_dtype](
+                into=at.attended.unsafe_offset(first * self.n_state),
+                queries=at.wide.unsafe_offset(first * self.n_state),
+                kv=self.cross_kv(layer, first),
+                n_rows=stop - first,
+                scores=at.scores,
+                sums=at.sums,
+            )
+            attention.run(worker.piece % self.n_head)
 
     @always_inline
     def norm(self, at: StepWorkspace, block: BlockPointers, field: Int):

@@ -38,6 +38,13 @@ struct Embedding[dtype: DType](Copyable, ImplicitlyCopyable, Movable, TrivialReg
         `sums` is a workspace of n_rows * SPAN floats.
         """
         self.high.rows(into, x, n_rows, first, last, sums)
+        self.add_low_rows(into, x, n_rows, first, last, sums)
+
+    @always_inline
+    def add_low_rows(
+        self, into: Floats, x: Floats, n_rows: Int, first: Int, last: Int, sums: Floats
+    ):
+        """Completes the logits of panels first to last, which are of the high bytes alone."""
         comptime if Self.dtype.is_integral():
             self.low.rows(into, x, n_rows, first, last, sums)
 

@@ -23,7 +23,10 @@ def hypotheses_of(
     return Hypotheses(
         state=state,
         rules=rules,
+        rules_stride=0,
         mask=mask,
+        masks=decoder.blocks,
+        mask_stride=0,
         logits=workspace,
         partials=workspace.unsafe_offset(decoder.n_rows * decoder.embedding.n_vocab()),
         max_scale=decoder.embedding.max_scale(),

@@ -54,7 +54,7 @@ def feed[
         n_state=decoder.n_state,
         n_padded=decoder.n_padded(),
         query_tile=query_tile_of[dtype](decoder.n_rows, decoder.n_head, n_tasks),
-        cross_kv=decoder.cross_kv(decoder.block(0)),
+        cross_kv=decoder.cross_kv(0, 0),
     )
     var prefill = Prefill[w_dtype, dtype, e_dtype](
         decoder=decoder, scored=scored, sizes=sizes, n_threads=n_tasks

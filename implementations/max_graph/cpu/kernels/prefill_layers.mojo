@@ -12,9 +12,14 @@ from .decoder import Decoder
 from .math import gelu
 from .matmul import PackedMatrix, add_rows, copy_rows
 from .packed_kv import PackedKV
-from .prefill_workspace import PrefillSizes, ScoredHeads, SharedWorkspace, WorkerWorkspace
+from .prefill_workspace import (
+    SKINNY_ROWS,
+    PrefillSizes,
+    ScoredHeads,
+    SharedWorkspace,
+    WorkerWorkspace,
+)
 from .row_block import RowBlock, round_up, rows_of
-from .skinny_matmul import MAX_ROWS
 from .step_workspace import StepWorkspace
 from .thread_team import Integers, Worker
 from .tile import F32, PANEL, ROWS, WIDTH, Floats
@@ -59,7 +64,7 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
         while worker.claim_next(decoder.n_rows):
             var row = worker.piece
             decoder.embed(at.x, row, Int(tokens.unsafe_load(row)), row)
-        if decoder.n_rows <= MAX_ROWS and self.scored.n == 0:
+        if decoder.n_rows <= SKINNY_ROWS and self.scored.n == 0:
             var few = StepWorkspace(
                 x=at.x,
                 wide=at.wide,
@@ -80,13 +85,13 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
             var cross_out = self.matrix(block, CROSS_OUT, n_in=n, n_out=n)
             self.norm(worker, at, block, ATTN_LN)
             self.project_qkv(worker, at, own, block, QKV, 3 * n)
-            self.self_attention(worker, at, own, block)
+            self.self_attention(worker, at, own, layer)
             self.add_linear(worker, at.x, at.factors, own, self.matrix(block, OUT, n_in=n, n_out=n))
             self.norm(worker, at, block, CROSS_LN)
             self.project_qkv(worker, at, own, block, CROSS_QUERY, n)
             if self.scored.n > 0:
                 self.store_scores(worker, at, own, layer)
-            self.cross_attention(worker, at, own, block)
+            self.cross_attention(worker, at, own, layer)
             self.add_linear(worker, at.x, at.factors, own, cross_out)
             self.norm(worker, at, block, MLP_LN)
             self.fc1(worker, at, own, self.matrix(block, FC1, n_in=n, n_out=4 * n))
@@ -225,14 +230,12 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
                     at.hidden.store[WIDTH](gelu[Self.dtype](wide), row, p * PANEL + j)
 
     @no_inline
-    def self_attention(
-        self, mut worker: Worker, at: Self.Shared, own: Self.Own, block: BlockPointers
-    ):
+    def self_attention(self, mut worker: Worker, at: Self.Shared, own: Self.Own, layer: Int):
         """Lets each row attend to the rows before it and to itself, into at.factors."""
         var decoder = self.decoder
         var n_rows = decoder.n_rows
         var n = decoder.n_state
-        var attention = CausalAttention(at.attended, at.queries, decoder.cache(block))
+        var attention = CausalAttention(at.attended, at.queries, decoder.cache(layer, 0))
         var n_parts = ceildiv(n_rows, ROWS)
         while worker.claim_next(decoder.n_head * n_parts):
             var first = worker.piece % n_parts * ROWS
@@ -245,11 +248,9 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
             )
 
     @no_inline
-    def cross_attention(
-        self, mut worker: Worker, at: Self.Shared, own: Self.Own, block: BlockPointers
-    ):
+    def cross_attention(self, mut worker: Worker, at: Self.Shared, own: Self.Own, layer: Int):
         """Lets all rows attend to the audio, into at.factors."""
-        var kv = self.decoder.cross_kv(block)
+        var kv = self.decoder.cross_kv(layer, 0)
         var query_tile = self.sizes.query_tile
         var n_parts = ceildiv(self.decoder.n_rows, query_tile)
         while worker.claim_next(self.decoder.n_head * n_parts):
@@ -267,15 +268,15 @@ struct Prefill[w_dtype: DType, dtype: DType, e_dtype: DType](
     def store_scores(self, mut worker: Worker, at: Self.Shared, own: Self.Own, layer: Int):
         """Fills the scores before softmax of a layer's chosen heads."""
         var decoder = self.decoder
-        var kv = decoder.cross_kv(decoder.block(layer))
+        var kv = decoder.cross_kv(layer, 0)
         var n_keys = decoder.n_audio_ctx
         var stride = round_up(n_keys, PANEL)
         var scale = 1 / sqrt(Float32(kv.head_dim))
         while worker.claim_next(self.scored.n):
             if self.scored.layer(worker.piece) != layer:
                 continue
-            for start in range(0, decoder.n_rows, MAX_ROWS):
-                var n = min(MAX_ROWS, decoder.n_rows - start)
+            for start in range(0, decoder.n_rows, SKINNY_ROWS):
+                var n = min(SKINNY_ROWS, decoder.n_rows - start)
                 CrossAttention[Self.dtype](
                     into=at.attended,
                     queries=at.queries.unsafe_offset(start * decoder.n_state),

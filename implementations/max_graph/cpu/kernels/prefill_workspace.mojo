@@ -4,9 +4,11 @@ from std.sys import size_of
 from .flash_attention import FlashAttention
 from .packed_kv import PackedKV
 from .row_block import RowBlock, Scalars, Workspace, round_up, rows_of
-from .skinny_matmul import MAX_ROWS
 from .thread_team import Integers
 from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats
+
+comptime SKINNY_ROWS = 6
+"""A prompt of so few tokens goes the way of a step; longer ones attend so many rows at a time."""
 
 
 @fieldwise_init
@@ -84,7 +86,7 @@ struct SharedWorkspace[dtype: DType](
     var queries: Floats
     var attended: Floats
     var wide: Floats
-    """[MAX_ROWS, 4 * n_state]."""
+    """[SKINNY_ROWS, 4 * n_state]."""
     var factors: RowBlock[Self.dtype]
     """Left factor of a matmul of depth n_state: normalised rows, or means of attention."""
     var hidden: RowBlock[Self.dtype]
@@ -96,7 +98,7 @@ struct SharedWorkspace[dtype: DType](
         comptime Rows = RowBlock[Self.dtype]
         var n = sizes.n_capacity()
         var n_factors = Rows.size(n, sizes.n_state) + Rows.size(n, 4 * sizes.n_state)
-        var n_floats = (3 * sizes.n_rows + 4 * MAX_ROWS) * sizes.n_state
+        var n_floats = (3 * sizes.n_rows + 4 * SKINNY_ROWS) * sizes.n_state
         return 4 * n_floats + n_factors * size_of[Self.dtype]()
 
     @staticmethod
@@ -109,7 +111,7 @@ struct SharedWorkspace[dtype: DType](
             x=memory.take[F32](n_floats),
             queries=memory.take[F32](n_floats),
             attended=memory.take[F32](n_floats),
-            wide=memory.take[F32](4 * MAX_ROWS * sizes.n_state),
+            wide=memory.take[F32](4 * SKINNY_ROWS * sizes.n_state),
             factors=Rows(memory.take[Self.dtype](Rows.size(n, sizes.n_state)), n),
             hidden=Rows(memory.take[Self.dtype](Rows.size(n, 4 * sizes.n_state)), n),
         )
@@ -126,24 +128,24 @@ struct WorkerWorkspace[dtype: DType](
     var transposed: Floats
     """[n_rows, PANEL]."""
     var normed: Floats
-    """[MAX_ROWS, n_state]."""
+    """[SKINNY_ROWS, n_state]."""
     var panel: Scalars[Self.dtype]
     """Workspace of `PackedMatrix.accumulate`."""
     var scores: Floats
-    """Scores of ROWS rows of attention to the text, or of MAX_ROWS to the audio."""
+    """Scores of ROWS rows of attention to the text, or of SKINNY_ROWS to the audio."""
     var flash: FlashAttention[Self.dtype]
 
     @staticmethod
     def n_scores(sizes: PrefillSizes[Self.dtype]) -> Int:
         """Returns the floats of `scores`."""
         var n_text = ROWS * (round_up(sizes.n_rows, PANEL) + SPAN)
-        return max(n_text, MAX_ROWS * sizes.n_padded)
+        return max(n_text, SKINNY_ROWS * sizes.n_padded)
 
     @staticmethod
     def n_bytes(sizes: PrefillSizes[Self.dtype]) -> Int:
         """Returns the bytes of all arrays."""
         var n_floats = 2 * sizes.n_capacity() * PANEL
-        n_floats += MAX_ROWS * sizes.n_state + Self.n_scores(sizes)
+        n_floats += SKINNY_ROWS * sizes.n_state + Self.n_scores(sizes)
         return (
             4 * n_floats
             + (4 * sizes.n_state + 2) * PANEL * size_of[Self.dtype]()
@@ -156,7 +158,7 @@ struct WorkerWorkspace[dtype: DType](
         return Self(
             sums=memory.take[F32](sizes.n_capacity() * PANEL),
             transposed=memory.take[F32](sizes.n_capacity() * PANEL),
-            normed=memory.take[F32](MAX_ROWS * sizes.n_state),
+            normed=memory.take[F32](SKINNY_ROWS * sizes.n_state),
             panel=memory.take[Self.dtype]((4 * sizes.n_state + 2) * PANEL),
             scores=memory.take[F32](Self.n_scores(sizes)),
             flash=FlashAttention[Self.dtype].within(memory, sizes.query_tile, sizes.cross_kv),

@@ -174,7 +174,15 @@ struct Hypotheses(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
     var state: Integers
     """[n_rows, N_FIELDS], as `Hypothesis` reads it."""
     var rules: Integers
+    """[N_RULES] of all rows, or [n_rows, N_RULES]."""
+    var rules_stride: Int
+    """Integers from one row's rules to the next's, 0 where all have the same."""
     var mask: Mask
+    """Mask of tokens where all rows have the same."""
+    var masks: Pointer[Int64, MutUntrackedOrigin]
+    """Addresses of each row's mask, `mask_stride` numbers apart."""
+    var mask_stride: Int
+    """0 where all rows have the same mask."""
     var logits: Floats
     """[n_rows, n_vocab]."""
     var partials: Floats
@@ -185,7 +193,15 @@ struct Hypotheses(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
     @always_inline
     def hypothesis(self, row: Int) -> Hypothesis:
         """Returns a row's hypothesis, its sum of log-probabilities left out."""
-        return Hypothesis.read(self.state.unsafe_offset(row * N_FIELDS), self.rules, 0)
+        var rules = self.rules.unsafe_offset(row * self.rules_stride)
+        return Hypothesis.read(self.state.unsafe_offset(row * N_FIELDS), rules, 0)
+
+    @always_inline
+    def mask_of(self, row: Int) -> Mask:
+        """Returns a row's mask of tokens, [n_vocab]."""
+        if self.mask_stride == 0:
+            return self.mask
+        return Mask(unsafe_from_address=Int(self.masks.unsafe_load(row * self.mask_stride)))
 
 
 @no_inline

@@ -89,3 +89,23 @@ def test_hypotheses_share_full_panels_and_copy_the_last(name: str) -> None:
             assert_near(keys_of(panel, at + 1 - 32)[0], k, STEP_TOLERANCE[name])
     for cache_, before in zip(caches, others, strict=True):
         np.testing.assert_array_equal(cache_[3], before)
+
+
+@pytest.mark.parametrize("name", cpu_kernels.DECODERS)
+def test_a_row_is_the_same_bits_beside_any_number_of_others(name: str) -> None:
+    """Sums are made in one order, whatever rows a pass over the weights has."""
+    model, at = decoder(name), 33
+
+    def logits_of(n_group: int) -> np.ndarray:
+        caches = model.new_caches(n_group)
+        for slot in range(n_group):
+            model.fill(caches, slot, computed(name, 128, slot % N_TEXTS), at)
+        tokens = np.array([TEXTS[i % N_TEXTS][at] for i in range(n_group)], np.int32)
+        rows = own_slots(n_group), np.arange(n_group, dtype=np.int32)
+        (logits,) = model.run("decode_step", tokens, np.array([at], np.int32), *rows, caches=caches)
+        return logits
+
+    expected = logits_of(17)
+    assert len(np.unique(expected[:N_TEXTS], axis=0)) == N_TEXTS
+    for n_group in range(1, 17):
+        np.testing.assert_array_equal(logits_of(n_group), expected[:n_group])
