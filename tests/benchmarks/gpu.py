@@ -164,7 +164,7 @@ def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
         decoder = SamplingDecoder(ours._models, audio)
         states = np.zeros((n_batch, 8), np.int32)
         states[:, 1], states[:, 5] = POSITION, 1
-        fill(decoder.states, states)
+        fill(decoder.buffers["states"], states)
         decoder.step()
         silence = theirs.encode(np.zeros((1, dims.n_mels, 3000), np.float32))
         with theirs.start(silence, n_batch) as s:

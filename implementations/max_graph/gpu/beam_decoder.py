@@ -1,6 +1,5 @@
 """Beam search on the device: back pointers stay there, and are traced when all beams have ended."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -10,12 +9,11 @@ from max.dtype import DType
 
 from implementations.decoding.beam import best_unfinished
 from implementations.decoding.search import Candidate
-from implementations.max_graph.gpu.device_decoder import DeviceDecoder
+from implementations.max_graph.gpu.device_decoder import Arrays, Buffers, DeviceDecoder
 from implementations.max_graph.gpu.graphs.choice_ops import (
     BACK_POINTER_FIELDS,
     N_BACK_POINTER_FIELDS,
 )
-from implementations.max_graph.gpu.session import DecoderModels
 from implementations.request import DecodeRequest
 
 _TOKEN, _SOURCE, _SCORE = (
@@ -28,37 +26,26 @@ class BeamDecoder(DeviceDecoder):
 
     first_graph: ClassVar[str] = "beam_first"
     step_graph: ClassVar[str] = "beam_step"
+    results: ClassVar[tuple[str, ...]] = ("states", "sum_logprobs", "back_pointers")
 
-    def __init__(self, models: DecoderModels, audio: Buffer, n_group: int) -> None:
-        super().__init__(models, audio, n_group)
-        shape = (self.n_windows, models.dims.n_text_ctx, n_group, N_BACK_POINTER_FIELDS)
-        self._back_pointers = Buffer.zeros(shape, DType.int32, models.device)
+    def new_buffers(self, n_windows: int) -> Buffers:
+        """Returns what is known of so many windows: also the back pointers of their beams."""
+        shape = (n_windows, self.models.dims.n_text_ctx, self.n_group, N_BACK_POINTER_FIELDS)
+        back_pointers = Buffer.zeros(shape, DType.int32, self.models.device)
+        return super().new_buffers(n_windows) | {"back_pointers": back_pointers}
 
-    def choice_inputs(self) -> tuple[Buffer, ...]:
+    def choice_inputs(self, buffers: Buffers) -> tuple[Buffer, ...]:
         """Returns states, sums of log-probabilities, back pointers; rules, mask."""
-        return (
-            self.states,
-            self.sum_logprobs,
-            self._back_pointers,
-            self.rules.numbers,
-            self.rules.mask,
-        )
+        return *(buffers[name] for name in self.results), self.rules.numbers, self.rules.mask
 
-    def candidates(
-        self, n_sampled: Sequence[int], requests: Sequence[DecodeRequest]
-    ) -> list[list[Candidate]]:
-        """Returns each window's finished hypotheses, filled up with the best unfinished ones."""
-        del requests
-        back_pointers = self._back_pointers.to_numpy()
-        sums = self.sum_logprobs.to_numpy().reshape(self.n_windows, -1)
-        n_steps = n_sampled[:: self.n_group]
-        return [
-            hypotheses(of_window[:n], sums_of_window)
-            for of_window, n, sums_of_window in zip(back_pointers, n_steps, sums, strict=True)
-        ]
+    def first_inputs(self, buffers: Buffers) -> tuple[Buffer, ...]:
+        """Returns the slots, and what `choice_inputs` does."""
+        return buffers["slots"], *self.choice_inputs(buffers)
 
-    def _first_inputs(self) -> tuple[Buffer, ...]:
-        return (self.slots, *self.choice_inputs())
+    def candidates(self, arrays: Arrays, n_sampled: int, request: DecodeRequest) -> list[Candidate]:
+        """Returns a window's finished hypotheses, filled up with the best unfinished ones."""
+        del request
+        return hypotheses(arrays["back_pointers"][0, :n_sampled], arrays["sum_logprobs"])
 
 
 def hypotheses(

@@ -14,9 +14,9 @@ from implementations.max_graph.features import MaxAudioFeatures, own_features
 from implementations.max_graph.gpu.aligner import align_texts
 from implementations.max_graph.gpu.beam_decoder import BeamDecoder
 from implementations.max_graph.gpu.device_decoder import DeviceDecoder
-from implementations.max_graph.gpu.graphs.choice_ops import TOP_K
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
 from implementations.max_graph.gpu.memory_budget import check_fits, fits
+from implementations.max_graph.gpu.row_decoder import GpuRowDecoder, runs_on_device
 from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from implementations.max_graph.gpu.session import (
     DecoderModels,
@@ -24,7 +24,8 @@ from implementations.max_graph.gpu.session import (
     align,
 )
 from implementations.options import LoadOptions
-from implementations.request import DecodedWindow, DecodeRequest, Search
+from implementations.request import DecodedWindow, DecodeRequest
+from implementations.row_decoder import RowDecoder
 from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 
@@ -54,6 +55,8 @@ class GpuFullMax(Implementation):
         )
         self._decoders: dict[tuple[type[DeviceDecoder], int, int], DeviceDecoder] = {}
         """Decoders by windows and hypotheses, the last used at the end."""
+        self._rows: GpuRowDecoder | None = None
+        """The rows last opened, whose buffers are used again."""
         self._filters: tuple[FloatArray, Buffer] | None = None
         """The mel filters last used, here and on the GPU."""
 
@@ -81,7 +84,7 @@ class GpuFullMax(Implementation):
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decodes one window, on the device until it ends unless it has `TOP_K` beams or more."""
-        if request.n_given == 0 and _runs_on_device(request.search):
+        if request.n_given == 0 and runs_on_device(request.search):
             return self._decode_on_device(own_features(audio_features), [request])[0]
         return super().decode(audio_features, request)
 
@@ -97,7 +100,7 @@ class GpuFullMax(Implementation):
         have_same_rules = all(
             request.n_given == 0 and request.rules == requests[0].rules for request in requests
         )
-        if len(searches) == 1 and have_same_rules and _runs_on_device(*searches):
+        if len(searches) == 1 and have_same_rules and runs_on_device(*searches):
             return self._decode_on_device(own_features(audio_features), requests)
         return super().decode_batch(audio_features, requests)
 
@@ -111,13 +114,35 @@ class GpuFullMax(Implementation):
             decoder = self._decoders.pop(key, None)
             if decoder is None:
                 check_fits(self.dims, n_windows, search.n_group, self._graphs.device)
+                self._close_rows()
                 self._evict_decoders(n_windows, search.n_group)
-                decoder = kind(
-                    self._models, self._models.compute_cross_kv(audio_features), search.n_group
-                )
+                decoder = kind(self._models, self._models.new_audio(n_windows), search.n_group)
             self._decoders[key] = decoder
             decoder.audio.inplace_copy_from(self._models.compute_cross_kv(audio_features))
             return decoder.decode(requests)
+
+    def row_decoder(self, n_rows: int) -> RowDecoder:
+        """Opens rows whose loop stays on the device.
+
+        Raises:
+            ImplementationFailedError: memory does not suffice for so many.
+        """
+        with self._lock:
+            rows = self._rows
+            if rows is None or rows.n_rows != n_rows or rows.is_open:
+                check_fits(self.dims, n_rows, 1, self._graphs.device)
+                self._close_rows()
+                self._evict_decoders(n_rows, 1)
+                rows = GpuRowDecoder(self._models, n_rows, super().decode)
+                self._rows = rows
+            rows.open()
+            return rows
+
+    def _close_rows(self) -> None:
+        """Frees the rows that are kept, unless they are in use."""
+        if self._rows is not None and not self._rows.is_open:
+            self._rows.release()
+            self._rows = None
 
     def _evict_decoders(self, n_windows: int, n_group: int) -> None:
         """Closes decoders, the longest unused first, until another one fits."""
@@ -138,6 +163,9 @@ class GpuFullMax(Implementation):
         with self._lock:
             while self._decoders:
                 self._decoders.popitem()[1].close()
+            if self._rows is not None:
+                self._rows.release()
+                self._rows = None
             self._filters = None
             self._graphs.close()
 
@@ -174,8 +202,3 @@ class GpuFullMax(Implementation):
             if decoder.n_rows >= n_slots:
                 return decoder.cache
         return self._models.new_cache(n_slots)
-
-
-def _runs_on_device(search: Search) -> bool:
-    """Returns True where the decode loop runs on the device: `top_k` finds tokens for the beams."""
-    return not search.is_beam_search or search.n_group < TOP_K

@@ -8,10 +8,11 @@ from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.decoding.search import Candidate
-from implementations.max_graph.gpu.device_decoder import DeviceDecoder
+from implementations.max_graph.gpu.device_decoder import Arrays, Buffers, DeviceDecoder
 from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.gpu.session import DecoderModels
-from implementations.request import DecodeRequest
+from implementations.max_graph.graphs.token_state import N_SAMPLED
+from implementations.request import DecodeRequest, Search, TokenRules
 
 
 class SamplingDecoder(DeviceDecoder):
@@ -19,49 +20,55 @@ class SamplingDecoder(DeviceDecoder):
 
     first_graph: ClassVar[str] = "sample_first"
     step_graph: ClassVar[str] = "sample_step"
+    results: ClassVar[tuple[str, ...]] = ("states", "history", "sum_logprobs")
 
-    def __init__(self, models: DecoderModels, audio: Buffer, n_group: int = 1) -> None:
-        super().__init__(models, audio, n_group)
-        shape = (self.n_rows, models.dims.n_text_ctx)
-        self._history = Buffer.zeros(shape, DType.int32, models.device)
-        self._draws = Buffer.zeros(shape, DType.float32, models.device)
-        """A random number from 0 to 1 for each token of each row."""
+    def __init__(
+        self, models: DecoderModels, audio: Buffer, n_group: int = 1, n_windows: int | None = None
+    ) -> None:
+        super().__init__(models, audio, n_group, n_windows)
         self._temperature = Buffer.zeros((1,), DType.float32, models.device)
 
-    def choice_inputs(self) -> tuple[Buffer, ...]:
+    def new_buffers(self, n_windows: int) -> Buffers:
+        """Returns what is known of so many windows: also history, and random numbers.
+
+        These are from 0 to 1, one for each token of each row.
+        """
+        shape = (n_windows * self.n_group, self.models.dims.n_text_ctx)
+        return super().new_buffers(n_windows) | {
+            "history": Buffer.zeros(shape, DType.int32, self.models.device),
+            "draws": Buffer.zeros(shape, DType.float32, self.models.device),
+        }
+
+    def choice_inputs(self, buffers: Buffers) -> tuple[Buffer, ...]:
         """Returns states, history, log-probabilities; rules, mask, random numbers, temperature."""
         return (
-            self.states,
-            self._history,
-            self.sum_logprobs,
-            self.rules.numbers,
-            self.rules.mask,
-            self._draws,
-            self._temperature,
+            *(buffers[name] for name in self.results),
+            *(self.rules.numbers, self.rules.mask, buffers["draws"], self._temperature),
         )
 
-    def prepare(self, requests: Sequence[DecodeRequest]) -> None:
+    def set_search(self, rules: TokenRules, search: Search) -> None:
+        """Uploads rules and temperature."""
+        super().set_search(rules, search)
+        fill(self._temperature, np.array([search.temperature], np.float32))
+
+    def prepare(self, buffers: Buffers, requests: Sequence[DecodeRequest]) -> None:
         """Draws random numbers as `SamplingSearch` does, one for each hypothesis in each step."""
-        temperature = requests[0].search.temperature
-        fill(self._temperature, np.array([temperature], np.float32))
-        if temperature == 0:
+        if requests[0].search.temperature == 0:
             return
-        n_text_ctx = self._models.dims.n_text_ctx
-        draws = np.zeros((self.n_windows, self.n_group, n_text_ctx), np.float32)
+        n_text_ctx = self.models.dims.n_text_ctx
+        draws = np.zeros((len(requests), self.n_group, n_text_ctx), np.float32)
         for of_window, request in zip(draws, requests, strict=True):
             random = np.random.default_rng(request.search.seed)
             n_tokens = request.max_tokens
             of_window[:, :n_tokens] = random.random((n_tokens, self.n_group)).T
-        fill(self._draws, draws.reshape(self.n_rows, -1))
+        fill(buffers["draws"], draws.reshape(-1, n_text_ctx))
 
-    def candidates(
-        self, n_sampled: Sequence[int], requests: Sequence[DecodeRequest]
-    ) -> list[list[Candidate]]:
-        """Returns all rows of each window, cut at their end of text."""
-        history, sums = self._history.to_numpy(), self.sum_logprobs.to_numpy()
-        eot = requests[0].rules.eot
-        rows = [
-            Candidate.of(history[row, :n].tolist(), float(sums[row]), eot)
-            for row, n in enumerate(n_sampled)
+    def candidates(self, arrays: Arrays, n_sampled: int, request: DecodeRequest) -> list[Candidate]:
+        """Returns all rows of a window, cut at their end of text."""
+        del n_sampled  # each row has its own
+        rows = zip(*(arrays[name] for name in self.results), strict=True)
+        eot = request.rules.eot
+        return [
+            Candidate.of(history[: state[N_SAMPLED]].tolist(), float(total), eot)
+            for state, history, total in rows
         ]
-        return [rows[i : i + self.n_group] for i in range(0, self.n_rows, self.n_group)]

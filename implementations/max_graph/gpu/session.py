@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from max.driver import Buffer, Device
+from max.driver import Buffer, Device, batch_inplace_copy
 from max.dtype import DType
 from max.engine import Model
 
@@ -38,6 +38,29 @@ class DecoderModels:
                 audio_features.cross_kv = model.execute(audio_features.buffer)
             (cross_kv,) = audio_features.cross_kv
             return cross_kv
+
+    def new_audio(self, n_windows: int) -> Buffer:
+        """Returns a buffer for cross-attention's keys and values of so many windows."""
+        dims = self.dims
+        shape = (n_windows, dims.n_audio_ctx, 2 * dims.n_text_layer * dims.n_text_state)
+        return Buffer.zeros(shape, self.dtype, self.device)
+
+    def compute_all_cross_kv(self, windows: Sequence[MaxAudioFeatures]) -> list[Buffer]:
+        """Returns cross-attention's keys and values of each window, [1, n_audio_ctx, ...].
+
+        Those of all windows that have none yet are computed at once.
+        """
+        with self.lock:
+            missing = [window for window in windows if window.cross_kv is None]
+            if missing:
+                shape = (len(missing), *missing[0].buffer.shape[1:])
+                features = Buffer(missing[0].buffer.dtype, shape, self.device)
+                parts = [features[i : i + 1, :, :] for i in range(len(missing))]
+                batch_inplace_copy(parts, [window.buffer for window in missing])
+                (cross_kv,) = self.models["cross_kv"].execute(features)
+                for i, window in enumerate(missing):
+                    window.cross_kv = [cross_kv[i : i + 1, :, :]]
+            return [self.compute_cross_kv(window) for window in windows]
 
     def new_cache(self, n_slots: int) -> Buffer:
         """Returns an empty KV cache for n_slots hypotheses."""
