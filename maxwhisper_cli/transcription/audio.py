@@ -18,18 +18,17 @@
 
 Broken samples do not stop the reading, because the rest of a long recording is valuable; they
 are always reported. A 16 kHz mono 16-bit wav gives exactly what openai-whisper's loader gives.
-Formats are decoded in `audio_decode`.
 """
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Final, Literal, Self, TypedDict
+from typing import Literal, Self, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
+from implementations.processor_threads import available_threads
+from maxwhisper_cli.transcription.audio_array import from_samples
 from maxwhisper_cli.transcription.audio_decode import Track, decode
 from maxwhisper_cli.transcription.audio_raw import RawFormat, decode_raw
 from maxwhisper_cli.transcription.audio_scale import (
@@ -45,7 +44,19 @@ from maxwhisper_cli.transcription.audio_source import (
     read_error,
     to_samples,
 )
-from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32
+from maxwhisper_cli.transcription.audio_spans import (
+    MIN_SECONDS,
+    SAMPLE_RATE,
+    SpanReader,
+    select,
+    without_first,
+)
+from maxwhisper_cli.transcription.audio_stream import (
+    AudioError,
+    CutError,
+    DecodedStream,
+    Float32,
+)
 
 __all__ = [
     "SAMPLE_RATE",
@@ -57,8 +68,6 @@ __all__ = [
     "ReadingOptions",
     "open_audio",
 ]
-
-SAMPLE_RATE: Final = 16000
 
 Channel = Literal["mix", "left", "right", "split"] | int
 """Mean of all channels, one of them, or all of them apart; left is 1 and right is 2."""
@@ -93,6 +102,8 @@ class Audio:
     """Channels of the source."""
     warnings: list[str]
     """Messages about missing or damaged audio; complete once the last block is read."""
+    n_threads: int = 0
+    """Threads that read a long recording; 0 is as many as can run at a time."""
 
     def __init__(
         self,
@@ -124,9 +135,29 @@ class Audio:
         Raises:
             AudioError: The samples cannot be resampled to 16 kHz, or the file cannot be read on.
         """
-        yield from self._resampled()
+        n_read = 0
+        try:
+            for block in self._by_spans():
+                n_read += len(block)
+                yield block
+        except CutError:  # one pass gives the same samples, and knows what to say of the others
+            yield from without_first(self._resampled(), n_read)
         if self._guard is not None and self._guard.error is not None:
             raise self._guard.error
+
+    def _by_spans(self) -> Iterator[Float32]:
+        """Yields the samples that several threads read.
+
+        Raises:
+            CutError: The rest has to be read in one pass.
+        """
+        is_long = self.seconds is None or self.seconds >= MIN_SECONDS
+        cuttable = self._stream.cuttable() if is_long else None
+        if cuttable is None or cuttable.n_samples < MIN_SECONDS * self.sample_rate:
+            raise CutError
+        n_columns = self._shape[0] if self._shape else 1
+        n = self.n_threads or available_threads()
+        yield from SpanReader(cuttable, self.sample_rate, self._columns, n_columns, n).blocks()
 
     def _resampled(self) -> Iterator[Float32]:
         if self.sample_rate == SAMPLE_RATE:
@@ -177,10 +208,7 @@ class Audio:
                 n_broken += int(broken.sum())
                 block = np.where(broken, np.float32(0), block)  # noqa: PLW2901
             n_read += len(block)
-            if self._columns is None:
-                yield _mean(block)
-            else:
-                yield np.ascontiguousarray(block[:, self._columns])
+            yield select(block, self._columns)
         if n_broken:
             self.warnings.append(
                 f"{self.name}: samples that are not numbers or far out of range, the first "
@@ -216,7 +244,7 @@ def open_audio(
         opened = open_file(source, resources)
         guard = None
         if opened is None:
-            name, stream = "the array", _from_samples(to_samples(source), sample_rate)
+            name, stream = "the array", from_samples(to_samples(source), sample_rate)
         else:
             name, file = opened
             if sample_rate is not None:
@@ -240,25 +268,6 @@ def open_audio(
         )
 
 
-def _from_samples(samples: npt.NDArray[np.floating], sample_rate: float | None) -> DecodedStream:
-    rate = SAMPLE_RATE if sample_rate is None else _checked_rate(sample_rate)
-    blocks = (
-        samples[start : start + _BLOCK_SAMPLES, np.newaxis].astype(np.float32, copy=False)
-        for start in range(0, len(samples), _BLOCK_SAMPLES)
-    )
-    return DecodedStream(rate, 1, len(samples) / rate, blocks, lambda: None)
-
-
-def _checked_rate(sample_rate: float) -> int:
-    try:
-        rate = float(sample_rate)
-    except (TypeError, ValueError):
-        rate = math.nan
-    if not (1 <= rate < math.inf) or isinstance(sample_rate, str | bool):
-        raise AudioError(f"sample_rate is a number of samples per second, not {sample_rate!r}")
-    return round(rate)
-
-
 def _columns_of(channel: Channel, n_channels: int, name: str) -> int | slice | None:
     """Returns the column of the channel, None for the mean of all, or a slice of all."""
     if channel == "split":
@@ -275,15 +284,6 @@ def _columns_of(channel: Channel, n_channels: int, name: str) -> int | slice | N
             f"choose 'mix' or a number from 1 to {n_channels}"
         )
     return number - 1
-
-
-def _mean(block: Float32) -> Float32:
-    """Returns the mean of all channels, `[n_samples]`."""
-    if block.shape[1] != 2:
-        return block.mean(axis=1, dtype=np.float32)
-    mean = block[:, 0] + block[:, 1]  # the same numbers; numpy is slow on short rows
-    mean *= np.float32(0.5)
-    return mean
 
 
 def _join_blocks(blocks: Iterator[Float32]) -> Iterator[Float32]:

@@ -6,6 +6,8 @@ the container's: where a track begins late or has a gap, there is silence.
 
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import chain, islice
 from typing import IO, Any, Final
 
@@ -17,7 +19,13 @@ from maxwhisper_cli.transcription.audio_convert import Converter
 from maxwhisper_cli.transcription.audio_frames import Assembler
 from maxwhisper_cli.transcription.audio_packets import PacketDecoder
 from maxwhisper_cli.transcription.audio_parts import has_frame_count
-from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
+from maxwhisper_cli.transcription.audio_stream import (
+    AudioError,
+    Cuttable,
+    DecodedStream,
+    Float32,
+    Warn,
+)
 from maxwhisper_cli.transcription.audio_timeline import FROM_ZERO, Timed, Timeline
 from maxwhisper_cli.transcription.audio_track import choose_track
 
@@ -62,10 +70,23 @@ def decode_container(
         _check_container(container, file, name)
         stream = choose_track(container, track, name)
         decoder = _Decoder(container, stream, name, warn)
-        return decoder.open(is_cut=is_cut, has_count=has_count)
+        decoded = decoder.open(is_cut=is_cut, has_count=has_count)
     except BaseException:
         container.close()
         raise
+    if container.format.name == "mp3" and track is None:
+        return replace(decoded, cuttable=partial(_cut_mp3, file, decoded.seconds))
+    return decoded
+
+
+def _cut_mp3(file: IO[bytes], seconds: float | None) -> Cuttable | None:
+    """Returns the file to be read in spans; leaves its position as it was."""
+    from maxwhisper_cli.transcription.audio_mp3 import cut_mp3
+
+    position = file.tell()
+    cuttable = cut_mp3(file, seconds)
+    file.seek(position)
+    return cuttable
 
 
 def _open_container(file: IO[bytes], name: str) -> InputContainer:

@@ -17,6 +17,27 @@ class AudioError(MaxWhisperError):
     """A file, stream or array has no readable audio."""
 
 
+class CutError(Exception):
+    """A span of a recording is not as its index says; the recording is to be read in one pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cuttable:
+    """Recording whose samples can be read from anywhere, by several threads at once."""
+
+    n_samples: int
+    read: Callable[[int, int], Iterator[Float32]]
+    """Yields the samples from a start to before an end, as `DecodedStream.blocks` does.
+
+    They are those of one pass. Raises CutError where anything is unusual.
+    """
+
+
+def not_cuttable() -> Cuttable | None:
+    """Returns None: the recording can be read in one pass only."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class DecodedStream:
     """Samples of a file that is being decoded."""
@@ -28,3 +49,5 @@ class DecodedStream:
     blocks: Iterator[Float32]
     """Samples in order, `[n_samples, n_channels]` each, with a full scale of -1 to 1."""
     close: Callable[[], None]
+    cuttable: Callable[[], Cuttable | None] = not_cuttable
+    """Returns the same recording to be read in spans; None if that is not safe."""
