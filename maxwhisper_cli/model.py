@@ -7,7 +7,7 @@ with maxwhisper_cli.load("tiny.en", impl="cpu") as model:
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,10 +28,10 @@ from maxwhisper_cli.model_loading import (
     path_text,
     read_model,
 )
-from maxwhisper_cli.recording import Recording, open_recording
+from maxwhisper_cli.recording import Recording, RecordingReader, open_several, start
 from maxwhisper_cli.speech.network_file import NetworkLoader
 from maxwhisper_cli.transcription.audio import AudioSource, ReadingOptions
-from maxwhisper_cli.transcription.options import AUTO_ROWS, TranscribeOptions, check_options
+from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
 from maxwhisper_cli.transcription.rows import count_rows, decode_run, report_part
 from maxwhisper_cli.transcription.scheduler import OnWarning, Scheduler
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
@@ -41,7 +41,6 @@ from maxwhisper_cli.transcription.several import (
     Listener,
     OnProgressOf,
     OnSegmentOf,
-    Opened,
 )
 from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.steps import DecodedPart, Run
@@ -109,11 +108,20 @@ class Model:
             ImplementationFailedError: There is too little memory.
         """
         check_options(options)
-        with (
-            translate_out_of_memory(self.implementation.device),
-            self._stopwatch.on("text"),
-            self._open(audio, options, reading) as opened,
-        ):
+        return self._transcribe(
+            self._open(audio, options, reading), options, on_segment, on_progress, on_warning
+        )
+
+    def _transcribe(
+        self,
+        recording: AbstractContextManager[Recording],
+        options: TranscribeOptions,
+        on_segment: OnSegment | None,
+        on_progress: OnProgress | None,
+        on_warning: OnWarning | None = None,
+    ) -> Transcript:
+        memory = translate_out_of_memory(self.implementation.device)
+        with memory, self._stopwatch.on("text"), recording as opened:
             run, parts = self._decode(opened, options, on_warning)
             for part in parts:
                 report_part(part, on_segment, on_progress)
@@ -151,6 +159,9 @@ class Model:
         side: a recording is opened when there is a row for it. The text of each is the same as
         alone: with `auto` as with a `batch_size` of 1, with another one as with that.
 
+        Files in a list or tuple are read ahead by threads (`transcription/read_ahead.py` has the
+        bound on memory); other iterables are asked for a recording when it is needed.
+
         Args:
             audios: Recordings, each as `transcribe` accepts it.
             options: Options of the transcription.
@@ -162,46 +173,35 @@ class Model:
         check_options(options)
         n_rows = count_rows(self.implementation, options)
         listener = Listener(on_progress, on_segment)
-        if n_rows == 1:
-            options = replace(options, batch_size=1)
-            for index, audio in enumerate(audios):
-                yield self._transcribe_one(index, audio, options, reading, listener)
-            return
-        rows = Scheduler(self.implementation, n_rows, self._stopwatch, on_warning)
-        recordings = (self._recording(audio, options, reading) for audio in audios)
-        with self._stopwatch.on("text"):
-            yield from Batch(recordings, rows, listener)
+        with open_several(reader := self._reader(), audios, options, reading) as recordings:
+            if n_rows == 1:
+                options = replace(options, batch_size=1)
+                for index, recording in enumerate(recordings):
+                    yield self._transcribe_one(index, recording, options, listener)
+                return
+            rows = Scheduler(self.implementation, n_rows, self._stopwatch, on_warning)
+            with self._stopwatch.on("text"):
+                runs = (start(reader, recording, options) for recording in recordings)
+                yield from Batch(runs, rows, listener)
 
     def _transcribe_one(
         self,
         index: int,
-        audio: AudioSource,
+        recording: AbstractContextManager[Recording],
         options: TranscribeOptions,
-        reading: ReadingOptions,
         listener: Listener,
     ) -> Finished:
         start_time = time.perf_counter()
         try:
-            transcript = self.transcribe(
-                audio,
+            transcript = self._transcribe(
+                recording,
                 options,
-                on_progress=listener.on_progress and partial(listener.on_progress, index),
-                on_segment=listener.on_segment and partial(listener.on_segment, index),
-                **reading,
+                listener.on_segment and partial(listener.on_segment, index),
+                listener.on_progress and partial(listener.on_progress, index),
             )
         except MaxWhisperError as error:
             return Finished(index, time.perf_counter() - start_time, error=error)
         return Finished(index, time.perf_counter() - start_time, transcript)
-
-    @contextmanager
-    def _recording(
-        self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions
-    ) -> Iterator[Opened]:
-        with self._open(audio, options, reading) as opened:
-            with translate_out_of_memory(self.implementation.device):
-                implementation, is_cut = self.implementation, options.batch_size != AUTO_ROWS
-                run = start_run(implementation, opened.mel, options, self._stopwatch, is_cut=is_cut)
-            yield Opened(run, opened.warnings)
 
     def _decode(
         self, opened: Recording, options: TranscribeOptions, on_warning: OnWarning | None = None
@@ -231,13 +231,14 @@ class Model:
     def _open(
         self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions
     ) -> AbstractContextManager[Recording]:
+        return self._reader().open(audio, options, reading)
+
+    def _reader(self) -> RecordingReader:
         if self._is_closed:
             raise ValueError("this model is closed")
         if os.getpid() != self._process_id:
             raise ImplementationFailedError(fork_message())
-        return open_recording(
-            self.implementation, audio, options, reading, self._voices, self._stopwatch
-        )
+        return RecordingReader(self.implementation, self._voices, self._stopwatch)
 
 
 def load(  # noqa: PLR0913  (each is a keyword with a default)

@@ -5,11 +5,12 @@ channels are split. It does not run the model.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from implementations.implementation import Implementation
+from implementations.memory import translate_out_of_memory
 from maxwhisper_cli.speech.activity import VoiceActivity
 from maxwhisper_cli.speech.network import VoiceNetwork
 from maxwhisper_cli.speech.network_file import NetworkLoader
@@ -24,9 +25,16 @@ from maxwhisper_cli.transcription.audio import (
 from maxwhisper_cli.transcription.audio_channels import split_channels
 from maxwhisper_cli.transcription.audio_stream import Float32
 from maxwhisper_cli.transcription.mel import MelSpectrogram
-from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions, VadOptions
-from maxwhisper_cli.transcription.speakers import SpeakerMels
-from maxwhisper_cli.transcription.stopwatch import Stopwatch
+from maxwhisper_cli.transcription.options import (
+    AUTO_ROWS,
+    OptionsError,
+    TranscribeOptions,
+    VadOptions,
+)
+from maxwhisper_cli.transcription.read_ahead import Admit, ReadAhead, count_reading_threads
+from maxwhisper_cli.transcription.several import Opened
+from maxwhisper_cli.transcription.speakers import SpeakerMels, start_run
+from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,62 +46,111 @@ class Recording:
     """Messages about its audio."""
 
 
+@dataclass(frozen=True, slots=True)
+class RecordingReader:
+    """Reader of recordings for one model."""
+
+    implementation: Implementation
+    voices: NetworkLoader
+    """Loads the network that finds speech."""
+    stopwatch: Stopwatch
+    n_threads: int = 0
+    """Threads that read a long recording; 0 is as many as can run at a time."""
+    admit: Admit | None = None
+    """Called before samples are kept; None if they need not wait."""
+
+    @contextmanager
+    def open(
+        self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions
+    ) -> Iterator[Recording]:
+        """Opens a recording and reads all of it; a context manager.
+
+        With `vad` the network of `voices` finds the speech in the same blocks of samples.
+
+        Raises:
+            AudioError: The recording cannot be decoded, or its channels do not fit the names.
+            OptionsError: There are names of speakers, and the channels are not split.
+            MaxWhisperError: The system refuses something.
+        """
+        is_split = reading.get("channel") == "split"
+        if options.speaker_names is not None and not is_split:
+            raise OptionsError("speaker_names need channel 'split'")
+        name = str(audio) if isinstance(audio, str | Path) else ""
+        with ExitStack() as resources:
+            with self.stopwatch.on("audio"), refusals_as_errors(name):
+                opened = resources.enter_context(open_audio(audio, **reading))
+            opened.n_threads = self.n_threads
+            network = self.voices.network() if options.vad is not None else None
+            opener = _Opener(self, opened, options.vad, network, resources)
+            with refusals_as_errors(opened.name):
+                mel = opener.speaker_mels(options.speaker_names) if is_split else opener.mel(opened)
+            yield Recording(mel, opened.warnings)
+
+
 @contextmanager
-def open_recording(
-    implementation: Implementation,
-    audio: AudioSource,
+def open_several(
+    reader: RecordingReader,
+    audios: Iterable[AudioSource],
     options: TranscribeOptions,
     reading: ReadingOptions,
-    voices: NetworkLoader,
-    stopwatch: Stopwatch,
-) -> Iterator[Recording]:
-    """Opens a recording and reads all of it; a context manager.
+) -> Iterator[Iterable[AbstractContextManager[Recording]]]:
+    """Opens recordings one after the other; the files of a list or tuple are read ahead.
 
-    With `vad` the network of `voices` finds the speech in the same blocks of samples.
-
-    Raises:
-        AudioError: The recording cannot be decoded, or its channels do not fit the names.
-        OptionsError: There are names of speakers, and the channels are not split.
-        MaxWhisperError: The system refuses something.
+    Other iterables are left alone: a generator may wait for the result of what it gave.
     """
-    is_split = reading.get("channel") == "split"
-    if options.speaker_names is not None and not is_split:
-        raise OptionsError("speaker_names need channel 'split'")
-    name = str(audio) if isinstance(audio, str | Path) else ""
-    with ExitStack() as resources:
-        with stopwatch.on("audio"), refusals_as_errors(name):
-            opened = resources.enter_context(open_audio(audio, **reading))
-        network = voices.network() if options.vad is not None else None
-        opener = _Opener(implementation, opened, options.vad, network, stopwatch, resources)
-        with refusals_as_errors(opened.name):
-            mel = opener.speaker_mels(options.speaker_names) if is_split else opener.mel(opened)
-        yield Recording(mel, opened.warnings)
+    if not isinstance(audios, list | tuple):
+        yield (reader.open(audio, options, reading) for audio in audios)
+        return
+    n_threads = count_reading_threads(reader.implementation.device)
+    n_per_recording = max(1, n_threads // max(1, len(audios) - 1))
+    ahead = replace(reader, stopwatch=STOPPED, n_threads=n_per_recording)
+
+    def open_one(audio: AudioSource, admit: Admit | None) -> AbstractContextManager[Recording]:
+        each = reader if admit is None else replace(ahead, admit=admit)
+        return each.open(audio, options, reading)
+
+    with ReadAhead(audios, open_one, n_threads, stopwatch=reader.stopwatch) as recordings:
+        yield recordings
+
+
+@contextmanager
+def start(
+    reader: RecordingReader,
+    recording: AbstractContextManager[Recording],
+    options: TranscribeOptions,
+) -> Iterator[Opened]:
+    """Opens a recording, and starts its run in rows."""
+    implementation, is_cut = reader.implementation, options.batch_size != AUTO_ROWS
+    with recording as opened:
+        with translate_out_of_memory(implementation.device):
+            run = start_run(implementation, opened.mel, options, reader.stopwatch, is_cut=is_cut)
+        yield Opened(run, opened.warnings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Opener:
     """Reader of one recording."""
 
-    implementation: Implementation
+    reader: RecordingReader
     audio: Audio
     vad: VadOptions | None
     network: VoiceNetwork | None
-    stopwatch: Stopwatch
     resources: ExitStack
 
     def mel(self, blocks: Iterable[Float32]) -> MelSpectrogram:
         """Returns the frames of mono samples, with the parts in which somebody speaks."""
-        blocks = self.stopwatch.each("audio", blocks)
+        stopwatch, implementation = self.reader.stopwatch, self.reader.implementation
+        blocks = stopwatch.each("audio", self._admitted(blocks))
         activity = None
         if self.vad is not None and self.network is not None:
             activity = VoiceActivity(self.network, self.vad)
-            blocks = activity.watch(blocks, self.stopwatch)
-        with self.stopwatch.on("mel"):
+            blocks = activity.watch(blocks, stopwatch)
+        with stopwatch.on("mel"):
             spectrogram = MelSpectrogram(
                 blocks,
-                self.implementation.dims.n_mels,
-                transform=self.implementation.log_mel,
-                frames_at_once=self.implementation.mel_frames_at_once,
+                implementation.dims.n_mels,
+                transform=implementation.log_mel,
+                frames_at_once=implementation.mel_frames_at_once,
             )
         if activity is not None:
             spectrogram.speech = activity.clips()
@@ -109,8 +166,9 @@ class _Opener:
                 f"{audio.name} has {audio.n_channels} channels, and the names of speakers are "
                 f"{len(names)}: give one for each channel"
             )
-        with self.stopwatch.on("audio"):
-            channels = split_channels(audio, audio.n_channels, audio.name, self.resources)
+        with self.reader.stopwatch.on("audio"):
+            blocks = self._admitted(audio)
+            channels = split_channels(blocks, audio.n_channels, audio.name, self.resources)
         for number, channel in enumerate(channels, 1):
             if channel.is_silent:
                 audio.warnings.append(f"{audio.name}: channel {number} is silent")
@@ -122,3 +180,14 @@ class _Opener:
             },
             channels[0].seconds,
         )
+
+    def _admitted(self, blocks: Iterable[Float32]) -> Iterable[Float32]:
+        """Returns the blocks; each waits for room where the recording is read ahead."""
+        admit = self.reader.admit
+        return blocks if admit is None else _waiting_for_room(blocks, admit)
+
+
+def _waiting_for_room(blocks: Iterable[Float32], admit: Admit) -> Iterator[Float32]:
+    for block in blocks:
+        admit(block.nbytes)
+        yield block
