@@ -41,8 +41,6 @@ class Implementation(ABC):
 
     For `hybrid` on a CPU, `bfloat16` is the encoder's: PyTorch decodes in float32.
     """
-    default_rows: int = 1
-    """Rows that pay best on the device; 1 where windows are decoded one after the other."""
     alignment_heads: Heads = ()
     """Heads of the decoder whose cross-attention follows the audio, as the checkpoint has them."""
     load_report: LoadReport = LoadReport()
@@ -134,6 +132,11 @@ class Implementation(ABC):
             NonFiniteLogitsError: The model computes NaN or infinity in one of them.
         """
         return [self.decode(audio_features[i], request) for i, request in enumerate(requests)]
+
+    @property
+    def default_rows(self) -> int:
+        """Rows that pay best on the device; 1 where windows are decoded one after the other."""
+        return 1
 
     def row_decoder(self, n_rows: int) -> RowDecoder:
         """Opens rows that decode windows side by side, each the same as by `decode`."""

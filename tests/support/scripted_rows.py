@@ -56,16 +56,20 @@ class RowImplementation(ScriptedImplementation):
     """Decodes in `ScriptedRows`; a window whose probability of silence is infinite fails."""
 
     windows_at_once = 4
-    default_rows = 3
 
     def __init__(self, script: Script) -> None:
         super().__init__(script)
+        self.rows_of_auto = 3
         self.widths: list[int] = []
         """Busy rows at each call of `advance`."""
         self.max_rows = 1024
         self.failing: set[int] = set()
         """Numbers of the calls of `advance` that fail, from 1."""
         self.decoders: list[ScriptedRows] = []
+
+    @property
+    def default_rows(self) -> int:
+        return self.rows_of_auto
 
     def row_decoder(self, n_rows: int) -> ScriptedRows:
         self.decoders.append(ScriptedRows(n_rows, self))

@@ -99,12 +99,12 @@ def test_json_is_the_same_in_any_mix(
     rng = np.random.default_rng(zlib.crc32(repr(changes).encode()))
     for max_rows in (2, 1024, 3, 1024):
         implementation = Listening()
-        implementation.default_rows = int(rng.integers(2, 12))
+        implementation.rows_of_auto = int(rng.integers(2, 12))
         implementation.max_rows = max_rows
         implementation.failing = {int(n) for n in rng.integers(2, 20, 2)}
         order = rng.permutation(len(recordings))[: rng.integers(2, 12)]
         model = Model(implementation)
-        rows: int | Literal["auto"] = implementation.default_rows if is_cut else "auto"
+        rows: int | Literal["auto"] = implementation.rows_of_auto if is_cut else "auto"
         finished: list[Finished] = list(
             model.transcribe_several(
                 [recordings[i] for i in order], replace(options, batch_size=rows)

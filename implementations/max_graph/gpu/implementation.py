@@ -32,6 +32,9 @@ from weights.checkpoint import Checkpoint
 _MAX_DECODERS = 3
 """Decoders that are kept: for whole batches, for the rest of them, and for windows that failed."""
 
+_ROWS = (64, 32, 16, 8, 4, 2, 1)
+"""Numbers of rows to choose from."""
+
 
 class GpuFullMax(Implementation):
     """Encoder, decoder and the decode loop on the device.
@@ -42,6 +45,7 @@ class GpuFullMax(Implementation):
 
     name: ClassVar[str] = "full-max"
     mel_frames_at_once: ClassVar[int] = 16384
+    windows_at_once: ClassVar[int] = 32
 
     def __init__(self, graphs: GpuGraphs) -> None:
         self.dims = graphs.dims
@@ -121,6 +125,12 @@ class GpuFullMax(Implementation):
             decoder.audio.inplace_copy_from(self._models.compute_cross_kv(audio_features))
             return decoder.decode(requests)
 
+    @property
+    def default_rows(self) -> int:
+        """Rows that share the weights' reads, up to 64, if memory takes twice as many windows."""
+        device = self._graphs.device
+        return next(n for n in _ROWS if n == 1 or fits(self.dims, 2 * n, 1, device))
+
     def row_decoder(self, n_rows: int) -> RowDecoder:
         """Opens rows whose loop stays on the device.
 
@@ -194,6 +204,18 @@ class GpuFullMax(Implementation):
         """Aligns the texts of many windows in one graph."""
         with self._lock:
             audio = self._models.compute_cross_kv(own_features(audio_features))
+            return align_texts(self._models, audio, requests, self._idle_cache)
+
+    def align_windows(
+        self, windows: Sequence[tuple[AudioFeatures, AlignmentRequest]]
+    ) -> list[TokenAlignment]:
+        """Aligns windows of several batches in one graph."""
+        features = [own_features(each) for each, _ in windows]
+        with self._lock:
+            audio = self._models.new_audio(len(windows))
+            for i, kv in enumerate(self._models.compute_all_cross_kv(features)):
+                audio[i : i + 1, :, :].inplace_copy_from(kv)
+            requests = [request for _, request in windows]
             return align_texts(self._models, audio, requests, self._idle_cache)
 
     def _idle_cache(self, n_slots: int) -> Buffer:
