@@ -29,7 +29,7 @@ from implementations.row_decoder import RowDecoder
 from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 
-_MOST_ROWS = 8
+_MAX_ROWS = 8
 """Rows of a large batch: each has keys and values of its own audio, so that more gain little."""
 _ROWS_BYTES = 10**9
 """Bytes for keys and values of the audio of all rows: two rows of large-v3 have them."""
@@ -100,7 +100,7 @@ class CpuFullMax(Implementation):
         """Eight, which cost 3.7 times one row; fewer if their audio takes more than 1 GB."""
         dims = self.dims
         of_each = 4 * dims.n_audio_ctx * 2 * dims.n_text_layer * dims.n_text_state
-        return min(_MOST_ROWS, max(1, _ROWS_BYTES // of_each))
+        return min(_MAX_ROWS, max(1, _ROWS_BYTES // of_each))
 
     def row_decoder(self, n_rows: int) -> RowDecoder:
         """Opens rows that share each read of the weights; a single one decodes as `decode`."""
