@@ -5,7 +5,6 @@ with maxwhisper_cli.load("tiny.en", impl="cpu") as model:
 """
 
 import os
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -41,11 +40,11 @@ from maxwhisper_cli.transcription.several import (
     Listener,
     OnProgressOf,
     OnSegmentOf,
+    alone,
 )
 from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.steps import DecodedPart, Run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
-from weights.errors import MaxWhisperError
 
 _DEFAULTS = TranscribeOptions()
 
@@ -108,24 +107,34 @@ class Model:
             ImplementationFailedError: There is too little memory.
         """
         check_options(options)
-        return self._transcribe(
-            self._open(audio, options, reading), options, on_segment, on_progress, on_warning
-        )
+        recording = self._open(audio, options, reading)
+        return self.transcribe_opened(recording, options, on_segment, on_progress, on_warning)
 
-    def _transcribe(
+    def transcribe_opened(
         self,
         recording: AbstractContextManager[Recording],
         options: TranscribeOptions,
-        on_segment: OnSegment | None,
-        on_progress: OnProgress | None,
+        on_segment: OnSegment | None = None,
+        on_progress: OnProgress | None = None,
         on_warning: OnWarning | None = None,
     ) -> Transcript:
+        """Transcribes one of the recordings of `read_ahead`; else as `transcribe`."""
         memory = translate_out_of_memory(self.implementation.device)
         with memory, self._stopwatch.on("text"), recording as opened:
             run, parts = self._decode(opened, options, on_warning)
             for part in parts:
                 report_part(part, on_segment, on_progress)
             return replace(run.transcript, warnings=(*opened.warnings, *run.transcript.warnings))
+
+    def read_ahead(
+        self,
+        audios: Iterable[AudioSource],
+        options: TranscribeOptions = _DEFAULTS,
+        **reading: Unpack[ReadingOptions],
+    ) -> AbstractContextManager[Iterable[AbstractContextManager[Recording]]]:
+        """Returns recordings for `transcribe_opened`, in order; those of a list are read ahead."""
+        check_options(options)
+        return open_several(self._reader(), audios, options, reading)
 
     def stream(
         self,
@@ -177,31 +186,14 @@ class Model:
             if n_rows == 1:
                 options = replace(options, batch_size=1)
                 for index, recording in enumerate(recordings):
-                    yield self._transcribe_one(index, recording, options, listener)
+                    on_segment_of, on_progress_of = listener.of(index)
+                    arguments = recording, options, on_segment_of, on_progress_of
+                    yield alone(index, partial(self.transcribe_opened, *arguments))
                 return
             rows = Scheduler(self.implementation, n_rows, self._stopwatch, on_warning)
             with self._stopwatch.on("text"):
                 runs = (start(reader, recording, options) for recording in recordings)
                 yield from Batch(runs, rows, listener)
-
-    def _transcribe_one(
-        self,
-        index: int,
-        recording: AbstractContextManager[Recording],
-        options: TranscribeOptions,
-        listener: Listener,
-    ) -> Finished:
-        start_time = time.perf_counter()
-        try:
-            transcript = self._transcribe(
-                recording,
-                options,
-                listener.on_segment and partial(listener.on_segment, index),
-                listener.on_progress and partial(listener.on_progress, index),
-            )
-        except MaxWhisperError as error:
-            return Finished(index, time.perf_counter() - start_time, error=error)
-        return Finished(index, time.perf_counter() - start_time, transcript)
 
     def _decode(
         self, opened: Recording, options: TranscribeOptions, on_warning: OnWarning | None = None

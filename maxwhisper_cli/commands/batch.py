@@ -30,6 +30,7 @@ from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
+    from maxwhisper_cli.recording import Recording
     from maxwhisper_cli.transcription.audio import ReadingOptions
 
 
@@ -119,7 +120,7 @@ def transcribe_files(
         from maxwhisper_cli.transcription.rows import count_rows  # after the model: it takes numpy
 
         is_batch = len(sinks) > 1 and count_rows(model.implementation, fitting) > 1
-        done = work.transcribe_together(files) if is_batch else map(work.transcribe, files)
+        done = (work.transcribe_together if is_batch else work.transcribe_in_turn)(files)
         for file, outcome in zip(files, done, strict=True):
             outcomes.append(outcome)
             work.report(outcome, file.sink, is_only=len(sinks) == 1)
@@ -155,19 +156,22 @@ class _Work:
     captions: CaptionOptions
     display: Display
 
-    def transcribe(self, file: _File) -> Outcome:
-        """Transcribes one file and writes it."""
+    def transcribe_in_turn(self, files: Sequence[_File]) -> Iterator[Outcome]:
+        """Transcribes files one after the other and writes each; those to come are read ahead."""
+        with self.model.read_ahead([f.source for f in files], self.options, **self.reading) as each:
+            yield from map(self._transcribe, files, each)
+
+    def _transcribe(self, file: _File, recording: AbstractContextManager["Recording"]) -> Outcome:
         pace = Pace()
         try:
             with self._activity() as activity:
                 activity.show(file.name)
-                transcript = self.model.transcribe(
-                    file.source,
+                transcript = self.model.transcribe_opened(
+                    recording,
                     self.options,
                     on_segment=self.display.segment,
                     on_progress=lambda progress: self._advance(activity, file.name, pace, progress),
                     on_warning=self.display.terminal.warning,
-                    **self.reading,
                 )
         except MaxWhisperError as error:
             return self._finish(file, pace.seconds, None, error)
@@ -218,9 +222,8 @@ class _Work:
             return
         for warning in transcript.warnings:
             terminal.warning(warning)
-        if outcome.transcribed_seconds == 0 < transcript.duration_seconds:
-            end = clock(transcript.duration_seconds)
-            terminal.warning(f"{outcome.name} ends at {end}, before the clips")
+        if outcome.transcribed_seconds == 0 < (end := transcript.duration_seconds):
+            terminal.warning(f"{outcome.name} ends at {clock(end)}, before the clips")
         if isinstance(sink, Writer):
             assert outcome.document is not None
             with self.loading.stopwatch.on("writing"):
@@ -267,20 +270,19 @@ class _Work:
         return f"; --batch-size auto would cut it and decode {n_rows} parts side by side"
 
     def _activity(self) -> AbstractContextManager[Activity]:
-        is_wanted = self.display.shows_bar_when_piped
-        return self.display.terminal.activity(is_wanted_when_piped=is_wanted)
+        return self.display.terminal.activity(
+            is_wanted_when_piped=self.display.shows_bar_when_piped
+        )
 
     def _advance(self, activity: Activity, name: str, pace: Pace, progress: Progress) -> None:
         done = self._transcribed_seconds(progress.done_seconds)
         total = self._transcribed_seconds(progress.total_seconds)
-        detail = f"{progress.language}  {pace.detail(done, total)}"
-        activity.show(name, done, total, detail)
+        activity.show(name, done, total, f"{progress.language}  {pace.detail(done, total)}")
 
     def _transcribed_seconds(self, until_seconds: float) -> float:
         """Returns the seconds within the chosen clips, up to a point of the recording."""
         points = [min(at, until_seconds) for at in self.options.clip_timestamps or (0.0,)]
-        if len(points) % 2:
-            points.append(until_seconds)
+        points += [until_seconds] * (len(points) % 2)
         return sum(end - start for start, end in zip(points[::2], points[1::2], strict=True))
 
     def _document(self, transcript: Transcript, name: str) -> Document:

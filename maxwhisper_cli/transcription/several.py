@@ -8,9 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from maxwhisper_cli.transcription.scheduler import Scheduler
-from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
+from maxwhisper_cli.transcription.segments import (
+    OnProgress,
+    OnSegment,
+    Progress,
+    Segment,
+    Transcript,
+)
 from maxwhisper_cli.transcription.steps import DecodedPart, Run
 from weights.errors import MaxWhisperError
 
@@ -71,6 +78,13 @@ class Listener:
     on_progress: OnProgressOf | None = None
     on_segment: OnSegmentOf | None = None
 
+    def of(self, index: int) -> tuple[OnSegment | None, OnProgress | None]:
+        """Returns the callbacks of one recording."""
+        return (
+            self.on_segment and partial(self.on_segment, index),
+            self.on_progress and partial(self.on_progress, index),
+        )
+
     def report(self, index: int, part: DecodedPart) -> None:
         """Reports a part of a recording."""
         if self.on_segment is not None:
@@ -78,6 +92,16 @@ class Listener:
                 self.on_segment(index, segment)
         if self.on_progress is not None:
             self.on_progress(index, part.progress)
+
+
+def alone(index: int, transcribe: Callable[[], Transcript]) -> Finished:
+    """Returns the result of a recording that is transcribed by itself."""
+    start_time = time.perf_counter()
+    try:
+        transcript = transcribe()
+    except MaxWhisperError as error:
+        return Finished(index, time.perf_counter() - start_time, error=error)
+    return Finished(index, time.perf_counter() - start_time, transcript)
 
 
 class Batch:
