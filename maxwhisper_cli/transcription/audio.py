@@ -128,7 +128,7 @@ class Audio:
         self._guard = guard
 
     def __iter__(self) -> Iterator[Float32]:
-        """Yields blocks at 16 kHz, each at most a few seconds long.
+        """Yields blocks at 16 kHz, each at most a minute long.
 
         They are `[n_samples]`, or `[n_samples, n_channels]` with channel `split`.
 

@@ -36,6 +36,7 @@ _ESTIMATED: Final = _FRAMED | _HEADERLESS | {"wav", "w64"}
 """Formats whose length FFmpeg estimates by the bit rate."""
 _MAX_DAMAGED: Final = 3  # for each good frame; more is how noise looks
 _EXACT_SECONDS: Final = 0.001  # where a header counts samples
+_COUNTED_SECONDS: Final = 0.5  # a count of frames, and some are padding
 _PROBED_FRAMES: Final = 24
 
 
@@ -74,19 +75,27 @@ def decode_container(
     except BaseException:
         container.close()
         raise
-    if container.format.name == "mp3" and track is None:
-        return replace(decoded, cuttable=partial(_cut_mp3, file, decoded.seconds))
-    return decoded
+    if track is not None or container.format.name not in {"mp3", "flac"}:
+        return decoded
+    return replace(decoded, cuttable=partial(_cut, file, container.format.name, decoded))
 
 
-def _cut_mp3(file: IO[bytes], seconds: float | None) -> Cuttable | None:
-    """Returns the file to be read in spans; leaves its position as it was."""
-    from maxwhisper_cli.transcription.audio_mp3 import cut_mp3
-
+def _cut(file: IO[bytes], kind: str, decoded: DecodedStream) -> Cuttable | None:
+    """Returns the file to be read in spans, if that gives all that is announced."""
     position = file.tell()
-    cuttable = cut_mp3(file, seconds)
+    if kind == "mp3":
+        from maxwhisper_cli.transcription.audio_mp3 import cut_mp3
+
+        cuttable, tolerance = cut_mp3(file), _COUNTED_SECONDS
+    else:
+        from maxwhisper_cli.transcription.audio_soundfile import cut_sound
+
+        cuttable, tolerance = cut_sound(file), 0.0
     file.seek(position)
-    return cuttable
+    if cuttable is None or decoded.seconds is None:
+        return cuttable
+    difference = abs(cuttable.n_samples / decoded.sample_rate - decoded.seconds)
+    return cuttable if difference <= tolerance else None
 
 
 def _open_container(file: IO[bytes], name: str) -> InputContainer:

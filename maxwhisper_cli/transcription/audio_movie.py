@@ -6,12 +6,8 @@ thirty times slower. Here the lock is free while FFmpeg opens, reads and decodes
 the same, bit by bit; damage is left out silently, so that the caller has to count them.
 """
 
-import os
-import stat
 from collections.abc import Iterator
-from io import FileIO
-from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import av
 from av.audio.frame import AudioFrame
@@ -23,22 +19,6 @@ from maxwhisper_cli.transcription.audio_stream import CutError, Float32
 _BLOCK_SAMPLES: Final = 65536
 _OPTIONS: Final = "protocol_whitelist=subfile,file"
 """Protocols of a file, so that what is opened cannot name an address."""
-
-
-def path_of(file: IO[bytes]) -> str | None:
-    """Returns a path by which an open file can be opened again; None if there is none."""
-    if not isinstance(file, FileIO):
-        return None
-    try:
-        status = os.fstat(file.fileno())
-        is_regular = stat.S_ISREG(status.st_mode)
-        for name in (file.name, f"/proc/self/fd/{file.fileno()}") if is_regular else ():
-            path = Path(name) if isinstance(name, str) else None
-            if path is not None and path.exists() and os.path.samestat(path.stat(), status):
-                return str(path.absolute())
-    except (OSError, ValueError):
-        pass
-    return None
 
 
 def decode_bytes(

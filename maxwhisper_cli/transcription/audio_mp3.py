@@ -13,10 +13,10 @@ from typing import IO, Final
 import numpy as np
 import numpy.typing as npt
 
-from maxwhisper_cli.transcription.audio_movie import decode_bytes, path_of
+from maxwhisper_cli.transcription.audio_movie import decode_bytes
 from maxwhisper_cli.transcription.audio_parts import skip_tags
 from maxwhisper_cli.transcription.audio_stream import CutError, Cuttable, Float32
-from maxwhisper_cli.transcription.audio_window import n_bytes_of, read_at
+from maxwhisper_cli.transcription.audio_window import n_bytes_of, path_of, read_at
 
 _SCAN_BYTES: Final = 4 * 2**20
 _HEADER_BYTES: Final = 4
@@ -161,12 +161,11 @@ class _Mp3:
         return frame
 
 
-def cut_mp3(file: IO[bytes], seconds: float | None) -> Cuttable | None:
+def cut_mp3(file: IO[bytes]) -> Cuttable | None:
     """Returns an MP3 file as one that can be read in spans; None if anything in it is unusual.
 
     Args:
-        file: Any file.
-        seconds: Announced length; None if there is none.
+        file: Any file; its position moves.
     """
     path = path_of(file)
     begin = skip_tags(file, 0)
@@ -180,8 +179,6 @@ def cut_mp3(file: IO[bytes], seconds: float | None) -> Cuttable | None:
     if delays is None:
         return None
     mp3 = _Mp3(path, kind, bounds[delays.n_header_frames :], delays)
-    if seconds is not None and abs(mp3.n_samples / kind.sample_rate - seconds) > 0.5:
-        return None
     return Cuttable(mp3.n_samples, mp3.read)
 
 

@@ -4,17 +4,31 @@ It stops at damage; FFmpeg's libraries then read on. Imported by the runs that u
 """
 
 from collections.abc import Iterator
+from functools import partial
 from io import FileIO
 from typing import IO, Final
 
 import soundfile
 
-from maxwhisper_cli.transcription.audio_stream import AudioError, DecodedStream, Float32, Warn
+from maxwhisper_cli.transcription.audio_stream import (
+    AudioError,
+    CutError,
+    Cuttable,
+    DecodedStream,
+    Float32,
+    Warn,
+    not_cuttable,
+)
+from maxwhisper_cli.transcription.audio_window import path_of
 
 _SOUNDFILE_FRAMES: Final = 65536
 _LONG_SECONDS: Final = 30  # shorter ones cost less than the import of the other library
 _OPUS_RATE: Final = 48000
 """Rate at which FFmpeg decodes Opus; libsndfile decodes recordings of lower rates at those."""
+_EXACT: Final = frozenset(
+    {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "VORBIS"}
+)
+"""Codings that give the same samples wherever reading begins; FLAC has the names of PCM."""
 _SHORT_FRAMES: Final = 4096
 """Length of reads of Opus, and after damage, which loses the samples before it in its read."""
 
@@ -34,7 +48,41 @@ def decode_sound(file: IO[bytes], name: str, warn: Warn, *, goes_on: bool) -> De
         return None
     seconds = sound.frames / sound.samplerate
     blocks = _blocks(sound, file if goes_on else None, name, warn)
-    return DecodedStream(sound.samplerate, sound.channels, seconds, blocks, sound.close)
+    cuttable = partial(cut_sound, file) if goes_on else not_cuttable
+    return DecodedStream(sound.samplerate, sound.channels, seconds, blocks, sound.close, cuttable)
+
+
+def cut_sound(file: IO[bytes]) -> Cuttable | None:
+    """Returns a file as one that libsndfile can read from anywhere; None if that is not exact.
+
+    Args:
+        file: File that libsndfile can open; its position does not move.
+    """
+    path = path_of(file)
+    if path is None:
+        return None
+    try:
+        with soundfile.SoundFile(path) as sound:
+            is_exact = sound.subtype in _EXACT and sound.seekable()
+            n_samples = sound.frames
+    except (soundfile.LibsndfileError, TypeError):
+        return None
+    return Cuttable(n_samples, partial(_read_span, path)) if is_exact else None
+
+
+def _read_span(path: str, start: int, end: int) -> Iterator[Float32]:
+    try:
+        with soundfile.SoundFile(path) as sound:
+            sound.seek(start)
+            while start < end:
+                n_frames = min(end - start, _SOUNDFILE_FRAMES)
+                block = sound.read(n_frames, dtype="float32", always_2d=True)
+                if len(block) < n_frames:
+                    raise CutError
+                start += n_frames
+                yield block
+    except soundfile.LibsndfileError as error:
+        raise CutError from error
 
 
 def _open(file: IO[bytes]) -> soundfile.SoundFile:

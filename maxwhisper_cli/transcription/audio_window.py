@@ -1,7 +1,9 @@
 """A part of a file that can be read as a separate file, optionally with another header."""
 
 import os
-from io import RawIOBase
+import stat
+from io import FileIO, RawIOBase
+from pathlib import Path
 from typing import IO, Any
 
 from maxwhisper_cli.transcription.audio_stream import AudioError
@@ -64,6 +66,22 @@ def n_bytes_of(file: IO[bytes]) -> int:
     n_bytes = file.seek(0, os.SEEK_END)
     _raise_error_of(file)
     return n_bytes
+
+
+def path_of(file: IO[bytes]) -> str | None:
+    """Returns a path by which an open file can be opened again; None if there is none."""
+    if not isinstance(file, FileIO):
+        return None
+    try:
+        status = os.fstat(file.fileno())
+        is_regular = stat.S_ISREG(status.st_mode)
+        for name in (file.name, f"/proc/self/fd/{file.fileno()}") if is_regular else ():
+            path = Path(name) if isinstance(name, str) else None
+            if path is not None and path.exists() and os.path.samestat(path.stat(), status):
+                return str(path.absolute())
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def _raise_error_of(file: IO[bytes]) -> None:
