@@ -22,13 +22,14 @@ are always reported. A 16 kHz mono 16-bit wav gives exactly what openai-whisper'
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Literal, Self, TypedDict
+from typing import Self, TypedDict
 
 import numpy as np
 import soxr
 
 from implementations.processor_threads import available_threads
 from maxwhisper_cli.transcription.audio_array import from_samples
+from maxwhisper_cli.transcription.audio_columns import Channel, columns_of, select
 from maxwhisper_cli.transcription.audio_decode import Track, decode
 from maxwhisper_cli.transcription.audio_raw import RawFormat, decode_raw
 from maxwhisper_cli.transcription.audio_scale import (
@@ -48,7 +49,6 @@ from maxwhisper_cli.transcription.audio_spans import (
     MIN_SECONDS,
     SAMPLE_RATE,
     SpanReader,
-    select,
     without_first,
 )
 from maxwhisper_cli.transcription.audio_stream import (
@@ -57,6 +57,7 @@ from maxwhisper_cli.transcription.audio_stream import (
     DecodedStream,
     Float32,
 )
+from maxwhisper_cli.transcription.audio_thread import BlocksAhead
 
 __all__ = [
     "SAMPLE_RATE",
@@ -68,9 +69,6 @@ __all__ = [
     "ReadingOptions",
     "open_audio",
 ]
-
-Channel = Literal["mix", "left", "right", "split"] | int
-"""Mean of all channels, one of them, or all of them apart; left is 1 and right is 2."""
 
 _BLOCK_SAMPLES = 65536
 _MAX_SAMPLE = 1e12  # its square, summed over a frame, is still a float32
@@ -128,7 +126,7 @@ class Audio:
         self._guard = guard
 
     def __iter__(self) -> Iterator[Float32]:
-        """Yields blocks at 16 kHz, each at most a minute long.
+        """Yields blocks at 16 kHz, each at most a few seconds long.
 
         They are `[n_samples]`, or `[n_samples, n_channels]` with channel `split`.
 
@@ -151,13 +149,13 @@ class Audio:
         Raises:
             CutError: The rest has to be read in one pass.
         """
-        is_long = self.seconds is None or self.seconds >= MIN_SECONDS
-        cuttable = self._stream.cuttable() if is_long else None
+        cuttable = self._stream.cuttable() if self._is_long else None
         if cuttable is None or cuttable.n_samples < MIN_SECONDS * self.sample_rate:
             raise CutError
         n_columns = self._shape[0] if self._shape else 1
-        n = self.n_threads or available_threads()
-        yield from SpanReader(cuttable, self.sample_rate, self._columns, n_columns, n).blocks()
+        yield from SpanReader(
+            cuttable, self.sample_rate, self._columns, n_columns, self._n_threads
+        ).blocks()
 
     def _resampled(self) -> Iterator[Float32]:
         if self.sample_rate == SAMPLE_RATE:
@@ -193,10 +191,28 @@ class Audio:
     def _no_samples(self) -> Float32:
         return np.empty((0, *self._shape), np.float32)
 
+    def _decoded(self) -> Iterator[Float32]:
+        """Returns the stream's blocks; a thread decodes those of a long file."""
+        blocks = _join_blocks(self._stream.blocks)
+        is_own = self._guard is None  # a caller's object stays in the caller's thread
+        if self._n_threads == 1 or not (self._stream.is_costly and self._is_long and is_own):
+            return blocks
+        ahead = BlocksAhead(blocks)
+        self._resources.callback(ahead.close)
+        return iter(ahead)
+
+    @property
+    def _n_threads(self) -> int:
+        return self.n_threads or available_threads()
+
+    @property
+    def _is_long(self) -> bool:
+        return self.seconds is None or self.seconds >= MIN_SECONDS
+
     def _selected(self) -> Iterator[Float32]:
         n_read = n_broken = 0
         first_broken = 0.0
-        blocks = _join_blocks(self._stream.blocks)
+        blocks = self._decoded()
         for block in scale_to_one(blocks, self.sample_rate, self.name, self.warnings.append):
             lowest, highest = block.min(initial=0), block.max(initial=0)
             if not -MAX_FULL_SCALE <= lowest <= highest <= MAX_FULL_SCALE:  # true of NaN as well
@@ -262,28 +278,10 @@ def open_audio(
             except OSError as error:
                 raise read_error(name, error) from error
             resources.callback(stream.close)
-        columns = _columns_of(channel, stream.n_channels, name)
+        columns = columns_of(channel, stream.n_channels, name)
         return Audio(
             name, stream, columns, warnings=warnings, resources=resources.pop_all(), guard=guard
         )
-
-
-def _columns_of(channel: Channel, n_channels: int, name: str) -> int | slice | None:
-    """Returns the column of the channel, None for the mean of all, or a slice of all."""
-    if channel == "split":
-        if n_channels == 1:
-            raise AudioError(f"{name} has 1 channel, which cannot be split: choose channel 'mix'")
-        return slice(None)
-    if channel == "mix":
-        return 0 if n_channels == 1 else None
-    number = {"left": 1, "right": 2}.get(channel) if isinstance(channel, str) else channel
-    if number is None or not 1 <= number <= n_channels:
-        count = "1 channel" if n_channels == 1 else f"{n_channels} channels"
-        raise AudioError(
-            f"{name} has {count}, and no channel {channel!r}: "
-            f"choose 'mix' or a number from 1 to {n_channels}"
-        )
-    return number - 1
 
 
 def _join_blocks(blocks: Iterator[Float32]) -> Iterator[Float32]:

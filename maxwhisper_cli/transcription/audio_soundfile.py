@@ -49,7 +49,15 @@ def decode_sound(file: IO[bytes], name: str, warn: Warn, *, goes_on: bool) -> De
     seconds = sound.frames / sound.samplerate
     blocks = _blocks(sound, file if goes_on else None, name, warn)
     cuttable = partial(cut_sound, file) if goes_on else not_cuttable
-    return DecodedStream(sound.samplerate, sound.channels, seconds, blocks, sound.close, cuttable)
+    return DecodedStream(
+        sound.samplerate,
+        sound.channels,
+        seconds,
+        blocks,
+        sound.close,
+        cuttable,
+        is_costly=sound.subtype == "OPUS",
+    )
 
 
 def cut_sound(file: IO[bytes]) -> Cuttable | None:

@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 import soxr
 
+from maxwhisper_cli.transcription.audio_columns import select
 from maxwhisper_cli.transcription.audio_scale import MAX_FULL_SCALE
 from maxwhisper_cli.transcription.audio_stream import CutError, Cuttable, Float32
 
@@ -28,6 +29,7 @@ MIN_SECONDS: Final = 20.0
 _MIN_SPAN_SECONDS: Final = 10
 _MAX_SPAN_SECONDS: Final = 60
 _MARGIN_SECONDS: Final = 0.1
+_BLOCK_SAMPLES: Final = 65536
 _MAX_PERIOD: Final = 1000
 """Most samples of the source until one of 16 kHz falls on one of them; 441 at 44.1 kHz."""
 
@@ -49,7 +51,7 @@ class SpanReader:
         return self.sample_rate // math.gcd(self.sample_rate, SAMPLE_RATE)
 
     def blocks(self) -> Iterator[Float32]:
-        """Yields the samples at 16 kHz, a span at a time.
+        """Yields the samples at 16 kHz, at most four seconds at a time.
 
         Raises:
             CutError: The rest has to be read in one pass.
@@ -62,9 +64,9 @@ class SpanReader:
                 for span in self._spans():
                     waiting.append(threads.submit(self._read, *span))
                     if len(waiting) >= self.n_threads + 2:
-                        yield waiting.popleft().result()
+                        yield from _short_blocks(waiting.popleft().result())
                 while waiting:
-                    yield waiting.popleft().result()
+                    yield from _short_blocks(waiting.popleft().result())
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
 
@@ -114,15 +116,9 @@ class SpanReader:
             yield select(block, self.columns)
 
 
-def select(block: Float32, columns: int | slice | None) -> Float32:
-    """Returns one column of `[n_samples, n_channels]`, several, or the mean of all for None."""
-    if columns is not None:
-        return np.ascontiguousarray(block[:, columns])
-    if block.shape[1] != 2:
-        return block.mean(axis=1, dtype=np.float32)
-    mean = block[:, 0] + block[:, 1]  # the same numbers; numpy is slow on short rows
-    mean *= np.float32(0.5)
-    return mean
+def _short_blocks(samples: Float32) -> Iterator[Float32]:
+    for start in range(0, len(samples), _BLOCK_SAMPLES):
+        yield samples[start : start + _BLOCK_SAMPLES]
 
 
 def without_first(blocks: Iterator[Float32], n_dropped: int) -> Iterator[Float32]:

@@ -51,3 +51,5 @@ class DecodedStream:
     close: Callable[[], None]
     cuttable: Callable[[], Cuttable | None] = not_cuttable
     """Returns the same recording to be read in spans; None if that is not safe."""
+    is_costly: bool = False
+    """True if decoding costs more than what follows, so that a thread of its own pays."""
