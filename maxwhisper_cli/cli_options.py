@@ -219,8 +219,9 @@ BatchSize = Annotated[
     str | None,
     option(
         "--batch-size",
-        "Windows decoded side by side, by which a file is cut; auto is as many as pay, and cuts one"
-        " file only. The default is auto for several files, else 1.",
+        "Windows decoded side by side. Above 1, long files are cut, and the text before a cut"
+        " prompts nothing. auto is as many as pay, and cuts a single file only. The default is auto"
+        " for several files, else 1.",
         _SEARCH,
         "N|auto",
     ),

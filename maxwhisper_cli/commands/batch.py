@@ -122,7 +122,7 @@ def transcribe_files(
         is_batch = len(sinks) > 1 and count_rows(model.implementation, fitting) > 1
         done = (work.transcribe_together if is_batch else work.transcribe_in_turn)(files)
         for file, outcome in zip(files, done, strict=True):
-            outcomes.append(outcome)
+            outcomes.append(outcome.without_text())
             work.report(outcome, file.sink, is_only=len(sinks) == 1)
             if outcome.error is not None and len(sinks) > 1:
                 display.terminal.error(str(outcome.error))
@@ -198,7 +198,7 @@ class _Work:
             [file.source for file in files],
             self.options,
             on_progress=advance,
-            on_segment=segments.add,
+            on_segment=segments.add if self.display.shows_segments else None,
             on_warning=self.display.terminal.warning,
             **self.reading,
         )
@@ -228,8 +228,8 @@ class _Work:
             assert outcome.document is not None
             with self.loading.stopwatch.on("writing"):
                 terminal.document(sink.render(outcome.document))
-        if outcome.document is not None and (line := outcome.document.laid_out().report):
-            terminal.note(f"{outcome.name}: {line}")
+        if outcome.captions_report:
+            terminal.note(f"{outcome.name}: {outcome.captions_report}")
         if outcome.error is None:
             line = summary_line(outcome, self.model.implementation, sink)
             terminal.note(line + (self._saving(outcome) if is_only else ""))
@@ -256,7 +256,9 @@ class _Work:
                 error = refusal(refused, file.name)
         if isinstance(file.sink, JsonLines):
             self.display.terminal.document(file.sink.line(file.source, document, error))
-        return Outcome(file.name, wall_seconds, transcript, seconds, error, document)
+        report = document.laid_out().report if document else None
+        outcome = Outcome(file.name, wall_seconds, transcript, seconds, error, document, report)
+        return outcome if isinstance(file.sink, Writer) else outcome.without_text()
 
     def _saving(self, outcome: Outcome) -> str:
         """Returns what cutting the only file would save, for the end of its summary line."""

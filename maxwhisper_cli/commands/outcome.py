@@ -1,7 +1,7 @@
 """Outcome of each file, as a summary line and as a row of the final table."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +40,14 @@ class Outcome:
     error: MaxWhisperError | None = None
     """Error, if there is no transcript or it could not be written."""
     document: Document | None = None
-    """Transcript with its captions, as formats write it."""
+    """Transcript with its captions, as formats write it; None once that is written."""
+    captions_report: str | None = None
+    """Line about the captions of a style."""
+
+    def without_text(self) -> "Outcome":
+        """Returns the outcome without its text, so that those of thousands of files are small."""
+        transcript = self.transcript and replace(self.transcript, text="", segments=())
+        return replace(self, transcript=transcript, document=None)
 
     @property
     def speed(self) -> float:

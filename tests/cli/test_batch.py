@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from implementations.request import DecodedWindow, DecodeRequest
+from maxwhisper_cli.commands.outcome import Outcome, row
 from tests.cli.conftest import (
     SPOKEN,
     FakeModels,
@@ -206,3 +207,26 @@ def test_numbers_of_rows_that_make_no_sense(
     done = maxwhisper("transcribe", sound(), "--batch-size", given)
     assert done.exit_code == 2
     assert "batch" in done.stderr
+
+
+def test_no_text_is_kept_for_the_final_table(
+    maxwhisper: RunCommandLine,
+    sound: MakeSound,
+    models: FakeModels,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thousands of files would else fill the memory."""
+    models.kind = RowImplementation
+    kept: list[Outcome] = []
+
+    def spy(outcome: Outcome) -> tuple[str, ...]:
+        kept.append(outcome)
+        return row(outcome)
+
+    monkeypatch.setattr("maxwhisper_cli.commands.batch.row", spy)
+    done = maxwhisper("transcribe", sound("a.wav", 40), sound("b.wav"), "-f", "txt")
+    assert done.exit_code == 0
+    assert [outcome.name for outcome in kept] == ["a.wav", "b.wav"]
+    for outcome in kept:
+        assert outcome.transcript is not None
+        assert (outcome.transcript.segments, outcome.document) == ((), None)

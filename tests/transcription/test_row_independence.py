@@ -136,10 +136,10 @@ def test_real_speech_is_the_same_bytes(impl: str, jfk: Path, sonnet: Path, tmp_p
         if model.implementation.device == "cpu":
             assert json_of(finished[index].transcript) == json_of(alone[index])
         else:  # a GPU adds up in another order where it has more rows
-            assert said(finished[index].transcript) == said(alone[index])
+            assert words_of(finished[index].transcript) == words_of(alone[index])
 
 
-def said(transcript: Transcript | None) -> list[object]:
+def words_of(transcript: Transcript | None) -> list[object]:
     """What a transcript says and when, without its probabilities."""
     assert transcript is not None
     return [
