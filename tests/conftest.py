@@ -82,7 +82,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Sets whether results of openai-whisper are computed anew."""
+    """Gives one of several processes its processors; sets what is computed anew."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        n_workers = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        workers.keep_to_own_processors(os.environ["PYTEST_XDIST_WORKER"], n_workers)
     references.recompute = config.getoption("recompute")
 
 
@@ -121,7 +124,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     config = session.config
     if not config.pluginmanager.has_plugin("dsession"):
         return
-    os.environ.setdefault("OMP_NUM_THREADS", str(workers.PROCESSORS_PER_WORKER))
     if workers.runs_graphs(config) and find_spec("max") is not None:
         from tests.support.precompiled import Precompiler
 

@@ -32,15 +32,28 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_each_process_has_two_processors_and_its_memory(
-    machine: pytest.MonkeyPatch,
-) -> None:
+def test_each_process_has_a_processor_and_its_memory(machine: pytest.MonkeyPatch) -> None:
     assert workers.n_workers(config()) == 3
-    machine.setattr(workers, "available_threads", lambda: 4)
+    machine.setattr(workers, "available_threads", lambda: 2)
     assert workers.n_workers(config()) == 2
-    for few in (1, 2, 3):
-        machine.setattr(workers, "available_threads", lambda few=few: few)
-        assert workers.n_workers(config()) == 0
+    machine.setattr(workers, "available_threads", lambda: 1)
+    assert workers.n_workers(config()) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+@pytest.mark.parametrize(
+    ("available", "shares"), [(8, [{1, 4, 7}, {2, 5}, {3, 6}]), (4, [{1}, {2}, {3}])]
+)
+def test_processes_share_no_processor(
+    machine: pytest.MonkeyPatch, available: int, shares: list[set[int]]
+) -> None:
+    machine.setattr(os, "sched_getaffinity", lambda _: set(range(1, 9)))
+    machine.setattr(workers, "available_threads", lambda: available)
+    found: list[set[int]] = []
+    machine.setattr(os, "sched_setaffinity", lambda _, processors: found.append(set(processors)))
+    for worker in ("gw0", "gw1", "gw2"):
+        workers.keep_to_own_processors(worker, n_workers=3)
+    assert found == [set(sorted(s)[: available // 3]) for s in shares]
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,6 @@ from implementations.processor_threads import available_threads
 
 MAX_WORKERS = 8
 """Each one imports everything and collects all tests, for some seconds of processor time."""
-PROCESSORS_PER_WORKER = 2
-"""Decoding is bound by memory: two processes of one thread read all weights twice, and take two to
-four times as long as one of two threads (base, Spanish, five beams: 86 s instead of 19.5 s)."""
 GIB_PER_WORKER = 2.5
 """Memory of a process with its models, and of a compiler."""
 SPLIT = {"tests/transcription/test_whisper_equality.py"}
@@ -36,7 +33,7 @@ _IMPLEMENTATION = re.compile(rf"(?<=\[)(?:{'|'.join(registry.names())})-")
 
 
 def n_workers(config: pytest.Config) -> int:
-    """Returns the number of processes, each with its processors and memory, or 0 for this one.
+    """Returns the number of processes, each with a processor and its memory, or 0 for this one.
 
     It is 0 unless the whole suite is run, and where a GPU that tests use has one memory for all.
     """
@@ -45,9 +42,26 @@ def n_workers(config: pytest.Config) -> int:
     if nvidia.architecture("cuda") in nvidia.KNOWN_ARCHITECTURES:
         return 0
     gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    n_most = available_threads() // PROCESSORS_PER_WORKER
-    n = min(n_most, int(gib / GIB_PER_WORKER), MAX_WORKERS)
+    n = min(available_threads(), int(gib / GIB_PER_WORKER), MAX_WORKERS)
     return n if n > 1 else 0
+
+
+def keep_to_own_processors(worker: str, n_workers: int) -> None:
+    """Lets this process, and all that it starts, run on its share of the processors alone.
+
+    Threads that wait for one another while another process has their processor cost more than the
+    second processor gives (two processors, base, Spanish, sampled: one process of two threads takes
+    21 s, two processes of two threads 86 s, two processes with a processor each 29 s).
+
+    Args:
+        worker: Name of the process: `gw0`, `gw1`, ...
+        n_workers: Number of processes.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    index = int(worker.removeprefix("gw"))
+    n_each = max(1, available_threads() // n_workers)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[index::n_workers][:n_each])
 
 
 def is_whole_suite(config: pytest.Config) -> bool:
