@@ -56,6 +56,7 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from implementations.max_graph import artifacts, compiler_process
 from implementations.max_graph.compile import CompileRequest
+artifacts.available_threads = lambda: 2
 code = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).write_text('half'); time.sleep(60)"
 compiler_process.compiler_command = lambda request, path: [sys.executable, "-c", code, str(path)]
 try:
