@@ -33,7 +33,8 @@ def sampled(model: str, impl: str, path: Path) -> Transcript:
 
 
 @pytest.mark.parametrize(
-    ("model", "clip"), [("tiny.en", "jfk"), ("base", "jfk"), ("base", "spanish")]
+    ("model", "clip"),
+    [("tiny.en", "jfk"), pytest.param("base", "jfk", marks=pytest.mark.full), ("base", "spanish")],
 )
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS[1:], indirect=True)
 def test_samples_what_cpu_samples(
