@@ -8,7 +8,7 @@ from .kv_cache import KVCache
 from .packed_kv import PackedKV
 from .row_block import depth_of, pair_of, round_up
 from .prefetch import prefetch_part
-from .skinny_matmul import skinny_matmul
+from .skinny_matmul import N_ACCUMULATORS, N_PARTS, skinny_matmul, skinny_tile
 from .thread_team import Integers
 from .tile import F32, PANEL, SPAN, WIDTH, Floats
 
@@ -143,6 +143,15 @@ struct CrossAttention[dtype: DType](
             for j in range(0, stride, WIDTH):
                 scores.unsafe_store(j, scores.unsafe_load[width=WIDTH](j) * share)
         var depth = round_up(n_keys, depth_of[Self.dtype])
+        comptime if Self.dtype == F32 and 4 * N_PARTS <= N_ACCUMULATORS:
+            if self.n_rows == 1 and head_dim % (2 * SPAN) == 0:
+                var values = rebind[Floats](self.kv.values_of(0, head))
+                for column in range(0, head_dim, 2 * SPAN):
+                    skinny_tile[1, F32, 4](
+                        self.into.unsafe_offset(head * head_dim + column), 0, self.scores, 0,
+                        values.unsafe_offset(column), n_columns, depth,
+                    )
+                return
         for column in range(0, head_dim, SPAN):
             var b = self.kv.values_of(0, head).unsafe_offset(column * pair_of[Self.dtype])
             skinny_matmul[Self.dtype](
