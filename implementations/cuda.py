@@ -5,6 +5,9 @@ from typing import ClassVar
 import torch
 
 from implementations.errors import ImplementationUnavailableError
+from implementations.row_decoder import RowDecoder
+from implementations.torch_decoder.load import share_decoder
+from implementations.torch_decoder.row_decoder import TORCH_ROWS, TorchRowDecoder
 from implementations.torch_model.implementation import TorchImplementation
 from implementations.torch_tensors import find_gpu
 
@@ -14,6 +17,21 @@ class CudaImplementation(TorchImplementation):
 
     name: ClassVar[str] = "cuda"
     default_dtype: ClassVar[str] = "float16"
+
+    @property
+    def default_rows(self) -> int:
+        """As many as share layers well; tokens are chosen on the host, row by row."""
+        return TORCH_ROWS
+
+    def row_decoder(self, n_rows: int) -> RowDecoder:
+        """Opens rows in this project's decoder, over the weights of openai-whisper's.
+
+        Upstream's own keeps one text's cache for all of its rows, so that those of several windows
+        would have to be of equal length. A single row decodes as `decode`.
+        """
+        if n_rows == 1:
+            return super().row_decoder(n_rows)
+        return TorchRowDecoder(share_decoder(self._model.decoder, self.dims), n_rows)
 
     @classmethod
     def choose_device(cls, device: str | None) -> torch.device:

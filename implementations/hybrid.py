@@ -13,9 +13,11 @@ from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
 from implementations.max_graph.load_plan import is_cuda, make_plan
 from implementations.max_graph.ready import compile_ahead
 from implementations.options import LoadOptions, LoadReport
+from implementations.row_decoder import RowDecoder
 from implementations.session import Alignment, AudioFeatures, DecoderSession, FloatArray, Heads
 from implementations.torch_decoder.decoder import TextDecoder
 from implementations.torch_decoder.load import PREFIX, load_decoder
+from implementations.torch_decoder.row_decoder import TORCH_ROWS, TorchRowDecoder
 from implementations.torch_decoder.session import (
     DecoderAudioFeatures,
     TorchDecoderSession,
@@ -100,6 +102,17 @@ class HybridImplementation(Implementation):
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
         """Opens a session; several may be open at a time."""
         return TorchDecoderSession(self._decoder, audio_features, n_group)
+
+    @property
+    def default_rows(self) -> int:
+        """As many as share layers well; tokens are chosen on the host, row by row."""
+        return TORCH_ROWS
+
+    def row_decoder(self, n_rows: int) -> RowDecoder:
+        """Opens rows that share the decoder's dense layers; a single one decodes as `decode`."""
+        if n_rows == 1:
+            return super().row_decoder(n_rows)
+        return TorchRowDecoder(self._decoder, n_rows)
 
     def align(
         self, audio_features: AudioFeatures, tokens: Sequence[int], heads: Heads

@@ -13,6 +13,7 @@ from implementations.decoding.beam import BeamSearch
 from implementations.decoding.rules import RuleBook, probability_of
 from implementations.decoding.sampling import SamplingSearch
 from implementations.decoding.search import HypothesisSearch, best
+from implementations.errors import NonFiniteLogitsError
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import DecoderSession
 
@@ -40,6 +41,8 @@ class WindowDecoding:
         self.book = RuleBook(request.rules)
         self.steps_seconds = 0.0
         """Seconds of all steps so far, this window's share."""
+        self.error: NonFiniteLogitsError | None = None
+        """Set where the model computed NaN or infinity: the window has ended."""
         self._n_steps = 0
         last = len(request.prompt) - 1
         at_sot, at_last = session.prefill(request.prompt, (request.sot_index, last))
@@ -54,7 +57,8 @@ class WindowDecoding:
     def is_complete(self) -> bool:
         """True once no further step is needed."""
         n_sampled = len(self.search.sampled[0]) - self.request.n_given
-        return self.search.is_complete or n_sampled >= self.request.max_tokens
+        at_limit = n_sampled >= self.request.max_tokens
+        return self.search.is_complete or at_limit or self.error is not None
 
     def reorder(self) -> None:
         """Moves the session's caches to where the last choice of tokens left each hypothesis."""
@@ -80,6 +84,8 @@ class WindowDecoding:
         Raises:
             NonFiniteLogitsError: The model computed NaN or infinity.
         """
+        if self.error is not None:
+            raise self.error
         request = self.request
         candidates = [
             replace(candidate, tokens=candidate.tokens[request.n_given :])

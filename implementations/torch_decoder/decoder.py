@@ -4,6 +4,7 @@ It keeps no state between calls: callers pass the KV caches of self- and cross-a
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -57,6 +58,10 @@ class MultiHeadAttention(nn.Module):
     def forward(self, queries: torch.Tensor, kv: KV, *, is_causal: bool = False) -> torch.Tensor:
         """[n_batch, n_head, n_new, head_dim] -> [n_batch, n_new, n_state]."""
         attended = functional.scaled_dot_product_attention(queries, *kv, is_causal=is_causal)
+        return self.project(attended)
+
+    def project(self, attended: torch.Tensor) -> torch.Tensor:
+        """[n_batch, n_head, n_new, head_dim] -> [n_batch, n_new, n_state]."""
         states: torch.Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return states
 
@@ -92,6 +97,38 @@ class ResidualAttentionBlock(nn.Module):
         queries = self.cross_attn.queries(self.cross_attn_ln(states).flatten(0, 1)[None])
         states = states + self.cross_attn(queries, cross_kv).view_as(states)
         return states + self.mlp(self.mlp_ln(states)), queries
+
+    def step_rows(
+        self, states: torch.Tensor, windows: Sequence["RowsOfWindow"], layer: int
+    ) -> torch.Tensor:
+        """[n_rows, 1, n_state] -> the same; dense layers are of all rows, attention of a window."""
+        new = self.attn_ln(states)
+        queries, (keys, values) = self.attn.queries(new), self.attn.kv(new)
+        attended = []
+        for window in windows:
+            of_rows = window.rows
+            kv = window.self_kv[layer].append(keys[of_rows], values[of_rows])
+            attended.append(functional.scaled_dot_product_attention(queries[of_rows], *kv))
+        states = states + self.attn.project(torch.cat(attended))
+        queries = self.cross_attn.queries(self.cross_attn_ln(states)).transpose(0, 2)
+        attended = [
+            functional.scaled_dot_product_attention(
+                queries[:, :, window.rows], *window.cross_kv[layer]
+            )
+            for window in windows
+        ]
+        states = states + self.cross_attn.project(torch.cat(attended, dim=2).transpose(0, 2))
+        return states + self.mlp(self.mlp_ln(states))
+
+
+@dataclass(frozen=True, slots=True)
+class RowsOfWindow:
+    """A window's part of the rows of a step: a row for each hypothesis."""
+
+    rows: slice
+    self_kv: Sequence[KVCache]
+    """Cache of each layer."""
+    cross_kv: Sequence[KV]
 
 
 class TextDecoder(nn.Module):
@@ -138,6 +175,20 @@ class TextDecoder(nn.Module):
             states, queries = block(states, *kv)
             cross_queries.append(queries)
         return self.ln(states), cross_queries
+
+    def step_rows(
+        self, tokens: torch.Tensor, positions: torch.Tensor, windows: Sequence[RowsOfWindow]
+    ) -> torch.Tensor:
+        """One token for each hypothesis of several windows: [n_rows] -> states [n_rows, n_state].
+
+        `positions` are those of the tokens, [n_rows].
+        """
+        embedded = self.token_embedding(tokens)
+        states = (embedded + self.positional_embedding[positions]).to(embedded.dtype)[:, None]
+        for layer, block in enumerate(self.layers):
+            states = block.step_rows(states, windows, layer)
+        normed: torch.Tensor = self.ln(states)[:, 0]
+        return normed
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """[n_rows, n_state] -> [n_rows, n_vocab], float32."""

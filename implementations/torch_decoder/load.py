@@ -5,6 +5,7 @@ import torch
 from implementations.torch_decoder.decoder import TextDecoder
 from implementations.torch_tensors import as_tensor
 from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
 
 PREFIX = "decoder."
 """Prefix of the decoder's weights in a checkpoint."""
@@ -19,6 +20,13 @@ def load_decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtyp
         if name.startswith(PREFIX)
     }
     decoder.load_state_dict(state, assign=True)
+    return decoder.eval().requires_grad_(requires_grad=False)
+
+
+def share_decoder(module: torch.nn.Module, dims: ModelDimensions) -> TextDecoder:
+    """Returns a decoder over the weights of another module of the same names; none is copied."""
+    decoder = TextDecoder(dims)
+    decoder.load_state_dict(module.state_dict(), assign=True)
     return decoder.eval().requires_grad_(requires_grad=False)
 
 

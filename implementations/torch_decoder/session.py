@@ -18,7 +18,7 @@ from implementations.session import (
     IntArray,
 )
 from implementations.torch_alignment import align_text
-from implementations.torch_decoder.decoder import TextDecoder
+from implementations.torch_decoder.decoder import RowsOfWindow, TextDecoder
 from implementations.torch_decoder.kv_cache import KV, KVCache
 from implementations.torch_tensors import TorchAudioFeatures, float32_array
 
@@ -70,6 +70,15 @@ class TorchDecoderSession(DecoderSession):
         """Moves the rows of the cache."""
         for layer in self._self_kv:
             layer.reorder(source_indices)
+
+    def rows(self, first: int, n_group: int) -> RowsOfWindow:
+        """Returns the session's rows of a step, from a first one on."""
+        return RowsOfWindow(slice(first, first + n_group), self._self_kv, self._cross_kv)
+
+    @property
+    def n_filled(self) -> int:
+        """Positions in the cache."""
+        return self._self_kv[0].n_filled
 
     def close(self) -> None:
         """Frees the cache."""
