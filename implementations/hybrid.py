@@ -105,7 +105,7 @@ class HybridImplementation(Implementation):
 
     @property
     def default_rows(self) -> int:
-        """As many as share layers well; tokens are chosen on the host, row by row."""
+        """Eight, which share layers; tokens are chosen on the host, row by row."""
         return TORCH_ROWS
 
     def row_decoder(self, n_rows: int) -> RowDecoder:
