@@ -15,16 +15,13 @@ from maxwhisper_cli.activity import Activity, Pace, clock
 from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
 from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names, summary_line
-from maxwhisper_cli.commands.overview import OrderedSegments, Overview
-from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.commands.overview import Display, OrderedSegments, Overview
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
+from maxwhisper_cli.transcription.segments import Progress, Transcript
 from maxwhisper_cli.writers.base import Document, Writer
 from maxwhisper_cli.writers.files import STDIN, Outputs
 from maxwhisper_cli.writers.jsonl import JsonLines
-from maxwhisper_cli.writers.speakers import name_speaker
-from maxwhisper_cli.writers.times import format_timestamp
 from weights.default_model import DEFAULT_MODEL
 from weights.errors import MaxWhisperError
 
@@ -38,21 +35,6 @@ Stdout: TypeAlias = Writer | JsonLines
 """Format of results on stdout: whole documents in order of input, or lines as files end."""
 Sink: TypeAlias = Outputs | Stdout | MaxWhisperError
 """Sink of a transcript: files, or stdout; or the error that prevents it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Display:
-    """Terminal and settings of the display during transcription."""
-
-    terminal: Terminal
-    shows_segments: bool
-    shows_bar_when_piped: bool
-
-    def segment(self, segment: Segment) -> None:
-        """Shows a segment, if segments are shown and it has text."""
-        if self.shows_segments and segment.text:
-            times = f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}"
-            self.terminal.timed_line(times, name_speaker(segment.text.strip(), segment.speaker))
 
 
 def require_sources(sources: list[str]) -> None:

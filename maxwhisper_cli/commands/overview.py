@@ -1,10 +1,28 @@
-"""Display of files that are transcribed side by side: one live line, and segments in order."""
+"""Display of files while they are transcribed: segments in order, and one live line for many."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from maxwhisper_cli.activity import Activity, Pace, clock
+from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.segments import Segment
+from maxwhisper_cli.writers.speakers import name_speaker
+from maxwhisper_cli.writers.times import format_timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """Terminal and settings of the display during transcription."""
+
+    terminal: Terminal
+    shows_segments: bool
+    shows_bar_when_piped: bool
+
+    def segment(self, segment: Segment) -> None:
+        """Shows a segment, if segments are shown and it has text."""
+        if self.shows_segments and segment.text:
+            times = f"{format_timestamp(segment.start)} --> {format_timestamp(segment.end)}"
+            self.terminal.timed_line(times, name_speaker(segment.text.strip(), segment.speaker))
 
 
 @dataclass(slots=True)

@@ -11,13 +11,14 @@ from implementations import nvidia, registry
 from maxwhisper_cli import cli_captions, cli_reading, cli_speech, cli_words
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.captions.captions import CaptionOptions
-from maxwhisper_cli.commands.batch import Display, Sink, require_sources, transcribe_files
+from maxwhisper_cli.commands.batch import Sink, require_sources, transcribe_files
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.option_parsing import (
     parse_batch_size,
     parse_numbers,
     parse_temperatures,
 )
+from maxwhisper_cli.commands.overview import Display
 from maxwhisper_cli.commands.timings import Timings
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions, VadOptions
