@@ -7,7 +7,7 @@ import torch
 from implementations.errors import ImplementationUnavailableError
 from implementations.row_decoder import RowDecoder
 from implementations.torch_decoder.load import share_decoder
-from implementations.torch_decoder.row_decoder import TORCH_ROWS, TorchRowDecoder
+from implementations.torch_decoder.row_decoder import TorchRowDecoder
 from implementations.torch_model.implementation import TorchImplementation
 from implementations.torch_tensors import find_gpu
 
@@ -17,11 +17,6 @@ class CudaImplementation(TorchImplementation):
 
     name: ClassVar[str] = "cuda"
     default_dtype: ClassVar[str] = "float16"
-
-    @property
-    def default_rows(self) -> int:
-        """Eight, which share layers; tokens are chosen on the host, row by row."""
-        return TORCH_ROWS
 
     def row_decoder(self, n_rows: int) -> RowDecoder:
         """Opens rows in this project's decoder, over the weights of openai-whisper's.

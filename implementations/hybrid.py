@@ -17,7 +17,7 @@ from implementations.row_decoder import RowDecoder
 from implementations.session import Alignment, AudioFeatures, DecoderSession, FloatArray, Heads
 from implementations.torch_decoder.decoder import TextDecoder
 from implementations.torch_decoder.load import PREFIX, load_decoder
-from implementations.torch_decoder.row_decoder import TORCH_ROWS, TorchRowDecoder
+from implementations.torch_decoder.row_decoder import TorchRowDecoder
 from implementations.torch_decoder.session import (
     DecoderAudioFeatures,
     TorchDecoderSession,
@@ -102,11 +102,6 @@ class HybridImplementation(Implementation):
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:
         """Opens a session; several may be open at a time."""
         return TorchDecoderSession(self._decoder, audio_features, n_group)
-
-    @property
-    def default_rows(self) -> int:
-        """Eight, which share layers; tokens are chosen on the host, row by row."""
-        return TORCH_ROWS
 
     def row_decoder(self, n_rows: int) -> RowDecoder:
         """Opens rows that share the decoder's dense layers; a single one decodes as `decode`."""

@@ -19,9 +19,6 @@ from implementations.torch_decoder.decoder import TextDecoder
 from implementations.torch_decoder.session import DecoderAudioFeatures, TorchDecoderSession
 from implementations.torch_tensors import TorchAudioFeatures
 
-TORCH_ROWS = 8
-"""Rows that are opened by default."""
-
 
 class TorchRowDecoder(LockStepRowDecoder):
     """Windows whose hypotheses share each step of the decoder."""
