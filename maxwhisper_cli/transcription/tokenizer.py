@@ -5,6 +5,7 @@ are the installed openai-whisper's; this module gives them types and one object 
 language and task. It chooses no tokens and depends on no model.
 """
 
+import string
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from threading import RLock
@@ -16,6 +17,10 @@ from maxwhisper_cli.transcription.upstream import tokenizer_module
 Task = Literal["transcribe", "translate"]
 
 _MAKING = RLock()
+_BROKEN = "\ufffd"
+"""Stands for bytes that are no character, or not yet."""
+_WITHOUT_SPACES = {"zh", "ja", "th", "lo", "my", "yue"}
+"""Languages whose words are not told apart by spaces."""
 
 
 class Tokenizer:
@@ -23,6 +28,7 @@ class Tokenizer:
 
     def __init__(self, upstream: Any) -> None:  # noqa: ANN401 - its module is loaded by location
         self._upstream = upstream
+        self._spellings: dict[int, str] = {}
         self.num_languages: int = upstream.num_languages
         """Number of language tokens in the vocabulary: 99 or 100."""
         self.language: str | None = upstream.language
@@ -104,11 +110,53 @@ class Tokenizer:
     def split_to_word_tokens(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
         """Splits tokens into words, by spaces or by character where a language uses none.
 
+        The words are those of openai-whisper's `split_to_word_tokens`, which decodes each token
+        anew.
+
         Returns:
             The words and, for each, its tokens; joined they give all the text and all the tokens.
         """
-        words, word_tokens = self._upstream.split_to_word_tokens(list(tokens))
+        pieces, piece_tokens = self._split_to_characters(tokens)
+        if self.language in _WITHOUT_SPACES:
+            return pieces, piece_tokens
+        words: list[str] = []
+        word_tokens: list[list[int]] = []
+        for piece, own in zip(pieces, piece_tokens, strict=True):
+            begins = piece.startswith(" ") or piece.strip() in string.punctuation
+            if begins or own[0] >= self.eot or not words:
+                words.append(piece)
+                word_tokens.append(own)
+            else:
+                words[-1] += piece
+                word_tokens[-1] += own
         return words, word_tokens
+
+    def _split_to_characters(self, tokens: Sequence[int]) -> tuple[list[str], list[list[int]]]:
+        """Splits tokens wherever they end with a whole character, or a broken one of the text."""
+        pieces: list[str] = []
+        piece_tokens: list[list[int]] = []
+        begun: list[int] = []
+        whole, n_before = "", 0
+        for token in tokens:
+            begun.append(token)
+            piece = self._spelling(token) if len(begun) == 1 else self.decode_with_timestamps(begun)
+            at = piece.find(_BROKEN)
+            if at >= 0:
+                whole = whole or self.decode_with_timestamps(tokens)
+                if whole[n_before + at] != _BROKEN:
+                    continue
+            pieces.append(piece)
+            piece_tokens.append(begun)
+            n_before += len(piece)
+            begun = []
+        return pieces, piece_tokens
+
+    def _spelling(self, token: int) -> str:
+        """Returns what a token alone decodes to."""
+        spelling = self._spellings.get(token)
+        if spelling is None:
+            spelling = self._spellings[token] = self.decode_with_timestamps([token])
+        return spelling
 
 
 def get_tokenizer(

@@ -7,6 +7,7 @@ Source: the end of `find_alignment`, `merge_punctuations` and `add_word_timestam
 whisper/timing.py.
 """
 
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -58,7 +59,7 @@ class Pace:
     def of(cls, words: Sequence[TimedWord]) -> "Pace | None":
         """Returns the pace of words; None if none of them lasts."""
         durations = [word.duration for word in words if word.duration != 0]
-        return cls(min(_LONGEST_MEDIAN, float(np.median(durations)))) if durations else None
+        return cls(min(_LONGEST_MEDIAN, statistics.median(durations))) if durations else None
 
 
 def group_tokens(
@@ -76,18 +77,15 @@ def group_tokens(
         positions_per_second: Audio positions in a second.
     """
     words, word_tokens = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
-    ends = np.cumsum([len(each) for each in word_tokens[:-1]], dtype=np.int64)
+    counts = np.array([len(each) for each in word_tokens[:-1]], np.int64)
+    ends = np.cumsum(counts)
+    starts = ends - counts
     seconds = alignment.positions / positions_per_second
-    probabilities = alignment.probabilities.astype(np.float64)
+    means = np.add.reduceat(alignment.probabilities.astype(np.float64), starts) / counts
+    numbers = zip(*(each.tolist() for each in (seconds[starts], seconds[ends], means)), strict=True)
     return [
-        TimedWord(
-            word,
-            list(each),
-            float(seconds[end - len(each)]),
-            float(seconds[end]),
-            float(np.mean(probabilities[end - len(each) : end])),
-        )
-        for word, each, end in zip(words[:-1], word_tokens[:-1], ends.tolist(), strict=True)
+        TimedWord(word, each, *times)
+        for word, each, times in zip(words[:-1], word_tokens[:-1], numbers, strict=True)
     ]
 
 
@@ -166,7 +164,7 @@ def _take_words(remaining: Iterator[TimedWord], segment: Segment, eot: int) -> l
         n_tokens -= len(word.tokens)
         if word.word:
             start, end = round(offset + word.start, 2), round(offset + word.end, 2)
-            taken.append(replace(word, start=start, end=end))
+            taken.append(TimedWord(word.word, word.tokens, start, end, word.probability))
     return taken
 
 
