@@ -1,38 +1,163 @@
-"""Alignment of a batch's texts on the GPU, from which only paths and probabilities are read."""
+"""Alignment of a batch's texts on the GPU, from which only paths and probabilities are read.
 
+A text that is aligned alone, as window after window are, is padded to one of a few lengths, and its
+graph is captured: single kernels would take the host longer than the device.
+"""
+
+import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.alignment import AlignmentRequest, TokenAlignment
+from implementations.max_graph.gpu.device_decoder import DeviceDecoder
+from implementations.max_graph.gpu.device_rules import fill
+from implementations.max_graph.gpu.load import CapturedGraph
 from implementations.max_graph.gpu.session import DecoderModels
 from weights.dims import ModelDimensions
 
 _BYTES_AT_ONCE = 1 << 30
 """Bytes of logits and scores that texts which are aligned together take at most."""
+_BYTES_CAPTURED = 1 << 28
+"""Bytes of logits and scores that a captured graph may hold."""
+_LENGTH_STEP = 32
+"""Tokens alone are padded to a multiple of so many."""
+_MAX_CAPTURED = 4
+"""Lengths whose graphs are kept."""
+_ALIGNED = 64
+"""Packed arrays begin at multiples of so many numbers, 256 bytes."""
 
 
-def align_texts(
-    models: DecoderModels,
-    audio: Buffer,
-    requests: Sequence[AlignmentRequest],
-    find_cache: Callable[[int], Buffer],
-) -> list[TokenAlignment]:
-    """Aligns text i with window i, as many texts at once as memory allows.
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """Integers that a group's texts are aligned by, side by side in one array."""
 
-    Args:
-        models: The decoder's graphs.
-        audio: Cross-attention's keys and values of all windows.
-        requests: The texts.
-        find_cache: Returns a KV cache with so many slots or more, whatever they hold.
-    """
-    found: list[TokenAlignment] = []
-    for group in text_groups(models.dims, requests):
-        part = [requests[i] for i in group]
-        found += _align_group(models, audio, group, part, find_cache(len(part)))
-    return found
+    values: npt.NDArray[np.int32]
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, *arrays: npt.NDArray[np.int64] | npt.NDArray[np.int32]) -> Self:
+        """Packs arrays in their order."""
+        shapes = tuple(array.shape for array in arrays)
+        values = np.zeros(_offsets(shapes)[-1], np.int32)
+        for start, array in zip(_offsets(shapes), arrays, strict=False):
+            values[start : start + array.size] = array.ravel()
+        return cls(values, shapes)
+
+    def views(self, uploaded: Buffer) -> list[Buffer]:
+        """Returns the arrays as parts of the packed one on the device."""
+        return [
+            uploaded[start : start + math.prod(shape)].view(DType.int32, shape)
+            for start, shape in zip(_offsets(self.shapes), self.shapes, strict=False)
+        ]
+
+
+def _offsets(shapes: Sequence[tuple[int, ...]]) -> list[int]:
+    """Returns where each array begins, and where the last one ends."""
+    sizes = [-(-math.prod(shape) // _ALIGNED) * _ALIGNED for shape in shapes]
+    return [0, *np.cumsum(sizes).tolist()]
+
+
+@dataclass(frozen=True, slots=True)
+class _CapturedAlignment:
+    """The graph for one length of a text, with the buffer that its integers are copied to."""
+
+    packed: Buffer
+    graph: CapturedGraph
+
+
+class TextAligner:
+    """Aligns texts with windows, as many at once as memory allows."""
+
+    def __init__(
+        self, models: DecoderModels, find_decoder: Callable[[int], DeviceDecoder | None]
+    ) -> None:
+        """Nothing is allocated yet.
+
+        Args:
+            models: The decoder's graphs.
+            find_decoder: Returns an idle decoder with so many rows or more, whose buffers are lent.
+        """
+        self._models = models
+        self._find_decoder = find_decoder
+        self._lender: DeviceDecoder | None = None
+        """Decoder of one window, whose buffers the captured graphs read and write."""
+        self._captured: dict[tuple[int, int], _CapturedAlignment] = {}
+        """Graphs by tokens and heads, the last used at the end."""
+
+    def align(self, audio: Buffer, requests: Sequence[AlignmentRequest]) -> list[TokenAlignment]:
+        """Aligns text i with window i of cross-attention's keys and values."""
+        found: list[TokenAlignment] = []
+        with self._models.lock:
+            for group in text_groups(self._models.dims, requests):
+                found += self._align_group(audio, group, [requests[i] for i in group])
+        return found
+
+    def release(self) -> None:
+        """Frees the captured graphs; to be called before a decoder is closed."""
+        while self._captured:
+            self._captured.popitem()[1].graph.release()
+        self._lender = None
+
+    def _align_group(
+        self, audio: Buffer, windows: range, requests: Sequence[AlignmentRequest]
+    ) -> list[TokenAlignment]:
+        dims = self._models.dims
+        n_new = max(len(request.tokens) for request in requests)
+        padded = min(-(-n_new // _LENGTH_STEP) * _LENGTH_STEP, dims.n_text_ctx)
+        is_small = _bytes_of(dims, padded, len(requests[0].heads)) <= _BYTES_CAPTURED
+        if is_small and int(audio.shape[0]) == 1 and (lender := self._find_lender()):
+            packed = _pack(dims, windows, requests, padded, padded)
+            lender.audio.inplace_copy_from(audio)
+            return _read(requests, *self._replay(packed, lender))
+        n_lines = sum(len(request.text) for request in requests)
+        packed = _pack(dims, windows, requests, n_new, n_lines)
+        uploaded = Buffer.from_numpy(packed.values).to(self._models.device)
+        idle = self._find_decoder(len(requests))
+        cache = self._models.new_cache(len(requests)) if idle is None else idle.cache
+        inputs = self._inputs(packed, uploaded, cache, audio)
+        return _read(requests, *self._models.models["align_texts"].execute(*inputs))
+
+    def _find_lender(self) -> DeviceDecoder | None:
+        if self._lender is None:
+            found = self._find_decoder(1)
+            self._lender = found if found and found.n_windows == 1 else None
+        return self._lender
+
+    def _replay(self, packed: _Packed, lender: DeviceDecoder) -> list[Buffer]:
+        """Aligns one text by a captured graph, which is captured after its first execution."""
+        (_, n_new), n_heads = packed.shapes[0], packed.shapes[-3][0]
+        key = n_new, n_heads
+        captured = self._captured.pop(key, None)
+        if captured is not None:
+            self._captured[key] = captured
+            fill(captured.packed, packed.values)
+            captured.graph.replay()
+            return captured.graph.outputs
+        while len(self._captured) >= _MAX_CAPTURED:
+            self._captured.pop(next(iter(self._captured))).graph.release()
+        model = self._models.models["align_texts"]
+        uploaded = Buffer.from_numpy(packed.values).to(self._models.device)
+        inputs = self._inputs(packed, uploaded, lender.cache, lender.audio)
+        outputs = list(model.execute(*inputs))
+        self._captured[key] = _CapturedAlignment(uploaded, CapturedGraph.capture(model, *inputs))
+        return outputs
+
+    def _inputs(
+        self, packed: _Packed, uploaded: Buffer, cache: Buffer, audio: Buffer
+    ) -> tuple[Buffer, ...]:
+        """Returns the inputs of `align_texts` in their order."""
+        views = packed.views(uploaded)
+        n_rows, n_new = packed.shapes[0]
+        shape = (n_rows, packed.shapes[-3][0], n_new, self._models.dims.n_audio_ctx)
+        scores = Buffer(DType.float32, shape, self._models.device)
+        return (*views[:5], cache, audio, scores, *views[5:])
 
 
 def text_groups(dims: ModelDimensions, requests: Sequence[AlignmentRequest]) -> Iterator[range]:
@@ -40,7 +165,7 @@ def text_groups(dims: ModelDimensions, requests: Sequence[AlignmentRequest]) -> 
     start = 0
     for stop in range(1, len(requests) + 1):
         longest = max(len(request.tokens) for request in requests[start : stop + 1])
-        of_each = 4 * longest * (dims.n_vocab + len(requests[start].heads) * dims.n_audio_ctx)
+        of_each = _bytes_of(dims, longest, len(requests[start].heads))
         if (
             stop == len(requests)
             or (stop + 1 - start) * of_each > _BYTES_AT_ONCE
@@ -51,37 +176,47 @@ def text_groups(dims: ModelDimensions, requests: Sequence[AlignmentRequest]) -> 
             start = stop
 
 
-def _align_group(
-    models: DecoderModels,
-    audio: Buffer,
+def _bytes_of(dims: ModelDimensions, n_tokens: int, n_heads: int) -> int:
+    """Returns the bytes of a text's logits and scores."""
+    return 4 * n_tokens * (dims.n_vocab + n_heads * dims.n_audio_ctx)
+
+
+def _pack(
+    dims: ModelDimensions,
     windows: range,
     requests: Sequence[AlignmentRequest],
-    cache: Buffer,
-) -> list[TokenAlignment]:
-    n_rows, n_new = len(requests), max(len(request.tokens) for request in requests)
-    tokens, texts = np.zeros((n_rows, n_new), np.int32), []
-    lines: list[int] = []
-    """Rows of the logits that give the texts' tokens, of all rows side by side."""
+    n_new: int,
+    n_lines: int,
+) -> _Packed:
+    """Returns tokens, offsets, slots, windows, lines of the logits, heads, texts and targets.
+
+    Rows are filled up to `n_new` tokens, and lines and targets up to `n_lines`.
+    """
+    n_rows = len(requests)
+    tokens, texts = np.zeros((n_rows, n_new), np.int32), np.zeros((n_rows, 4), np.int32)
+    lines, targets = np.zeros(n_lines, np.int32), np.zeros(n_lines, np.int32)
+    n_filled = 0
     for row, request in enumerate(requests):
-        n_sot, n_text = len(request.sot_sequence), len(request.text)
-        tokens[row, : len(request.tokens)] = request.tokens
-        texts.append((n_sot, len(request.tokens), request.n_positions, request.eot))
-        lines += range(row * n_new + n_sot, row * n_new + n_sot + n_text)
-    targets = [token for request in requests for token in request.text]
-    heads = requests[0].heads
-    slots = np.repeat(np.arange(n_rows)[:, None], models.dims.n_text_ctx, axis=1)
-    shape = (n_rows, len(heads), n_new, models.dims.n_audio_ctx)
-    with models.lock:
-        upload = models.upload
-        positions, probabilities = models.models["align_texts"].execute(
-            *(upload(values) for values in (tokens, np.zeros(n_rows), slots, windows, lines)),
-            *(cache, audio, Buffer(DType.float32, shape, models.device)),
-            *(upload(values) for values in (heads, texts, targets)),
-        )
-        of_rows, of_lines = positions.to_numpy().astype(np.int64), probabilities.to_numpy()
-    n_texts = [len(request.text) for request in requests]
-    ends = np.cumsum(n_texts)
+        n_sot, n_text, n_all = len(request.sot_sequence), len(request.text), len(request.tokens)
+        tokens[row, :n_all] = request.tokens
+        texts[row] = n_sot, n_all, request.n_positions, request.eot
+        first = row * n_new + n_sot
+        lines[n_filled : n_filled + n_text] = np.arange(first, first + n_text)
+        targets[n_filled : n_filled + n_text] = request.text
+        n_filled += n_text
+    slots = np.repeat(np.arange(n_rows)[:, None], dims.n_text_ctx, axis=1)
+    heads = np.array(requests[0].heads)
+    return _Packed.of(
+        tokens, np.zeros(n_rows, np.int32), slots, np.array(windows), lines, heads, texts, targets
+    )
+
+
+def _read(
+    requests: Sequence[AlignmentRequest], positions: Buffer, probabilities: Buffer
+) -> list[TokenAlignment]:
+    of_rows, of_lines = positions.to_numpy().astype(np.int64), probabilities.to_numpy()
+    ends = np.cumsum([0, *(len(request.text) for request in requests)]).tolist()
     return [
-        TokenAlignment(of_rows[row, : n_text + 1], of_lines[end - n_text : end])
-        for row, (n_text, end) in enumerate(zip(n_texts, ends, strict=True))
+        TokenAlignment(of_rows[row, : end - start + 1], of_lines[start:end].copy())
+        for row, (start, end) in enumerate(pairwise(ends))
     ]

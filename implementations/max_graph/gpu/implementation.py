@@ -11,7 +11,7 @@ from max.dtype import DType
 from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.implementation import Implementation
 from implementations.max_graph.features import MaxAudioFeatures, own_features
-from implementations.max_graph.gpu.aligner import align_texts
+from implementations.max_graph.gpu.aligner import TextAligner
 from implementations.max_graph.gpu.beam_decoder import BeamDecoder
 from implementations.max_graph.gpu.device_decoder import DeviceDecoder
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
@@ -61,6 +61,7 @@ class GpuFullMax(Implementation):
         """Decoders by windows and hypotheses, the last used at the end."""
         self._rows: GpuRowDecoder | None = None
         """The rows last opened, whose buffers are used again."""
+        self._aligner = TextAligner(self._models, self._idle_decoder)
         self._filters: tuple[FloatArray, Buffer] | None = None
         """The mel filters last used, here and on the GPU."""
 
@@ -162,6 +163,7 @@ class GpuFullMax(Implementation):
             has_memory = fits(self.dims, all_windows, most_group, self._graphs.device)
             if has_memory and len(self._decoders) < _MAX_DECODERS:
                 return
+            self._aligner.release()
             self._decoders.pop(next(iter(self._decoders))).close()
 
     def wait(self) -> None:
@@ -171,6 +173,7 @@ class GpuFullMax(Implementation):
     def close(self) -> None:
         """Frees the weights, and the decoders."""
         with self._lock:
+            self._aligner.release()
             while self._decoders:
                 self._decoders.popitem()[1].close()
             if self._rows is not None:
@@ -204,7 +207,7 @@ class GpuFullMax(Implementation):
         """Aligns the texts of many windows in one graph."""
         with self._lock:
             audio = self._models.compute_cross_kv(own_features(audio_features))
-            return align_texts(self._models, audio, requests, self._idle_cache)
+            return self._aligner.align(audio, requests)
 
     def align_windows(
         self, windows: Sequence[tuple[AudioFeatures, AlignmentRequest]]
@@ -215,12 +218,9 @@ class GpuFullMax(Implementation):
             audio = self._models.new_audio(len(windows))
             for i, kv in enumerate(self._models.compute_all_cross_kv(features)):
                 audio[i : i + 1, :, :].inplace_copy_from(kv)
-            requests = [request for _, request in windows]
-            return align_texts(self._models, audio, requests, self._idle_cache)
+            return self._aligner.align(audio, [request for _, request in windows])
 
-    def _idle_cache(self, n_slots: int) -> Buffer:
-        """Returns a KV cache of so many slots or more: that of an idle decoder, or a new one."""
-        for decoder in self._decoders.values():
-            if decoder.n_rows >= n_slots:
-                return decoder.cache
-        return self._models.new_cache(n_slots)
+    def _idle_decoder(self, n_rows: int) -> DeviceDecoder | None:
+        """Returns the smallest decoder with so many rows or more."""
+        idle = [decoder for decoder in self._decoders.values() if decoder.n_rows >= n_rows]
+        return min(idle, key=lambda decoder: decoder.n_rows, default=None)

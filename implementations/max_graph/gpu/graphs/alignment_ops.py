@@ -9,9 +9,6 @@ from max.graph import BufferValue, TensorType, TensorValue, ops
 from implementations.max_graph.gpu.graphs.ops import Parameters, gpu, one_tensor
 from implementations.max_graph.graphs.aligned_text import TEXT_FIELDS
 
-CELLS = 16
-"""Cells of the matrix in a word of the path's trace."""
-
 _TEXT: Parameters = {"text_fields": " ".join(TEXT_FIELDS)}
 
 
@@ -63,17 +60,13 @@ def dtw(matrix: TensorValue, texts: TensorValue) -> TensorValue:
 
     Only lines of the texts are filled; `texts` is [n_rows, N_TEXT_FIELDS].
     """
-    n_rows, n_new, n_audio_ctx = matrix.shape
-    n_words = (n_audio_ctx + (CELLS - 1)) // CELLS
-    positions, _ = ops.custom(
+    n_rows, n_new, _ = matrix.shape
+    (positions,) = ops.custom(
         "whisper_gpu_dtw",
         gpu(),
         [matrix, texts],
-        [
-            TensorType(DType.int32, [n_rows, n_new], gpu()),
-            TensorType(DType.uint32, [n_rows, n_new, n_words], gpu()),
-        ],
-        {"cells": CELLS, **_TEXT},
+        [TensorType(DType.int32, [n_rows, n_new], gpu())],
+        _TEXT,
     )
     return positions.tensor
 

@@ -30,16 +30,19 @@ def scores_kernel[
     n_state: Int32,
     stride: Int32,
 ):
-    """Computes the scores of QUERIES queries in a head by each block.
+    """Computes the scores of QUERIES queries in a head at THREADS positions by each block.
 
-    Blocks: (queries, index of the head, row). For the arguments see `CrossAttentionScores`.
+    Blocks: (queries and positions, index of the head, row), where blocks that follow each other
+    share the queries. For the arguments see `CrossAttentionScores`.
     """
     var index = Int(block_idx.y)
     if heads[unsafe_offset=2 * index] != layer:
         return
     var row = Int(block_idx.z)
     var channel = Int(heads[unsafe_offset=2 * index + 1]) * head_dim
-    var first = Int(block_idx.x) * QUERIES
+    var n_parts = ceildiv(Int(n_keys), THREADS)
+    var first = Int(block_idx.x) // n_parts * QUERIES
+    var key = Int(block_idx.x) % n_parts * THREADS + Int(thread_idx.x)
     var queries = unsafe_stack_allocation[
         QUERIES * head_dim, Float32, alignment=16, address_space=.SHARED
     ]()
@@ -48,21 +51,23 @@ def scores_kernel[
         var at = query * Int(n_state) + channel + i % head_dim
         queries[unsafe_offset=i] = q[unsafe_offset=at].cast[F32]()
     barrier()
+    if key >= Int(n_keys):
+        return
     var window = Int(windows[unsafe_offset=row]) * Int(n_keys)
+    var at = (window + key) * Int(stride) + 2 * Int(layer) * Int(n_state) + channel
+    var sums = Array[Float32, QUERIES](fill=0)
+    comptime for step in range(head_dim // STEP):
+        var k = load[STEP](audio, at + step * STEP)
+        comptime for i in range(QUERIES):
+            comptime place = i * head_dim + step * STEP
+            var x = queries.unsafe_load[width=STEP, alignment=16](place)
+            comptime for j in range(STEP):
+                sums[i] = x[j].fma(k[j], sums[i])
     var scale = 1 / sqrt(Float32(head_dim))
     var line = (row * Int(n_heads) + index) * Int(n_queries) + first
-    for key in range(Int(thread_idx.x), Int(n_keys), THREADS):
-        var at = (window + key) * Int(stride) + 2 * Int(layer) * Int(n_state) + channel
-        var sums = Array[Float32, QUERIES](fill=0)
-        for c in range(0, head_dim, STEP):
-            var k = load[STEP](audio, at + c)
-            comptime for i in range(QUERIES):
-                var x = queries.unsafe_load[width=STEP, alignment=16](i * head_dim + c)
-                comptime for j in range(STEP):
-                    sums[i] = x[j].fma(k[j], sums[i])
-        comptime for i in range(QUERIES):
-            if first + i < Int(n_queries):
-                output[unsafe_offset=(line + i) * Int(n_keys) + key] = sums[i] * scale
+    comptime for i in range(QUERIES):
+        if first + i < Int(n_queries):
+            output[unsafe_offset=(line + i) * Int(n_keys) + key] = sums[i] * scale
 
 
 @extensibility.register("whisper_gpu_cross_attention_scores")
@@ -94,6 +99,7 @@ struct CrossAttentionScores:
             ctx: Stream.
         """
         comptime assert head_dim % STEP == 0, "a head is a whole number of steps"
+        var n_blocks = ceildiv(q.dim_size(1), QUERIES) * ceildiv(audio.dim_size(1), THREADS)
         ctx.enqueue_function[scores_kernel[q.dtype, audio.dtype, head_dim]](
             pointer(scores),
             pointer(q),
@@ -106,6 +112,6 @@ struct CrossAttentionScores:
             Int32(heads.dim_size(0)),
             Int32(q.dim_size(2)),
             Int32(audio.dim_size(2)),
-            grid_dim=(ceildiv(q.dim_size(1), QUERIES), heads.dim_size(0), q.dim_size(0)),
+            grid_dim=(n_blocks, heads.dim_size(0), q.dim_size(0)),
             block_dim=THREADS,
         )
