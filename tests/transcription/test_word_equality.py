@@ -6,18 +6,16 @@ openai-whisper rounds them; probabilities agree to 1e-3, as in `test_whisper_equ
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from maxwhisper_cli.transcription.segments import Transcript
 from tests.support import loaded
+from tests.support.words import assert_words_agree, assert_words_equal
 
 OPTIONS = TranscribeOptions(temperatures=(0.0,), beam_size=None, word_timestamps=True)
 SILENCE_SECONDS = 60
-ENDS = ("start", "end")
 CASES = [("tiny.en", "jfk", None), ("base", "spanish", None)]
 """Cases of the default suite: both vocabularies, two languages, seconds of computing each."""
 FURTHER = [
@@ -27,25 +25,6 @@ FURTHER = [
     for beam_size in (None, 5)
     if (model, clip, beam_size) not in CASES
 ]
-
-
-def assert_words_equal(ours: Transcript, theirs: dict[str, Any]) -> None:
-    assert ours.text == theirs["text"]
-    for mine, reference in zip(ours.segments, theirs["segments"], strict=True):
-        assert (mine.id, mine.seek, mine.text) == tuple(
-            reference[k] for k in ("id", "seek", "text")
-        )
-        assert list(mine.tokens) == reference["tokens"]
-        assert mine.words is not None
-        assert [w.word for w in mine.words] == [w["word"] for w in reference["words"]]
-        times = [mine.start, mine.end, *(at for w in mine.words for at in (w.start, w.end))]
-        expected = [float(each[at]) for each in (reference, *reference["words"]) for at in ENDS]
-        np.testing.assert_allclose(np.round(times, 2), np.round(expected, 2), atol=1e-9)
-        np.testing.assert_allclose(
-            [w.probability for w in mine.words],
-            [w["probability"] for w in reference["words"]],
-            atol=1e-3,
-        )
 
 
 def assert_equal_to_whisper(model: str, impl: str, path: Path, beam_size: int | None) -> None:
@@ -101,18 +80,6 @@ def test_words_of_a_batch_are_those_alone(impl: str, jfk: Path, speeches: np.nda
     found = {each.index: each.transcript for each in together}
     for index, expected in enumerate(alone):
         assert_words_agree(found[index], expected)
-
-
-def assert_words_agree(found: Transcript | None, expected: Transcript) -> None:
-    """Rows of a batch may be summed in another order, which moves probabilities alone."""
-    assert found is not None
-    for mine, reference in zip(found.segments, expected.segments, strict=True):
-        assert (mine.text, mine.start, mine.end) == (reference.text, reference.start, reference.end)
-        assert mine.words is not None
-        assert reference.words is not None
-        for word, other in zip(mine.words, reference.words, strict=True):
-            assert word == replace(other, probability=word.probability)
-            assert word.probability == pytest.approx(other.probability, abs=1e-3)
 
 
 @pytest.fixture(scope="module")
