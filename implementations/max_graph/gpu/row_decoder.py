@@ -11,6 +11,7 @@ from implementations.errors import NonFiniteLogitsError
 from implementations.max_graph.features import own_features
 from implementations.max_graph.gpu.beam_decoder import BeamDecoder
 from implementations.max_graph.gpu.graphs.choice_ops import TOP_K
+from implementations.max_graph.gpu.memory_budget import fits
 from implementations.max_graph.gpu.row_group import NewWindow, RowGroup
 from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from implementations.max_graph.gpu.session import DecoderModels
@@ -18,8 +19,12 @@ from implementations.request import DecodedWindow, DecodeRequest, Search, TokenR
 from implementations.row_decoder import RowDecoder, RowResult, RowWindow
 from implementations.session import AudioFeatures
 
-MAX_OTHER_WINDOWS = 8
-"""Windows of a group of samples or beams at most; more of them wait for each other."""
+MAX_FALLBACK_WINDOWS = 8
+"""Windows of a group at a temperature above 0 at most; more of them wait for each other."""
+SHARE_ENDED = 8
+"""One in so many rows ends before others are waited for no longer; see `GpuRowDecoder.advance`."""
+MAX_LOOKS = 4
+"""Looks that windows which have ended wait for others, at most."""
 MAX_GROUPS = 6
 """Groups that are kept: greedy decoding, and one for each temperature of the default fallback."""
 
@@ -88,19 +93,28 @@ class GpuRowDecoder(RowDecoder):
             self._run_ahead()
 
     def advance(self) -> list[RowResult]:
-        """Waits until windows have ended, while the device goes on with the others."""
-        while self._keys:
+        """Waits until windows have ended, while the device goes on with the others.
+
+        Feeding prompts costs about a step, for one window as for several: those that end shortly
+        after each other come back together.
+        """
+        found: list[RowResult] = []
+        n_looks = 0
+        while self._keys and n_looks < MAX_LOOKS:
             results = self._decode_serially()
             with self._models.lock:
                 self._run_ahead()
                 for group in list(self._groups.values()):
                     results += group.look()
+                found += [replace(result, key=self._keys.pop(result.key)) for result in results]
                 if results:
-                    freed = [replace(result, key=self._keys.pop(result.key)) for result in results]
                     self._feed_waiting()
-                    self._run_ahead()
-                    return freed
-        return []
+                if len(found) > self.n_rows // SHARE_ENDED:
+                    break
+            n_looks += bool(found)
+        with self._models.lock:
+            self._run_ahead()
+        return found
 
     def close(self) -> None:
         """Frees all rows; buffers are kept for the next to open them."""
@@ -152,10 +166,13 @@ class GpuRowDecoder(RowDecoder):
         return group
 
     def _new_group(self, kind: _Kind) -> RowGroup:
-        """Allocates a group: of all rows where a window is one, of fewer where it is several."""
+        """Allocates a group: of all rows at temperature 0 if memory lets it, else of fewer."""
         rules, search = kind
-        is_plain = search.n_group == 1 and not search.is_beam_search and search.temperature == 0
-        n_windows = self.n_rows if is_plain else min(self.n_rows, MAX_OTHER_WINDOWS)
+        is_fallback = search.temperature > 0
+        n_windows = min(self.n_rows, MAX_FALLBACK_WINDOWS) if is_fallback else self.n_rows
+        dims, device = self._models.dims, self._models.device
+        while n_windows > 1 and not fits(dims, 2 * n_windows, search.n_group, device):
+            n_windows //= 2
         decoder = (BeamDecoder if search.is_beam_search else SamplingDecoder)(
             self._models, self._audio, search.n_group, n_windows
         )

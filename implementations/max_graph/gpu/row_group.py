@@ -19,7 +19,7 @@ from implementations.max_graph.graphs.token_state import IS_FINISHED, N_STATE_FI
 from implementations.request import DecodeRequest
 from implementations.row_decoder import RowResult
 
-STEPS_AHEAD = 4
+STEPS_AHEAD = 2
 """Steps of a block: between two looks at the rows' states."""
 BLOCKS_AHEAD = 2
 """Blocks that are enqueued before the host waits for the first of them."""

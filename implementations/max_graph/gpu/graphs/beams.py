@@ -52,14 +52,17 @@ class BeamGraphs:
             graph.output(found)
 
     def _choice_types(self) -> list[TensorType | BufferType]:
-        """Returns types of states, sums of log-probabilities, back pointers; rules, mask."""
+        """Returns types of states, sums of log-probabilities, back pointers; rules, mask.
+
+        There may be fewer searches than windows of audio.
+        """
         n_text_ctx = self.decoder.dims.n_text_ctx
         return [
             BufferType(DType.int32, ["n_rows", N_STATE_FIELDS], self.decoder.device),
             BufferType(DType.float32, ["n_rows"], self.decoder.device),
             BufferType(
                 DType.int32,
-                ["n_windows", n_text_ctx, "n_beams", N_BACK_POINTER_FIELDS],
+                ["n_searches", n_text_ctx, "n_beams", N_BACK_POINTER_FIELDS],
                 self.decoder.device,
             ),
             TensorType(DType.int32, [N_RULES], self.decoder.device),
