@@ -125,7 +125,9 @@ def test_real_speech_is_the_same_bytes(impl: str, jfk: Path, sonnet: Path, tmp_p
     broken.write_text("no sound")
     samples = loaded.samples_of(sonnet)
     model = loaded.model("tiny.en", impl)
-    options = TranscribeOptions(beam_size=None, temperatures=(0.0, 0.2), word_timestamps=True)
+    options = TranscribeOptions(
+        beam_size=None, temperatures=(0.0, 0.2), word_timestamps=True, prefix="Well"
+    )
     recordings: list[AudioSource] = [samples[: 33 * 16000], broken, loaded.samples_of(jfk)]
     recordings.append(samples[20 * 16000 : 28 * 16000])
     alone = [None if each is broken else model.transcribe(each, options) for each in recordings]

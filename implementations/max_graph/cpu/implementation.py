@@ -25,7 +25,7 @@ from implementations.max_graph.features import MaxAudioFeatures, own_features
 from implementations.max_graph.load_plan import make_plan
 from implementations.options import LoadOptions
 from implementations.request import DecodedWindow, DecodeRequest
-from implementations.row_decoder import RowDecoder
+from implementations.row_decoder import RowDecoder, RowWindow
 from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 
@@ -89,11 +89,25 @@ class CpuFullMax(Implementation):
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:
         """Decodes one window; greedy decoding comes back to the host once per block of tokens."""
         search = request.search
-        if request.n_given or search.temperature > 0 or search.is_beam_search or search.n_group > 1:
+        if search.temperature > 0 or search.is_beam_search or search.n_group > 1:
             return super().decode(audio_features, request)
+        if request.n_given:
+            return self._decode_in_a_row(audio_features, request)
         began = time.perf_counter()
         with self.start(audio_features, 1) as session:
             return decode_greedily(session, request, began)
+
+    def _decode_in_a_row(
+        self, audio_features: AudioFeatures, request: DecodeRequest
+    ) -> DecodedWindow:
+        """Decodes one window whose first tokens are given, by the same sums as in more rows."""
+        with CpuRowDecoder(self._decoder, 1) as rows:
+            rows.add([RowWindow(0, audio_features, request)])
+            (result,) = rows.advance()
+        if result.decoded is None:
+            assert result.error is not None, "a row ends with a decoding or an error"
+            raise result.error
+        return result.decoded
 
     @property
     def default_rows(self) -> int:
