@@ -104,7 +104,13 @@ class WordTimer:
     def words(
         self, window: CutWindow, request: AlignmentRequest, aligned: TokenAlignment
     ) -> list[TimedWord]:
-        """Returns the words of a window, in seconds within it."""
+        """Returns the words of a window, in seconds within it.
+
+        With a single audio position its standard scores are 0 / 0, for which upstream's path comes
+        from the left: all words begin and end at the position before the window.
+        """
+        if request.n_positions == 1:
+            aligned = replace(aligned, positions=aligned.positions - 1)
         with self._stopwatch.on("words", 0):
             return group_tokens(
                 request.text, aligned, window.tokenizer, window.place.positions_per_second

@@ -21,6 +21,17 @@ def test_path_is_upstreams_cell_by_cell(kind: str, shape: tuple[int, int]) -> No
     np.testing.assert_array_equal(warp(values), entered)
 
 
+def test_upstreams_path_through_a_single_position_leaves_it() -> None:
+    """`WordTimer.words` moves such words, which all implementations place at the position."""
+    scores = np.random.default_rng(0).standard_normal((6, 5, 1), np.float32)
+    matrix = alignment_matrix(scores)
+    assert np.isnan(matrix).all()
+    rows, columns = timing.dtw_cpu(-matrix.astype(np.float64))
+    entered = columns[np.pad(np.diff(rows), (1, 0), constant_values=1).astype(bool)]
+    assert entered.tolist() == [-1] * 5
+    assert warp(-matrix).tolist() == [0] * 5
+
+
 @pytest.mark.parametrize("n_positions", [1, 3, 4, 5, 7, 8, 33, 1500])
 def test_median_filter_is_upstreams(n_positions: int) -> None:
     values = np.random.default_rng(n_positions).standard_normal((2, 5, n_positions), np.float32)
