@@ -202,6 +202,8 @@ def may_stall(source: object) -> bool:
             return not stat.S_ISREG(Path(source).stat().st_mode)
         except (OSError, ValueError):
             return False  # it fails at once
+        except Exception:  # noqa: BLE001  (too little memory, a caller's own path: said at its turn)
+            return True
     return True
 
 

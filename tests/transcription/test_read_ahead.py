@@ -172,6 +172,25 @@ def test_only_files_are_read_ahead(tmp_path: Path) -> None:
             assert may_stall(source)
 
 
+@pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError()], ids=repr)
+def test_a_path_that_cannot_be_looked_at_ends_no_thread(error: Exception) -> None:
+    class Path:
+        def __fspath__(self) -> str:
+            raise error
+
+    assert may_stall(Path())
+    with ReadAhead([Path(), Path(), Path()], _fail_to_open, 2) as queue:
+        for entered in queue:
+            with pytest.raises(MaxWhisperError, match="not to be opened"), entered:
+                pass
+
+
+@contextmanager
+def _fail_to_open(_source: object, _admit: object) -> Iterator[None]:
+    raise MaxWhisperError("not to be opened")
+    yield
+
+
 def test_those_not_taken_are_closed(files: list[Path]) -> None:
     opener = Opener()
     with ReadAhead(files, opener, 2, max_bytes=60) as ahead, next(iter(ahead)):
