@@ -3,9 +3,10 @@
 The Python API in one import; its parts are loaded on first use, so importing this costs nothing.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` itself costs as much as all that Python loads at its start
 if TYPE_CHECKING:
+    from typing import Any
+
     from maxwhisper_cli.captions.captions import CaptionOptions
     from maxwhisper_cli.model import Model, load
     from maxwhisper_cli.transcription.options import TranscribeOptions, VadOptions
@@ -43,7 +44,7 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401  (types are given above, for type checkers)
+def __getattr__(name: str) -> "Any":  # noqa: ANN401  (types are given above, for type checkers)
     """Imports a public name from its module on first use (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,23 +4,18 @@ Ctrl-C is handled before most imports.
 """
 
 import gc
-import os
-import signal
+import os.path
 import sys
-from contextlib import suppress
-from pathlib import Path
-from types import FrameType
 
 _NEW_OBJECTS_BETWEEN_COLLECTIONS = 100_000
 """Threshold of the garbage collector; Python's 700 collects hundreds of times during imports."""
-_INTERRUPTED = 130
 
 
 def main() -> None:
     """Runs the command line and exits with its code."""
-    is_stoppable = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_stoppable:
-        signal.signal(signal.SIGINT, _stop)
+    from maxwhisper_cli.stopping import stop_at_once
+
+    stop_at_once()
     gc.set_threshold(_NEW_OBJECTS_BETWEEN_COLLECTIONS)
     from maxwhisper_cli.standard_streams import guard_standard_streams
 
@@ -28,25 +23,17 @@ def main() -> None:
     from maxwhisper_cli.app import make_app
 
     app = make_app()
-    if is_stoppable:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         app(prog_name="maxwhisper")
     finally:
-        if is_stoppable:
-            signal.signal(signal.SIGINT, _stop)
+        stop_at_once()
         gc.freeze()  # the end of the process then collects no garbage
 
 
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    """Ends at once: before the work begins and after it, there is nothing to put in order."""
-    with suppress(OSError):
-        os.write(2, b"error: stopped\n")
-    os._exit(_INTERRUPTED)
-
-
 if __name__ == "__main__":
-    # `python -m` would import whatever lies in the current folder.
-    if not sys.flags.safe_path and sys.path[0] != str(Path(__file__).resolve().parents[1]):
+    # `python -m` would import whatever lies in the current folder, a pathlib.py as well.
+    _here = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120
+    _root = os.path.dirname(_here)  # noqa: PTH120
+    if not sys.flags.safe_path and sys.path[0] != _root:
         del sys.path[0]
     main()

@@ -23,6 +23,7 @@ from maxwhisper_cli.commands.parity import Parity
 from maxwhisper_cli.commands.samples import make_samples
 from maxwhisper_cli.commands.transcribe import Transcribe
 from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.stopping import INTERRUPTED, raise_interrupts, stop_at_once
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
@@ -31,7 +32,6 @@ from weights.printable import printable
 
 _FAILED = 1
 _USAGE = 2
-_INTERRUPTED = 130
 
 
 _UsageError: Any = typer.BadParameter.__bases__[0]  # click's, wherever typer keeps it
@@ -64,6 +64,7 @@ class ErrorsToExitCodes(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Runs the command of the context."""
+        is_process = raise_interrupts()
         try:
             with _printable_usage_errors():
                 return super().invoke(ctx)
@@ -73,7 +74,10 @@ class ErrorsToExitCodes(TyperGroup):
             raise typer.Exit(_report_error(error)) from error
         except KeyboardInterrupt as interrupt:
             Terminal().error("stopped")
-            raise typer.Exit(_INTERRUPTED) from interrupt
+            raise typer.Exit(INTERRUPTED) from interrupt
+        finally:
+            if is_process:
+                stop_at_once()
 
 
 def _report_error(error: BaseException) -> int:

@@ -203,6 +203,20 @@ main()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["jfk.txt", "second.wav"]
 
 
+def test_python_m_runs_nothing_of_the_current_folder(tmp_path: Path) -> None:
+    for name in ("typing", "pathlib", "signal", "enum", "numpy", "torch", "rich"):  # not runpy's
+        (tmp_path / f"{name}.py").write_text("open('RAN', 'w').write(__name__)\n")
+    done = subprocess.run(
+        [*COMMAND, "--version"],
+        cwd=tmp_path,
+        env={**PLAIN, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert not (tmp_path / "RAN").exists()
+
+
 def test_a_keyboard_is_no_recording(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     done = subprocess.run(
