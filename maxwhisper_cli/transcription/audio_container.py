@@ -4,13 +4,11 @@ Apart from `audio_decode`, since PyAV is the slowest to import of all that reads
 the container's: where a track begins late or has a gap, there is silence.
 """
 
-import os
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import chain, islice
-from threading import BoundedSemaphore
 from typing import IO, Any, Final
 
 import av
@@ -28,6 +26,7 @@ from maxwhisper_cli.transcription.audio_stream import (
     Float32,
     Warn,
 )
+from maxwhisper_cli.transcription.audio_thread import few_at_a_time
 from maxwhisper_cli.transcription.audio_timeline import FROM_ZERO, Timed, Timeline
 from maxwhisper_cli.transcription.audio_track import choose_track
 
@@ -40,19 +39,6 @@ _MAX_DAMAGED: Final = 3  # for each good frame; more is how noise looks
 _EXACT_SECONDS: Final = 0.001  # where a header counts samples
 _COUNTED_SECONDS: Final = 0.5  # a count of frames, and some are padding
 _PROBED_FRAMES: Final = 24
-_MAX_AT_A_TIME: Final = 2
-"""Threads that decode frame by frame: more would wait for the interpreter's lock, and burn time."""
-
-_at_a_time = BoundedSemaphore(_MAX_AT_A_TIME)
-
-
-def _forget_threads() -> None:
-    """Frees what threads held that a fork has not."""
-    global _at_a_time  # noqa: PLW0603  (a lock cannot be reset)
-    _at_a_time = BoundedSemaphore(_MAX_AT_A_TIME)
-
-
-os.register_at_fork(after_in_child=_forget_threads)
 
 
 def tag_options(pyav_version: str) -> dict[str, Any]:
@@ -201,8 +187,7 @@ class _Decoder:
     ) -> Iterator[Float32]:
         timeline = Timeline(self._container, self._format, self._name, self._warn)
         n_read = 0
-        blocks = Assembler(frames, converter, timeline).blocks()
-        while (block := _next_block(blocks)) is not None:
+        for block in few_at_a_time(Assembler(frames, converter, timeline).blocks()):
             n_read += len(block)
             yield block
         self._tell(n_read / converter.sample_rate, seconds, is_cut=is_cut)
@@ -232,11 +217,6 @@ class _Decoder:
             )
         elif is_cut:
             self._warn(f"{name} is cut off: its end is missing; {read_seconds:.1f} s could be read")
-
-
-def _next_block(blocks: Iterator[Float32]) -> Float32 | None:
-    with _at_a_time:
-        return next(blocks, None)
 
 
 def _clock_seconds(text: str) -> float | None:

@@ -14,10 +14,11 @@ from maxwhisper_cli.transcription.audio_convert import MIN_UNSAFE_PLANES, Conver
 from maxwhisper_cli.transcription.audio_stream import Float32
 from maxwhisper_cli.transcription.audio_timeline import Timed, Timeline
 
-_JOINED_SAMPLES: Final = 65536
+JOINED_SAMPLES: Final = 65536
+"""Length from which on frames are not joined further."""
 
 
-class _Run:
+class FrameRun:
     """Consecutive frames of one format that wait to be joined."""
 
     def __init__(self) -> None:
@@ -73,7 +74,7 @@ class Assembler:
         self._converter = converter
         self._timeline = timeline
         self._unpacker = Unpacker()
-        self._run = _Run()
+        self._run = FrameRun()
         self._n_read = 0
 
     def blocks(self) -> Iterator[Float32]:
@@ -88,7 +89,7 @@ class Assembler:
                 )
             ):
                 run.add(frame)
-                if run.n_samples >= _JOINED_SAMPLES:
+                if run.n_samples >= JOINED_SAMPLES:
                     yield from self._joined()
                 continue
             yield from self._joined()

@@ -11,14 +11,13 @@ from typing import IO, Final
 
 import av
 import numpy as np
-from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from maxwhisper_cli.transcription.audio_frames import JOINED_SAMPLES, FrameRun
 from maxwhisper_cli.transcription.audio_stream import Float32
 
-_JOINED_SAMPLES: Final = 65536
 _PLAIN_ENDING: Final = b"\0\0\0"
 """End of a header of one or two channels (RFC 7845, section 5.1): no gain, mapping family 0."""
 
@@ -46,7 +45,7 @@ def _decode(container: InputContainer, stream: AudioStream, n_channels: int) -> 
     decoder = av.CodecContext.create("libopus", "r")
     decoder.extradata = header
     decoder.options = {"request_sample_fmt": "flt"}  # else it rounds to 16 bits
-    fifo = AudioFifo()
+    run = FrameRun()
     for packet in container.demux(stream):
         if packet.is_corrupt:
             return
@@ -57,15 +56,14 @@ def _decode(container: InputContainer, stream: AudioStream, n_channels: int) -> 
                 and frame.layout.nb_channels == n_channels
             ):
                 return
-            frame.pts = None
-            fifo.write(frame)
-        if fifo.samples >= _JOINED_SAMPLES:
-            yield _taken(fifo, n_channels)
-    if fifo.samples:
-        yield _taken(fifo, n_channels)
+            run.add(frame)
+        if run.n_samples >= JOINED_SAMPLES:
+            yield _taken(run, n_channels)
+    if run.n_samples:
+        yield _taken(run, n_channels)
 
 
-def _taken(fifo: AudioFifo, n_channels: int) -> Float32:
-    frame = fifo.read()
-    assert isinstance(frame, AudioFrame)
+def _taken(run: FrameRun, n_channels: int) -> Float32:
+    frame = run.take()
+    assert frame is not None
     return frame.to_ndarray().reshape(-1, n_channels).astype(np.float32, copy=False)

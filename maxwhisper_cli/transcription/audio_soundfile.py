@@ -19,6 +19,7 @@ from maxwhisper_cli.transcription.audio_stream import (
     Warn,
     not_cuttable,
 )
+from maxwhisper_cli.transcription.audio_thread import few_at_a_time
 from maxwhisper_cli.transcription.audio_window import path_of
 
 _SOUNDFILE_FRAMES: Final = 65536
@@ -136,7 +137,7 @@ def _all_reads(sound: soundfile.SoundFile, file: IO[bytes]) -> Iterator[Float32]
     from maxwhisper_cli.transcription.audio_opus import decode_opus
 
     n_read = 0
-    for decoded in decode_opus(file, sound.channels):
+    for decoded in few_at_a_time(decode_opus(file, sound.channels)):
         block = decoded[: sound.frames - n_read]
         n_read += len(block)
         yield block

@@ -78,30 +78,47 @@ class SpanReader:
             -(-n_samples // (_MAX_SPAN_SECONDS * rate)),
             1,
         )
-        cuts = [n_samples * i // n_spans // self._period * self._period for i in range(n_spans)]
-        yield from zip(cuts, [*cuts[1:], n_samples], strict=True)
+        start = 0
+        for number in range(1, n_spans + 1):  # a header may announce millions of hours
+            cut = n_samples * number // n_spans // self._period * self._period
+            end = n_samples if number == n_spans else cut
+            yield start, end
+            start = end
 
     def _read(self, start: int, end: int) -> Float32:
         """Returns the samples at 16 kHz of one span."""
-        period, is_last = self._period, end == self.cuttable.n_samples
+        margin = -(-round(_MARGIN_SECONDS * self.sample_rate) // self._period) * self._period
         if self.sample_rate == SAMPLE_RATE:
-            return np.concatenate(list(self._selected(start, end)))
-        margin = -(-round(_MARGIN_SECONDS * self.sample_rate) // period) * period
-        first = max(0, start - margin)
+            margin = 0
+        first, last = max(0, start - margin), min(end + margin, self.cuttable.n_samples)
+        n_dropped = (start - first) * SAMPLE_RATE // self.sample_rate
+        n_wanted = -(-(end - start) * SAMPLE_RATE // self.sample_rate)
+        samples: Float32 | None = None
+        n_filled = 0
+        for block in self._resampled(first, last):
+            wanted = block[n_dropped : n_dropped + n_wanted - n_filled]
+            n_dropped = max(0, n_dropped - len(block))
+            if samples is None:
+                samples = np.empty((n_wanted, *block.shape[1:]), np.float32)
+            samples[n_filled : n_filled + len(wanted)] = wanted
+            n_filled += len(wanted)
+        is_last = end == self.cuttable.n_samples
+        if samples is None or n_filled < n_wanted - is_last:  # the last sample may be rounded off
+            raise CutError
+        return samples[:n_filled]
+
+    def _resampled(self, start: int, end: int) -> Iterator[Float32]:
+        if self.sample_rate == SAMPLE_RATE:
+            yield from self._selected(start, end)
+            return
         resampler = soxr.ResampleStream(
             self.sample_rate, SAMPLE_RATE, self.n_channels, quality="HQ"
         )
-        pieces = [
-            resampler.resample_chunk(block)
-            for block in self._selected(first, min(end + margin, self.cuttable.n_samples))
-        ]
-        nothing = np.empty((0, *pieces[0].shape[1:]), np.float32)
-        samples = np.concatenate([*pieces, resampler.resample_chunk(nothing, last=True)])
-        n_dropped = (start - first) * SAMPLE_RATE // self.sample_rate
-        n_wanted = (end - start) * SAMPLE_RATE // self.sample_rate
-        if len(samples) < n_dropped + n_wanted:
-            raise CutError
-        return samples[n_dropped:] if is_last else samples[n_dropped : n_dropped + n_wanted]
+        shape: tuple[int, ...] = ()
+        for block in self._selected(start, end):
+            shape = block.shape[1:]
+            yield resampler.resample_chunk(block)
+        yield resampler.resample_chunk(np.empty((0, *shape), np.float32), last=True)
 
     def _selected(self, start: int, end: int) -> Iterator[Float32]:
         for block in self.cuttable.read(start, end):

@@ -1,11 +1,14 @@
-"""Blocks of samples that a thread decodes while the ones before are resampled.
+"""Threads that decode a recording from its start to its end, where it cannot be cut into spans.
 
-For recordings that cannot be cut into spans. At most four blocks wait.
+One thread decodes while another resamples what came before; at most four blocks wait. Two threads
+of the process decode frame by frame at a time: more would wait for the interpreter's lock, and burn
+as much time as they save.
 """
 
+import os
 from collections.abc import Iterator
 from queue import Full, Queue
-from threading import Event, Thread
+from threading import BoundedSemaphore, Event, Thread
 from typing import Final
 
 from maxwhisper_cli.transcription.audio_stream import Float32
@@ -14,6 +17,9 @@ _N_WAITING: Final = 4
 _LOOK_SECONDS: Final = 0.1
 """Longest time in which a thread notices that the rest is not wanted."""
 _END_SECONDS: Final = 5.0
+_MAX_AT_A_TIME: Final = 2
+
+_at_a_time = BoundedSemaphore(_MAX_AT_A_TIME)
 
 
 class BlocksAhead:
@@ -60,3 +66,22 @@ class BlocksAhead:
                 continue
             return True
         return False
+
+
+def few_at_a_time(blocks: Iterator[Float32]) -> Iterator[Float32]:
+    """Yields blocks; few threads get one at a time."""
+    while True:
+        with _at_a_time:
+            block = next(blocks, None)
+        if block is None:
+            return
+        yield block
+
+
+def _forget_threads() -> None:
+    """Frees what was held by threads that a fork has not."""
+    global _at_a_time  # noqa: PLW0603  (a lock cannot be reset)
+    _at_a_time = BoundedSemaphore(_MAX_AT_A_TIME)
+
+
+os.register_at_fork(after_in_child=_forget_threads)

@@ -11,7 +11,7 @@ import soundfile
 from maxwhisper_cli.transcription import audio, audio_spans
 from maxwhisper_cli.transcription.audio import AudioError, open_audio
 from maxwhisper_cli.transcription.audio_spans import SpanReader
-from maxwhisper_cli.transcription.audio_stream import CutError
+from maxwhisper_cli.transcription.audio_stream import CutError, Cuttable
 
 RESAMPLED = 1e-6
 """Largest difference after resampling: a filter over floats in other blocks."""
@@ -279,3 +279,14 @@ def test_what_has_no_path_is_read_in_one_pass(recording: Path) -> None:
         assert opened._stream.cuttable() is None
         samples = opened.read()
     np.testing.assert_array_equal(samples, Reading(recording, in_spans=False).samples)
+
+
+def test_a_length_that_cannot_be_is_not_planned_for() -> None:
+    def read(start: int, _end: int) -> Iterator[np.ndarray]:
+        if start:
+            raise CutError
+        yield np.zeros((16, 1), np.float32)
+
+    reader = SpanReader(Cuttable(2**62, read), 16000, None, 1, 2)
+    with pytest.raises(CutError):
+        list(reader.blocks())
