@@ -1,4 +1,4 @@
-"""CPU seconds of one reader for each recording of a folder, as JSON: from the file to samples."""
+"""CPU seconds and seconds of one reader for each recording of a folder, as JSON."""
 
 import argparse
 import gc
@@ -6,6 +6,7 @@ import importlib.util
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from av.audio.fifo import AudioFifo
 
 from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
-from tests.benchmarks.reading_bars import OURS, THEIRS
+from tests.benchmarks.reading_bars import ALL_THREADS, ONE_THREAD, OURS, THEIRS
 
 N_READS = 3
 GROUPED_SAMPLES = 500_000
@@ -23,29 +24,33 @@ GROUPED_SAMPLES = 500_000
 def main() -> None:
     """Prints the least of several reads, of which the first is left out."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("reader", choices=(OURS, THEIRS))
+    parser.add_argument("reader", choices=(OURS, THEIRS, ONE_THREAD, ALL_THREADS))
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
-    read = read_ours if arguments.reader == OURS else their_reader()
+    read = their_reader() if arguments.reader == THEIRS else read_ours
+    if arguments.reader == ONE_THREAD:
+        read = partial(read_ours, n_threads=1)
     seconds = {}
     for path in sorted(arguments.folder.iterdir()):
-        seconds[path.name] = min(cpu_seconds(read, path) for _ in range(1 + N_READS))
+        reads = [cpu_and_wall_seconds(read, path) for _ in range(1 + N_READS)]
+        seconds[path.name] = [min(times) for times in zip(*reads, strict=True)]
     print(json.dumps(seconds))  # noqa: T201
 
 
-def cpu_seconds(read: Callable[[Path], np.ndarray], path: Path) -> float:
-    """Times one reading, on all threads together."""
-    begin = time.process_time()
+def cpu_and_wall_seconds(read: Callable[[Path], np.ndarray], path: Path) -> tuple[float, float]:
+    """Times one reading: CPU seconds of all threads together, and seconds."""
+    begin, wall_begin = time.process_time(), time.perf_counter()
     samples = read(path)
-    seconds = time.process_time() - begin
+    seconds = time.process_time() - begin, time.perf_counter() - wall_begin
     assert samples.dtype == np.float32
     assert len(samples) > SAMPLE_RATE
     return seconds
 
 
-def read_ours(path: Path) -> np.ndarray:
-    """Reads as `transcribe` does."""
+def read_ours(path: Path, n_threads: int = 0) -> np.ndarray:
+    """Reads as `transcribe` does; 0 is as many threads as can run at a time."""
     with open_audio(path) as audio:
+        audio.n_threads = n_threads
         return audio.read()
 
 

@@ -212,8 +212,8 @@ def test_words_are_compared_with_the_same_run_without(monkeypatch: pytest.Monkey
 def test_reading_is_compared_by_recording() -> None:
     mp3, opus = "44.1 kHz stereo.mp3", "48 kHz stereo.opus"
     runs = {
-        reading_bars.OURS: [{mp3: 0.3, opus: 0.5}, {mp3: 0.3, opus: 0.5}],
-        reading_bars.THEIRS: [{mp3: 0.4, opus: 0.4}, {mp3: 0.4, opus: 0.4}],
+        reading_bars.OURS: 2 * [{mp3: [0.3, 9.0], opus: [0.5, 9.0]}],
+        reading_bars.THEIRS: 2 * [{mp3: [0.4, 1.0], opus: [0.4, 1.0]}],
     }
     ratio, speed, other_decoder = reading_bars.compare(runs, 160.0)
     assert ratio.measured == pytest.approx(0.75)
@@ -221,3 +221,15 @@ def test_reading_is_compared_by_recording() -> None:
     assert not speed.passed  # 533 seconds of sound in one
     assert other_decoder.bar is None
     assert reading_bars.compare(runs, 211.0)[1].passed
+
+
+def test_reading_by_all_threads_is_compared_with_one() -> None:
+    runs = {
+        reading_bars.ONE_THREAD: [{"a.mp3": [0.3, 0.3]}],
+        reading_bars.ALL_THREADS: [{"a.mp3": [0.36, 0.1]}],
+    }
+    cpu, wall = reading_bars.compare_threads(runs)
+    assert cpu.measured == pytest.approx(1.2)
+    assert not cpu.passed
+    assert wall.measured == pytest.approx(1 / 3)
+    assert wall.bar is None
