@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
     from maxwhisper_cli.captions.captions import CaptionOptions
     from maxwhisper_cli.model import Model, load
+    from maxwhisper_cli.throughput.several import Finished
     from maxwhisper_cli.transcription.options import TranscribeOptions, VadOptions
     from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
-    from maxwhisper_cli.transcription.several import Finished
     from maxwhisper_cli.writers.render import render
     from weights.errors import MaxWhisperError
 
@@ -31,7 +31,7 @@ __all__ = [
 
 _MODULES = {
     "CaptionOptions": "maxwhisper_cli.captions.captions",
-    "Finished": "maxwhisper_cli.transcription.several",
+    "Finished": "maxwhisper_cli.throughput.several",
     "MaxWhisperError": "weights.errors",
     "Model": "maxwhisper_cli.model",
     "Progress": "maxwhisper_cli.transcription.segments",

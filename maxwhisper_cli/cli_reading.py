@@ -8,8 +8,8 @@ import typer
 from maxwhisper_cli.transcription.options import OptionsError
 
 if TYPE_CHECKING:
-    from maxwhisper_cli.transcription import audio
-    from maxwhisper_cli.transcription.audio import RawFormat, ReadingOptions
+    from maxwhisper_cli.audio import reader as audio
+    from maxwhisper_cli.audio.reader import RawFormat, ReadingOptions
 
 _PANEL = "Input and output"
 SPLIT = "split"
@@ -95,7 +95,7 @@ class GivenReading:
                 if value is not None:
                     raise OptionsError(f"{name} needs --raw-format")
             return None
-        from maxwhisper_cli.transcription.audio_raw import RAW_ENCODINGS, RawFormat
+        from maxwhisper_cli.audio.raw import RAW_ENCODINGS, RawFormat
 
         if self.raw_format not in RAW_ENCODINGS:
             known = ", ".join(RAW_ENCODINGS)

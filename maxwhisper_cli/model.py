@@ -19,6 +19,7 @@ from implementations.forking import fork_message
 from implementations.implementation import Implementation
 from implementations.memory import translate_out_of_memory
 from implementations.options import AUTO, CompileProgress, LoadOptions
+from maxwhisper_cli.audio.reader import AudioSource, ReadingOptions
 from maxwhisper_cli.model_loading import (
     check_can_run,
     check_names,
@@ -29,12 +30,9 @@ from maxwhisper_cli.model_loading import (
 )
 from maxwhisper_cli.recording import Recording, RecordingReader, open_several, start
 from maxwhisper_cli.speech.network_file import NetworkLoader
-from maxwhisper_cli.transcription.audio import AudioSource, ReadingOptions
-from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
-from maxwhisper_cli.transcription.rows import count_rows, decode_run, report_part
-from maxwhisper_cli.transcription.scheduler import OnWarning, Scheduler
-from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
-from maxwhisper_cli.transcription.several import (
+from maxwhisper_cli.throughput.rows import count_rows, decode_run, report_part
+from maxwhisper_cli.throughput.scheduler import OnWarning, Scheduler
+from maxwhisper_cli.throughput.several import (
     Batch,
     Finished,
     Listener,
@@ -42,6 +40,8 @@ from maxwhisper_cli.transcription.several import (
     OnSegmentOf,
     alone,
 )
+from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
+from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
 from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.steps import DecodedPart, Run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
@@ -168,7 +168,7 @@ class Model:
         side: a recording is opened when there is a row for it. The text of each is the same as
         alone: with `auto` as with a `batch_size` of 1, with another one as with that.
 
-        Files in a list or tuple are read ahead by threads (`transcription/read_ahead.py` has the
+        Files in a list or tuple are read ahead by threads (`throughput/read_ahead.py` has the
         bound on memory); other iterables are asked for a recording when it is needed.
 
         Args:

@@ -11,19 +11,21 @@ from pathlib import Path
 
 from implementations.implementation import Implementation
 from implementations.memory import translate_out_of_memory
-from maxwhisper_cli.speech.activity import VoiceActivity
-from maxwhisper_cli.speech.network import VoiceNetwork
-from maxwhisper_cli.speech.network_file import NetworkLoader
-from maxwhisper_cli.system_errors import refusals_as_errors
-from maxwhisper_cli.transcription.audio import (
+from maxwhisper_cli.audio.channels import split_channels
+from maxwhisper_cli.audio.reader import (
     Audio,
     AudioError,
     AudioSource,
     ReadingOptions,
     open_audio,
 )
-from maxwhisper_cli.transcription.audio_channels import split_channels
-from maxwhisper_cli.transcription.audio_stream import Float32
+from maxwhisper_cli.audio.stream import Float32
+from maxwhisper_cli.speech.activity import VoiceActivity
+from maxwhisper_cli.speech.network import VoiceNetwork
+from maxwhisper_cli.speech.network_file import NetworkLoader
+from maxwhisper_cli.system_errors import refusals_as_errors
+from maxwhisper_cli.throughput.read_ahead import Admit, ReadAhead, count_reading_threads
+from maxwhisper_cli.throughput.several import Opened
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import (
     AUTO_ROWS,
@@ -31,8 +33,6 @@ from maxwhisper_cli.transcription.options import (
     TranscribeOptions,
     VadOptions,
 )
-from maxwhisper_cli.transcription.read_ahead import Admit, ReadAhead, count_reading_threads
-from maxwhisper_cli.transcription.several import Opened
 from maxwhisper_cli.transcription.speakers import SpeakerMels, start_run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 

@@ -189,7 +189,7 @@ def _make(sample: Sample, pieces: list[Sample], folder: Path) -> None:
     import soundfile
     import soxr
 
-    from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
+    from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 
     pause = np.zeros(SAMPLE_RATE // 2, np.float32)
     sound: list[np.ndarray] = []

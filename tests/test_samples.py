@@ -17,6 +17,7 @@ import pytest
 import soundfile
 
 from maxwhisper_cli import package_archive, samples
+from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.package_archive import (
     PackageArchive,
     PackageArchiveError,
@@ -24,7 +25,6 @@ from maxwhisper_cli.package_archive import (
     fetch_archive,
 )
 from maxwhisper_cli.samples import SampleError, fetch_samples, load_manifest, reference_text
-from maxwhisper_cli.transcription.audio import open_audio
 from tests.support.sound import tone
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

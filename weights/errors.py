@@ -7,7 +7,7 @@ Every mistake of a user ends in one of these; any other exception is a bug and s
     │   └── ModelNotFoundError          (here) a model name is not here and cannot be fetched
     ├── ImplementationUnavailableError  (implementations.errors) a package or device is missing
     ├── ImplementationFailedError       (implementations.errors) it can run here, and did not
-    ├── AudioError                      (maxwhisper_cli.transcription.audio) undecodable audio
+    ├── AudioError                      (maxwhisper_cli.audio.reader) undecodable audio
     ├── LanguageError                   (maxwhisper_cli.transcription.languages) not one it knows
     ├── SampleError                     (maxwhisper_cli.samples) no such sample, or no place for it
     ├── PackageArchiveError             (maxwhisper_cli.package_archive) not found, or not as pinned

@@ -26,9 +26,9 @@ from weights.default_model import DEFAULT_MODEL
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
+    from maxwhisper_cli.audio.reader import ReadingOptions
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.recording import Recording
-    from maxwhisper_cli.transcription.audio import ReadingOptions
 
 
 Stdout: TypeAlias = Writer | JsonLines
@@ -99,7 +99,7 @@ def transcribe_files(
             for source, sink in sinks
             if not isinstance(sink, MaxWhisperError)
         ]
-        from maxwhisper_cli.transcription.rows import count_rows  # after the model: it takes numpy
+        from maxwhisper_cli.throughput.rows import count_rows  # after the model: it takes numpy
 
         is_batch = len(sinks) > 1 and count_rows(model.implementation, fitting) > 1
         done = (work.transcribe_together if is_batch else work.transcribe_in_turn)(files)

@@ -66,8 +66,8 @@ class Parity:
         candidates = self._candidates()
         options = self._options()
         with self._load(self.model, registry.REFERENCE, (None, None), terminal) as cpu:
+            from maxwhisper_cli.audio.reader import open_audio
             from maxwhisper_cli.parity.ladder import make_reference
-            from maxwhisper_cli.transcription.audio import open_audio
 
             references = []
             for file in self.files:

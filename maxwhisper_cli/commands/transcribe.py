@@ -30,7 +30,7 @@ from maxwhisper_cli.writers.jsonl import JsonLines
 from maxwhisper_cli.writers.registry import choose_writers
 
 if TYPE_CHECKING:
-    from maxwhisper_cli.transcription.audio import ReadingOptions
+    from maxwhisper_cli.audio.reader import ReadingOptions
 
 STDOUT = "-"
 _DEFAULTS = TranscribeOptions()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maxwhisper_cli.activity import clock
+from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from maxwhisper_cli.compare.columns import Column, percent
 from maxwhisper_cli.compare.differences import Span, separator
 from maxwhisper_cli.compare.messages import TimedText
@@ -23,7 +24,6 @@ from maxwhisper_cli.compare.shown import (
 )
 from maxwhisper_cli.compare.table import nonempty_columns
 from maxwhisper_cli.compare.transcripts import Version, language_of, versions_of
-from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from maxwhisper_cli.writers.files import write_atomically
 from weights.errors import MaxWhisperError
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.compare.assess import assess
 from maxwhisper_cli.compare.board import Board
 from maxwhisper_cli.compare.candidates import Candidate
@@ -19,7 +20,6 @@ from maxwhisper_cli.compare.results import (
     Work,
 )
 from maxwhisper_cli.compare.runner import Outcome, run_job
-from maxwhisper_cli.transcription.audio import open_audio
 from maxwhisper_cli.version import program_version
 
 

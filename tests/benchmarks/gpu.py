@@ -23,9 +23,9 @@ from implementations.max_graph.gpu.implementation import GpuFullMax
 from implementations.max_graph.gpu.load import CapturedGraph
 from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from implementations.options import LoadOptions
+from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.samples import fetch_samples
-from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.benchmarks.rivals_prepare import joined
 from weights.checkpoint import Checkpoint

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from maxwhisper_cli.samples import fetch_samples
-from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from tests.benchmarks.rivals_prepare import joined
 from tests.support.checkpoints import write_openai
 from weights.resolve import load

@@ -56,7 +56,7 @@ def clip_seconds(folder: Path) -> float:
     """Returns the length of the clip."""
     import numpy as np
 
-    from maxwhisper_cli.transcription.audio import SAMPLE_RATE
+    from maxwhisper_cli.audio.reader import SAMPLE_RATE
 
     return float(len(np.load(folder / CLIP_SAMPLES, mmap_mode="r")) / SAMPLE_RATE)
 

@@ -14,7 +14,7 @@ import av
 import numpy as np
 from av.audio.fifo import AudioFifo
 
-from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
+from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from tests.benchmarks.reading_bars import ALL_THREADS, ONE_THREAD, OURS, THEIRS
 
 N_READS = 3

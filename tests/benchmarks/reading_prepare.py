@@ -9,7 +9,7 @@ import soundfile
 import soxr
 from av.audio.stream import AudioStream
 
-from maxwhisper_cli.transcription.audio import SAMPLE_RATE
+from maxwhisper_cli.audio.reader import SAMPLE_RATE
 
 STEREO_SHIFT = 480
 """Samples by which the second channel is late, so that the two differ."""

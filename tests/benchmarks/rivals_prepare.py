@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from maxwhisper_cli.samples import fetch_samples
-from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from tests.benchmarks.ggml import write_ggml
 from tests.benchmarks.measure import Samples
 from tests.support.checkpoints import write_openai

@@ -16,9 +16,9 @@ import numpy as np
 
 from implementations.implementation import Implementation
 from implementations.session import AudioFeatures, FloatArray
+from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.model import load
 from maxwhisper_cli.samples import fetch_samples
-from maxwhisper_cli.transcription.audio import open_audio
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 

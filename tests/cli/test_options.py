@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from whisper.transcribe import cli as whisper_command_line
 
+from maxwhisper_cli.audio.reader import RawFormat
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.transcribe import Transcribe
-from maxwhisper_cli.transcription.audio import RawFormat
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.upstream_style import Switch
 from tests.cli.conftest import RunCommandLine

@@ -41,7 +41,7 @@ def test_wav_file_is_read_without_unneeded_imports(jfk: Path) -> None:
     code = (
         "import sys\n"
         "from maxwhisper_cli.model import Model\n"
-        "from maxwhisper_cli.transcription.audio import open_audio\n"
+        "from maxwhisper_cli.audio.reader import open_audio\n"
         "with open_audio(sys.argv[1]) as audio: assert len(audio.read()) == 11 * 16000\n"
         "print(*sys.modules)"
     )

@@ -254,7 +254,7 @@ def test_one_bad_input_costs_no_other(
     batch_size: int,
     moment: str,
 ) -> None:
-    from maxwhisper_cli.transcription.audio import open_audio
+    from maxwhisper_cli.audio.reader import open_audio
 
     def refuse(source: object, *arguments: object, **settings: object) -> object:
         errors = {"memory.wav": MemoryError(), "disk.wav": OSError(5, "odd")}

@@ -15,8 +15,8 @@ from whisper.model import ModelDimensions as WhisperDimensions
 
 from implementations import registry
 from implementations.options import LoadOptions
+from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from maxwhisper_cli.model import Model
-from maxwhisper_cli.transcription.audio import SAMPLE_RATE, open_audio
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import references
 from weights.checkpoint import Checkpoint

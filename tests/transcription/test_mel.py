@@ -19,8 +19,8 @@ import torch
 import whisper
 from whisper.audio import N_SAMPLES, log_mel_spectrogram
 
+from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.transcription import mel as mel_module
-from maxwhisper_cli.transcription.audio import open_audio
 from maxwhisper_cli.transcription.mel import N_FRAMES, MelSpectrogram
 
 LARGEST_DIFFERENCE = 1e-4

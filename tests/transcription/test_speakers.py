@@ -12,9 +12,9 @@ import soundfile
 from implementations.errors import NonFiniteLogitsError
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
+from maxwhisper_cli.audio.reader import AudioError
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription import recording_language
-from maxwhisper_cli.transcription.audio import AudioError
 from maxwhisper_cli.transcription.language_id import DetectedLanguage
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript

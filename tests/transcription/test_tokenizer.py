@@ -176,7 +176,7 @@ def test_torch_is_not_imported() -> None:
     program = """
 import sys
 import numpy as np
-from maxwhisper_cli.transcription.audio import open_audio
+from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.transcription.languages import parse_language
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
