@@ -51,9 +51,9 @@ def test_processes_share_no_processor(
     machine.setattr(workers, "available_threads", lambda: available)
     found: list[set[int]] = []
     machine.setattr(os, "sched_setaffinity", lambda _, processors: found.append(set(processors)))
-    for worker in ("gw0", "gw1", "gw2"):
+    for worker in ("gw0", "gw1", "gw2", "gw3"):  # the last one replaces one that crashed
         workers.keep_to_own_processors(worker, n_workers=3)
-    assert found == [set(sorted(s)[: available // 3]) for s in shares]
+    assert found == [set(sorted(s)[: available // 3]) for s in (*shares, shares[0])]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def keep_to_own_processors(worker: str, n_workers: int) -> None:
     """
     if not hasattr(os, "sched_setaffinity"):
         return
-    index = int(worker.removeprefix("gw"))
+    index = int(worker.removeprefix("gw")) % n_workers  # one in place of a crashed one counts on
     n_each = max(1, available_threads() // n_workers)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[index::n_workers][:n_each])
 
