@@ -1,6 +1,6 @@
 """Decoding through FFmpeg's libraries, inside PyAV: video files, MP3, FLAC, headerless formats.
 
-Apart from `audio_decode`, since PyAV is the slowest to import of all that reads audio. Times are
+Apart from `decode`, since PyAV is the slowest to import of all that reads audio. Times are
 the container's: where a track begins late or has a gap, there is silence.
 """
 
@@ -53,7 +53,7 @@ def tag_options(pyav_version: str) -> dict[str, Any]:
 def decode_container(
     file: IO[bytes], name: str, warn: Warn, *, track: int | str | None = None, is_cut: bool = False
 ) -> DecodedStream:
-    """Opens the audio of a seekable binary file; arguments as `audio_decode.decode`.
+    """Opens the audio of a seekable binary file; arguments as `decode.decode`.
 
     Args:
         file: Positioned anywhere.

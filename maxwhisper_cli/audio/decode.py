@@ -1,9 +1,9 @@
 """Decoding of audio and video files: samples as stored, whatever the format.
 
 libsndfile (through soundfile) reads the formats that it recognises by content; FFmpeg's libraries
-(`audio_container`) read the rest, and those in which libsndfile stops short: MP3 and FLAC, files
-with several recordings (`audio_parts`) or wrong sizes (`audio_header`), and what follows damage.
-No program is run. Rate, channels and damaged samples stay as they are: `audio` handles them.
+(`container`) read the rest, and those in which libsndfile stops short: MP3 and FLAC, files
+with several recordings (`parts`) or wrong sizes (`header`), and what follows damage.
+No program is run. Rate, channels and damaged samples stay as they are: `reader` handles them.
 """
 
 from collections.abc import Iterator
