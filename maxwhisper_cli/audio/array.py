@@ -9,6 +9,8 @@ import numpy.typing as npt
 from maxwhisper_cli.audio.spans import SAMPLE_RATE
 from maxwhisper_cli.audio.stream import AudioError, DecodedStream
 
+MAX_RATE: Final = 10_000_000
+"""Samples per second; recorders of ultrasound take some millions."""
 _BLOCK_SAMPLES: Final = 65536
 
 
@@ -35,6 +37,8 @@ def _checked_rate(sample_rate: float) -> int:
         rate = float(sample_rate)
     except (TypeError, ValueError):
         rate = math.nan
-    if not (1 <= rate < math.inf) or isinstance(sample_rate, str | bool):
-        raise AudioError(f"sample_rate is a number of samples per second, not {sample_rate!r}")
+    if not (1 <= rate <= MAX_RATE) or isinstance(sample_rate, str | bool):
+        raise AudioError(
+            f"sample_rate is a number of samples per second, 1 to {MAX_RATE}, not {sample_rate!r}"
+        )
     return round(rate)
