@@ -25,7 +25,9 @@ BLOCKS_AHEAD = 2
 """Blocks that are enqueued before the host waits for the first of them."""
 MIN_PROMPTS = 3
 """Windows that are fed at once at least, the last one repeated; see `RowGroup.add`."""
-MIN_TOKENS = 8
+MAX_PROMPTS = 16
+"""Windows that are fed at once at most."""
+MIN_TOKENS = 12
 """Tokens of a prompt that are fed at least."""
 
 
@@ -92,9 +94,14 @@ class RowGroup:
     def add(self, windows: Sequence[NewWindow]) -> None:
         """Feeds the prompts of windows into free places.
 
-        What a row computes is not to depend on who comes with it. Kernels are chosen by numbers of
-        rows and tokens, few or many, so that at least MIN_PROMPTS windows of MIN_TOKENS are fed.
+        What a row computes is not to depend on who comes with it, and matmuls have other kernels
+        for up to 5 rows (halves) or 32 (float32). So the rows of a prompt are always more, by
+        MIN_PROMPTS and MIN_TOKENS, and those of the logits, two for each window, between the two.
         """
+        for start in range(0, len(windows), MAX_PROMPTS):
+            self._feed(windows[start : start + MAX_PROMPTS])
+
+    def _feed(self, windows: Sequence[NewWindow]) -> None:
         decoder = self.decoder
         free = [place for place, held in enumerate(self._places) if held is None]
         places = free[: len(windows)]
