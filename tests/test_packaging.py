@@ -66,5 +66,5 @@ def test_the_oldest_versions_are_those_of_the_bounds() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     constraints = dict(line.split("==") for line in done.stdout.splitlines())
     assert constraints["torch"] == "2.13.0"
-    assert constraints["av"] == "13.1"
+    assert constraints["av"] == "18.0"
     assert len(constraints) == len(done.stdout.splitlines())

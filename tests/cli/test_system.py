@@ -113,8 +113,8 @@ else:
     real = tempfile.TemporaryFile
     def full(*_, **__):
         return open("/dev/full", "r+b", buffering=0)
-    for name in ("audio", "audio_source"):
-        module = sys.modules.get(f"maxwhisper_cli.transcription.{{name}}")
+    for name in ("reader", "source"):
+        module = sys.modules.get(f"maxwhisper_cli.audio.{{name}}")
         if hasattr(module, "TemporaryFile"):
             module.TemporaryFile = full
 main()
