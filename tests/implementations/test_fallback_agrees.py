@@ -24,12 +24,14 @@ OPTIONS = TranscribeOptions(
     no_speech_threshold=None,
     seed=11,
 )
+SECONDS = 8
+"""Seconds of a recording: enough for some hundred draws."""
 
 
 @cache
 def sampled(model: str, impl: str, path: Path) -> Transcript:
     """Returns a transcript, that of `cpu` once for all others."""
-    return loaded.model(model, impl).transcribe(loaded.samples_of(path), OPTIONS)
+    return loaded.model(model, impl).transcribe(loaded.samples_of(path, SECONDS), OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support import loaded
+from tests.support.hardware import IMPLEMENTATIONS
 from tests.support.scripted import BEGIN, ScriptedImplementation, window
 from tests.support.scripted_rows import RowImplementation
 from weights.errors import MaxWhisperError
@@ -278,9 +279,18 @@ def test_without_a_batch_recordings_run_in_order(tmp_path: Path) -> None:
     assert seen == [0] * 4 + [2] * 2
 
 
+@pytest.mark.parametrize(
+    "impl",
+    [
+        pytest.param(name, marks=() if name == "full-max" else pytest.mark.full)
+        for name in IMPLEMENTATIONS
+    ],
+    indirect=True,
+)
 def test_real_speech_in_a_batch_equals_it_alone(
     impl: str, jfk: Path, sonnet: Path, spanish: Path, tmp_path: Path
 ) -> None:
+    """Of several languages; English is heard by all in test_row_independence.py."""
     broken = tmp_path / "broken.wav"
     broken.write_text("no sound")
     two_windows, short = loaded.samples_of(sonnet, 33), loaded.samples_of(spanish, 7)
