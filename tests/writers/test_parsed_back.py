@@ -131,6 +131,8 @@ def test_times(name: str, parser: Parser, seconds: tuple[float, float], tmp_path
     if parser is by_ttconv and start == end:
         assert found == []  # as TTML has it, what is shown for no time is not there
         return
+    if name == "ass" and start == end and not found:
+        return  # FFmpeg of PyAV 19 leaves it out, that of 18 does not
     if name == "lrc":  # a line has no end, but the next may be empty
         assert [each[2] for each in found] == ["text", ""]
         found = [(found[0][0], found[1][0], "text")]
