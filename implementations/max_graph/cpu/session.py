@@ -222,9 +222,9 @@ class MaxSession(DecoderSession):
 
 
 def _address(buffer: Buffer) -> int:
-    """Returns where a buffer's numbers begin."""
+    """Returns where a buffer's numbers begin; `to_numpy` is a copy elsewhere before numpy 2.1."""
     integers = buffer.view(DType.uint8, (buffer.num_elements * buffer.element_size,))
-    address: int = integers.to_numpy().ctypes.data
+    address: int = np.from_dlpack(integers).ctypes.data
     return address
 
 
