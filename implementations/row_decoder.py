@@ -4,16 +4,15 @@ Rows are windows of any recordings, each with a request of its own: prompt, rule
 search may differ. What a row says does not depend on its neighbours.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from implementations.errors import NonFiniteLogitsError
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
+from weights.closing import Closing
 from weights.errors import MaxWhisperError
 
 
@@ -38,7 +37,7 @@ class RowResult:
     """Error, if there is no decoding: NaN logits in this row."""
 
 
-class RowDecoder(ABC):
+class RowDecoder(Closing):
     """Decoding of up to `n_rows` windows at a time; a context manager.
 
     Windows are added while rows are free; `advance` decodes until some end, which frees their rows.
@@ -72,17 +71,6 @@ class RowDecoder(ABC):
     @abstractmethod
     def close(self) -> None:
         """Frees all rows; harmless when repeated."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class SerialRowDecoder(RowDecoder):

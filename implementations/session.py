@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from implementations.request import TokenRules
+from weights.closing import Closing
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -43,7 +43,7 @@ class Alignment:
     """[n_tokens, n_vocab]."""
 
 
-class DecoderSession(ABC):
+class DecoderSession(Closing):
     """Decoding of one window by `n_group` hypotheses with their KV cache; a context manager.
 
     Logits are float32 on the host; the caller may write into them, and they are valid until the
@@ -111,14 +111,3 @@ class DecoderSession(ABC):
     @abstractmethod
     def close(self) -> None:
         """Frees the cache; harmless when repeated."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

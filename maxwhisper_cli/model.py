@@ -10,8 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self, Unpack
+from typing import Unpack
 
 from implementations import registry
 from implementations.errors import ImplementationFailedError
@@ -45,11 +44,12 @@ from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment
 from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.steps import DecodedPart, Run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
+from weights.closing import Closing
 
 _DEFAULTS = TranscribeOptions()
 
 
-class Model:
+class Model(Closing):
     """A loaded model; a context manager, and safe to share between threads."""
 
     def __init__(
@@ -208,17 +208,6 @@ class Model:
         self._is_closed = True
         if os.getpid() == self._process_id:  # a fork has none of the threads that this may wait for
             self.implementation.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _open(
         self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions

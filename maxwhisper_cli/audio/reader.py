@@ -22,7 +22,7 @@ are always reported. A 16 kHz mono 16-bit wav gives exactly what openai-whisper'
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Self, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import soxr
@@ -58,6 +58,7 @@ from maxwhisper_cli.audio.stream import (
     Float32,
 )
 from maxwhisper_cli.audio.thread import BlocksAhead
+from weights.closing import Closing
 
 __all__ = [
     "SAMPLE_RATE",
@@ -87,7 +88,7 @@ class ReadingOptions(TypedDict, total=False):
     """Format of a file without a header."""
 
 
-class Audio:
+class Audio(Closing):
     """Recording that is being read: iterate once over its blocks; a context manager."""
 
     name: str
@@ -181,12 +182,6 @@ class Audio:
     def close(self) -> None:
         """Closes what `open_audio` opened; a caller's file object stays open."""
         self._resources.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _no_samples(self) -> Float32:
         return np.empty((0, *self._shape), np.float32)

@@ -9,8 +9,6 @@ neighbours. It neither opens recordings nor knows the rules by which these are t
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from implementations.errors import ImplementationFailedError
 from implementations.implementation import Implementation
@@ -27,6 +25,7 @@ from maxwhisper_cli.transcription.steps import (
     WindowDone,
 )
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
+from weights.closing import Closing
 from weights.errors import MaxWhisperError
 
 OnWarning = Callable[[str], None]
@@ -46,7 +45,7 @@ class _Task:
     need: Encoding | Decoding | Aligning | None = None
 
 
-class Scheduler:
+class Scheduler(Closing):
     """Rows of one implementation and the runs that share them; a context manager."""
 
     def __init__(
@@ -118,17 +117,6 @@ class Scheduler:
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _begin_sequences(self) -> None:
         while self._queue and self._n_begun < self._n_places:

@@ -15,13 +15,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import IO, Final, Self
+from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from implementations.log_mel import log_mel_frames
 from maxwhisper_cli.transcription.upstream import mel_filters
+from weights.closing import Closing
 from weights.dims import HOP_LENGTH, N_FFT
 from weights.errors import MaxWhisperError
 
@@ -39,7 +40,7 @@ Clip = tuple[int, int]
 """Start and end of a part of a recording, in mel frames."""
 
 
-class MelSpectrogram:
+class MelSpectrogram(Closing):
     """Log-mel frames of one recording, followed by 30 s of silence; a context manager.
 
     Windows may be read from several threads at once.
@@ -149,12 +150,6 @@ class MelSpectrogram:
         self._arrays, self._starts = [], []
         if self._file is not None:
             self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _build(self, blocks: Iterable[Float32], progress: Callable[[float], None] | None) -> None:
         buffer = np.empty(self._samples_at_once + 3 * N_FFT, np.float32)
