@@ -26,7 +26,6 @@ def main() -> None:
     try:
         app(prog_name="maxwhisper")
     finally:
-        stop_at_once()
         gc.freeze()  # the end of the process then collects no garbage
 
 
