@@ -142,7 +142,7 @@ def test_real_speech_is_the_same_bytes(impl: str, jfk: Path, sonnet: Path, tmp_p
 
 
 def words_of(transcript: Transcript | None) -> list[object]:
-    """What a transcript says and when, without its probabilities."""
+    """Returns a transcript's tokens, times and words, without its probabilities."""
     assert transcript is not None
     return [
         (segment.tokens, segment.start, segment.end, [word.word for word in segment.words or ()])

@@ -290,7 +290,7 @@ def test_without_a_batch_recordings_run_in_order(tmp_path: Path) -> None:
 def test_real_speech_in_a_batch_equals_it_alone(
     impl: str, jfk: Path, sonnet: Path, spanish: Path, tmp_path: Path
 ) -> None:
-    """Of several languages; English is heard by all in test_row_independence.py."""
+    """Recordings of several languages; test_row_independence.py has English ones for all."""
     broken = tmp_path / "broken.wav"
     broken.write_text("no sound")
     two_windows, short = loaded.samples_of(sonnet, 33), loaded.samples_of(spanish, 7)

@@ -96,7 +96,7 @@ DECODER = replace(REQUEST, graphs=CPU_DECODER_GRAPHS)
 
 @pytest.fixture
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As many compilers at a time, also where there is one processor: they only wait here."""
+    """Lets two compilers run at a time also where there is one processor: they only wait here."""
     monkeypatch.setattr(artifacts, "available_threads", lambda: 2)
 
 
