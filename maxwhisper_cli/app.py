@@ -8,6 +8,7 @@ exception is a bug and shows its traceback.
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,12 +17,15 @@ from typer.core import TyperGroup
 from maxwhisper_cli.commands.cache import make_cache
 from maxwhisper_cli.commands.compare import Compare
 from maxwhisper_cli.commands.compile import Compile
+from maxwhisper_cli.commands.config import config
 from maxwhisper_cli.commands.history import history
 from maxwhisper_cli.commands.implementations import implementations
 from maxwhisper_cli.commands.models import models
 from maxwhisper_cli.commands.parity import Parity
 from maxwhisper_cli.commands.samples import make_samples
 from maxwhisper_cli.commands.transcribe import Transcribe
+from maxwhisper_cli.configuration.files import CONFIG_FILE_VARIABLE, NO_CONFIG_VARIABLE
+from maxwhisper_cli.configuration.settings import NOT_CONFIGURED, Settings, name_variables
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.stopping import INTERRUPTED, raise_interrupts, stop_at_once
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
@@ -39,12 +43,22 @@ _UsageError: Any = typer.BadParameter.__bases__[0]  # click's, wherever typer ke
 
 @contextmanager
 def _printable_usage_errors() -> Iterator[None]:
-    """Escapes the control characters in command-line arguments."""
+    """Escapes the control characters in arguments, and names the variable that is at fault."""
     try:
         yield
     except _UsageError as error:
-        error.message = printable(error.message)
+        error.message = printable(error.message) + _origin(error)
         raise
+
+
+def _origin(error: Any) -> str:  # noqa: ANN401  (click's)
+    """Returns the end of a message about a value from the environment; empty about others."""
+    parameter, ctx = getattr(error, "param", None), error.ctx
+    if parameter is None or ctx is None or parameter.envvar is None:
+        return ""
+    source = ctx.get_parameter_source(parameter.name)
+    is_variable = source is not None and source.name == "ENVIRONMENT"
+    return f" (in the environment: {parameter.envvar})" if is_variable else ""
 
 
 class ErrorsToExitCodes(TyperGroup):
@@ -57,6 +71,13 @@ class ErrorsToExitCodes(TyperGroup):
         except (MaxWhisperError, *SYSTEM_ERRORS) as error:  # out of the help, for instance
             sys.exit(_report_error(error))
 
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]  # noqa: ANN401
+        """Returns a command whose options may be set by variables of the environment."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and cmd_name not in NOT_CONFIGURED:
+            name_variables(command)
+        return command
+
     def make_context(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  (click's)
         """Parses the arguments before the command."""
         with _printable_usage_errors():
@@ -65,6 +86,8 @@ class ErrorsToExitCodes(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Runs the command of the context."""
         is_process = raise_interrupts()
+        if not {"-h", "--help"} & {*ctx.args}:
+            ctx.default_map = _settings(ctx)  # type: ignore[assignment]
         try:
             with _printable_usage_errors():
                 return super().invoke(ctx)
@@ -90,6 +113,17 @@ def _report_error(error: BaseException) -> int:
     return _USAGE if isinstance(error, OptionsError) else _FAILED
 
 
+def _settings(ctx: typer.Context) -> Settings:
+    """Returns the settings of files, which are read when a command asks for its own."""
+    chosen = ctx.params["_config_file"]
+    return Settings(
+        ctx,
+        chosen=None if chosen is None else Path(chosen),
+        is_off=ctx.params["_no_config"],
+        warn=Terminal().warning,
+    )
+
+
 def _print_version(is_wanted: bool) -> None:  # noqa: FBT001  (typer's callback)
     if is_wanted:
         from maxwhisper_cli.version import program_version
@@ -104,6 +138,25 @@ def _maxwhisper(
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    _config_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--config-file",
+            metavar="FILE",
+            envvar=CONFIG_FILE_VARIABLE,
+            show_envvar=False,
+            help="Read this configuration, and no other.",
+        ),
+    ] = None,
+    _no_config: Annotated[
+        bool,
+        typer.Option(
+            "--no-config",
+            envvar=NO_CONFIG_VARIABLE,
+            show_envvar=False,
+            help="Read no configuration file.",
         ),
     ] = False,
 ) -> None:
@@ -133,6 +186,7 @@ def make_app() -> typer.Typer:
     app.command("compile", cls=UpstreamCommand)(as_command(Compile))
     app.command()(implementations)
     app.command()(models)
+    app.command()(config)
     app.add_typer(make_samples(), name="samples")
     app.add_typer(make_cache(), name="cache")
     return app

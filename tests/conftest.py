@@ -33,6 +33,13 @@ def gpus_are_for_tests_that_need_them(
         monkeypatch.setattr(nvidia, "no_gpu_because", lambda: "hidden from this test")
 
 
+@pytest.fixture(autouse=True)
+def no_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests, and the processes that they start, read no configuration of their user."""
+    for variable in ("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS"):
+        monkeypatch.setenv(variable, str(Path(__file__).parent / "no-configuration"))
+
+
 @pytest.fixture(params=IMPLEMENTATIONS)
 def impl(request: pytest.FixtureRequest) -> str:
     """Each implementation that can run here."""

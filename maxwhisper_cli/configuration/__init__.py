@@ -1,0 +1,5 @@
+"""Settings from files and the environment, checked as options are.
+
+Comes in: `maxwhisper.toml`, `pyproject.toml` and variables of the environment. Goes out: values for
+the options of a command, each with its source. The Python API reads none of it.
+"""
