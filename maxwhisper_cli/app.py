@@ -18,6 +18,7 @@ from maxwhisper_cli.commands.cache import make_cache
 from maxwhisper_cli.commands.compare import Compare
 from maxwhisper_cli.commands.compile import Compile
 from maxwhisper_cli.commands.config import config
+from maxwhisper_cli.commands.doctor import doctor
 from maxwhisper_cli.commands.history import history
 from maxwhisper_cli.commands.implementations import implementations
 from maxwhisper_cli.commands.models import models
@@ -186,6 +187,7 @@ def make_app() -> typer.Typer:
     app.command("compile", cls=UpstreamCommand)(as_command(Compile))
     app.command()(implementations)
     app.command()(models)
+    app.command()(doctor)
     app.command()(config)
     app.add_typer(make_samples(), name="samples")
     app.add_typer(make_cache(), name="cache")

@@ -8,9 +8,13 @@ import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from weights.cache import cache_root, sha256_of
 from weights.errors import MaxWhisperError
+
+if TYPE_CHECKING:
+    from implementations.max_graph.artifacts import StoredArtifact
 
 COMPILED = "compiled"
 FETCHED = ("models", "samples", "checked", "written")
@@ -45,6 +49,23 @@ def contents_of(folders: tuple[str, ...]) -> Contents:
 def files_in(folder: Path) -> list[Path]:
     """Returns all files of a folder and those below it, links included."""
     return sorted(path for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+
+
+def describe_compiled(stored: "StoredArtifact") -> str:
+    """Names the implementation, sizes and types of a compiled file; `damaged` without a record."""
+    from implementations.max_graph.request import HOST
+
+    request = stored.request
+    if request is None:
+        return "damaged"
+    dims, matrices = request.dims, request.matrices
+    parts = {"encoder": request.has_encoder, "decoder": request.has_decoder}
+    name = " and ".join(part for part, is_there in parts.items() if is_there)
+    layers = f"{dims.n_audio_layer}+{dims.n_text_layer} layers of {dims.n_audio_state}"
+    types = "+".join(dict.fromkeys((matrices.encoder, matrices.decoder)))
+    gpu = f" for cuda:{request.gpu}" if request.gpu else ""
+    target = [] if request.target == HOST else [f"{request.target}{gpu}"]
+    return ", ".join([f"{name} {layers}", types, *target, f"MAX {stored.max_version}"])
 
 
 def _is_own(path: Path, known: Known) -> bool:

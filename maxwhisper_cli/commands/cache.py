@@ -4,18 +4,21 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from maxwhisper_cli.cache_contents import COMPILED, FETCHED, contents_of, files_in
+from maxwhisper_cli.cache_contents import (
+    COMPILED,
+    FETCHED,
+    contents_of,
+    describe_compiled,
+    files_in,
+)
 from maxwhisper_cli.console import Column, Terminal
 from weights.cache import cache_root
 from weights.errors import MaxWhisperError
 from weights.printable import printable
-
-if TYPE_CHECKING:
-    from implementations.max_graph.artifacts import StoredArtifact
 
 _COLUMNS = (
     Column("what", is_name=True),
@@ -97,28 +100,11 @@ def _entries() -> Iterator[tuple[str, Path]]:
     from implementations.max_graph.artifacts import stored_artifacts
 
     for stored in stored_artifacts():
-        yield _description(stored), stored.path
+        yield describe_compiled(stored), stored.path
     for kind in FETCHED[:2]:
         for path in files_in(cache_root() / kind):
             if path.suffix not in {".lock", ".json", ".txt"} and _n_bytes(path):
                 yield kind.removesuffix("s"), path
-
-
-def _description(stored: "StoredArtifact") -> str:
-    """Names the implementation, sizes and types of a compiled file; `damaged` without a record."""
-    from implementations.max_graph.request import HOST
-
-    request = stored.request
-    if request is None:
-        return "damaged"
-    dims, matrices = request.dims, request.matrices
-    parts = {"encoder": request.has_encoder, "decoder": request.has_decoder}
-    name = " and ".join(part for part, is_there in parts.items() if is_there)
-    layers = f"{dims.n_audio_layer}+{dims.n_text_layer} layers of {dims.n_audio_state}"
-    types = "+".join(dict.fromkeys((matrices.encoder, matrices.decoder)))
-    gpu = f" for cuda:{request.gpu}" if request.gpu else ""
-    target = [] if request.target == HOST else [f"{request.target}{gpu}"]
-    return ", ".join([f"{name} {layers}", types, *target, f"MAX {stored.max_version}"])
 
 
 def _n_bytes(path: Path) -> int:
