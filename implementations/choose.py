@@ -54,7 +54,7 @@ def choose(
     for name, kind in registry.fastest_first():
         if not _is_candidate(kind, options):
             continue
-        placed = replace(options, device=options.device or kind)
+        placed = replace(options, device=options.device or _device(name, kind))
         reason = refused.get(_place(name, placed)) or _unavailable_because(name, placed)
         try:
             if reason is None and registry.is_compiled(name, checkpoint, placed):
@@ -81,9 +81,15 @@ def _is_candidate(kind: str, options: LoadOptions) -> bool:
     return kind != "cuda" or nvidia.no_gpu_because() is None
 
 
+def _device(name: str, kind: str) -> str:
+    """Returns the device of a kind that an implementation takes if none is chosen."""
+    return (registry.entry(name).usable_gpu() or kind) if kind == "cuda" else kind
+
+
 def _unavailable_because(name: str, options: LoadOptions) -> str | None:
     """Returns the reason why one cannot run on that device in that dtype, as the registry knows."""
-    if options.device != "cpu" and (no_gpu := nvidia.no_gpu_because()) is not None:
+    device = options.device or "cpu"
+    if device != "cpu" and (no_gpu := registry.entry(name).no_gpu_because(device)) is not None:
         return no_gpu
     if registry.entry(name).is_exact_only and options.dtype not in {None, AUTO, EXACT}:
         return f"it computes in {EXACT}"

@@ -1,51 +1,83 @@
-"""Queries of the NVIDIA driver, without importing a framework."""
+"""Decides which NVIDIA GPUs an implementation may use, and why not; imports no framework.
 
-import ctypes
+CUDA's own view decides, since frameworks see no other; NVML gives the reasons and the names.
+"""
+
+from implementations import cuda_driver, gpu_faults
+from implementations.cuda_driver import CudaGpu, CudaView
+from implementations.torch_build import torch_build
 
 KNOWN_ARCHITECTURES = ("sm_90a",)
-"""Architectures that the kernels of the MAX graphs support: H100 and H200."""
+"""Architectures that the kernels of the MAX graphs are compiled for.
 
-_COMPUTE_CAPABILITY = (75, 76)
-"""Driver attributes of a GPU's major and minor version."""
+Code for one without the letter `a` also runs on later minor versions of the same major one.
+"""
+CONFIRMED_GPUS = ("NVIDIA H100 80GB HBM3", "NVIDIA H200")
+"""Names of the GPUs on which all tests of the MAX graphs were run."""
+
+_MIN_MAX_CUDA, _MIN_MAX_DRIVER = 13000, "580"
+"""Oldest driver for MAX: by the CUDA version that it supports, and by its own."""
+_OLDEST_MAJOR, _OLDEST_FAMILY = 8, "Ampere (2020)"
+"""Oldest GPUs that have the instructions of the kernels: asynchronous copies, mma.sync."""
+_OLDEST_FOR_CUDA_13 = (7, 5)
+"""Oldest compute capability that PyTorch's builds for CUDA 13 serve: Turing."""
 
 
 def no_gpu_because() -> str | None:
     """Returns the reason why no NVIDIA GPU can be used here; None if there is one."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return "no NVIDIA driver (libcuda.so.1) on this machine"
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return "the NVIDIA driver does not answer; see nvidia-smi"
-    return None if count.value else "the NVIDIA driver finds no GPU"
+    view = cuda_driver.read_cuda()
+    return None if view.gpus else gpu_faults.no_gpu_because(view)
 
 
 def no_max_gpu_because(device: str = "cuda") -> str | None:
     """Returns the reason why the MAX graphs cannot use a GPU here; None if they can."""
     if (reason := no_gpu_because()) is not None:
         return reason
-    found = architecture(device)
-    if found in KNOWN_ARCHITECTURES:
+    view = cuda_driver.read_cuda()
+    gpu, reason = _find(device, view)
+    if gpu is None:
+        return reason
+    if view.version < _MIN_MAX_CUDA:
+        return (
+            f"{gpu_faults.driver_name(view)} is too old for MAX, which needs {_MIN_MAX_DRIVER} or"
+            f" newer; {gpu_faults.how_to_update()}, or use --impl cuda"
+        )
+    if target_architecture(gpu) is not None:
         return None
-    return f"the MAX graphs are written for H100 and H200, and {device} is another GPU ({found})"
+    if gpu.major < _OLDEST_MAJOR:
+        why = f"is older than the MAX graphs are written for, {_OLDEST_FAMILY} and newer"
+    else:
+        why = f"is none of those that the MAX graphs are compiled for: {architectures()}"
+    return f"{named(gpu)} {why}; use --impl cuda or --device cpu"
 
 
 def no_torch_gpu_because(device: str = "cuda") -> str | None:
-    """Returns the reason why torch cannot use a GPU here, by its version and the driver.
+    """Returns the reason why torch cannot use a GPU here, by its build and the driver.
 
     torch is not imported for it.
     """
-    import importlib.metadata
-
-    del device  # torch runs on every GPU that the driver has
-    try:
-        version = importlib.metadata.version("torch")
-    except importlib.metadata.PackageNotFoundError:  # copied rather than installed
-        version = ""
-    if version.endswith("+cpu"):
-        return f"torch {version} is built without CUDA; install a CUDA build of torch"
-    return no_gpu_because()
+    build = torch_build()
+    if build is not None and build.cuda is None:
+        return f"torch {build.version} is built without CUDA; install a CUDA build of torch"
+    if (reason := no_gpu_because()) is not None:
+        return reason
+    view = cuda_driver.read_cuda()
+    gpu, reason = _find(device, view)
+    if gpu is None or build is None or build.cuda is None:
+        return reason
+    if view.version and view.version // 1000 < build.cuda[0]:
+        major, minor = build.cuda
+        return (
+            f"torch {build.version} is built for CUDA {major}.{minor}, and"
+            f" {gpu_faults.driver_name(view)} has CUDA {_dotted(view.version)};"
+            f" {gpu_faults.how_to_update()}, or install torch for CUDA {view.version // 1000}"
+        )
+    if build.cuda[0] >= 13 and (gpu.major, gpu.minor) < _OLDEST_FOR_CUDA_13:
+        return (
+            f"{named(gpu)} is older than torch {build.version} supports; "
+            "install torch for CUDA 12.6, or use --device cpu"
+        )
+    return None
 
 
 def gpu_index(device: str) -> int | None:
@@ -55,20 +87,61 @@ def gpu_index(device: str) -> int | None:
     return int(index) if kind == "cuda" and index.isdecimal() else None
 
 
-def architecture(device: str) -> str | None:
-    """Returns the architecture of `cuda` or `cuda:N`, such as `sm_90a`; None if it is unknown.
+def gpus() -> tuple[CudaGpu, ...]:
+    """Returns the GPUs of this process, in CUDA's order."""
+    return cuda_driver.read_cuda().gpus
 
-    From 9.0 on the letter `a` selects features that only this architecture has.
+
+def find_gpu(device: str) -> CudaGpu | None:
+    """Returns the GPU called `cuda` or `cuda:N`; None if there is none."""
+    return _find(device, cuda_driver.read_cuda())[0]
+
+
+def architecture(device: str) -> str | None:
+    """Returns the architecture that graphs are compiled for on `cuda` or `cuda:N`.
+
+    It is the GPU's own, such as `sm_90a`, if no code is compiled for it; None if it is unknown.
     """
+    if no_gpu_because() is not None or (gpu := find_gpu(device)) is None:
+        return None
+    return target_architecture(gpu) or gpu.architecture
+
+
+def target_architecture(gpu: CudaGpu) -> str | None:
+    """Returns the architecture whose compiled code runs on a GPU; None if there is no such code.
+
+    It is the GPU's own, or else the highest earlier minor version of its major one.
+    """
+    earlier = (f"sm_{gpu.major}{minor}" for minor in range(gpu.minor, -1, -1))
+    candidates = (gpu.architecture, *earlier)
+    return next((name for name in candidates if name in KNOWN_ARCHITECTURES), None)
+
+
+def is_confirmed(gpu: CudaGpu) -> bool:
+    """Returns True for a GPU of a kind on which all tests were run; slices are of another kind."""
+    return gpu.name in CONFIRMED_GPUS
+
+
+def named(gpu: CudaGpu) -> str:
+    """Returns a GPU's name for messages: `NVIDIA L4 (cuda:0, sm_89)`."""
+    return f"{gpu.name} (cuda:{gpu.index}, {gpu.architecture})"
+
+
+def architectures() -> str:
+    """Returns the architectures that code is compiled for, in words."""
+    return ", ".join(KNOWN_ARCHITECTURES)
+
+
+def _find(device: str, view: CudaView) -> tuple[CudaGpu | None, str | None]:
+    """Returns the GPU of that name, or the reason why there is none."""
     index = gpu_index(device)
-    if index is None or no_gpu_because() is not None:
-        return None
-    driver = ctypes.CDLL("libcuda.so.1")
-    gpu, version = ctypes.c_int(), (ctypes.c_int(), ctypes.c_int())
-    if driver.cuDeviceGet(ctypes.byref(gpu), index) != 0:
-        return None
-    for part, attribute in zip(version, _COMPUTE_CAPABILITY, strict=True):
-        if driver.cuDeviceGetAttribute(ctypes.byref(part), attribute, gpu) != 0:
-            return None
-    major, minor = (part.value for part in version)
-    return f"sm_{major}{minor}{'a' * (major >= 9)}"
+    if index is None:
+        return None, f"{device} is no NVIDIA GPU; use cuda or cuda:N"
+    if index < len(view.gpus):
+        return view.gpus[index], None
+    return None, gpu_faults.missing_gpu_because(index, view)
+
+
+def _dotted(version: int) -> str:
+    """Returns CUDA's number of a version as people write it: 12040 is 12.4."""
+    return f"{version // 1000}.{version % 1000 // 10}"

@@ -25,6 +25,9 @@ AUTO = "auto"
 COMPILE_TARGETS = ("host", *(f"cuda:{name}" for name in nvidia.KNOWN_ARCHITECTURES))
 """Targets that graphs may be compiled for ahead of time; H100 and H200 are `cuda:sm_90a`."""
 
+CPU_PROBE = "implementations.max_graph.cpu.cpu_level:no_level_because"
+"""`module:function` that returns the reason why the MAX graphs do not run on this processor."""
+
 DEVICE_KINDS = {"cpu": "CPU", "cuda": "NVIDIA GPU"}
 """First part of a device's name, and that kind of device in words."""
 
@@ -49,6 +52,8 @@ class Entry:
     """By device kind, 1 for the fastest; `auto` leaves out kinds that are missing."""
     gpu_probes: tuple[Callable[[str], str | None], ...] = ()
     """Functions that return the reason why it cannot use a GPU, by the device's name."""
+    cpu_probe: str | None = None
+    """`module:function` that returns the reason why it cannot run on this processor."""
     address_space_bytes: int = 0
     """Address space that it needs for the smallest model, as was measured on Linux."""
     is_exact_only: bool = False
@@ -68,6 +73,15 @@ class Entry:
         """Returns the reason why it cannot use a GPU here; None if it can."""
         reasons = (probe(device) for probe in self.gpu_probes)
         return next((reason for reason in reasons if reason is not None), None)
+
+    def no_cpu_because(self) -> str | None:
+        """Returns the reason why it cannot run on this processor; None if it can."""
+        return None if self.cpu_probe is None else _attribute(self.cpu_probe)()
+
+    def usable_gpu(self) -> str | None:
+        """Returns `cuda`, or if it cannot use that the first `cuda:N` that it can; else None."""
+        devices = ("cuda", *(f"cuda:{gpu.index}" for gpu in nvidia.gpus()[1:]))
+        return next((name for name in devices if self.no_gpu_because(name) is None), None)
 
     @property
     def device(self) -> str:
@@ -122,6 +136,7 @@ ENTRIES: tuple[Entry, ...] = (
         packages=("max", "torch"),
         install="pip install 'maxwhisper[max]'",
         gpu_probes=(_no_torch_gpu_because, _no_max_gpu_because),
+        cpu_probe=CPU_PROBE,
         address_space_bytes=_MAX_BYTES + _TORCH_BYTES,
         is_compiled="implementations.max_graph.ready:is_hybrid_compiled",
     ),
@@ -135,6 +150,7 @@ ENTRIES: tuple[Entry, ...] = (
         install="pip install 'maxwhisper[max]'",
         speed_rank={"cuda": 1, "cpu": 3},
         gpu_probes=(_no_max_gpu_because,),
+        cpu_probe=CPU_PROBE,
         address_space_bytes=_MAX_BYTES,
         is_compiled="implementations.max_graph.ready:is_full_max_compiled",
     ),
@@ -176,7 +192,9 @@ def unavailable_because(name: str) -> str | None:
         return f"{' and '.join(missing)} not installed; {chosen.install}"
     if (no_space := no_address_space_because(chosen.address_space_bytes)) is not None:
         return no_space
-    return chosen.no_gpu_because() if chosen.device_kinds == ("cuda",) else None
+    if "cuda" in chosen.device_kinds and chosen.usable_gpu() is not None:
+        return None
+    return chosen.no_cpu_because() if "cpu" in chosen.device_kinds else chosen.no_gpu_because()
 
 
 def check_address_space(name: str, checkpoint: "Checkpoint") -> None:
@@ -202,8 +220,8 @@ def device_kind(device: str) -> str | None:
 def default_device(name: str) -> str:
     """Returns the device for an implementation that is given none: a GPU, if it can use one."""
     chosen = entry(name)
-    runs_on_gpu = "cuda" in chosen.device_kinds and chosen.no_gpu_because() is None
-    return "cuda" if runs_on_gpu else chosen.device_kinds[0]
+    gpu = chosen.usable_gpu() if "cuda" in chosen.device_kinds else None
+    return gpu or chosen.device_kinds[0]
 
 
 def compile_target(device: str) -> str | None:

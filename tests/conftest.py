@@ -10,10 +10,14 @@ import pytest
 from implementations import nvidia
 from maxwhisper_cli.samples import fetch_samples
 from tests.support import references, workers
+from tests.support.fake_gpus import fake_gpus
 from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
 
 if TYPE_CHECKING:
     from tests.support.precompiled import Precompiler
+
+__all__ = ["fake_gpus"]
+"""Fixtures of tests/support."""
 
 SHARED_AUDIO = Path(
     os.environ.get("MAXWHISPER_SHARED_AUDIO")

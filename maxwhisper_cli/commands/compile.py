@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from implementations import registry
+from implementations import nvidia, registry
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.option_parsing import parse_device
@@ -96,8 +96,8 @@ class Compile:
             target = registry.compile_target(device)
             if target is None:
                 raise ImplementationUnavailableError(
-                    f"there is no H100 or H200 {device} in this machine; "
-                    "--target cuda:sm_90a compiles for another machine's"
+                    f"--device {device} cannot be used: {nvidia.no_max_gpu_because(device)}; "
+                    "--target cuda:sm_90a compiles for another machine's H100 or H200"
                 )
             return target
         if self.device is not None and (self.target == "host") != (device == "cpu"):

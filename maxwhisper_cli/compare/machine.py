@@ -4,11 +4,12 @@ import importlib.metadata
 import os
 import platform
 import resource
-import shutil
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from implementations import nvml
+from implementations.devices import processor_name
 
 _KIB_PER_MIB = 1024
 
@@ -22,7 +23,7 @@ class Machine:
     """Processors that this process may use."""
     memory_mib: float
     gpus: tuple[str, ...]
-    """Name, memory and driver of each NVIDIA GPU, as `nvidia-smi` prints them."""
+    """Name, memory in MiB and driver of each NVIDIA GPU: `NVIDIA L4, 23034, 580.65.06`."""
     system: str
     python: str
     load_average: float
@@ -41,12 +42,12 @@ def describe_machine() -> Machine:
     page_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     distributions = importlib.metadata.distributions()
     return Machine(
-        cpu=_cpu_name(),
+        cpu=processor_name(),
         n_cpus=len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count() or 1,
         memory_mib=page_bytes / 2**20,
-        gpus=tuple(_nvidia_smi("name,memory.total,driver_version")),
+        gpus=tuple(_gpus()),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
         load_average=_load_average(),
@@ -78,7 +79,11 @@ def peak_memory_mib() -> float:
 
 def gpu_memory_in_use_mib() -> float | None:
     """Returns the memory in use on all NVIDIA GPUs, by every process; None if it is unknown."""
-    used = [number for line in _nvidia_smi("memory.used") if (number := _mib(line)) is not None]
+    used = [
+        (gpu.memory_bytes - gpu.free_bytes) / 2**20
+        for gpu in nvml.read_nvml().gpus
+        if gpu.memory_bytes is not None and gpu.free_bytes is not None
+    ]
     return sum(used) if used else None
 
 
@@ -88,33 +93,18 @@ def own_gpu_memory_mib(in_use_before: float | None) -> float | None:
     Allocators do not release their peak. If the driver does not list this process, as in a
     container, the result is the growth of all processes since `in_use_before`.
     """
-    apps = (line.partition(",") for line in _nvidia_smi("pid,used_memory", of="compute-apps"))
-    own = [_mib(mib) for pid, _, mib in apps if pid.strip() == str(os.getpid())]
-    known = [mib for mib in own if mib is not None]
-    if known:
-        return sum(known)
+    own = nvml.own_memory_bytes(os.getpid())
+    if own is not None:
+        return own / 2**20
     in_use = gpu_memory_in_use_mib()
     return None if in_use is None or in_use_before is None else in_use - in_use_before
 
 
-def _mib(text: str) -> float | None:
-    """Parses a number of nvidia-smi; None for `[N/A]`."""
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _nvidia_smi(query: str, *, of: str = "gpu") -> list[str]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    command = [program, f"--query-{of}={query}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+def _gpus() -> Iterator[str]:
+    report = nvml.read_nvml()
+    for gpu in report.gpus:
+        if gpu.error is None:
+            yield f"{gpu.name}, {(gpu.memory_bytes or 0) / 2**20:.0f}, {report.driver}"
 
 
 def _lines_of(path: str) -> list[str]:
@@ -130,9 +120,3 @@ def _load_average() -> float:
         return os.getloadavg()[0]
     except OSError:
         return 0.0
-
-
-def _cpu_name() -> str:
-    lines = _lines_of("/proc/cpuinfo")
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()

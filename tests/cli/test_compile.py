@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 
 from implementations import nvidia, registry
+from implementations.cuda_driver import CudaGpu
 from implementations.max_graph.artifacts import all_compiled_graphs, compiled_folder, load_report
 from implementations.max_graph.request import (
     CPU_DECODER_GRAPHS,
@@ -23,6 +24,7 @@ from implementations.options import LoadOptions, LoadReport
 from maxwhisper_cli.model import Model
 from tests.cli.conftest import FakeModels, MakeSound, RunCommandLine
 from tests.support.fake_compiler import FakeCompiler
+from tests.support.fake_gpus import GTX_1080, FakeGpus
 from weights.dims import ModelDimensions
 
 IMPLEMENTATION_CLASS = registry.implementation_class
@@ -139,17 +141,18 @@ def made_for() -> list[tuple[str, int]]:
     return sorted((request["target"], request["gpu"]) for request in requests)
 
 
-@pytest.mark.parametrize("architecture", [None, "sm_80"])
+@pytest.mark.parametrize("gpus", [[], [GTX_1080, GTX_1080]])
 def test_missing_gpu_is_an_error(
-    maxwhisper: RunCommandLine,
-    compiler: FakeCompiler,
-    monkeypatch: pytest.MonkeyPatch,
-    architecture: str | None,
+    maxwhisper: RunCommandLine, compiler: FakeCompiler, fake_gpus: FakeGpus, gpus: list[CudaGpu]
 ) -> None:
-    monkeypatch.setattr(nvidia, "architecture", lambda _: architecture)
+    if gpus:
+        fake_gpus.plug_in(*gpus)
     done = maxwhisper("compile", "--model", "tiny.en", "--device", "cuda:1")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert "there is no H100 or H200 cuda:1 in this machine; --target cuda:sm_90a" in done.stderr
+    reason = "is older than the MAX graphs" if gpus else "no NVIDIA driver"
+    assert "--device cuda:1 cannot be used: " in done.stderr
+    assert reason in done.stderr
+    assert "--target cuda:sm_90a compiles for another machine's H100 or H200" in done.stderr
     assert compiler.n_runs == 0
 
 

@@ -1,4 +1,4 @@
-"""Facts about the machine; a script called nvidia-smi stands in for an NVIDIA GPU."""
+"""Facts about the machine; its NVIDIA GPUs are made up."""
 
 import dataclasses
 import importlib.metadata
@@ -6,56 +6,50 @@ import os
 import platform
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from implementations import nvml
+from implementations.nvml import NvmlGpu, NvmlReport
 from maxwhisper_cli.compare.machine import (
     describe_machine,
     gpu_memory_in_use_mib,
     own_gpu_memory_mib,
     peak_memory_mib,
 )
-
-APPS = f"1, 4000\\n{os.getpid()}, 600\\n{os.getpid()}, 50\\n"
-
-
-@pytest.fixture
-def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    script = tmp_path / "nvidia-smi"
-    script.write_text(
-        '#!/bin/sh\ncase "$1" in\n'
-        "  --query-gpu=memory.used) echo 100; echo 23; echo '[N/A]' ;;\n"
-        f"  --query-compute-apps=*) printf '{APPS}' ;;\n"
-        "  *) echo 'Some GPU, 24564, 580.1' ;;\nesac\n"
-    )
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    return script
+from tests.support.fake_gpus import H200, RTX_4090, FakeGpus
 
 
-def test_the_machine_is_described(nvidia_smi: Path) -> None:
+def test_the_machine_is_described(fake_gpus: FakeGpus) -> None:
+    fake_gpus.plug_in(RTX_4090, H200)
     machine = describe_machine()
-    assert nvidia_smi.is_file()
     assert machine.cpu
     assert machine.n_cpus >= 1
     assert machine.memory_mib > 100
     assert machine.python == platform.python_version()
-    assert machine.gpus == ("Some GPU, 24564, 580.1",)
+    assert machine.gpus == (
+        "NVIDIA GeForce RTX 4090, 24576, 580.65.06",
+        "NVIDIA H200, 24576, 580.65.06",
+    )
     assert machine.packages["numpy"] == importlib.metadata.version("numpy")
 
 
-def test_gpu_memory_is_that_of_all_gpus(nvidia_smi: Path) -> None:
-    assert nvidia_smi.is_file()
-    assert gpu_memory_in_use_mib() == 123.0
+def test_gpu_memory_is_that_of_all_gpus(fake_gpus: FakeGpus) -> None:
+    fake_gpus.plug_in(RTX_4090, H200)
+    assert gpu_memory_in_use_mib() == 2 * 12288.0
 
 
-def test_own_gpu_memory_is_that_of_this_process(nvidia_smi: Path) -> None:
+def test_own_gpu_memory_is_that_of_this_process(
+    fake_gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_gpus.plug_in(H200)
+    own: dict[int, int] = {os.getpid(): 650 * 2**20}
+    monkeypatch.setattr(nvml, "own_memory_bytes", own.get)
     assert own_gpu_memory_mib(23.0) == 650.0
-    for known in ("[N/A]", ""):
-        nvidia_smi.write_text(nvidia_smi.read_text().replace(APPS, f"{os.getpid()}, {known}\\n"))
-        assert own_gpu_memory_mib(23.0) == 100.0  # what all have taken since
+    own.clear()  # as in a container, where the driver lists no processes
+    assert own_gpu_memory_mib(288.0) == 12000.0  # what all have taken since
+    assert own_gpu_memory_mib(None) is None
 
 
 def test_a_damaged_installation_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,16 +58,13 @@ def test_a_damaged_installation_is_left_out(monkeypatch: pytest.MonkeyPatch) -> 
     assert describe_machine().packages == {}
 
 
-@pytest.mark.parametrize("answer", ["exit 9", "true"])
-def test_a_driver_that_does_not_answer_is_no_gpu(nvidia_smi: Path, answer: str) -> None:
-    nvidia_smi.write_text(f"#!/bin/sh\n{answer}\n")
+def test_no_driver_is_no_gpu(fake_gpus: FakeGpus) -> None:
+    fake_gpus.report = NvmlReport(nvml.LIBRARY_NOT_FOUND)
+    assert gpu_memory_in_use_mib() is None
+    assert own_gpu_memory_mib(None) is None
+    fake_gpus.report = NvmlReport(None, "580.65.06", (NvmlGpu(0, error=nvml.GPU_IS_LOST),))
     assert gpu_memory_in_use_mib() is None
     assert describe_machine().gpus == ()
-
-
-def test_no_driver_is_no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert gpu_memory_in_use_mib() is None
 
 
 def test_busy_is_more_than_half_of_the_processors() -> None:

@@ -10,27 +10,38 @@ import pytest
 
 from implementations import nvidia, registry
 from implementations.choose import choose
+from implementations.cuda_driver import CudaView
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.artifacts import all_compiled_graphs
 from implementations.max_graph.load_plan import make_plan
 from implementations.options import LoadOptions
 from tests.support.fake_compiler import FakeCompiler
+from tests.support.fake_gpus import GTX_1080, H200, FakeGpus
 from tests.support.loaded import checkpoint
 
 
 class Here:
     """A machine."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.has_gpu = False
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, gpus: FakeGpus) -> None:
+        self._gpus = gpus
         self.missing: set[str] = set()
         self.compiled: set[tuple[str, str]] = set()
         """(device kind, dtype)."""
         monkeypatch.setattr(registry, "unavailable_because", self._unavailable)
         monkeypatch.setattr(registry, "is_compiled", self._is_compiled)
-        monkeypatch.setattr(nvidia, "no_gpu_because", lambda: None if self.has_gpu else "no driver")
-        monkeypatch.setattr(nvidia, "architecture", lambda _: "sm_90a")
         monkeypatch.setattr(registry, "default_device", self._default_device)
+
+    @property
+    def has_gpu(self) -> bool:
+        """True if it has two GPUs."""
+        return bool(self._gpus.view.gpus)
+
+    @has_gpu.setter
+    def has_gpu(self, has_gpu: bool) -> None:
+        self._gpus.plug_in(H200, H200)
+        if not has_gpu:
+            self._gpus.view = CudaView(None)
 
     def _unavailable(self, name: str) -> str | None:
         return f"no {name}" if name in self.missing else None
@@ -48,8 +59,8 @@ class Here:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Here:
-    return Here(monkeypatch)
+def here(monkeypatch: pytest.MonkeyPatch, fake_gpus: FakeGpus) -> Here:
+    return Here(monkeypatch, fake_gpus)
 
 
 def chosen(**changes: Any) -> tuple[str, str | None, str | None]:
@@ -89,7 +100,7 @@ def test_chosen_device_is_unchanged(here: Here) -> None:
     assert hint is not None
     assert hint.endswith("maxwhisper compile --model tiny.en --device cuda:1")
     here.has_gpu = False
-    with pytest.raises(ImplementationUnavailableError, match=r"--device cuda:1.*no driver"):
+    with pytest.raises(ImplementationUnavailableError, match=r"--device cuda:1.*no NVIDIA driver"):
         chosen(device="cuda:1")
 
 
@@ -125,6 +136,19 @@ def test_one_that_cannot_be_loaded_after_all_is_passed_over(here: Here) -> None:
     assert choice.place == "full-max on cpu"
     with pytest.raises(ImplementationUnavailableError, match="driver too old"):
         choose(weights, LoadOptions(device="cuda"), refused | {"cuda on cuda": "driver too old"})
+
+
+def test_a_gpu_that_the_graphs_do_not_run_on(here: Here, fake_gpus: FakeGpus) -> None:
+    here.compiled = {("cuda", "auto")}
+    fake_gpus.plug_in(GTX_1080)
+    assert chosen()[:2] == ("cuda", "cuda")
+    fake_gpus.plug_in(GTX_1080, H200)
+    assert chosen()[:2] == ("full-max", "cuda:1")  # the first that it can use
+    here.missing = {"cuda"}
+    with pytest.raises(ImplementationUnavailableError, match=r"cuda:0, sm_61\) is older than"):
+        chosen(device="cuda:0")
+    with pytest.raises(ImplementationUnavailableError, match="there is no cuda:2; the last of 2"):
+        chosen(device="cuda:2")
 
 
 def test_missing_packages_are_a_hint(here: Here) -> None:

@@ -1,8 +1,13 @@
 """Default devices of implementations, on made-up machines."""
 
+import platform
+
 import pytest
 
 from implementations import nvidia, registry
+from implementations.cuda_driver import CudaGpu
+from implementations.torch_build import TorchBuild
+from tests.support.fake_gpus import GTX_1080, H200, FakeGpus
 
 
 @pytest.mark.parametrize(
@@ -21,33 +26,42 @@ def test_a_gpu_has_a_number(device: str, index: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "torch_lacks", "devices"),
+    ("gpus", "torch", "devices"),
     [
-        (None, "no GPU", ["cpu", "cuda", "cpu", "cpu"]),
-        ("sm_90a", None, ["cpu", "cuda", "cuda", "cuda"]),
-        ("sm_90a", "built without CUDA", ["cpu", "cuda", "cpu", "cuda"]),
-        ("sm_80", None, ["cpu", "cuda", "cpu", "cpu"]),
+        ([], "2.13.0", ["cpu", "cuda", "cpu", "cpu"]),
+        ([H200], "2.13.0", ["cpu", "cuda", "cuda", "cuda"]),
+        ([H200], "2.13.0+cpu", ["cpu", "cuda", "cpu", "cuda"]),
+        ([GTX_1080], "2.13.0", ["cpu", "cuda", "cpu", "cpu"]),
+        ([GTX_1080, H200], "2.13.0", ["cpu", "cuda", "cuda:1", "cuda:1"]),
     ],
 )
 def test_default_device(
-    monkeypatch: pytest.MonkeyPatch,
-    architecture: str | None,
-    torch_lacks: str | None,
-    devices: list[str],
+    fake_gpus: FakeGpus, gpus: list[CudaGpu], torch: str, devices: list[str]
 ) -> None:
-    monkeypatch.setattr(nvidia, "no_gpu_because", lambda: None if architecture else "no GPU")
-    monkeypatch.setattr(nvidia, "architecture", lambda _: architecture)
-    monkeypatch.setattr(nvidia, "no_torch_gpu_because", lambda _: torch_lacks)
+    fake_gpus.plug_in(*gpus)
+    fake_gpus.torch = TorchBuild(torch, None if "cpu" in torch else (12, 8))
     assert registry.names() == ("cpu", "cuda", "hybrid", "full-max")
     assert [registry.default_device(name) for name in registry.names()] == devices
 
 
 @pytest.mark.parametrize(
-    ("architecture", "target"), [("sm_90a", "cuda:sm_90a"), ("sm_80", None), (None, None)]
+    ("gpus", "target"), [([H200, H200], "cuda:sm_90a"), ([H200, GTX_1080], None), ([], None)]
 )
-def test_compile_target(
-    monkeypatch: pytest.MonkeyPatch, architecture: str | None, target: str | None
-) -> None:
-    monkeypatch.setattr(nvidia, "architecture", lambda _: architecture)
+def test_compile_target(fake_gpus: FakeGpus, gpus: list[CudaGpu], target: str | None) -> None:
+    fake_gpus.plug_in(*gpus)
     assert registry.compile_target("cpu") == "host"
     assert registry.compile_target("cuda:1") == target
+
+
+def test_a_processor_that_the_graphs_do_not_run_on(
+    fake_gpus: FakeGpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    reason = registry.unavailable_because("full-max")
+    assert reason == (
+        "the MAX graphs for CPUs are written and tested for Linux on x86-64, and this is Linux on"
+        " aarch64; use --impl cpu"
+    )
+    assert registry.unavailable_because("cpu") is None
+    fake_gpus.plug_in(H200)  # as in a machine with Grace and Hopper
+    assert registry.unavailable_because("full-max") is None

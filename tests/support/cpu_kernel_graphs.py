@@ -31,7 +31,6 @@ from implementations.max_graph.cpu.graphs.layouts import PANEL
 from implementations.max_graph.cpu.graphs.ops import CPU, KERNELS, Matrix
 from implementations.max_graph.graphs.aligned_text import N_TEXT_FIELDS
 from implementations.max_graph.graphs.token_state import N_RULES, N_STATE_FIELDS
-from implementations.max_graph.request import NATIVE
 from tests.support.cpu_kernels import (
     N_AUDIO_CTX,
     N_HEAD,
@@ -288,9 +287,7 @@ def build() -> Builder:
 
 def compile_to(path: Path) -> None:
     """Compile all graphs for the level of this processor, or the one that is forced."""
-    target = compiler_target(cpu_level())
-    if target != NATIVE:
-        driver.set_virtual_cpu_target(target)
+    driver.set_virtual_cpu_target(compiler_target(cpu_level()))
     builder = build()
     session = InferenceSession(devices=[driver.CPU()])
     compiled = session.compile(builder.module, custom_extensions=builder.kernels.library_paths())

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from implementations.errors import ImplementationUnavailableError
-from implementations.max_graph.request import NATIVE
 
 FORCED = "MAXWHISPER_CPU"
 
-NATIVE_LEVEL = "native"
-"""A processor that is not x86-64: compiled for itself, with what MAX finds there."""
-
 _CPUINFO = Path("/proc/cpuinfo")
-_AVX2 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
+_AVX2 = {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
+"""`abm` has lzcnt, which processors without it take for another instruction, without a fault."""
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _AMX = _AVX512 | {
     *("amx_tile", "amx_bf16", "amx_int8", "avx512_bf16", "avx512_fp16", "avx512_vnni"),
@@ -49,23 +46,22 @@ LEVELS = (
 
 
 def cpu_level() -> str:
-    """Returns the name of the highest level that may be used here, or `native`.
+    """Returns the name of the highest level that may be used here.
 
     For `amx` this asks the system to let this process use the tiles, once and for all its threads;
     the process that compiles need not, the one that runs graphs must have.
 
     Raises:
-        ImplementationUnavailableError: the processor lacks even the least of them, or the level
-            that MAXWHISPER_CPU asks for.
+        ImplementationUnavailableError: it is no x86-64 processor under Linux, or lacks even the
+            least of them, or the level that MAXWHISPER_CPU asks for.
     """
     forced = os.environ.get(FORCED)
     names = [level.name for level in LEVELS]
-    if platform.machine() not in {"x86_64", "AMD64"}:
-        if forced:
-            raise ImplementationUnavailableError(
-                f"{FORCED}={forced} is for x86-64 processors; unset it on {platform.machine()}"
-            )
-        return NATIVE_LEVEL
+    if (system := (platform.system(), platform.machine())) != ("Linux", "x86_64"):
+        raise ImplementationUnavailableError(
+            "the MAX graphs for CPUs are written and tested for Linux on x86-64, and this is"
+            f" {' on '.join(system)}; use --impl cpu"
+        )
     if forced and forced not in names:
         raise ImplementationUnavailableError(
             f"{FORCED}={forced} is not known; use {', '.join(names)}, or unset it"
@@ -84,9 +80,18 @@ def cpu_level() -> str:
     return forced or has[-1]
 
 
+def no_level_because() -> str | None:
+    """Returns the reason why the MAX graphs do not run on this processor; None if they do."""
+    try:
+        cpu_level()
+    except ImplementationUnavailableError as error:
+        return str(error)
+    return None
+
+
 def compiler_target(level: str) -> str:
-    """Returns the compiler's name for a level; `NATIVE` for the processor that it runs on."""
-    return next((known.target for known in LEVELS if known.name == level), NATIVE)
+    """Returns the compiler's name for a level."""
+    return next(known.target for known in LEVELS if known.name == level)
 
 
 def _flags() -> frozenset[str]:

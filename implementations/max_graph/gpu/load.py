@@ -20,7 +20,7 @@ from implementations.max_graph.gpu.weights import (
 )
 from implementations.max_graph.load_plan import make_plan
 from implementations.max_graph.runtime import share_gpu_memory
-from implementations.nvidia import KNOWN_ARCHITECTURES, gpu_index
+from implementations.nvidia import architecture, gpu_index, no_max_gpu_because
 from implementations.options import LoadOptions, LoadReport
 from implementations.session import FloatArray
 from weights.checkpoint import Array, Checkpoint
@@ -124,8 +124,8 @@ def load_gpu_graphs(
         ImplementationUnavailableError: there is no such GPU here, or not in that dtype.
         ImplementationFailedError: the graphs could not be compiled.
     """
-    device = _find_gpu(options.device or "cuda")
-    target = f"cuda:{device.architecture_name}"
+    name = options.device or "cuda"
+    device, target = _find_gpu(name), f"cuda:{architecture(name)}"
     plan = make_plan(checkpoint, options, has_decoder=has_decoder, target=target)
     (artifact,) = artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
     packed = graph_weights(checkpoint, DType[plan.dtype], plan.stacks)
@@ -139,20 +139,13 @@ def load_gpu_graphs(
 
 def _find_gpu(name: str) -> Device:
     """The GPU called `cuda` or `cuda:N`."""
+    if (reason := no_max_gpu_because(name)) is not None:
+        raise ImplementationUnavailableError(f"--device {name} cannot be used: {reason}")
     share_gpu_memory()
-    index = gpu_index(name)
-    n_found = accelerator_count()
-    if n_found == 0 or accelerator_api() != "cuda":
+    index, n_found = gpu_index(name), accelerator_count()
+    if index is None or accelerator_api() != "cuda" or index >= n_found:
         raise ImplementationUnavailableError(
-            f"MAX finds no NVIDIA GPU with a driver for --device {name}; "
-            "see nvidia-smi, or drop --device to run on the CPU"
+            f"MAX finds {n_found} GPUs, and no {name}, which the driver has; see nvidia-smi, or"
+            " use --impl cuda or --device cpu"
         )
-    if index is None or index >= n_found:
-        raise ImplementationUnavailableError(f"there is no GPU {name}; MAX finds {n_found} here")
-    found = Accelerator(index)
-    if found.architecture_name not in KNOWN_ARCHITECTURES:
-        raise ImplementationUnavailableError(
-            f"the MAX graphs are written for H100 and H200, and {name} is another GPU "
-            f"({found.architecture_name}); use --device cpu, or --impl cuda"
-        )
-    return found
+    return Accelerator(index)

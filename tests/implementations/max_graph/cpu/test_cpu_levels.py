@@ -15,8 +15,6 @@ from implementations.max_graph.cpu import cpu_level as levels
 from implementations.max_graph.cpu.cpu_level import (
     FORCED,
     LEVELS,
-    NATIVE_LEVEL,
-    compiler_target,
     cpu_level,
 )
 from implementations.max_graph.cpu.dtypes import choose_dtype, matrix_types
@@ -24,7 +22,6 @@ from implementations.max_graph.load_plan import make_plan
 from implementations.max_graph.request import (
     CPU_DECODER_GRAPHS,
     ENCODER_GRAPHS,
-    NATIVE,
     MatrixTypes,
 )
 from implementations.options import LoadOptions
@@ -43,6 +40,7 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An x86-64 machine with AMX, which the system grants, and nothing forced."""
     monkeypatch.delenv(FORCED, raising=False)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(levels, "_flags", lambda: SAPPHIRE_RAPIDS)
     monkeypatch.setattr(levels, "_tiles_granted", lambda: True)
     return monkeypatch
@@ -82,13 +80,21 @@ def test_a_processor_without_avx2_is_refused(processor: pytest.MonkeyPatch) -> N
         cpu_level()
 
 
-def test_other_machines_have_no_level(processor: pytest.MonkeyPatch) -> None:
-    processor.setattr(platform, "machine", lambda: "aarch64")
-    assert cpu_level() == NATIVE_LEVEL
-    assert compiler_target(NATIVE_LEVEL) == NATIVE
-    processor.setenv(FORCED, "avx2")
-    with pytest.raises(ImplementationUnavailableError, match="aarch64"):
-        cpu_level()
+@pytest.mark.parametrize(("system", "machine"), [("Linux", "aarch64"), ("Darwin", "arm64")])
+def test_other_machines_are_refused(
+    processor: pytest.MonkeyPatch, system: str, machine: str
+) -> None:
+    processor.setattr(platform, "machine", lambda: machine)
+    processor.setattr(platform, "system", lambda: system)
+    for forced in ("", "avx2"):
+        processor.setenv(FORCED, forced)
+        with pytest.raises(ImplementationUnavailableError, match=f"{system} on {machine}; use --"):
+            cpu_level()
+
+
+def test_a_processor_without_lzcnt_is_refused(processor: pytest.MonkeyPatch) -> None:
+    processor.setattr(levels, "_flags", lambda: SAPPHIRE_RAPIDS - {"abm"})
+    assert "AVX2" in str(levels.no_level_because())
 
 
 HALF_TOLERANCE = 1e-2

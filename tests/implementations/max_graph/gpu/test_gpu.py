@@ -3,7 +3,6 @@
 import dataclasses
 import re
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
 from tests.support.checkpoints import SMALL_DIMS, random_tensors
+from tests.support.fake_gpus import GTX_1080, H200, FakeGpus
 from tests.support.hardware import needs_max_gpu
 from tests.support.non_finite_logits import assert_fails_without_affecting_batch
 from tests.support.spoken_texts import spoken_requests
@@ -209,20 +209,24 @@ def test_a_window_without_numbers_is_an_error_and_harms_no_other(
     assert_fails_without_affecting_batch(ours, speech, request)
 
 
-@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
-def test_without_a_gpu_says_so(name: str, device: str) -> None:
-    message = f"MAX finds no NVIDIA GPU with a driver for --device {device}; see nvidia-smi"
+def test_without_a_gpu_says_so(name: str, device: str, fake_gpus: FakeGpus) -> None:
+    message = f"--device {device} cannot be used: no NVIDIA driver (libcuda.so.1) on this machine"
     with pytest.raises(ImplementationUnavailableError, match=re.escape(message)):
         loaded.load("tiny.en", name, device=device)
 
 
-def test_another_gpu_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = SimpleNamespace(architecture_name="sm_80")
-    monkeypatch.setattr(gpu_load, "accelerator_count", lambda: 1)
-    monkeypatch.setattr(gpu_load, "accelerator_api", lambda: "cuda")
-    monkeypatch.setattr(gpu_load, "Accelerator", lambda _: other)
-    with pytest.raises(ImplementationUnavailableError, match=r"H100 and H200.*sm_80.*--impl cuda"):
+def test_a_gpu_that_the_kernels_do_not_run_on_is_refused(name: str, fake_gpus: FakeGpus) -> None:
+    fake_gpus.plug_in(GTX_1080)
+    message = r"GTX 1080 \(cuda:0, sm_61\) is older than .*; use --impl cuda or --device cpu"
+    with pytest.raises(ImplementationUnavailableError, match=message):
+        loaded.load("tiny.en", name, device="cuda")
+
+
+@pytest.mark.skipif(HAS_GPU, reason="there is a GPU")
+def test_a_gpu_that_max_does_not_find_is_refused(name: str, fake_gpus: FakeGpus) -> None:
+    fake_gpus.plug_in(H200)
+    with pytest.raises(ImplementationUnavailableError, match="MAX finds 0 GPUs, and no cuda, "):
         loaded.load("tiny.en", name, device="cuda")
 
 

@@ -1,0 +1,109 @@
+"""CUDA's own view of the GPUs, by the driver's library; explains nothing, imports no framework.
+
+CUDA numbers the GPUs of a process: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER decide which there
+are, and in which order. The driver reads both once, when it is first initialised.
+"""
+
+import ctypes
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+LIBRARY = "libcuda.so.1"
+
+NO_DEVICE = 100
+SYSTEM_NOT_READY = 802
+VERSION_MISMATCH = 803
+COMPATIBILITY_REFUSED = 804
+"""Results of cuInit that have a remedy of their own (source: cuda.h, CUresult)."""
+
+_MAJOR, _MINOR = 75, 76
+"""Attributes of a GPU's compute capability (source: cuda.h, CUdevice_attribute)."""
+
+
+@dataclass(frozen=True, slots=True)
+class CudaGpu:
+    """A GPU, or a slice of one, that this process may use as `cuda:N`."""
+
+    index: int
+    name: str
+    """Name that the driver gives it; a slice's ends in its profile, `MIG 1g.10gb`."""
+    major: int
+    minor: int
+    uuid: str
+    """`GPU-...`, or `MIG-...` of a slice, as NVML writes it."""
+    memory_bytes: int
+
+    @property
+    def is_slice(self) -> bool:
+        """True for a MIG slice of a GPU."""
+        return " MIG " in self.name
+
+    @property
+    def architecture(self) -> str:
+        """Architecture, such as `sm_90a`.
+
+        From 9.0 on the letter `a` selects features that only this architecture has.
+        """
+        return f"sm_{self.major}{self.minor}{'a' * (self.major >= 9)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CudaView:
+    """Result of asking the driver."""
+
+    status: int | None
+    """Result of cuInit, 0 for success; None where there is no library."""
+    version: int = 0
+    """CUDA version that the driver supports: 13000 for 13.0, that is driver 580."""
+    gpus: tuple[CudaGpu, ...] = ()
+
+
+def read_cuda() -> CudaView:
+    """Asks the driver for the GPUs of this process; initialises it, and creates no context."""
+    try:
+        driver = ctypes.CDLL(LIBRARY)
+    except OSError:
+        return CudaView(None)
+    version, count = ctypes.c_int(), ctypes.c_int()
+    driver.cuDriverGetVersion(ctypes.byref(version))
+    status = int(driver.cuInit(0))
+    if status == 0:
+        status = int(driver.cuDeviceGetCount(ctypes.byref(count)))
+    if status != 0:
+        return CudaView(status, version.value)
+    gpus = tuple(_gpu(driver, index) for index in range(count.value))
+    return CudaView(0, version.value, gpus)
+
+
+def _gpu(driver: Any, index: int) -> CudaGpu:  # noqa: ANN401  (functions of a C library)
+    gpu = ctypes.c_int()
+    driver.cuDeviceGet(ctypes.byref(gpu), index)
+    name = ctypes.create_string_buffer(256)
+    driver.cuDeviceGetName(name, len(name), gpu)
+    memory = ctypes.c_size_t()
+    driver.cuDeviceTotalMem_v2(ctypes.byref(memory), gpu)
+    text = name.value.decode(errors="replace")
+    return CudaGpu(
+        index,
+        text,
+        _attribute(driver, gpu, _MAJOR),
+        _attribute(driver, gpu, _MINOR),
+        _uuid(driver, gpu, "MIG" if " MIG " in text else "GPU"),
+        memory.value,
+    )
+
+
+def _attribute(driver: Any, gpu: ctypes.c_int, attribute: int) -> int:  # noqa: ANN401
+    value = ctypes.c_int()
+    driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, gpu)
+    return value.value
+
+
+def _uuid(driver: Any, gpu: ctypes.c_int, kind: str) -> str:  # noqa: ANN401
+    """Returns the name that CUDA_VISIBLE_DEVICES accepts; empty where the driver has none."""
+    function = getattr(driver, "cuDeviceGetUuid_v2", None) or driver.cuDeviceGetUuid
+    value = (ctypes.c_ubyte * 16)()
+    if function(ctypes.byref(value), gpu) != 0:
+        return ""
+    return f"{kind}-{uuid.UUID(bytes=bytes(value))}"

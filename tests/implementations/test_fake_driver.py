@@ -1,0 +1,72 @@
+"""The program beside a driver made up in C: NVIDIA's own binding and ctypes read it as a real one.
+
+`tests/support/fake_driver.c` stands in for libcuda.so.1 and libnvidia-ml.so.1; it runs nothing.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "support" / "fake_driver.c"
+TWO = "NVIDIA GeForce RTX 4090;8;9;24|lost|NVIDIA H200;9;0;141"
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with both libraries."""
+    if (compiler := shutil.which("cc")) is None:
+        pytest.skip("no C compiler (cc) here")
+    folder = tmp_path_factory.mktemp("driver")
+    library = folder / "libcuda.so.1"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+    (folder / "libnvidia-ml.so.1").symlink_to(library)
+    return folder
+
+
+def listed(libraries: Path, **environment: str) -> list[dict[str, Any]]:
+    """The devices of full-max, as `maxwhisper implementations --json` lists them."""
+    unset = {"CUDA_VISIBLE_DEVICES"}
+    inherited = {name: value for name, value in os.environ.items() if name not in unset}
+    done = subprocess.run(
+        [sys.executable, "-m", "maxwhisper_cli", "implementations", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**inherited, "LD_LIBRARY_PATH": str(libraries), **environment},
+    )
+    assert done.stderr == ""
+    (full_max,) = [entry for entry in json.loads(done.stdout) if entry["name"] == "full-max"]
+    devices: list[dict[str, Any]] = full_max["devices"]
+    return devices[1:]
+
+
+def test_gpus_are_listed(libraries: Path) -> None:
+    rtx_4090, h200, lost = listed(libraries, FAKE_GPUS=TWO)
+    assert rtx_4090["name"] == "NVIDIA GeForce RTX 4090"
+    assert (rtx_4090["device"], rtx_4090["architecture"]) == ("cuda:0", "sm_89")
+    assert (rtx_4090["memory_bytes"], rtx_4090["free_bytes"]) == (24 * 2**30, 18 * 2**30)
+    assert (h200["device"], h200["architecture"]) == ("cuda:1", "sm_90a")
+    assert (h200["max_graphs"], h200["free_bytes"]) == ("tested", 141 * 2**30 // 4 * 3)
+    assert lost["device"] is None
+    assert lost["max_graphs"].startswith("GPU 1 of this machine has fallen off the bus")
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"FAKE_CUDA": "999", "FAKE_NVML": "18"}, "are of different versions"),
+        ({"FAKE_CUDA": "802", "FAKE_GPUS": TWO}, "start the service nvidia-fabricmanager"),
+        ({"FAKE_VERSION": "12040", "FAKE_GPUS": TWO}, "NVIDIA driver 580.65.06 is too old for MAX"),
+        ({"CUDA_VISIBLE_DEVICES": "", "FAKE_GPUS": TWO}, "CUDA_VISIBLE_DEVICES= hides all GPUs"),
+        ({}, "the NVIDIA driver finds no GPU"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_faults_are_explained(libraries: Path, environment: dict[str, str], expected: str) -> None:
+    assert expected in listed(libraries, **environment)[0]["max_graphs"]
