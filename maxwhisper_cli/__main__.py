@@ -4,7 +4,7 @@ Ctrl-C is handled before most imports.
 """
 
 import gc
-import os.path
+import os
 import sys
 
 _NEW_OBJECTS_BETWEEN_COLLECTIONS = 100_000
@@ -12,7 +12,12 @@ _NEW_OBJECTS_BETWEEN_COLLECTIONS = 100_000
 
 
 def main() -> None:
-    """Runs the command line and exits with its code."""
+    """Runs the command line and exits with its code; answers a shell that completes it."""
+    if "_MAXWHISPER_COMPLETE" in os.environ:
+        from maxwhisper_cli.completion.answer import main as complete
+
+        complete()
+        return
     from maxwhisper_cli.stopping import stop_at_once
 
     stop_at_once()

@@ -17,8 +17,10 @@ from typer.core import TyperGroup
 from maxwhisper_cli.commands.cache import make_cache
 from maxwhisper_cli.commands.compare import Compare
 from maxwhisper_cli.commands.compile import Compile
+from maxwhisper_cli.commands.completion import make_completion
 from maxwhisper_cli.commands.config import config
 from maxwhisper_cli.commands.doctor import doctor
+from maxwhisper_cli.commands.examples import with_examples
 from maxwhisper_cli.commands.history import history
 from maxwhisper_cli.commands.implementations import implementations
 from maxwhisper_cli.commands.models import models
@@ -73,10 +75,12 @@ class ErrorsToExitCodes(TyperGroup):
             sys.exit(_report_error(error))
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]  # noqa: ANN401
-        """Returns a command whose options may be set by variables of the environment."""
+        """Returns a command with its examples; variables of the environment set its options."""
         command = super().get_command(ctx, cmd_name)
-        if command is not None and cmd_name not in NOT_CONFIGURED:
-            name_variables(command)
+        if command is not None:
+            command.epilog = with_examples(cmd_name, command.epilog)
+            if cmd_name not in NOT_CONFIGURED:
+                name_variables(command)
         return command
 
     def make_context(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  (click's)
@@ -189,6 +193,7 @@ def make_app() -> typer.Typer:
     app.command()(models)
     app.command()(doctor)
     app.command()(config)
+    app.add_typer(make_completion(), name="completion")
     app.add_typer(make_samples(), name="samples")
     app.add_typer(make_cache(), name="cache")
     return app
