@@ -39,6 +39,11 @@ class FullMaxImplementation(Implementation):
         """Compiles the graphs for models of these sizes that are not in the cache."""
         return compile_ahead(checkpoint, options, target, has_decoder=True)
 
+    @classmethod
+    def import_framework(cls) -> None:
+        """Imports MAX."""
+        _for_device("cpu")
+
 
 def _for_device(device: str | None) -> type[Implementation]:
     """Returns the class for a device; imports MAX."""

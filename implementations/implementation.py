@@ -73,6 +73,13 @@ class Implementation(ABC):
         del checkpoint, options, target
         return LoadReport()
 
+    @classmethod  # noqa: B027  (most need not)
+    def import_framework(cls) -> None:
+        """Imports its framework; in the main thread, before others load the implementation.
+
+        MAX enters a context as it is imported, and leaves it in the main thread at exit.
+        """
+
     def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
         """Computes log-mel frames of a stretch of audio, before floor and scale.
 

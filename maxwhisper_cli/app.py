@@ -26,6 +26,7 @@ from maxwhisper_cli.commands.implementations import implementations
 from maxwhisper_cli.commands.models import models
 from maxwhisper_cli.commands.parity import Parity
 from maxwhisper_cli.commands.samples import make_samples
+from maxwhisper_cli.commands.serve import Serve
 from maxwhisper_cli.commands.transcribe import Transcribe
 from maxwhisper_cli.configuration.files import CONFIG_FILE_VARIABLE, NO_CONFIG_VARIABLE
 from maxwhisper_cli.configuration.settings import NOT_CONFIGURED, Settings, name_variables
@@ -185,6 +186,7 @@ def make_app() -> typer.Typer:
         no_args_is_help=True,
         epilog="Options are also taken as openai-whisper spells them: --beam_size 5.",
     )(as_command(Transcribe))
+    app.command("serve", cls=UpstreamCommand)(as_command(Serve))
     app.command("compare", cls=UpstreamCommand)(as_command(Compare))
     app.command("parity", cls=UpstreamCommand, no_args_is_help=True)(as_command(Parity))
     app.command()(history)

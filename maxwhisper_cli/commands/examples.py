@@ -8,6 +8,11 @@ EXAMPLES: Mapping[str, tuple[str, str, str]] = {
         "maxwhisper transcribe *.wav -o out -f srt,json --vad",
         "maxwhisper transcribe call.wav -f txt -o - --language es",
     ),
+    "serve": (
+        "maxwhisper serve --model tiny.en",
+        "maxwhisper serve --model small --model turbo --port 9000",
+        "maxwhisper serve --host 0.0.0.0 --api-key-file keys.txt",
+    ),
     "compare": (
         "maxwhisper compare --impl cpu,full-max",
         "maxwhisper compare talk.wav --runs 5 --html report.html",

@@ -1,9 +1,10 @@
 """Scheduler of rows: the windows of many sequences are decoded side by side.
 
 Comes in: runs, each of one or more sequences. Goes out: their windows as they are done. A row that
-ends takes the next window that is ready, of whatever recording; earlier recordings come first. A
-window that fails its thresholds waits for a row again, by itself. No text depends on the
-neighbours. It neither opens recordings nor knows the rules by which these are transcribed.
+ends takes the next window that is ready, of whatever recording: earlier recordings come first, or,
+if it is fair, all have the same number of windows. A window that fails its thresholds waits for a
+row again, by itself. No text depends on the neighbours. Runs may be added and dropped at any time
+between two calls. It neither opens recordings nor knows the rules by which these are transcribed.
 """
 
 from collections import deque
@@ -42,7 +43,14 @@ class _Task:
     """Number of the sequence in the order of input."""
     run: Run
     sequence: StepSequence
+    share: int = 0
+    """Windows that count as done; a fair scheduler takes the lowest next."""
     need: Encoding | Decoding | Aligning | None = None
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """Place among the tasks that wait."""
+        return self.share, self.order
 
 
 class Scheduler(Closing):
@@ -54,6 +62,8 @@ class Scheduler(Closing):
         n_rows: int,
         stopwatch: Stopwatch = STOPPED,
         on_warning: OnWarning | None = None,
+        *,
+        is_fair: bool = False,
     ) -> None:
         """Makes a scheduler without runs; rows are opened when there is a window for them.
 
@@ -62,8 +72,12 @@ class Scheduler(Closing):
             n_rows: Windows to decode side by side.
             stopwatch: Measures encoder, decoder and words.
             on_warning: Called if memory does not suffice for so many rows.
+            is_fair: True if all runs advance at the same pace, and all are begun at once.
         """
         self._implementation = implementation
+        self._is_fair = is_fair
+        self._share = 0
+        """Share of the window that was taken last; a new run begins there."""
         self._n_rows = n_rows
         self._stopwatch = stopwatch
         self._on_warning = on_warning
@@ -84,6 +98,16 @@ class Scheduler(Closing):
         return len(self._queue) + self._n_begun < self._n_places
 
     @property
+    def is_idle(self) -> bool:
+        """True if no run is left."""
+        return not (self._queue or self._tasks or self._in_rows)
+
+    @property
+    def n_in_rows(self) -> int:
+        """Number of windows that are being decoded."""
+        return len(self._in_rows)
+
+    @property
     def _n_begun(self) -> int:
         return len(self._tasks) + len(self._in_rows)
 
@@ -96,8 +120,14 @@ class Scheduler(Closing):
         """Queues the sequences of a run; they begin as there is room for them."""
         for sequence in run.sequences:
             if not sequence.is_done:
-                self._queue.append(_Task(self._n_added, run, sequence))
+                self._queue.append(_Task(self._n_added, run, sequence, self._share))
                 self._n_added += 1
+
+    def drop(self, run: Run) -> None:
+        """Forgets a run; a row that it still has decodes for nobody."""
+        self._queue = deque(task for task in self._queue if task.run is not run)
+        self._tasks = [task for task in self._tasks if task.run is not run]
+        self._in_rows = {key: task for key, task in self._in_rows.items() if task.run is not run}
 
     def decode(self) -> list[Outcome]:
         """Decodes until some windows are done or some runs fail; returns none once all are."""
@@ -119,7 +149,7 @@ class Scheduler(Closing):
             self._decoder = None
 
     def _begin_sequences(self) -> None:
-        while self._queue and self._n_begun < self._n_places:
+        while self._queue and (self._is_fair or self._n_begun < self._n_places):
             task = self._queue.popleft()
             self._tasks.append(task)
             self._step(task)
@@ -135,6 +165,7 @@ class Scheduler(Closing):
                         task.need = step
                         return
                     self._outcomes.append((task.run, task.run.accept(task.sequence, step)))
+                    task.share += self._is_fair
                     if task.sequence.is_done:
                         break
             self._tasks.remove(task)
@@ -142,11 +173,9 @@ class Scheduler(Closing):
             self._fail(task.run, error)
 
     def _fail(self, run: Run, error: MaxWhisperError) -> None:
-        """Drops a run; a row that it still has decodes for nobody."""
+        """Drops a run with an error."""
         self._outcomes.append((run, error))
-        self._queue = deque(task for task in self._queue if task.run is not run)
-        self._tasks = [task for task in self._tasks if task.run is not run]
-        self._in_rows = {key: task for key, task in self._in_rows.items() if task.run is not run}
+        self.drop(run)
 
     def _advance(self) -> None:
         """Fills the free rows, and decodes until some of them end."""
@@ -173,7 +202,8 @@ class Scheduler(Closing):
         return self._decoder
 
     def _waiting(self, kind: type[Encoding | Decoding | Aligning]) -> list[_Task]:
-        return [task for task in self._tasks if isinstance(task.need, kind)]
+        waiting = [task for task in self._tasks if isinstance(task.need, kind)]
+        return sorted(waiting, key=lambda task: task.rank)
 
     def _align(self) -> None:
         """Aligns all windows that wait for it."""
@@ -191,6 +221,7 @@ class Scheduler(Closing):
         self._at_work = self._waiting(Encoding)[:n_most]
         if not self._at_work:
             return False
+        self._share = max(self._share, self._at_work[0].share)
         needs = [task.need for task in self._at_work if isinstance(task.need, Encoding)]
         encoded = encode_windows(self._implementation, needs, self._stopwatch)
         for task, need, features in zip(self._at_work, needs, encoded, strict=True):

@@ -1,0 +1,295 @@
+"""Command `maxwhisper serve`: an HTTP server that OpenAI's clients can use.
+
+The server itself is in `serve/`, which is imported only here, and needs the extra of that name.
+"""
+
+import logging
+import signal
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from implementations import registry
+from implementations.errors import ImplementationUnavailableError
+from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli.commands.option_parsing import parse_device
+from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.stopping import INTERRUPTED
+from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.upstream_style import option
+from weights.errors import MaxWhisperError
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.model import Model
+    from maxwhisper_cli.serve.limits import Limits
+    from maxwhisper_cli.serve.server import Settings
+
+_PLACE = "Where it listens, and who may use it"
+_LIMITS = "Limits"
+_MODEL = "Model and implementation"
+_PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
+_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        envvar="MAXWHISPER_MODEL",
+        show_default="turbo, or the best that is here",
+        help="A name or path; several times for several. The first answers to whisper-1.",
+        rich_help_panel=_MODEL,
+    ),
+]
+_Origins = Annotated[
+    list[str] | None,
+    option("--cors-origin", "Origin of other pages that may use it; several times.", _PLACE, "URL"),
+]
+_Hosts = Annotated[
+    list[str] | None,
+    option("--allow-host", "Further name that a local server answers to.", _PLACE, "NAME"),
+]
+_KeyFile = Annotated[
+    Path | None,
+    option(
+        "--api-key-file", "File of keys, one on a line; each request needs one.", _PLACE, "FILE"
+    ),
+]
+_SpoolDir = Annotated[
+    Path | None,
+    option("--spool-dir", "Folder for uploads, instead of the system's.", _LIMITS, "DIR"),
+]
+
+
+class MissingPackagesError(MaxWhisperError):
+    """A command needs packages that are not installed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """Serve transcriptions over HTTP, as OpenAI's clients expect them.
+
+    It listens on this machine alone unless --host says otherwise. Ctrl-C or SIGTERM ends it, after
+    the requests that are being decoded.
+    """
+
+    host: Annotated[str, option("--host", "Address to listen on.", _PLACE, "ADDRESS")] = "127.0.0.1"
+    port: Annotated[int, option("--port", "Port; 0 is any that is free.", _PLACE, "N")] = 8000
+    api_key_file: _KeyFile = None
+    cors_origin: _Origins = None
+    allow_host: _Hosts = None
+    model: _Models = None
+    model_dir: cli.ModelDir = None
+    offline: cli.Offline = False
+    impl: cli.Impl = registry.AUTO
+    device: cli.Device = None
+    dtype: cli.Dtype = "auto"
+    threads: cli.Threads = 0
+    batch_size: Annotated[
+        str | None,
+        option("--batch-size", "Windows decoded side by side; auto is what pays.", _MODEL, "N"),
+    ] = None
+    keep_alive: Annotated[
+        float, option("--keep-alive", "Drop an unused model after this; -1 never.", _MODEL, "S")
+    ] = 600.0
+    max_upload_mb: Annotated[float, option("--max-upload-mb", "Largest upload.", _LIMITS, "MB")] = (
+        500.0
+    )
+    max_spool_mb: Annotated[
+        float, option("--max-spool-mb", "All uploads at a time.", _LIMITS, "MB")
+    ] = 4000.0
+    max_audio_seconds: Annotated[
+        float, option("--max-audio-seconds", "Longest recording.", _LIMITS, "S")
+    ] = 14400.0
+    max_request_seconds: Annotated[
+        float, option("--max-request-seconds", "Longest time of a request.", _LIMITS, "S")
+    ] = 3600.0
+    max_idle_seconds: Annotated[
+        float, option("--max-idle-seconds", "Longest pause of a client.", _LIMITS, "S")
+    ] = 30.0
+    max_queue: Annotated[
+        int, option("--max-queue", "Requests at a time; more are refused (429).", _LIMITS, "N")
+    ] = 256
+    max_connections: Annotated[
+        int, option("--max-connections", "Open connections.", _LIMITS, "N")
+    ] = 1024
+    stop_seconds: Annotated[
+        float, option("--stop-seconds", "Time to end requests in after SIGTERM.", _LIMITS, "S")
+    ] = 30.0
+    spool_dir: _SpoolDir = None
+    quiet: cli.Quiet = False
+
+    def run(self) -> None:
+        """Checks all options, then serves until a signal comes."""
+        _require_packages()
+        terminal = Terminal(is_quiet=self.quiet)
+        _log_to(terminal)
+        from maxwhisper_cli.serve.server import address_of, open_socket, serve
+
+        _import_framework(self.impl)
+        settings = self._settings(terminal)
+        with open_socket(settings.host, settings.port) as listening:
+            address = address_of(listening)
+            terminal.note(f"listening on {address}; loading {settings.sources[0]}")
+            stopped_by = serve(
+                settings, listening, self._load, lambda: terminal.note(f"ready on {address}")
+            )
+        if stopped_by == signal.SIGINT:
+            raise typer.Exit(INTERRUPTED)
+
+    def _settings(self, terminal: Terminal) -> "Settings":
+        from maxwhisper_cli.serve.guard import Access
+        from maxwhisper_cli.serve.server import Settings
+
+        keys = _read_keys(self.api_key_file)
+        is_local = self.host in _LOCAL
+        if not is_local and not keys:
+            terminal.warning(
+                f"everybody who reaches {self.host} may use this server: "
+                "give --api-key-file, or listen on 127.0.0.1"
+            )
+        access = Access(
+            tuple(keys), is_local, tuple(self.cors_origin or ()), tuple(self.allow_host or ())
+        )
+        return Settings(
+            sources=self._sources(terminal),
+            host=self.host,
+            port=_at_least(0, self.port, "--port"),
+            keep_seconds=self.keep_alive,
+            n_rows=self._n_rows(),
+            spool_dir=self.spool_dir,
+            model_dir=self.model_dir,
+            is_offline=self.offline,
+            access=access,
+            limits=self._limits(),
+        )
+
+    def _limits(self) -> "Limits":
+        from maxwhisper_cli.serve.limits import Limits
+
+        return replace(
+            Limits(),
+            upload_bytes=int(_above_0(self.max_upload_mb, "--max-upload-mb") * 1e6),
+            spool_bytes=int(_above_0(self.max_spool_mb, "--max-spool-mb") * 1e6),
+            audio_seconds=_above_0(self.max_audio_seconds, "--max-audio-seconds"),
+            request_seconds=_above_0(self.max_request_seconds, "--max-request-seconds"),
+            idle_seconds=_above_0(self.max_idle_seconds, "--max-idle-seconds"),
+            queue=_at_least(1, self.max_queue, "--max-queue"),
+            connections=_at_least(1, self.max_connections, "--max-connections"),
+            stop_seconds=_above_0(self.stop_seconds, "--stop-seconds"),
+        )
+
+    def _n_rows(self) -> int | None:
+        if self.batch_size in {None, "auto"}:
+            return None
+        text = str(self.batch_size)
+        if not text.isdecimal() or not 1 <= int(text) <= 1024:
+            raise OptionsError(f"--batch-size takes a number from 1 to 1024 or auto, not {text!r}")
+        return int(text)
+
+    def _sources(self, terminal: Terminal) -> tuple[str, ...]:
+        """Returns the models that are served, each of which must be found here or by name."""
+        from weights.default_model import choose_default
+        from weights.models import NAMED_MODELS
+
+        parse_device(self.device)
+        for source in self.model or ():
+            if source not in NAMED_MODELS and not Path(source).expanduser().exists():
+                from weights.resolve import resolve
+
+                resolve(source, model_dir=self.model_dir, offline=True)  # says what there is
+        if self.model:
+            return tuple(dict.fromkeys(self.model))
+        default = choose_default(
+            model_dir=self.model_dir, offline=self.offline, on_note=terminal.warning
+        )
+        return (default.name,)
+
+    def _load(self, source: str) -> "Model":
+        from maxwhisper_cli.model import load
+
+        log = logging.getLogger(__name__)
+        return load(
+            source,
+            self.impl,
+            device=parse_device(self.device),
+            dtype=self.dtype,
+            n_threads=self.threads or 0,
+            model_dir=self.model_dir,
+            offline=self.offline,
+            on_compile=log.info,
+            on_note=log.warning,
+        )
+
+
+def _import_framework(impl: str) -> None:
+    """Imports MAX, if it may be used, in the main thread; models are loaded in others."""
+    with suppress(ImplementationUnavailableError):
+        name = "full-max" if impl == registry.AUTO else impl
+        registry.implementation_class(name).import_framework()
+
+
+def _require_packages() -> None:
+    missing = [name for name in _PACKAGES if find_spec(name) is None]
+    if missing:
+        raise MissingPackagesError(
+            f"serve needs packages that are not here ({', '.join(missing)}): "
+            "pip install 'maxwhisper[serve]'"
+        )
+
+
+def _read_keys(path: Path | None) -> list[str]:
+    """Returns the keys in a file; None has none.
+
+    Raises:
+        OptionsError: It cannot be read, or has no key.
+    """
+    if path is None:
+        return []
+    from maxwhisper_cli.serve.guard import read_keys
+
+    try:
+        keys = list(read_keys(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionsError(f"--api-key-file {path} cannot be read: {error}") from error
+    if not keys:
+        raise OptionsError(f"--api-key-file {path} has no key: write one on each line")
+    return keys
+
+
+def _above_0(value: float, name: str) -> float:
+    if not value > 0:
+        raise OptionsError(f"{name} must be above 0, not {value:g}")
+    return value
+
+
+def _at_least(minimum: int, value: int, name: str) -> int:
+    if value < minimum:
+        raise OptionsError(f"{name} must be at least {minimum}, not {value}")
+    return value
+
+
+class _TerminalHandler(logging.Handler):
+    """Handler that writes log lines as the terminal writes all else."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(logging.INFO)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line, and the traceback of a bug."""
+        write = self._terminal.note if record.levelno < logging.WARNING else self._terminal.warning
+        for line in self.format(record).splitlines():
+            write(line)
+
+
+def _log_to(terminal: Terminal) -> None:
+    handler = _TerminalHandler(terminal)
+    logger = logging.getLogger("maxwhisper_cli")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # we log what failed ourselves

@@ -1,0 +1,1 @@
+"""HTTP server: OpenAI's audio interface over models that are loaded once."""
