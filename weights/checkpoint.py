@@ -29,5 +29,7 @@ class Checkpoint:
     source: Path
     model_name: str | None = None
     """Name such as `tiny.en` if the tensors are a named model's, whatever the file is called."""
+    has_vocabulary: bool = False
+    """True if the file holds its vocabulary, so that files beside it tell nothing of it."""
     notes: tuple[str, ...] = ()
     """Lines for the user about what was left out."""

@@ -23,19 +23,21 @@ _FOLDER_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+_PATTERNS = ("*.pt", "*.safetensors", "ggml-*.bin")
+"""Names of files by themselves."""
 _ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 _READERS: Mapping[str, str] = {
     "PyTorch": "weights.openai_pt",
     "CTranslate2": "weights.ctranslate2",
     "Hugging Face": "weights.huggingface",
+    "GGML": "weights.ggml",
 }
 """Modules whose `read` reads each format, imported on first use."""
 
 _FOREIGN: Mapping[bytes, str] = {
     b"\x80\x02": "a PyTorch file of the kind before 1.6: load it with torch.load and save it again",
-    b"lmgg": "a whisper.cpp file; use OpenAI's, Hugging Face's or CTranslate2's",
-    b"GGUF": "a GGUF file; use OpenAI's, Hugging Face's or CTranslate2's",
+    b"GGUF": "a GGUF file; use OpenAI's, Hugging Face's, CTranslate2's or whisper.cpp's",
     b"version https://git-lfs": "a Git LFS pointer: fetch the file it points to (git lfs pull)",
     b"<": "a web page, not weights; fetch the file itself",
 }
@@ -53,7 +55,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def format_of(path: Path) -> str:
-    """Returns `PyTorch`, `CTranslate2` or `Hugging Face`, by the first bytes of the file.
+    """Returns `PyTorch`, `CTranslate2`, `Hugging Face` or `GGML`, by a file's first bytes.
 
     Raises:
         WeightsError: The format is another; the message names it if it is known.
@@ -62,13 +64,15 @@ def format_of(path: Path) -> str:
     head = file.bytes_at(0, min(_N_HEAD_BYTES, file.n_bytes))
     if head.startswith(b"PK\x03\x04"):
         return "PyTorch"
+    if head.startswith(b"lmgg"):
+        return "GGML"
     if _CTRANSLATE2_HEAD.match(head):
         return "CTranslate2"
     if head[8:9] == b"{" or head.lstrip().startswith(b"{"):
         return "Hugging Face"
     foreign = next((text for magic, text in _FOREIGN.items() if head.startswith(magic)), None)
     raise WeightsError(
-        f"{path}: {foreign or 'not a weights file (OpenAI .pt, CTranslate2 or safetensors)'}"
+        f"{path}: {foreign or 'not a weights file (OpenAI .pt, CTranslate2, safetensors or GGML)'}"
     )
 
 
@@ -87,11 +91,11 @@ def _weights_file(folder: Path) -> Path:
             return folder / name
     if any((folder / name).is_file() for name in _ADAPTER_FILES):
         raise adapter_error(folder)
-    candidates = sorted([*folder.glob("*.pt"), *folder.glob("*.safetensors")])
+    candidates = sorted(path for pattern in _PATTERNS for path in folder.glob(pattern))
     if len(candidates) == 1:
         return candidates[0]
     found = f"{len(candidates)} of them" if candidates else "none"
     raise WeightsError(
-        f"{folder}: looked for {', '.join(_FOLDER_FILES)} or one .pt or .safetensors file, "
+        f"{folder}: looked for {', '.join(_FOLDER_FILES)} or one of {', '.join(_PATTERNS)}, "
         f"found {found}; name the file"
     )

@@ -65,7 +65,8 @@ def _size_of(checkpoint: Checkpoint) -> int:
     dims, source = checkpoint.dims, checkpoint.source
     if checkpoint.model_name is not None:
         return dims.n_vocab
-    declared = _declared_by_files(source.parent, dims) if source.suffix != ".pt" else iter(())
+    is_alone = checkpoint.has_vocabulary or source.suffix == ".pt"
+    declared = iter(()) if is_alone else _declared_by_files(source.parent, dims)
     for name, size in declared:
         if size not in _SIZES:
             raise WeightsError(

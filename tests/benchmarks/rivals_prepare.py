@@ -12,9 +12,9 @@ import numpy as np
 
 from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from maxwhisper_cli.samples import fetch_samples
-from tests.benchmarks.ggml import write_ggml
 from tests.benchmarks.measure import Samples
 from tests.support.checkpoints import write_openai
+from tests.support.ggml import write_ggml
 from weights.resolve import load
 
 MODEL = "tiny.en"

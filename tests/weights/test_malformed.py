@@ -94,7 +94,7 @@ def test_flipped_bytes_never_escape(intact: Path) -> None:
         (b"hello world", "not a weights file"),
         (b"\0" * 100, "not a weights file"),
         (b"RIFF\x24\0\0\0WAVEfmt ", "not a weights file"),
-        (b"lmgg" + b"\0" * 60, "whisper.cpp"),
+        (b"lmgg" + b"\0" * 60, "whisper.cpp file"),
         (b"GGUF\x03\0\0\0", "GGUF"),
         (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS pointer"),
         (b"<!DOCTYPE html>", "web page"),
