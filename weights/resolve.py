@@ -1,6 +1,7 @@
 """Resolution of a model's name or path to a file, and from there to a checkpoint.
 
-Order for a name: the cache folder, openai-whisper's own folder, an installed weights package,
+A path that exists comes first, then a name, then a hub's `owner/name` (`weights.hub`). Order for a
+name: the cache folder, openai-whisper's own folder, an installed weights package,
 OpenAI's published file. Each is used only with the expected sha256.
 """
 
@@ -53,7 +54,7 @@ def load(
         ModelNotFoundError: There is none of that name or path, or it cannot be fetched.
         WeightsError: It cannot be read as Whisper weights.
     """
-    path = _existing_path(name_or_path)
+    path = _path_of(name_or_path, model_dir, progress, offline=offline)
     if path is not None:
         return with_whisper_vocabulary(_with_published_name(read_checkpoint(path)))
     model = _named(name_or_path)
@@ -74,7 +75,8 @@ def resolve(
     weights, so that a folder `base` with other content does not hide that model.
 
     Args:
-        name_or_path: A name of `NAMED_MODELS`, or the path of a file or folder.
+        name_or_path: A name of `NAMED_MODELS`, the path of a file or folder, or a hub's
+            `owner/name`.
         model_dir: Folder to look in and to download to, instead of the cache folder.
         offline: Never use the network.
         progress: Called with bytes received and bytes in all while a file is fetched.
@@ -83,7 +85,7 @@ def resolve(
         ModelNotFoundError: There is none of that name or path, or it cannot be fetched.
         WeightsError: The fetched file is not the published one, or cannot be put in place.
     """
-    path = _existing_path(name_or_path)
+    path = _path_of(name_or_path, model_dir, progress, offline=offline)
     if path is not None:
         return path
     return _find_or_fetch(_named(name_or_path), model_dir, progress, offline=offline)
@@ -119,6 +121,21 @@ def _locations(model: NamedModel, folder: Path) -> Iterator[Location]:
     for packaged in sources:
         for part in installed_parts(packaged)[:1]:
             yield Location(part, "package", packaged)
+
+
+def _path_of(
+    name: str, model_dir: Path | None, progress: Progress | None, *, offline: bool
+) -> Path | None:
+    """Returns the path that a name is, or that of a hub's model; None for other names."""
+    path = _existing_path(name)
+    if path is not None or name in NAMED_MODELS:
+        return path
+    from weights.hub import hub_model, hub_path
+
+    model = hub_model(name)
+    if model is None:
+        return None
+    return hub_path(model, model_dir=model_dir, offline=offline, progress=progress)
 
 
 def _existing_path(name_or_path: str) -> Path | None:
