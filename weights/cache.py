@@ -93,11 +93,28 @@ def _folder_without_home() -> Path:
             f"set {CACHE_VARIABLE} to a folder"
         ) from error
     is_own = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
-    if not is_own or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # graphs in it are run
+    if not is_own or unsafe_because(folder) is not None:  # graphs in it are run
         raise WeightsError(
             f"there is no home folder, and {folder} is not safe: set {CACHE_VARIABLE} to a folder"
         )
     return folder
+
+
+def unsafe_because(folder: Path) -> str | None:
+    """Returns the reason why what lies in a folder must not be run; None if it may.
+
+    A folder is safe if it is the user's or root's, and nobody else may write there. One that does
+    not exist is safe too.
+    """
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    if status.st_uid not in {os.getuid(), 0}:
+        return f"{folder} belongs to user {status.st_uid}"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others may write in {folder} (chmod go-w mends it)"
+    return None
 
 
 def set_aside(path: Path) -> None:

@@ -5,6 +5,7 @@ without such a record, or that differs from it, is not trusted but made again. N
 graph.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -24,20 +25,14 @@ from implementations.max_graph.compiler_process import Notify, max_version, run_
 from implementations.max_graph.request import HOST, NATIVE, CompileRequest
 from implementations.options import LoadReport
 from implementations.processor_threads import available_threads
-from weights.cache import cache_root
+from weights.cache import cache_root, unsafe_because
 
 _CPU_FIELDS = (
-    "vendor_id",
-    "cpu family",
-    "model",
-    "flags",
-    "CPU implementer",
-    "CPU part",
-    "Features",
+    *("vendor_id", "cpu family", "model", "flags"),
+    *("CPU implementer", "CPU part", "Features"),
 )
-
-
 _LOCK_SECONDS = 0.5
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +115,7 @@ def compiled_graphs(
         return Artifact(data)
     began = time.monotonic()
     try:
+        _check_safe(path.parent)
         lock = _acquire_lock(path, notify, stop)
     except OSError as error:
         note = _not_stored(path, error, must_store=must_store)
@@ -207,9 +203,21 @@ def _path(request: CompileRequest) -> Path:
     return compiled_folder() / f"{artifact_key(request)}.mef"
 
 
+def _check_safe(path: Path) -> None:
+    """Checks that nobody else could write a file or a folder of code that is to be run.
+
+    Raises:
+        PermissionError: It is somebody else's, or others may write there.
+    """
+    if (reason := unsafe_because(path)) is not None:
+        raise PermissionError(errno.EPERM, f"not safe: {reason}")
+
+
 def _read(path: Path) -> bytes | None:
-    """Returns a compiled file as its record describes it; None if either is missing."""
+    """Returns a compiled file as its record describes it; None if it is missing or not safe."""
     try:
+        _check_safe(path.parent)
+        _check_safe(path)
         data = path.read_bytes()
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         is_own = record["key"] == path.stem
@@ -234,7 +242,7 @@ def _acquire_lock(path: Path, notify: Notify, stop: Event) -> AbstractContextMan
     """Acquires the compiled file's lock, with a line where another process holds it first."""
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     lock = FileLock(path.with_suffix(".lock"))
     try:
         return lock.acquire(timeout=0)
@@ -248,7 +256,7 @@ def _acquire_lock(path: Path, notify: Notify, stop: Event) -> AbstractContextMan
 
 def _store(path: Path, data: bytes, request: CompileRequest) -> None:
     """Puts a compiled file and its record in place, each at once, the record last."""
-    path.parent.mkdir(parents=True, exist_ok=True)  # `maxwhisper cache clear` may have passed by
+    _make_folder(path.parent)  # `maxwhisper cache clear` may have passed by
     for left_by_a_killed_process in path.parent.glob(f"{path.stem}.*.tmp"):
         left_by_a_killed_process.unlink(missing_ok=True)
     record = {
@@ -261,10 +269,17 @@ def _store(path: Path, data: bytes, request: CompileRequest) -> None:
     _write(path.with_suffix(".json"), f"{json.dumps(record, indent=2)}\n".encode())
 
 
+def _make_folder(folder: Path) -> None:
+    """Makes the folder of compiled graphs; nobody else may write there, whatever the umask is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
+
+
 def _write(path: Path, data: bytes) -> None:
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         unfinished.write_bytes(data)
+        unfinished.chmod(_FILE_MODE)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from implementations import registry
+from maxwhisper_cli.cache_contents import COMPILED
 from maxwhisper_cli.configuration.settings import Settings
 from maxwhisper_cli.doctor.report import FAIL, PASS, SKIPPED, Check, without_secrets
-from weights.cache import CACHE_VARIABLE, cache_root
+from weights.cache import CACHE_VARIABLE, cache_root, unsafe_because
 from weights.errors import MaxWhisperError
 from weights.helper_process import helper_environment, module_command
 
@@ -78,6 +79,7 @@ def quick_checks(settings: Settings) -> list[Check]:
         _tried("find a model", _a_model),
         _tried("read the configuration", lambda: _configuration(settings)),
         _tried("write the cache folder", _write_cache),
+        _tried("trust the compiled graphs", _compiled_graphs),
         _tried("write temporary files", _write_temporary_files),
         _tried("decode a second of audio", _decode, is_vital=True),
     ]
@@ -127,6 +129,13 @@ def _write_cache() -> str:
             f"{error.strerror or error}: every run compiles and fetches again; "
             f"set {CACHE_VARIABLE} to a folder that can be written"
         ) from error
+    return ""
+
+
+def _compiled_graphs() -> str:
+    reason = unsafe_because(cache_root() / COMPILED)
+    if reason is not None:
+        raise MaxWhisperError(f"{reason}: graphs there are not used, but compiled in every run")
     return ""
 
 
