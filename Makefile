@@ -15,7 +15,7 @@ INSTALLED := $(ENV)/installed
 EXTRAS := demo,base,max,serve,hub
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-latest test-oldest lint types layers check format bench bench-bars bench-rivals bench-steps bench-gpu clean
+.PHONY: help install demo test test-all test-latest test-oldest lint types layers audit check format bench bench-bars bench-rivals bench-steps bench-gpu clean
 
 help: ## list these targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-12s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
@@ -73,7 +73,10 @@ types: $(INSTALLED) ## check types
 layers: $(INSTALLED) ## check who imports whom
 	$(BIN)/lint-imports
 
-check: lint types layers ## lint, types and layers
+audit: ## look for known weaknesses in the pinned versions, where the data can be had
+	@$(PYTHON) .ci/audit.py $(ENV)-audit
+
+check: lint types layers audit ## lint, types, layers and audit
 
 format: $(INSTALLED) ## format the code, and mend what lint can mend
 	$(BIN)/ruff check --fix
