@@ -9,34 +9,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from maxwhisper_cli.commands.cache import make_cache
-from maxwhisper_cli.commands.compare import Compare
-from maxwhisper_cli.commands.compile import Compile
-from maxwhisper_cli.commands.completion import make_completion
-from maxwhisper_cli.commands.config import config
-from maxwhisper_cli.commands.doctor import doctor
 from maxwhisper_cli.commands.examples import with_examples
-from maxwhisper_cli.commands.history import history
-from maxwhisper_cli.commands.implementations import implementations
-from maxwhisper_cli.commands.models import models
-from maxwhisper_cli.commands.parity import Parity
-from maxwhisper_cli.commands.samples import make_samples
-from maxwhisper_cli.commands.serve import Serve
-from maxwhisper_cli.commands.transcribe import Transcribe
-from maxwhisper_cli.configuration.files import CONFIG_FILE_VARIABLE, NO_CONFIG_VARIABLE
-from maxwhisper_cli.configuration.settings import NOT_CONFIGURED, Settings, name_variables
+from maxwhisper_cli.configuration import CONFIG_FILE_VARIABLE, NO_CONFIG_VARIABLE
 from maxwhisper_cli.console import Terminal
+from maxwhisper_cli.lazy_commands import load_command, unloaded_commands
 from maxwhisper_cli.stopping import INTERRUPTED, raise_interrupts, stop_at_once
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
-from maxwhisper_cli.transcription.options import OptionsError
-from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 from weights.errors import MaxWhisperError
 from weights.printable import printable
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.configuration.settings import Settings
 
 _FAILED = 1
 _USAGE = 2
@@ -68,6 +56,11 @@ def _origin(error: Any) -> str:  # noqa: ANN401  (click's)
 class ErrorsToExitCodes(TyperGroup):
     """Group of all commands; the only place where errors become exit codes."""
 
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401  (click's)
+        settings["commands"] = unloaded_commands()
+        super().__init__(**settings)
+        self._loaded: dict[str, Any] = {}
+
     def main(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  (click's)
         """Reads the command line and runs it."""
         try:
@@ -76,13 +69,28 @@ class ErrorsToExitCodes(TyperGroup):
             sys.exit(_report_error(error))
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]  # noqa: ANN401
-        """Returns a command with its examples; variables of the environment set its options."""
-        command = super().get_command(ctx, cmd_name)
-        if command is not None:
+        """Imports a command; it gets its examples, and variables of the environment set options."""
+        del ctx
+        if cmd_name not in self._loaded:
+            command = load_command(cmd_name)
+            if command is None:
+                return None
+            from maxwhisper_cli.configuration.settings import NOT_CONFIGURED, name_variables
+
             command.epilog = with_examples(cmd_name, command.epilog)
             if cmd_name not in NOT_CONFIGURED:
                 name_variables(command)
-        return command
+            self._loaded[cmd_name] = command
+        return self._loaded[cmd_name]
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ANN401
+        """Lists the commands, of which none is imported."""
+        del ctx
+        longest = max(map(len, self.commands))
+        limit = formatter.width - 6 - longest  # as click has it: three times its own spacing
+        rows = [(name, each.get_short_help_str(limit)) for name, each in self.commands.items()]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def make_context(self, *args: Any, **settings: Any) -> Any:  # noqa: ANN401  (click's)
         """Parses the arguments before the command."""
@@ -116,11 +124,15 @@ def _report_error(error: BaseException) -> int:
             raise error
         error = refusal(error)
     Terminal().error(str(error))
+    from maxwhisper_cli.transcription.options import OptionsError
+
     return _USAGE if isinstance(error, OptionsError) else _FAILED
 
 
-def _settings(ctx: typer.Context) -> Settings:
+def _settings(ctx: typer.Context) -> "Settings":
     """Returns the settings of files, which are read when a command asks for its own."""
+    from maxwhisper_cli.configuration.settings import Settings
+
     chosen = ctx.params["_config_file"]
     return Settings(
         ctx,
@@ -170,7 +182,7 @@ def _maxwhisper(
 
 
 def make_app() -> typer.Typer:
-    """Returns the application with all its commands."""
+    """Returns the application; its commands are in `lazy_commands`."""
     app = typer.Typer(
         cls=ErrorsToExitCodes,
         no_args_is_help=True,
@@ -180,22 +192,4 @@ def make_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_maxwhisper)
-    app.command(
-        "transcribe",
-        cls=UpstreamCommand,
-        no_args_is_help=True,
-        epilog="Options are also taken as openai-whisper spells them: --beam_size 5.",
-    )(as_command(Transcribe))
-    app.command("serve", cls=UpstreamCommand)(as_command(Serve))
-    app.command("compare", cls=UpstreamCommand)(as_command(Compare))
-    app.command("parity", cls=UpstreamCommand, no_args_is_help=True)(as_command(Parity))
-    app.command()(history)
-    app.command("compile", cls=UpstreamCommand)(as_command(Compile))
-    app.command()(implementations)
-    app.command()(models)
-    app.command()(doctor)
-    app.command()(config)
-    app.add_typer(make_completion(), name="completion")
-    app.add_typer(make_samples(), name="samples")
-    app.add_typer(make_cache(), name="cache")
     return app

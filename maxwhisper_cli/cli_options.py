@@ -22,6 +22,8 @@ from maxwhisper_cli.upstream_style import (
     text_option,
 )
 
+STDOUT = "-"
+"""Value of `--output-dir` that prints."""
 _FILES = "Input and output"
 _MODEL = "Model and implementation"
 _TASK = "Language and task"
@@ -160,7 +162,7 @@ Threads = Annotated[
     int | None,
     int_option(
         "--threads",
-        "CPU threads, at most as many as there are; 0 is the library's count.",
+        "CPU threads of the model, and to read; at most all; 0 is the library's count.",
         _MODEL,
         optional_count,
     ),

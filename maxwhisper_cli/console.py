@@ -2,17 +2,16 @@
 
 On a terminal there is colour and layout; piped, text goes out line by line and plain. Which of
 both it is, the stream itself says, and no variable of the environment. Nothing here knows what the
-words mean; names are shown with their control characters escaped.
+words mean; names are shown with their control characters escaped. Rich is imported where something
+is drawn: lines that go into a pipe need nothing of it.
 """
 
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import IO, TYPE_CHECKING, TypedDict
-
-from rich.console import Console
-from rich.text import Text
+from functools import cached_property, partial
+from typing import IO, TYPE_CHECKING
 
 from maxwhisper_cli.standard_streams import ClosedStreamError
 from maxwhisper_cli.tables import Column, make_table
@@ -20,7 +19,8 @@ from weights.errors import MaxWhisperError
 from weights.printable import printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from maxwhisper_cli.activity import Activity
 
@@ -49,22 +49,33 @@ class Terminal:
         """True if only warnings and errors are printed."""
         self._needs_reader = needs_reader
         self._lost_results: MaxWhisperError | None = None
-        self._out = _ResultsConsole(_console_settings(sys.stdout), needs_reader=needs_reader)
-        self._err = Console(stderr=True, **_console_settings(sys.stderr))
-        if self._out.is_terminal and self._err.is_terminal and _are_one(sys.stdout, sys.stderr):
-            self._err = self._out
-
-    @property
-    def is_interactive(self) -> bool:
+        self._is_left = False
+        """True if the reader of stdout is gone."""
+        self.is_interactive = _is_terminal(sys.stdout)
         """True if stdout is a terminal."""
-        return self._out.is_terminal
+        self._draws_errors = _is_terminal(sys.stderr)
+
+    @cached_property
+    def _out(self) -> "Console":
+        from maxwhisper_cli.drawing import results_console
+
+        return results_console(is_terminal=self.is_interactive, on_broken_pipe=self._lose_reader)
+
+    @cached_property
+    def _err(self) -> "Console":
+        from maxwhisper_cli.drawing import errors_console
+
+        is_one = self.is_interactive and self._draws_errors and _are_one(sys.stdout, sys.stderr)
+        return self._out if is_one else errors_console(is_terminal=self._draws_errors)
 
     def timed_line(self, times: str, text: str) -> None:
         """Prints a result with its times: `[00:00.000 --> 00:07.000]  text`."""
         text = printable(text, keep="\n\t")
-        if not self._out.is_terminal:
-            self._result(lambda: self._out.out(f"[{times}] {text}", highlight=False))
+        if not self.is_interactive:
+            self._result(lambda: self._plain_line(f"[{times}] {text}"))
             return
+        from rich.text import Text
+
         if self._out.width < len(times) + _MIN_TEXT_WIDTH:
             lines = Text.assemble((f"[{times}]", "cyan"), f"\n{text}")
             self._result(lambda: self._out.print(lines))
@@ -79,7 +90,8 @@ class Terminal:
 
     def line(self, text: str) -> None:
         """Prints a line as a result, without wrapping it."""
-        self._result(lambda: self._out.out(printable(text), highlight=False))
+        write = partial(self._out.out, highlight=False) if self.is_interactive else self._plain_line
+        self._result(lambda: write(printable(text)))
 
     def document(self, text: str) -> None:
         """Writes a finished document to stdout, in UTF-8 whatever the terminal's encoding.
@@ -87,13 +99,13 @@ class Terminal:
         Raises:
             OutputError: Stdout takes no more.
         """
-        self._out.file.flush()
-        buffer = getattr(self._out.file, "buffer", None)
+        sys.stdout.flush()
+        buffer = getattr(sys.stdout, "buffer", None)
         if buffer is None:  # a text stream put in stdout's place
-            self._out.file.write(text)
+            sys.stdout.write(text)
         else:
             buffer.write(text.encode("utf-8", errors="backslashreplace"))
-        self._out.file.flush()
+        sys.stdout.flush()
 
     def check_results(self) -> None:
         """Checks that all results could be printed.
@@ -107,42 +119,44 @@ class Terminal:
     def note(self, message: str) -> None:
         """Prints progress on stderr, unless the terminal is quiet."""
         if not self.is_quiet:
-            self._line(Text(printable(message), style="dim"))
+            self._line("", message, style="dim")
 
     def warning(self, message: str) -> None:
         """Prints a warning on stderr."""
-        self._line(Text.assemble(("warning: ", "bold yellow"), printable(message)))
+        self._line("warning: ", message, style="bold yellow")
 
     def error(self, message: str) -> None:
         """Prints an error on stderr."""
-        self._line(Text.assemble(("error: ", "bold red"), printable(message)))
+        self._line("error: ", message, style="bold red")
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table as a result, on stdout."""
-        table = make_table(columns, rows, self._out.width, is_ruled=self._out.is_terminal)
+        table = make_table(columns, rows, self._out.width, is_ruled=self.is_interactive)
         self._result(lambda: self._out.print(table))
 
     def summary(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table on stderr."""
-        self._err.print(make_table(columns, rows, self._err.width, is_ruled=self._err.is_terminal))
+        self._err.print(make_table(columns, rows, self._err.width, is_ruled=self._draws_errors))
 
     @property
     def width(self) -> int:
         """Characters per line of stdout; 80 if it is no terminal."""
-        return self._out.width if self._out.is_terminal else _PIPE_WIDTH
+        return self._out.width if self.is_interactive else _PIPE_WIDTH
 
     @property
     def can_ask(self) -> bool:
         """True if a user can read a question and answer it."""
-        return self._err.is_terminal and _is_terminal(sys.stdin)
+        return self._draws_errors and _is_terminal(sys.stdin)
 
     @property
     def draws_live(self) -> bool:
         """True if live displays are drawn on stderr."""
-        return self._err.is_terminal and not self.is_quiet
+        return self._draws_errors and not self.is_quiet
 
-    def styled_line(self, text: Text) -> None:
+    def styled_line(self, text: "Text") -> None:
         """Prints a line as a result, without wrapping it, with its colours on a terminal."""
+        from rich.text import Text
+
         shown = printable(text.plain)
         if shown != text.plain:
             text = Text(shown, style=text.style)
@@ -154,18 +168,18 @@ class Terminal:
 
     def live(self, renderable: "RenderableType") -> "AbstractContextManager[object]":
         """Draws a renderable several times a second on stderr if that is a terminal."""
-        from rich.live import Live
-
         if not self.draws_live:
             return nullcontext()
+        from rich.live import Live
+
         return Live(renderable, console=self._err, refresh_per_second=4, transient=True)
 
     def activity(self, *, is_wanted_when_piped: bool = False) -> "AbstractContextManager[Activity]":
         """Returns a live line on stderr; one that shows nothing if stdout or stderr is piped."""
         from maxwhisper_cli.activity import Activity
 
-        is_shown = self._out.is_terminal or is_wanted_when_piped
-        if self.is_quiet or not self._err.is_terminal or not is_shown:
+        is_shown = self.is_interactive or is_wanted_when_piped
+        if not self.draws_live or not is_shown:
             return nullcontext(Activity())
         from maxwhisper_cli.live_activity import LiveActivity
 
@@ -180,48 +194,33 @@ class Terminal:
             if not isinstance(error.__cause__, ClosedStreamError):  # which was meant so
                 self._lost_results = error
 
-    def _line(self, text: Text) -> None:
-        if self._err.is_terminal:
-            self._err.print(text)
-        else:
-            self._err.out(text.plain, highlight=False)
+    def _plain_line(self, text: str) -> None:
+        """Writes a line to stdout, which is no terminal."""
+        if self._is_left:
+            return
+        try:
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self._lose_reader()
 
-
-class _ResultsConsole(Console):
-    """Console of stdout; without a reader the program ends, unless it also writes files."""
-
-    def __init__(self, settings: "_Settings", *, needs_reader: bool) -> None:
-        super().__init__(**settings)
-        self._needs_reader = needs_reader
-
-    def on_broken_pipe(self) -> None:
+    def _lose_reader(self) -> None:
         """Ends the program silently, or continues without output."""
-        self.quiet = True
+        self._is_left = True
         if self._needs_reader:
             raise SystemExit(1)
 
+    def _line(self, heading: str, message: str, style: str) -> None:
+        """Prints a line on stderr; its style is that of the heading, or of all if there is none."""
+        message = printable(message)
+        if not self._draws_errors:
+            sys.stderr.write(f"{heading}{message}\n")
+            sys.stderr.flush()
+            return
+        from rich.text import Text
 
-class _Settings(TypedDict):
-    """Settings of rich's Console, which it would else take from the environment."""
-
-    force_terminal: bool
-    force_interactive: bool | None
-    force_jupyter: bool
-    markup: bool
-    highlight: bool
-    emoji: bool
-
-
-def _console_settings(stream: object) -> _Settings:
-    is_terminal = _is_terminal(stream)
-    return {
-        "force_terminal": is_terminal,
-        "force_interactive": None if is_terminal else False,
-        "force_jupyter": False,
-        "markup": False,
-        "highlight": False,
-        "emoji": False,
-    }
+        text = Text.assemble((heading, style), message) if heading else Text(message, style=style)
+        self._err.print(text)
 
 
 def _is_terminal(stream: object) -> bool:

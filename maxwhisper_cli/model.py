@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from implementations import registry
 from implementations.errors import ImplementationFailedError
@@ -28,23 +28,18 @@ from maxwhisper_cli.model_loading import (
     read_model,
 )
 from maxwhisper_cli.recording import Recording, RecordingReader, open_several, start
-from maxwhisper_cli.speech.network_file import NetworkLoader
+from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.throughput.rows import count_rows, decode_run, report_part
-from maxwhisper_cli.throughput.scheduler import OnWarning, Scheduler
-from maxwhisper_cli.throughput.several import (
-    Batch,
-    Finished,
-    Listener,
-    OnProgressOf,
-    OnSegmentOf,
-    alone,
-)
 from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
 from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.steps import DecodedPart, Run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from weights.closing import Closing
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.throughput.scheduler import OnWarning
+    from maxwhisper_cli.throughput.several import Finished, OnProgressOf, OnSegmentOf
 
 _DEFAULTS = TranscribeOptions()
 
@@ -72,6 +67,8 @@ class Model(Closing):
         self._stopwatch = stopwatch
         self._is_closed = False
         self._voices = voices or NetworkLoader()
+        self.n_reading_threads = 0
+        """Threads that read a recording, at most; 0 is as many as can run at a time."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -85,7 +82,7 @@ class Model(Closing):
         *,
         on_segment: OnSegment | None = None,
         on_progress: OnProgress | None = None,
-        on_warning: OnWarning | None = None,
+        on_warning: "OnWarning | None" = None,
         **reading: Unpack[ReadingOptions],
     ) -> Transcript:
         """Transcribes a whole recording.
@@ -116,7 +113,7 @@ class Model(Closing):
         options: TranscribeOptions,
         on_segment: OnSegment | None = None,
         on_progress: OnProgress | None = None,
-        on_warning: OnWarning | None = None,
+        on_warning: "OnWarning | None" = None,
     ) -> Transcript:
         """Transcribes one of the recordings of `read_ahead`; else as `transcribe`."""
         memory = translate_out_of_memory(self.implementation.device)
@@ -157,11 +154,11 @@ class Model(Closing):
         audios: Iterable[AudioSource],
         options: TranscribeOptions = _DEFAULTS,
         *,
-        on_progress: OnProgressOf | None = None,
-        on_segment: OnSegmentOf | None = None,
-        on_warning: OnWarning | None = None,
+        on_progress: "OnProgressOf | None" = None,
+        on_segment: "OnSegmentOf | None" = None,
+        on_warning: "OnWarning | None" = None,
         **reading: Unpack[ReadingOptions],
-    ) -> Generator[Finished, None, None]:
+    ) -> "Generator[Finished, None, None]":
         """Transcribes several recordings, and yields each as it is done, failed ones included.
 
         With a `batch_size` above 1, or `auto` where rows pay, their windows are decoded side by
@@ -179,6 +176,9 @@ class Model(Closing):
             on_warning: Called with a message if memory does not suffice for all rows.
             **reading: As for `transcribe`, the same for all.
         """
+        from maxwhisper_cli.throughput.scheduler import Scheduler
+        from maxwhisper_cli.throughput.several import Batch, Listener, alone
+
         check_options(options)
         n_rows = count_rows(self.implementation, options)
         listener = Listener(on_progress, on_segment)
@@ -196,7 +196,7 @@ class Model(Closing):
                 yield from Batch(runs, rows, listener)
 
     def _decode(
-        self, opened: Recording, options: TranscribeOptions, on_warning: OnWarning | None = None
+        self, opened: Recording, options: TranscribeOptions, on_warning: "OnWarning | None" = None
     ) -> tuple[Run, Iterator[DecodedPart]]:
         implementation, watch = self.implementation, self._stopwatch
         n_rows = count_rows(implementation, options)
@@ -219,7 +219,9 @@ class Model(Closing):
             raise ValueError("this model is closed")
         if os.getpid() != self._process_id:
             raise ImplementationFailedError(fork_message())
-        return RecordingReader(self.implementation, self._voices, self._stopwatch)
+        return RecordingReader(
+            self.implementation, self._voices, self._stopwatch, self.n_reading_threads
+        )
 
 
 def load(  # noqa: PLR0913  (each is a keyword with a default)
@@ -246,7 +248,8 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
             here, compiled graphs included.
         device: `cpu`, `cuda`, `cuda:1`; None is a GPU that the implementation supports, or the CPU.
         dtype: `float32`, ...; `auto` is the fastest that keeps the accuracy, None the default.
-        n_threads: CPU threads, at most as many as there are; 0 is the library's own default.
+        n_threads: CPU threads of the model, and of reading recordings, at most as many as there
+            are; 0 is the library's own default.
         model_dir: Folder of weights to look in and to download to, instead of the cache.
         offline: Never use the network.
         on_download: Called with bytes received and bytes in all while weights are fetched.
@@ -271,7 +274,7 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         )
     options = LoadOptions(device, dtype, threads, on_compile)
     implementation, hint = load_implementation(checkpoint, impl, options, stopwatch)
-    return Model(
+    loaded = Model(
         implementation,
         checkpoint.model_name,
         hint=hint,
@@ -279,3 +282,5 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         stopwatch=stopwatch,
         voices=NetworkLoader(folder, is_offline=offline),
     )
+    loaded.n_reading_threads = threads
+    return loaded

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from implementations.implementation import Implementation
 from implementations.memory import translate_out_of_memory
@@ -20,12 +21,8 @@ from maxwhisper_cli.audio.reader import (
     open_audio,
 )
 from maxwhisper_cli.audio.stream import Float32
-from maxwhisper_cli.speech.activity import VoiceActivity
-from maxwhisper_cli.speech.network import VoiceNetwork
-from maxwhisper_cli.speech.network_file import NetworkLoader
+from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.system_errors import refusals_as_errors
-from maxwhisper_cli.throughput.read_ahead import Admit, ReadAhead, count_reading_threads
-from maxwhisper_cli.throughput.several import Opened
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import (
     AUTO_ROWS,
@@ -35,6 +32,11 @@ from maxwhisper_cli.transcription.options import (
 )
 from maxwhisper_cli.transcription.speakers import SpeakerMels, start_run
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.speech.network import VoiceNetwork
+    from maxwhisper_cli.throughput.read_ahead import Admit
+    from maxwhisper_cli.throughput.several import Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ class RecordingReader:
     stopwatch: Stopwatch
     n_threads: int = 0
     """Threads that read a long recording; 0 is as many as can run at a time."""
-    admit: Admit | None = None
+    admit: "Admit | None" = None
     """Called before samples are kept; None if they need not wait."""
 
     @contextmanager
@@ -98,14 +100,16 @@ def open_several(
 
     Other iterables are left alone: a generator may wait for the result of what it gave.
     """
-    if not isinstance(audios, list | tuple):
+    if not isinstance(audios, list | tuple) or len(audios) <= 1:
         yield (reader.open(audio, options, reading) for audio in audios)
         return
-    n_threads = count_reading_threads(reader.implementation.device)
+    from maxwhisper_cli.throughput.read_ahead import ReadAhead, count_reading_threads
+
+    n_threads = count_reading_threads(reader.implementation.device, reader.n_threads)
     n_per_recording = max(1, n_threads // max(1, len(audios) - 1))
     ahead = replace(reader, stopwatch=STOPPED, n_threads=n_per_recording)
 
-    def open_one(audio: AudioSource, admit: Admit | None) -> AbstractContextManager[Recording]:
+    def open_one(audio: AudioSource, admit: "Admit | None") -> AbstractContextManager[Recording]:
         each = reader if admit is None else replace(ahead, admit=admit)
         return each.open(audio, options, reading)
 
@@ -118,8 +122,10 @@ def start(
     reader: RecordingReader,
     recording: AbstractContextManager[Recording],
     options: TranscribeOptions,
-) -> Iterator[Opened]:
+) -> Iterator["Opened"]:
     """Opens a recording, and starts its run in rows."""
+    from maxwhisper_cli.throughput.several import Opened
+
     implementation, is_cut = reader.implementation, options.batch_size != AUTO_ROWS
     with recording as opened:
         with translate_out_of_memory(implementation.device):
@@ -134,7 +140,7 @@ class _Opener:
     reader: RecordingReader
     audio: Audio
     vad: VadOptions | None
-    network: VoiceNetwork | None
+    network: "VoiceNetwork | None"
     resources: ExitStack
 
     def mel(self, blocks: Iterable[Float32]) -> MelSpectrogram:
@@ -143,6 +149,8 @@ class _Opener:
         blocks = stopwatch.each("audio", self._admitted(blocks))
         activity = None
         if self.vad is not None and self.network is not None:
+            from maxwhisper_cli.speech.activity import VoiceActivity
+
             activity = VoiceActivity(self.network, self.vad)
             blocks = activity.watch(blocks, stopwatch)
         with stopwatch.on("mel"):
@@ -187,7 +195,7 @@ class _Opener:
         return blocks if admit is None else _waiting_for_room(blocks, admit)
 
 
-def _waiting_for_room(blocks: Iterable[Float32], admit: Admit) -> Iterator[Float32]:
+def _waiting_for_room(blocks: Iterable[Float32], admit: "Admit") -> Iterator[Float32]:
     for block in blocks:
         admit(block.nbytes)
         yield block

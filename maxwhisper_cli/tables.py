@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from weights.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.text import Text
 
 _COLUMN_GAP = 2
 _MIN_WRAPPED_WIDTH = 10
@@ -39,6 +38,7 @@ def make_table(
     """
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     cells = [[printable(cell) for cell in row] for row in rows]
     if _min_width(columns, cells) > width:
@@ -73,8 +73,10 @@ def _min_width(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
     return sum(widths) + _COLUMN_GAP * (len(columns) - 1)
 
 
-def _records(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Text:
+def _records(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> "Text":
     """Returns each row as a record: its first cell as heading, then the others with titles."""
+    from rich.text import Text
+
     lines = [
         Text.assemble(
             (row[0], "bold"),

@@ -4,13 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from maxwhisper_cli.captions import NO_STYLE
 from maxwhisper_cli.captions.cues import Cue, highlight_words
-from maxwhisper_cli.captions.style import CaptionStyle, load_style
-from maxwhisper_cli.captions.styled_layout import lay_out_in_style
 from maxwhisper_cli.captions.upstream_layout import LineLimits, lay_out
 from maxwhisper_cli.transcription.option_types import OptionsError, flag, whole
 from maxwhisper_cli.transcription.segments import Transcript
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.captions.style import CaptionStyle
 
 _COUNTS = ("max_line_width", "max_line_count", "max_words_per_line")
 _count = partial(whole, minimum=0, maximum=10_000)
@@ -28,7 +31,7 @@ class CaptionOptions:
     """Lines in a cue; it has no effect without `max_line_width`."""
     max_words_per_line: int | None = None
     """Words in a line; it has no effect with `max_line_width`."""
-    style: CaptionStyle | str | Path | None = None
+    style: "CaptionStyle | str | Path | None" = None
     """Style, its name, or the path of its TOML file; None, or `none`, is openai-whisper's own."""
 
     def __post_init__(self) -> None:
@@ -42,7 +45,11 @@ class CaptionOptions:
         for name in _COUNTS:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else _count(name, value) or None)
-        if self.style is not None and not isinstance(self.style, CaptionStyle):
+        if isinstance(self.style, str | Path) and str(self.style).lower() == NO_STYLE:
+            object.__setattr__(self, "style", None)
+        elif isinstance(self.style, str | Path):
+            from maxwhisper_cli.captions.style import load_style
+
             object.__setattr__(self, "style", load_style(self.style))
         given = next((name for name in _COUNTS if getattr(self, name) is not None), None)
         if self.style is not None and given is not None:
@@ -120,11 +127,14 @@ def make_captions(
             f"{options.needs_words} needs word times: transcribe with word_timestamps=True"
         )
     style = options.style
-    if not isinstance(style, CaptionStyle):  # None; a name has been loaded
+    if style is None:
         limits = LineLimits(
             options.max_line_width, options.max_line_count, options.max_words_per_line
         )
         return Captions(tuple(lay_out(segments, limits)), options.highlight_words)
+    from maxwhisper_cli.captions.styled_layout import lay_out_in_style
+
+    assert not isinstance(style, str | Path), "a name has been loaded"
     language = "en" if task == "translate" else transcript.language
     styled = lay_out_in_style(segments, style, language, transcript.duration_seconds)
     return Captions(styled.cues, options.highlight_words, style.name, styled.broken)

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from maxwhisper_cli.captions import data
+from maxwhisper_cli.captions import NO_STYLE, data
 from maxwhisper_cli.captions.limits import CHECKS, Costs, Limits
 from maxwhisper_cli.transcription.option_types import OptionsError
 
-NONE = "none"
-"""Name of no style: openai-whisper's own cues."""
 STYLE_NAMES = ("netflix", "bbc")
 _DEFAULT_BASE = "netflix"
 _LIMITS = tuple(each.name for each in fields(Limits))
@@ -45,14 +43,14 @@ def load_style(name: str | Path) -> CaptionStyle | None:
         OptionsError: There is no such style, or the file cannot be read or has unknown keys.
     """
     text = str(name)
-    if text.lower() == NONE:
+    if text.lower() == NO_STYLE:
         return None
     if text.lower() in STYLE_NAMES:
         return _named_style(text.lower())
     path = Path(text)
     if path.suffix.lower() != ".toml":
-        known = ", ".join([NONE, *STYLE_NAMES])
-        near = _nearest(text.lower(), [NONE, *STYLE_NAMES])
+        known = ", ".join([NO_STYLE, *STYLE_NAMES])
+        near = _nearest(text.lower(), [NO_STYLE, *STYLE_NAMES])
         raise OptionsError(f"there is no caption style {text!r}{near}; choose {known} or FILE.toml")
     return _style_of(text, _read(path))
 

@@ -4,23 +4,23 @@ In a batch each file is written as soon as it is done, and reported in input ord
 failure does not stop the others. Options and output names are checked before.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from maxwhisper_cli.activity import Activity, Pace, clock
 from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
 from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names, summary_line
 from maxwhisper_cli.commands.overview import Display, OrderedSegments, Overview
+from maxwhisper_cli.commands.sinks import Sink, Stdout
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Transcript
 from maxwhisper_cli.writers.base import Document, Writer
-from maxwhisper_cli.writers.files import STDIN, Outputs
+from maxwhisper_cli.writers.files import Outputs
 from maxwhisper_cli.writers.jsonl import JsonLines
 from weights.default_model import DEFAULT_MODEL
 from weights.errors import MaxWhisperError
@@ -29,36 +29,6 @@ if TYPE_CHECKING:
     from maxwhisper_cli.audio.reader import ReadingOptions
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.recording import Recording
-
-
-Stdout: TypeAlias = Writer | JsonLines
-"""Format of results on stdout: whole documents in order of input, or lines as files end."""
-Sink: TypeAlias = Outputs | Stdout | MaxWhisperError
-"""Sink of a transcript: files, or stdout; or the error that prevents it."""
-
-
-def require_sources(sources: list[str]) -> None:
-    """Checks that there is something to transcribe, before a model is loaded for it.
-
-    Raises:
-        MaxWhisperError: None of the files exists, or standard input is a keyboard or closed.
-    """
-    if STDIN in sources and (sys.stdin is None or sys.stdin.isatty()):
-        raise MaxWhisperError("- is standard input: pipe a recording into it")
-    if any(source == STDIN or _may_exist(Path(source)) for source in sources):
-        return
-    if "://" in sources[0]:
-        raise MaxWhisperError(f"{sources[0]} is an address: fetch it first, and name the file")
-    if len(sources) == 1:
-        raise MaxWhisperError(f"{sources[0]} does not exist: check its name and folder")
-    raise MaxWhisperError(f"none of the {len(sources)} files exists: check their names and folder")
-
-
-def _may_exist(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # opening it raises a better error
-        return True
 
 
 def transcribe_files(

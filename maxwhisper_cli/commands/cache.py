@@ -122,3 +122,8 @@ def _short(path: Path) -> str:
 
 def _size(n_bytes: int) -> str:
     return f"{n_bytes / 1e6:,.1f} MB"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.add_typer(make_cache(), name="cache")

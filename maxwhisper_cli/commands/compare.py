@@ -12,7 +12,7 @@ from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.option_parsing import parse_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from maxwhisper_cli.upstream_style import option
+from maxwhisper_cli.upstream_style import UpstreamCommand, as_command, option
 
 if TYPE_CHECKING:
     from maxwhisper_cli.compare.results import Comparison
@@ -245,3 +245,8 @@ def _fetched_samples(terminal: Terminal) -> list[str]:
 
     with terminal.activity(is_wanted_when_piped=True) as activity:
         return [str(path) for path in fetch_samples(_SAMPLES, activity.show_download).values()]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command("compare", cls=UpstreamCommand)(as_command(Compare))

@@ -12,6 +12,7 @@ from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.option_parsing import parse_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 
 if TYPE_CHECKING:
     from maxwhisper_cli.activity import Activity
@@ -121,3 +122,8 @@ class Compile:
             )
             name = chosen.name
         return name, load(name, model_dir=self.model_dir, offline=self.offline, progress=progress)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command("compile", cls=UpstreamCommand)(as_command(Compile))

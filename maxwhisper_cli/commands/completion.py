@@ -51,3 +51,8 @@ def _chosen(shell: str | None) -> str:
         given = f"{shell!r} is not known" if shell else "your shell is not known by SHELL"
         raise OptionsError(f"{given}; name one of {', '.join(SHELLS)}")
     return chosen
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.add_typer(make_completion(), name="completion")

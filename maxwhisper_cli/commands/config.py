@@ -75,3 +75,8 @@ def _source(explained: Explained) -> str:
     if explained.source == DEFAULT:
         return ""
     return explained.place if explained.source == "environment" else explained.source
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command()(config)

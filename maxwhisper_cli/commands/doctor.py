@@ -81,3 +81,8 @@ def _show_rows(title: str, rows: list[tuple[str, Text]], terminal: Terminal) -> 
         shown: RenderableType = Text(printable(name))
         grid.add_row("", shown, value)
     terminal.show(grid)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command()(doctor)

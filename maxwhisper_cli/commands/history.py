@@ -46,3 +46,8 @@ def history(
         show_series(Series(series.comparisons[-last:]), terminal)
     if not comparisons:
         terminal.note(f"nothing is kept in {folder}; compare --save keeps comparisons")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command()(history)

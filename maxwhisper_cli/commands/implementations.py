@@ -95,3 +95,8 @@ def _as_json(
         "install": entry.install,
         "devices": [asdict(state) for state in kinds],
     }
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command()(implementations)

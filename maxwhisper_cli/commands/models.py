@@ -56,3 +56,8 @@ def models(
     for name, location in locations.items():
         if location is not None:
             terminal.line(f"{name}: {location.path}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command()(models)

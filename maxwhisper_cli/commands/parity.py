@@ -12,6 +12,7 @@ from maxwhisper_cli.commands.loading import Loading, load_model
 from maxwhisper_cli.compare.candidates import Candidate, parse_candidates
 from maxwhisper_cli.console import Column, Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
@@ -185,3 +186,8 @@ def _numbers(rung: "Rung") -> tuple[str, str, str, str]:
         f"{max(0.0, 1 - distance.cosine):.0e}",
         limit,
     )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command("parity", cls=UpstreamCommand, no_args_is_help=True)(as_command(Parity))

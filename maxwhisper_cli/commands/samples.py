@@ -60,3 +60,8 @@ def fetch(
         paths = fetch_samples(names or None, activity.show_download)
     for name, path in paths.items():
         terminal.line(f"{name}  {path}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.add_typer(make_samples(), name="samples")

@@ -20,7 +20,7 @@ from maxwhisper_cli.commands.option_parsing import parse_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.stopping import INTERRUPTED
 from maxwhisper_cli.transcription.options import OptionsError
-from maxwhisper_cli.upstream_style import option
+from maxwhisper_cli.upstream_style import UpstreamCommand, as_command, option
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
@@ -293,3 +293,8 @@ def _log_to(terminal: Terminal) -> None:
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # we log what failed ourselves
+
+
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command("serve", cls=UpstreamCommand)(as_command(Serve))

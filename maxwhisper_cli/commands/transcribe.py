@@ -1,38 +1,34 @@
 """Command `maxwhisper transcribe`: its options, and their combinations.
 
-The work on each file is in `batch`.
+The work on each file is in `batch`. What only the work needs is imported as it begins.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
+
+import typer
 
 from implementations import nvidia, registry
 from maxwhisper_cli import cli_captions, cli_reading, cli_speech, cli_words
 from maxwhisper_cli import cli_options as cli
-from maxwhisper_cli.captions.captions import CaptionOptions
-from maxwhisper_cli.commands.batch import Sink, require_sources, transcribe_files
-from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.option_parsing import (
     parse_batch_size,
     parse_numbers,
     parse_temperatures,
 )
-from maxwhisper_cli.commands.overview import Display
-from maxwhisper_cli.commands.timings import Timings
 from maxwhisper_cli.console import Terminal
-from maxwhisper_cli.transcription.options import OptionsError, Task, TranscribeOptions, VadOptions
-from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
-from maxwhisper_cli.upstream_style import Switch
-from maxwhisper_cli.writers.base import Writer
-from maxwhisper_cli.writers.files import DEFAULT_NAME, plan_outputs, prepare_folder, refused_outputs
-from maxwhisper_cli.writers.jsonl import JsonLines
-from maxwhisper_cli.writers.registry import choose_writers
+from maxwhisper_cli.transcription.options import TranscribeOptions, VadOptions
+from maxwhisper_cli.upstream_style import Switch, UpstreamCommand, as_command
+from maxwhisper_cli.writers import DEFAULT_NAME
 
 if TYPE_CHECKING:
     from maxwhisper_cli.audio.reader import ReadingOptions
+    from maxwhisper_cli.captions.captions import CaptionOptions
+    from maxwhisper_cli.commands.loading import Loading
+    from maxwhisper_cli.commands.sinks import Sink
+    from maxwhisper_cli.transcription.options import Task
+    from maxwhisper_cli.transcription.stopwatch import Stopwatch
 
-STDOUT = "-"
 _DEFAULTS = TranscribeOptions()
 _SWITCH = {True: Switch.ON, False: Switch.OFF}
 _CLIP_TIMESTAMPS = ",".join(f"{at:g}" for at in _DEFAULTS.clip_timestamps)
@@ -123,10 +119,14 @@ class Transcribe:
 
     def run(self) -> None:
         """Checks all options and paths, then transcribes."""
+        from maxwhisper_cli.commands.batch import transcribe_files
+        from maxwhisper_cli.commands.overview import Display
+        from maxwhisper_cli.transcription.stopwatch import STOPPED
+
         captions = self._captions()
         options, reading = self._options(captions), self._reading()
         sinks = self._sinks()
-        is_for_stdout = self.jsonl or self.output_dir == STDOUT
+        is_for_stdout = self.jsonl or self.output_dir == cli.STDOUT
         terminal = Terminal(is_quiet=self.quiet, needs_reader=is_for_stdout)
         for warning in captions.warnings:
             terminal.warning(warning)
@@ -135,7 +135,11 @@ class Transcribe:
             shows_segments=bool(self.verbose) and not self.quiet and not is_for_stdout,
             shows_bar_when_piped=not self.verbose,
         )
-        timings = Timings() if self.timings else None
+        timings = None
+        if self.timings:
+            from maxwhisper_cli.commands.timings import Timings
+
+            timings = Timings()
         loading = self._loading(
             terminal,
             timings.stopwatch if timings else STOPPED,
@@ -147,7 +151,7 @@ class Transcribe:
             if timings is not None:
                 timings.show(terminal)
 
-    def _captions(self) -> CaptionOptions:
+    def _captions(self) -> "CaptionOptions":
         return cli_captions.GivenCaptions(
             self.caption_style,
             self.highlight_words,
@@ -156,7 +160,7 @@ class Transcribe:
             self.max_words_per_line,
         ).options(has_word_times=bool(self.word_timestamps))
 
-    def _options(self, captions: CaptionOptions) -> TranscribeOptions:
+    def _options(self, captions: "CaptionOptions") -> TranscribeOptions:
         return TranscribeOptions(
             task=cast("Task", self.task),  # checked there
             language=self.language,
@@ -205,25 +209,22 @@ class Transcribe:
             self.channel, self.audio_track, self.raw_format, self.raw_rate, self.raw_channels
         ).options()
 
-    def _sinks(self) -> list[tuple[str, Sink]]:
-        writers = self._writers()
-        if not self.jsonl:
-            return _plan_sinks(self.files, writers, self.output_dir, self.output_name, self.model)
-        if self.output_format is not None or self.output_dir != ".":
-            raise OptionsError("--jsonl writes no files: leave out --output-format, --output-dir")
-        require_sources(self.files)
-        return [(file, JsonLines()) for file in self.files]
+    def _sinks(self) -> list[tuple[str, "Sink"]]:
+        from maxwhisper_cli.commands.sinks import GivenOutputs
 
-    def _writers(self) -> tuple[Writer, ...]:
-        writers = choose_writers(self.output_format or ["all"])
-        for writer in writers:
-            if writer.needs_speakers and self.channel != cli_reading.SPLIT:
-                raise OptionsError(
-                    f"{writer.name} says who speaks, which only --channel {cli_reading.SPLIT} tells"
-                )
-        return writers
+        return GivenOutputs(
+            self.output_dir,
+            self.output_format,
+            self.output_name,
+            self.jsonl,
+            has_speakers=self.channel == cli_reading.SPLIT,
+        ).sinks(self.files, self.model)
 
-    def _loading(self, terminal: Terminal, stopwatch: Stopwatch, *, is_english: bool) -> Loading:
+    def _loading(
+        self, terminal: Terminal, stopwatch: "Stopwatch", *, is_english: bool
+    ) -> "Loading":
+        from maxwhisper_cli.commands.loading import Loading
+
         return Loading(
             model=self.model,
             impl=self.impl,
@@ -255,32 +256,11 @@ class Transcribe:
         return (self.device or registry.default_device(self.impl)).startswith("cuda")
 
 
-def _plan_sinks(
-    files: list[str],
-    writers: tuple[Writer, ...],
-    output_dir: str,
-    output_name: str,
-    model: str | None,
-) -> list[tuple[str, Sink]]:
-    """Returns each file with its outputs: files, or a format on stdout."""
-    if output_dir == STDOUT:
-        require_sources(files)
-        return [(file, _writer_for_stdout(writers, len(files))) for file in files]
-    folder = Path(output_dir)
-    planned = plan_outputs(files, writers, folder, output_name, model=model)
-    require_sources(files)
-    prepare_folder(folder)
-    refused = refused_outputs(planned)
-    if len(refused) == len(planned):
-        raise refused[0]
-    return [(file, refused.get(i, planned[i])) for i, file in enumerate(files)]
-
-
-def _writer_for_stdout(writers: tuple[Writer, ...], n_files: int) -> Writer:
-    if len(writers) > 1:
-        raise OptionsError("stdout takes one format: give -f txt, for instance, with -o -")
-    if n_files > 1 and writers[0].name != "txt":
-        raise OptionsError(
-            f"several files on stdout would make no valid {writers[0].name}; give one, or -f txt"
-        )
-    return writers[0]
+def add_to(app: typer.Typer) -> None:
+    """Registers the command in an application."""
+    app.command(
+        "transcribe",
+        cls=UpstreamCommand,
+        no_args_is_help=True,
+        epilog="Options are also taken as openai-whisper spells them: --beam_size 5.",
+    )(as_command(Transcribe))

@@ -6,7 +6,6 @@ from the current folder upward; the user's file; the system's. The order is uv's
 
 import os
 import stat
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,6 @@ from maxwhisper_cli.transcription.options import OptionsError
 
 FILE_NAME = "maxwhisper.toml"
 PYPROJECT = "pyproject.toml"
-CONFIG_FILE_VARIABLE, NO_CONFIG_VARIABLE = "MAXWHISPER_CONFIG_FILE", "MAXWHISPER_NO_CONFIG"
 _MAX_BYTES = 2**20
 _MAX_PARENTS = 100
 
@@ -142,6 +140,8 @@ def _read(path: Path) -> Mapping[str, object]:
     Raises:
         ConfigurationError: It cannot be read, is too large, or is no TOML.
     """
+    import tomllib  # it is imported where there is a file
+
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for its writer
             raise ConfigurationError(f"{path}: not a regular file; name a configuration file")

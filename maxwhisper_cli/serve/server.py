@@ -20,7 +20,7 @@ from maxwhisper_cli.serve.limits import Limits
 from maxwhisper_cli.serve.registry import ModelRegistry
 from maxwhisper_cli.serve.service import Service
 from maxwhisper_cli.serve.spool import Spool
-from maxwhisper_cli.speech.network_file import NetworkLoader
+from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.throughput.read_ahead import count_reading_threads
 from maxwhisper_cli.transcription.stopwatch import STOPPED
 from weights.errors import MaxWhisperError

@@ -4,9 +4,7 @@ They come from the package silero-vad, which is never installed nor imported her
 beside it if it is installed, or else taken out of its pinned wheel, once.
 """
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
 
 from maxwhisper_cli.package_archive import PackageArchive, Progress, extract_member, fetch_archive
 from maxwhisper_cli.speech.network import VoiceNetwork
@@ -25,24 +23,6 @@ PACKAGE = PackageArchive(
 SHA256 = "7ed98ddbad84ccac4cd0aeb3099049280713df825c610a8ed34543318f1b2c49"
 FILE_NAME = "silero_vad_16k_op15.onnx"
 _IMPORT_NAME, _MEMBER = "silero_vad", f"data/{FILE_NAME}"
-
-
-@dataclass(slots=True)
-class NetworkLoader:
-    """Loader of the network, when it is first needed."""
-
-    model_dir: Path | None = None
-    """Folder of weights, instead of the cache."""
-    is_offline: bool = False
-    _network: VoiceNetwork | None = field(default=None, init=False)
-    _lock: Lock = field(default_factory=Lock, init=False)
-
-    def network(self) -> VoiceNetwork:
-        """Returns the network; the first call finds or fetches it, with `load_network`'s errors."""
-        with self._lock:
-            if self._network is None:
-                self._network = load_network(self.model_dir, offline=self.is_offline)
-            return self._network
 
 
 def load_network(

@@ -207,10 +207,14 @@ def may_stall(source: object) -> bool:
     return True
 
 
-def count_reading_threads(device: str) -> int:
+def count_reading_threads(device: str, n_threads: int = 0) -> int:
     """Returns the number of threads that read ahead while a model runs on a device.
 
     On the CPU it is one, since the model needs the others; on a single processor none.
+
+    Args:
+        device: The model's device.
+        n_threads: Threads that the model and reading may use together; 0 is as many as can run.
     """
-    n_threads = available_threads()
+    n_threads = n_threads or available_threads()
     return min(1, n_threads - 1) if device == "cpu" else max(1, n_threads - 1)

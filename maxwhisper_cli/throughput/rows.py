@@ -1,14 +1,17 @@
 """Choice of the way to decode a recording, in turn or in rows, and the report of its parts."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from implementations.implementation import Implementation
-from maxwhisper_cli.throughput.scheduler import OnWarning, Scheduler, decode_in_rows
 from maxwhisper_cli.transcription.drivers import decode_in_turn
 from maxwhisper_cli.transcription.options import AUTO_ROWS, TranscribeOptions
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment
 from maxwhisper_cli.transcription.steps import DecodedPart, Run
 from maxwhisper_cli.transcription.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.throughput.scheduler import OnWarning
 
 
 def count_rows(implementation: Implementation, options: TranscribeOptions) -> int:
@@ -23,11 +26,13 @@ def decode_run(
     run: Run,
     n_rows: int,
     stopwatch: Stopwatch,
-    on_warning: OnWarning | None,
+    on_warning: "OnWarning | None",
 ) -> Iterator[DecodedPart]:
     """Decodes a recording: in rows if there are rows, and sequences for them."""
     if n_rows == 1 or len(run.sequences) == 1:
         return decode_in_turn(implementation, run, stopwatch)
+    from maxwhisper_cli.throughput.scheduler import Scheduler, decode_in_rows
+
     return decode_in_rows(Scheduler(implementation, n_rows, stopwatch, on_warning), run)
 
 

@@ -113,7 +113,7 @@ def _rules(dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokeniz
     suppressed = _suppressed(dims, options, tokenizer)
     if not options.without_timestamps:
         suppressed.add(tokenizer.no_timestamps)
-    first = {*tokenizer.encode(" "), tokenizer.eot} if options.suppress_blank else set()
+    first = {*tokenizer.blank_tokens, tokenizer.eot} if options.suppress_blank else set()
     latest = None
     if options.max_initial_timestamp:
         steps = round(options.max_initial_timestamp / (_WINDOW_SECONDS / dims.n_audio_ctx))

@@ -2,3 +2,6 @@
 
 They turn finished transcripts into text and put it in place; they know no model and no terminal.
 """
+
+DEFAULT_NAME = "{stem}"
+"""Name of outputs, without extension."""

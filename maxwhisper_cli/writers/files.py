@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.writers import DEFAULT_NAME
 from maxwhisper_cli.writers.base import Document, OutputError, Writer
 from weights.cache import record_written
 
 STDIN = "-"
-DEFAULT_NAME = "{stem}"
 _REFERENCE_SUFFIX = ".txt"
 """Format that `compare` would use as a reference, unless it has a record of its origin."""
 _ANY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH

@@ -1,26 +1,45 @@
-"""Output formats by name."""
+"""Output formats by name; a format's module is imported when it is chosen."""
 
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 
 from maxwhisper_cli.transcription.options import OptionsError
-from maxwhisper_cli.writers.ass import AssWriter
 from maxwhisper_cli.writers.base import Writer
-from maxwhisper_cli.writers.csv import CsvWriter
-from maxwhisper_cli.writers.json import JsonWriter
-from maxwhisper_cli.writers.lrc import LrcWriter
-from maxwhisper_cli.writers.md import MdWriter
-from maxwhisper_cli.writers.rttm import RttmWriter
-from maxwhisper_cli.writers.subtitles import SrtWriter, VttWriter
-from maxwhisper_cli.writers.tsv import TsvWriter
-from maxwhisper_cli.writers.ttml import TtmlWriter
-from maxwhisper_cli.writers.txt import TxtWriter
 
-_UPSTREAM = (TxtWriter(), VttWriter(), SrtWriter(), TsvWriter(), JsonWriter())
-_OTHERS = (LrcWriter(), AssWriter(), TtmlWriter(), CsvWriter(), MdWriter(), RttmWriter())
-WRITERS: Mapping[str, Writer] = MappingProxyType({w.name: w for w in (*_UPSTREAM, *_OTHERS)})
-ALL = tuple(writer.name for writer in _UPSTREAM)
+ALL = ("txt", "vtt", "srt", "tsv", "json")
 """Formats of `all`: openai-whisper's own."""
+_CLASSES = {
+    "txt": "txt:TxtWriter",
+    "vtt": "subtitles:VttWriter",
+    "srt": "subtitles:SrtWriter",
+    "tsv": "tsv:TsvWriter",
+    "json": "json:JsonWriter",
+    "lrc": "lrc:LrcWriter",
+    "ass": "ass:AssWriter",
+    "ttml": "ttml:TtmlWriter",
+    "csv": "csv:CsvWriter",
+    "md": "md:MdWriter",
+    "rttm": "rttm:RttmWriter",
+}
+"""`module:Class` of each format, within this package."""
+
+
+class _Writers(Mapping[str, Writer]):
+    """The writer of each format."""
+
+    def __getitem__(self, name: str) -> Writer:
+        module, _, writer = _CLASSES[name].partition(":")
+        made: Writer = getattr(import_module(f"{__package__}.{module}"), writer)()
+        return made
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_CLASSES)
+
+    def __len__(self) -> int:
+        return len(_CLASSES)
+
+
+WRITERS: Mapping[str, Writer] = _Writers()
 
 
 def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
@@ -33,7 +52,7 @@ def choose_writers(formats: Iterable[str]) -> tuple[Writer, ...]:
     for name in ",".join(formats).lower().replace(" ", "").split(","):
         if name == "all":
             wanted.update((each, WRITERS[each]) for each in ALL)
-        elif name in WRITERS:
+        elif name in _CLASSES:
             wanted[name] = WRITERS[name]
         else:
             known = ", ".join([*WRITERS, "all"])

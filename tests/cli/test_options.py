@@ -41,7 +41,7 @@ def parsed(maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch) -> Any:
     ) -> None:
         captured.append(Captured(options, loading, reading))
 
-    monkeypatch.setattr("maxwhisper_cli.commands.transcribe.transcribe_files", capture)
+    monkeypatch.setattr("maxwhisper_cli.commands.batch.transcribe_files", capture)
 
     def parse(*arguments: str) -> Captured:
         done = maxwhisper("transcribe", "talk.wav", *arguments)
@@ -176,7 +176,7 @@ def test_arguments_after_two_dashes_are_files(
     Path("--verbose").touch()
     seen: list[list[tuple[str, object]]] = []
     monkeypatch.setattr(
-        "maxwhisper_cli.commands.transcribe.transcribe_files", lambda sinks, *_: seen.append(sinks)
+        "maxwhisper_cli.commands.batch.transcribe_files", lambda sinks, *_: seen.append(sinks)
     )
     assert maxwhisper("transcribe", "--", "--verbose", "talk.wav").exit_code == 0
     assert [name for name, _ in seen[0]] == ["--verbose", "talk.wav"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from maxwhisper_cli.lazy_commands import COMMANDS, CommandEntry
 from tests.cli.conftest import RunCommandLine
 
 HEAVY = {"torch", "max", "whisper", "numpy", "av", "soundfile", "pydantic"}
@@ -24,6 +25,80 @@ def modules_after(*arguments: str) -> set[str]:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(done.stderr.partition("modules:")[2].split())
+
+
+OURS = ("maxwhisper_cli", "implementations", "weights")
+OF_HELP = {
+    "maxwhisper_cli",
+    "maxwhisper_cli.__main__",
+    "maxwhisper_cli.app",
+    "maxwhisper_cli.commands",
+    "maxwhisper_cli.commands.examples",
+    "maxwhisper_cli.configuration",
+    "maxwhisper_cli.console",
+    "maxwhisper_cli.lazy_commands",
+    "maxwhisper_cli.standard_streams",
+    "maxwhisper_cli.stopping",
+    "maxwhisper_cli.system_errors",
+    "maxwhisper_cli.tables",
+    "weights",
+    "weights.errors",
+    "weights.printable",
+}
+"""All modules of the project that the list of commands needs."""
+NOT_OF_FULL_MAX = {
+    "av": "no container is read, libsndfile takes the wav file",
+    "torch": "PyTorch has no part in full-max",
+    "whisper": "openai-whisper's package imports torch",
+    "rich": "nothing is drawn, the streams are pipes",
+    "max.engine": "graphs are run, not compiled",
+    "max.graph": "graphs are run, not built",
+    "filelock": "nothing is stored",
+    "httpx2": "nothing is fetched",
+    "urllib.request": "nothing is fetched",
+    "importlib.metadata": "nobody asks for a version",
+    "implementations.max_graph.gpu.implementation": "it runs on the CPU",
+    "implementations.max_graph.compile": "graphs are in the cache",
+    "implementations.torch_decoder": "PyTorch has no part in full-max",
+    "maxwhisper_cli.captions.style": "no style is chosen",
+    "maxwhisper_cli.captions.styled_layout": "no style is chosen",
+    "maxwhisper_cli.commands.compare": "another command",
+    "maxwhisper_cli.compare": "another command",
+    "maxwhisper_cli.live_activity": "nothing is drawn",
+    "maxwhisper_cli.package_archive": "nothing is fetched",
+    "maxwhisper_cli.speech.network": "speech is not searched for",
+    "maxwhisper_cli.throughput.read_ahead": "there is one file",
+    "maxwhisper_cli.throughput.scheduler": "there is one file",
+    "maxwhisper_cli.writers.ttml": "another format",
+}
+"""Modules that a short transcription must not import, and why it does not need them."""
+
+
+def test_help_imports_no_command() -> None:
+    modules = modules_after("--help")
+    assert {name for name in modules if name.partition(".")[0] in OURS} == OF_HELP
+    assert "rich" not in modules
+
+
+def test_each_command_is_imported_alone() -> None:
+    modules = modules_after("models", "--help")
+    commands = {name for name in modules if name.startswith("maxwhisper_cli.commands.")}
+    assert commands == {"maxwhisper_cli.commands.models", "maxwhisper_cli.commands.examples"}
+
+
+@pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
+def test_command_is_listed_as_it_says(entry: CommandEntry) -> None:
+    command = entry.load()
+    assert command.name == entry.name
+    assert command.get_short_help_str(1000) == entry.summary
+
+
+@pytest.mark.max
+def test_transcribing_imports_only_what_it_uses(jfk: Path, tmp_path: Path) -> None:
+    options = ["--impl", "full-max", "--device", "cpu", "--model", "tiny.en", "-o", str(tmp_path)]
+    modules = modules_after("transcribe", str(jfk), *options)
+    assert "maxwhisper_cli.transcription.longform" in modules
+    assert NOT_OF_FULL_MAX.keys() & modules == set()
 
 
 @pytest.mark.parametrize(

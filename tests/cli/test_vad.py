@@ -20,7 +20,7 @@ def vad_of(maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path("talk.wav").touch()
     captured: list[TranscribeOptions] = []
     monkeypatch.setattr(
-        "maxwhisper_cli.commands.transcribe.transcribe_files",
+        "maxwhisper_cli.commands.batch.transcribe_files",
         lambda _sinks, _loading, options, *_: captured.append(options),
     )
 

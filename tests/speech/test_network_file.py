@@ -12,7 +12,8 @@ import pytest
 from maxwhisper_cli.cache_contents import contents_of
 from maxwhisper_cli.package_archive import PackageArchive, PackageArchiveError, Progress
 from maxwhisper_cli.speech import network_file as module
-from maxwhisper_cli.speech.network_file import FILE_NAME, NetworkLoader, network_file
+from maxwhisper_cli.speech.network_file import FILE_NAME, network_file
+from maxwhisper_cli.speech.network_loader import NetworkLoader
 from weights.errors import ModelNotFoundError, WeightsError
 
 CONTENT = b"a network" * 1000

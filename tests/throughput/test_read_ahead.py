@@ -235,3 +235,9 @@ def test_threads_by_device(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         counts.append((count_reading_threads("cpu"), count_reading_threads("cuda:0")))
     assert counts == [(0, 1), (1, 1), (1, 15)]
+
+
+@pytest.mark.parametrize(("n_threads", "by_device"), [(1, (0, 1)), (2, (1, 1)), (4, (1, 3))])
+def test_threads_are_bounded_by_the_user(n_threads: int, by_device: tuple[int, int]) -> None:
+    counts = tuple(count_reading_threads(device, n_threads) for device in ("cpu", "cuda:0"))
+    assert counts == by_device

@@ -11,7 +11,7 @@ import pytest
 
 from implementations.errors import NonFiniteLogitsError
 from implementations.request import DecodedWindow, DecodeRequest
-from maxwhisper_cli.audio.reader import AudioError, AudioSource
+from maxwhisper_cli.audio.reader import Audio, AudioError, AudioSource, open_audio
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.throughput.rows import count_rows
 from maxwhisper_cli.throughput.several import Finished
@@ -315,3 +315,20 @@ def assert_same(finished: Finished, alone: Transcript) -> None:
         assert one == replace(other, avg_logprob=one.avg_logprob, no_speech_prob=one.no_speech_prob)
         assert one.avg_logprob == pytest.approx(other.avg_logprob, abs=1e-3)
         assert one.no_speech_prob == pytest.approx(other.no_speech_prob, abs=1e-3)
+
+
+@pytest.mark.parametrize("n_threads", [0, 1, 3])
+def test_readers_use_the_threads_that_the_user_allows(
+    n_threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Audio] = []
+
+    def opening(audio: AudioSource) -> Audio:
+        opened.append(open_audio(audio))
+        return opened[-1]
+
+    monkeypatch.setattr("maxwhisper_cli.recording.open_audio", opening)
+    model = Model(ScriptedImplementation(say))
+    model.n_reading_threads = n_threads
+    model.transcribe(noise(1.0), OPTIONS)
+    assert [audio.n_threads for audio in opened] == [n_threads]

@@ -72,6 +72,20 @@ def test_round_trip(multilingual: bool, num_languages: int, n_vocab: int) -> Non
     assert ours.decode(tokens[3:5]) == theirs.decode(tokens[3:5])
 
 
+@pytest.mark.parametrize(("multilingual", "num_languages", "n_vocab"), VOCABULARIES)
+def test_every_token_is_spelled_as_upstream(
+    multilingual: bool, num_languages: int, n_vocab: int
+) -> None:
+    ours = get_tokenizer(multilingual, num_languages=num_languages)
+    theirs = upstream.get_tokenizer(multilingual, num_languages=num_languages)
+    for token in range(n_vocab):
+        assert ours.decode_with_timestamps([token]) == theirs.decode_with_timestamps([token])
+    assert ours.blank_tokens == tuple(theirs.encode(" "))
+    for unknown in (-1, n_vocab):
+        with pytest.raises(KeyError):
+            ours.decode_with_timestamps([unknown])
+
+
 def test_broken_utf8_is_marked() -> None:
     ours = get_tokenizer(True)
     assert "\ufffd" in ours.decode(ours.encode("🙂")[:1])

@@ -11,7 +11,6 @@ from max.dtype import DType
 
 from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.implementation import Implementation
-from implementations.max_graph.cpu.graphs.ops import N_ADDRESSES
 from implementations.max_graph.cpu.greedy import decode_greedily
 from implementations.max_graph.cpu.load import LoadedGraphs, load_graphs
 from implementations.max_graph.cpu.row_decoder import CpuRowDecoder
@@ -29,6 +28,8 @@ from implementations.row_decoder import RowDecoder, RowWindow
 from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 
+_N_ADDRESSES = 28
+"""`graphs.ops.N_ADDRESSES`; its module imports MAX's graph builder, which running needs not."""
 _MAX_ROWS = 8
 """Rows of a large batch: each has keys and values of its own audio, so that more gain little."""
 _ROWS_BYTES = 10**9
@@ -47,7 +48,7 @@ class CpuFullMax(Implementation):
         self.load_report = graphs.report
         self._graphs = graphs
         self._lock = threading.RLock()
-        table = Buffer(DType.int64, (graphs.dims.n_text_layer, N_ADDRESSES), CPU())
+        table = Buffer(DType.int64, (graphs.dims.n_text_layer, _N_ADDRESSES), CPU())
         self._decoder = DecoderModels(graphs.dims, graphs.models, table, self._lock)
 
     @classmethod

@@ -1,15 +1,14 @@
 """Loading of a checkpoint's weights and the compiled graphs into models that run."""
 
-import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from max.driver import CPU, Buffer
+from max.driver import Buffer
 from max.dtype import DType
-from max.engine import InferenceSession, Model, read
 
 from implementations.max_graph.artifacts import all_compiled_graphs, load_report
+from implementations.max_graph.cpu.engine import Model, load_models
 from implementations.max_graph.cpu.weights import (
     canonical_weights,
     graph_constants,
@@ -63,11 +62,8 @@ def load_graphs(checkpoint: Checkpoint, plan: LoadPlan) -> LoadedGraphs:
     artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
     packed = graph_weights(checkpoint, plan.matrices, plan.stacks)
     constants = graph_constants(plan.n_threads)
-    session = InferenceSession(devices=[CPU()])
     registry: dict[str, Array | Buffer] = {**packed, **constants, **_bfloat16_buffers(packed)}
-    models: dict[str, Model] = {}
-    for artifact in artifacts:
-        models |= session.init_all(read(io.BytesIO(artifact.data)), weights_registry=registry)
+    models = load_models((artifact.data for artifact in artifacts), registry)
     dims = checkpoint.dims
     report = load_report(artifacts)
     loaded = LoadedGraphs(models, packed | constants, dims, plan.dtype, report)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from max.driver import CPU, Buffer
 from max.dtype import DType
-from max.engine import Model
 
 from implementations.alignment import AlignmentRequest, TokenAlignment
+from implementations.max_graph.cpu.engine import Model
 from implementations.max_graph.cpu.kv_cache import KVCache
 from implementations.max_graph.features import MaxAudioFeatures
 from implementations.max_graph.token_state import hypothesis_states, rule_mask, rule_numbers

@@ -1,0 +1,114 @@
+"""Sinks of transcripts: files, a format on stdout, or lines of JSON.
+
+All is checked before a model is loaded.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from maxwhisper_cli.cli_options import STDOUT
+from maxwhisper_cli.cli_reading import SPLIT
+from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.writers.base import Writer
+from maxwhisper_cli.writers.files import (
+    STDIN,
+    Outputs,
+    plan_outputs,
+    prepare_folder,
+    refused_outputs,
+)
+from maxwhisper_cli.writers.jsonl import JsonLines
+from maxwhisper_cli.writers.registry import choose_writers
+from weights.errors import MaxWhisperError
+
+Stdout: TypeAlias = Writer | JsonLines
+"""Format of results on stdout: whole documents in order of input, or lines as files end."""
+Sink: TypeAlias = Outputs | Stdout | MaxWhisperError
+"""Sink of a transcript: files, or stdout; or the error that prevents it."""
+
+
+@dataclass(frozen=True, slots=True)
+class GivenOutputs:
+    """Values of the options that say what is written."""
+
+    output_dir: str
+    output_format: list[str] | None
+    output_name: str
+    is_jsonl: bool
+    has_speakers: bool
+    """True if the transcripts say who speaks."""
+
+    def sinks(self, files: list[str], model: str | None) -> list[tuple[str, Sink]]:
+        """Returns each file with its sink.
+
+        Args:
+            files: Recordings as the user gave them; `-` is standard input.
+            model: Name or path of the model, whose files may not be replaced.
+
+        Raises:
+            MaxWhisperError: Nothing can be read or written, or options contradict each other.
+        """
+        writers = self._writers()
+        if self.is_jsonl:
+            if self.output_format is not None or self.output_dir != ".":
+                raise OptionsError(
+                    "--jsonl writes no files: leave out --output-format, --output-dir"
+                )
+            require_sources(files)
+            return [(file, JsonLines()) for file in files]
+        if self.output_dir == STDOUT:
+            require_sources(files)
+            return [(file, _writer_for_stdout(writers, len(files))) for file in files]
+        folder = Path(self.output_dir)
+        planned = plan_outputs(files, writers, folder, self.output_name, model=model)
+        require_sources(files)
+        prepare_folder(folder)
+        refused = refused_outputs(planned)
+        if len(refused) == len(planned):
+            raise refused[0]
+        return [(file, refused.get(i, planned[i])) for i, file in enumerate(files)]
+
+    def _writers(self) -> tuple[Writer, ...]:
+        writers = choose_writers(self.output_format or ["all"])
+        for writer in writers:
+            if writer.needs_speakers and not self.has_speakers:
+                raise OptionsError(
+                    f"{writer.name} says who speaks, which only --channel {SPLIT} tells"
+                )
+        return writers
+
+
+def require_sources(sources: list[str]) -> None:
+    """Checks that there is something to transcribe, before a model is loaded for it.
+
+    Raises:
+        MaxWhisperError: None of the files exists, or standard input is a keyboard or closed.
+    """
+    if STDIN in sources and (sys.stdin is None or sys.stdin.isatty()):
+        raise MaxWhisperError("- is standard input: pipe a recording into it")
+    if any(source == STDIN or _may_exist(Path(source)) for source in sources):
+        return
+    if "://" in sources[0]:
+        raise MaxWhisperError(f"{sources[0]} is an address: fetch it first, and name the file")
+    if len(sources) == 1:
+        raise MaxWhisperError(f"{sources[0]} does not exist: check its name and folder")
+    raise MaxWhisperError(f"none of the {len(sources)} files exists: check their names and folder")
+
+
+def _may_exist(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # opening it raises a better error
+        return True
+
+
+def _writer_for_stdout(writers: tuple[Writer, ...], n_files: int) -> Writer:
+    if len(writers) > 1:
+        raise OptionsError("stdout takes one format: give -f txt, for instance, with -o -")
+    if n_files > 1 and writers[0].name != "txt":
+        raise OptionsError(
+            f"several files on stdout would make no valid {writers[0].name}; give one, or -f txt"
+        )
+    return writers[0]

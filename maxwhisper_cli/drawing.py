@@ -1,0 +1,54 @@
+"""Rich's consoles for stdout and stderr, set up so that nothing is taken from the environment.
+
+`console` imports this where something is drawn.
+"""
+
+from collections.abc import Callable
+from typing import TypedDict
+
+from rich.console import Console
+
+
+class _Settings(TypedDict):
+    """Settings of rich's Console, which it would else take from the environment."""
+
+    force_terminal: bool
+    force_interactive: bool | None
+    force_jupyter: bool
+    markup: bool
+    highlight: bool
+    emoji: bool
+
+
+class _ResultsConsole(Console):
+    """Console of stdout, whose reader may leave."""
+
+    def __init__(self, settings: _Settings, on_broken_pipe: Callable[[], None]) -> None:
+        super().__init__(**settings)
+        self._on_broken_pipe = on_broken_pipe
+
+    def on_broken_pipe(self) -> None:
+        """Drops what follows; what else happens is the caller's."""
+        self.quiet = True
+        self._on_broken_pipe()
+
+
+def results_console(*, is_terminal: bool, on_broken_pipe: Callable[[], None]) -> Console:
+    """Returns the console of stdout."""
+    return _ResultsConsole(_settings(is_terminal=is_terminal), on_broken_pipe)
+
+
+def errors_console(*, is_terminal: bool) -> Console:
+    """Returns the console of stderr."""
+    return Console(stderr=True, **_settings(is_terminal=is_terminal))
+
+
+def _settings(*, is_terminal: bool) -> _Settings:
+    return {
+        "force_terminal": is_terminal,
+        "force_interactive": None if is_terminal else False,
+        "force_jupyter": False,
+        "markup": False,
+        "highlight": False,
+        "emoji": False,
+    }
