@@ -27,7 +27,7 @@ def test_outcomes(tmp_path: Path, answer: str, code: int, last: str) -> None:
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
     program.chmod(0o755)
-    command = [sys.executable, ROOT / ".ci" / "audit.py", tmp_path]
+    command = [sys.executable, str(ROOT / ".ci" / "audit.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (code, "")
     assert last in done.stdout.splitlines()[-1]

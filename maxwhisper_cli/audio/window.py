@@ -8,6 +8,9 @@ from typing import IO, Any
 
 from maxwhisper_cli.audio.stream import AudioError
 
+_MAX_POSITION = 2**63 - 1
+"""Largest position that the system counts; a damaged header may point beyond."""
+
 
 class FileWindow(RawIOBase):
     """File of given bytes, then `file[start:end]`; closing it leaves the original open."""
@@ -54,7 +57,9 @@ class FileWindow(RawIOBase):
 
 
 def read_at(file: IO[bytes], position: int, n_bytes: int) -> bytes:
-    """Returns up to `n_bytes` from a position on."""
+    """Returns up to `n_bytes` from a position on; none beyond what a file can be."""
+    if position > _MAX_POSITION:
+        return b""
     file.seek(position)
     data = file.read(n_bytes) or b""
     _raise_error_of(file)
