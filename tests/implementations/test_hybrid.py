@@ -42,7 +42,7 @@ def test_features_reach_the_decoder_without_a_copy(monkeypatch: pytest.MonkeyPat
     features = hybrid.encode(MEL)
     (buffer,) = buffers
     assert isinstance(features, DecoderAudioFeatures)
-    assert features.tensor.data_ptr() == buffer.to_numpy().ctypes.data
+    assert features.tensor.data_ptr() == np.from_dlpack(buffer).ctypes.data
 
 
 def test_in_bfloat16_only_the_encoder_is() -> None:

@@ -32,6 +32,7 @@ from implementations.max_graph.graphs.token_state import (
     OFFSET,
     TOKEN,
 )
+from tests.support.host_buffers import array_of
 
 EOT = 9
 NO_NUMBERS = 13
@@ -53,7 +54,7 @@ class _Graph:
         self.n_replayed = 0
 
     def execute(self, *buffers: Buffer) -> list[Buffer]:
-        results = self._run(*(buffer.to_numpy() for buffer in buffers))
+        results = self._run(*map(array_of, buffers))
         return [Buffer.from_numpy(result) for result in results]
 
     def capture(self, _key: int, *_inputs: Buffer) -> list[Buffer]:
@@ -110,7 +111,7 @@ def _step(slots: Any, windows: Any, cache: Any, audio: Any, *choice: Any) -> lis
 
 def _copy_at_once(into: Buffer, source: Buffer) -> None:
     """Copies as a GPU's queue does, in order; copies on a CPU are not waited for."""
-    np.copyto(into.to_numpy(), source.to_numpy())
+    np.copyto(array_of(into), array_of(source))
 
 
 def _copy_all_at_once(targets: Sequence[Buffer], sources: Sequence[Buffer]) -> None:
