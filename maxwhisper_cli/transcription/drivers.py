@@ -1,7 +1,9 @@
 """Drivers of one recording: in turn here, in rows by a scheduler; and the calls that both make."""
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 
@@ -73,14 +75,20 @@ def encode_windows(
     if len(needs) == 1:
         error = needs[0].fill(mel[0])
         return [error or encode(implementation, mel, stopwatch)]
-    with ThreadPoolExecutor(_N_FILL_THREADS) as pool:
-        errors = list(pool.map(lambda need, window: need.fill(window), needs, mel))
+    fillers = _fillers(os.getpid())
+    errors = list(fillers.map(lambda need, window: need.fill(window), needs, mel))
     if any(errors):
         readable = [need for need, error in zip(needs, errors, strict=True) if error is None]
         encoded = iter(encode_windows(implementation, readable, stopwatch) if readable else ())
         return [error or next(encoded) for error in errors]
     features = encode(implementation, mel, stopwatch)
     return [features[i] for i in range(len(needs))]
+
+
+@cache
+def _fillers(_process: int) -> ThreadPoolExecutor:
+    """Returns the threads that write mel windows; those of its parent do not live in a fork."""
+    return ThreadPoolExecutor(_N_FILL_THREADS, thread_name_prefix="mel window")
 
 
 def align_windows(
