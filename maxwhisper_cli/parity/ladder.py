@@ -77,8 +77,10 @@ def climb(
     yield _weights(ours, cpu, tolerance)
     mel, transcript = _transcribe(ours, reference.samples, options)
     yield array_rung("mel", mel, reference.mel, tolerance.mel)
-    yield from _encoder(ours, reference, tolerance)
-    yield from _logits(ours, reference, tolerance)
+    yield from _states(ours, reference, tolerance)
+    audio_features = ours.encode(reference.mel)
+    yield _encoder_output(audio_features, reference, tolerance)
+    yield from _logits(ours, audio_features, reference, tolerance)
     yield from _text(transcript, reference.transcript, tolerance)
 
 
@@ -104,20 +106,28 @@ def _weights(ours: Implementation, cpu: Implementation, tolerance: Tolerance) ->
     )
 
 
-def _encoder(ours: Implementation, reference: Reference, tolerance: Tolerance) -> Iterator[Rung]:
-    limit, is_relative = tolerance.encoder, tolerance.is_relative
+def _states(ours: Implementation, reference: Reference, tolerance: Tolerance) -> Iterator[Rung]:
     states = diagnostics(ours).trace_encoder(reference.mel)
     for index, (mine, theirs) in enumerate(zip(states, reference.states, strict=True)):
         name = f"encoder block {index}" if index else "convolutions"
         yield array_rung(name, mine, theirs, tolerance.states, is_relative=True)
-    output = ours.encode(reference.mel).numpy()
-    theirs = reference.audio_features.numpy()
-    yield array_rung("encoder output", output, theirs, limit, is_relative=is_relative)
 
 
-def _logits(ours: Implementation, reference: Reference, tolerance: Tolerance) -> Iterator[Rung]:
+def _encoder_output(
+    audio_features: AudioFeatures, reference: Reference, tolerance: Tolerance
+) -> Rung:
+    ours, theirs = audio_features.numpy(), reference.audio_features.numpy()
+    limit, is_relative = tolerance.encoder, tolerance.is_relative
+    return array_rung("encoder output", ours, theirs, limit, is_relative=is_relative)
+
+
+def _logits(
+    ours: Implementation,
+    audio_features: AudioFeatures,
+    reference: Reference,
+    tolerance: Tolerance,
+) -> Iterator[Rung]:
     """Compares logits after `cpu`'s tokens, so that early differences do not hide later ones."""
-    audio_features = ours.encode(reference.mel)
     logits = _step_logits(ours, audio_features, reference.request, reference.tokens)
     for name, part in (("first logits", slice(0, 1)), ("per-step logits", slice(1, None))):
         yield array_rung(
