@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from implementations import nvidia
+from implementations import nvidia, registry
 from maxwhisper_cli.samples import fetch_samples
 from tests.support import references, workers
 from tests.support.fake_gpus import fake_gpus
 from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
 
 if TYPE_CHECKING:
+    from maxwhisper_cli.model import Model
     from tests.support.precompiled import Precompiler
 
 __all__ = ["fake_gpus"]
@@ -49,6 +50,15 @@ def impl(request: pytest.FixtureRequest) -> str:
     """Each implementation that can run here."""
     skip_if_unavailable(request.param)
     return str(request.param)
+
+
+@pytest.fixture
+def quick_model() -> "Model":
+    """tiny.en for tests that need a real model, whichever runs it: `full-max`, or else `cpu`."""
+    from tests.support import loaded
+
+    is_there = registry.unavailable_because("full-max") is None
+    return loaded.model("tiny.en", "full-max" if is_there else "cpu")
 
 
 @pytest.fixture(scope="session")

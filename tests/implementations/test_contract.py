@@ -7,7 +7,6 @@ size 30; 2e-3 allows float32 rounding in another order of summing, and no wrong 
 row, each of which is off by whole units.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MethodType
@@ -27,31 +26,18 @@ from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
-from tests.support import loaded, recompute
-from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
+from tests.support import loaded
 from tests.support.non_finite_logits import assert_fails_without_affecting_batch
 from tests.support.referenced_memory import referenced_bytes
 from tests.support.spoken_texts import spoken_requests
+
+pytestmark = pytest.mark.usefixtures("a_fifth_implementation")
 
 LOGITS_TOLERANCE = 2e-3
 ENCODER_TOLERANCE = 1e-3
 TOKENIZER = get_tokenizer(False)
 PROMPT = [TOKENIZER.sot_prev, 1212, 318, 257, *TOKENIZER.sot_sequence]
 CONTINUATION = [50363, 843, 523, 616, 5891, 3399, 50563]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def a_fifth_implementation() -> Iterator[None]:
-    """Another implementation in the registry, by its entry alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "ENTRIES", (*registry.ENTRIES, recompute.ENTRY))
-        yield
-
-
-@pytest.fixture(scope="module", params=[*IMPLEMENTATIONS, recompute.ENTRY.name])
-def implementation(request: pytest.FixtureRequest) -> Implementation:
-    skip_if_unavailable(request.param)
-    return loaded.model("tiny.en", request.param).implementation
 
 
 @pytest.fixture(scope="module")
@@ -65,34 +51,47 @@ def mel(jfk: Path, sonnet: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def audio_features(implementation: Implementation, mel: np.ndarray) -> AudioFeatures:
-    return implementation.encode(mel[:1])
+def both_windows(implementation: Implementation, mel: np.ndarray) -> AudioFeatures:
+    return implementation.encode(mel)
 
 
 @pytest.fixture(scope="module")
-def reference(mel: np.ndarray) -> np.ndarray:
+def audio_features(both_windows: AudioFeatures) -> AudioFeatures:
+    return both_windows[0]
+
+
+@pytest.fixture(scope="module")
+def reference_features(mel: np.ndarray) -> torch.Tensor:
+    """Features of both windows, [2, n_audio_ctx, n_audio_state]."""
+    with torch.inference_mode():
+        return loaded.whisper_model("tiny.en").encoder(torch.from_numpy(mel))
+
+
+@pytest.fixture(scope="module")
+def reference(reference_features: torch.Tensor) -> np.ndarray:
     """Logits after every token of prompt and continuation, [n_tokens, n_vocab]."""
-    return reference_logits(mel, PROMPT + CONTINUATION)
+    return reference_logits(reference_features, PROMPT + CONTINUATION)
 
 
-def reference_logits(mel: np.ndarray, tokens: list[int]) -> np.ndarray:
+def reference_logits(features: torch.Tensor, tokens: list[int]) -> np.ndarray:
     model = loaded.whisper_model("tiny.en")
     with torch.inference_mode():
-        return model(torch.from_numpy(mel[:1]), torch.tensor([tokens]))[0].numpy()
+        return model.decoder(torch.tensor([tokens]), features[:1])[0].numpy()
 
 
 def shortened(options: TranscribeOptions, implementation: Implementation) -> TranscribeOptions:
-    """Options with fewer tokens for the implementation that feeds all of them in every step."""
-    return replace(options, sample_len=10) if implementation.name == "recompute" else options
+    """Options with fewer tokens where `decode` is the generic loop, whose sums are its own."""
+    is_generic = type(implementation).decode is Implementation.decode
+    return replace(options, sample_len=6) if is_generic else options
 
 
-def test_encoder_matches_reference(implementation: Implementation, mel: np.ndarray) -> None:
-    features = implementation.encode(mel)
-    with torch.inference_mode():
-        expected = loaded.whisper_model("tiny.en").encoder(torch.from_numpy(mel)).numpy()
-    assert len(features) == 2
-    np.testing.assert_allclose(features.numpy(), expected, rtol=0, atol=ENCODER_TOLERANCE)
-    np.testing.assert_allclose(features[1].numpy(), expected[1:], rtol=0, atol=ENCODER_TOLERANCE)
+def test_encoder_matches_reference(
+    both_windows: AudioFeatures, reference_features: torch.Tensor
+) -> None:
+    expected = reference_features.numpy()
+    assert len(both_windows) == 2
+    for found, of_them in ((both_windows, expected), (both_windows[1], expected[1:])):
+        np.testing.assert_allclose(found.numpy(), of_them, rtol=0, atol=ENCODER_TOLERANCE)
 
 
 def test_prefill_gives_the_positions_asked_for(
@@ -119,7 +118,9 @@ def test_steps_match_the_whole_sequence_at_once(
 
 
 def test_hypotheses_are_independent_and_follow_reordering(
-    implementation: Implementation, audio_features: AudioFeatures, mel: np.ndarray
+    implementation: Implementation,
+    audio_features: AudioFeatures,
+    reference_features: torch.Tensor,
 ) -> None:
     with implementation.start(audio_features, 3) as session:
         session.prefill(PROMPT, (0,))
@@ -128,7 +129,7 @@ def test_hypotheses_are_independent_and_follow_reordering(
         logits = session.step(np.array([523, 843, 290])).copy()
     histories = [[616, 523], [50363, 843], [50363, 290]]
     for row, history in zip(logits, histories, strict=True):
-        expected = reference_logits(mel, PROMPT + history)[-1]
+        expected = reference_logits(reference_features, PROMPT + history)[-1]
         np.testing.assert_allclose(row, expected, rtol=0, atol=LOGITS_TOLERANCE)
 
 
@@ -180,21 +181,28 @@ def test_decode_equals_the_generic_loop(
     assert decoded.n_steps == expected.n_steps
 
 
+@pytest.fixture(scope="module")
+def speech_and_no_numbers(implementation: Implementation, mel: np.ndarray) -> AudioFeatures:
+    return implementation.encode(np.stack([mel[0], np.full_like(mel[0], np.nan)]))
+
+
 @pytest.mark.parametrize(
     "options",
     [
-        TranscribeOptions(beam_size=None, sample_len=10),
-        TranscribeOptions(beam_size=5, sample_len=10),
-        TranscribeOptions(temperatures=(0.6,), sample_len=10),
+        TranscribeOptions(beam_size=None, sample_len=6),
+        TranscribeOptions(beam_size=3, sample_len=6),
+        TranscribeOptions(temperatures=(0.6,), best_of=3, sample_len=6),
     ],
-    ids=["greedy", "beam5", "sampled"],
+    ids=["greedy", "beams", "sampled"],
 )
 def test_a_window_without_numbers_is_an_error_and_harms_no_other(
-    implementation: Implementation, mel: np.ndarray, options: TranscribeOptions
+    implementation: Implementation,
+    speech_and_no_numbers: AudioFeatures,
+    options: TranscribeOptions,
 ) -> None:
     builder = RequestBuilder.create(implementation.dims, options, TOKENIZER)
     request = builder.build([], options.temperatures[0], (0, 0, 0))
-    assert_fails_without_affecting_batch(implementation, mel[0], request)
+    assert_fails_without_affecting_batch(implementation, speech_and_no_numbers, request)
 
 
 def test_alignment_matches_reference(
@@ -231,18 +239,28 @@ def test_texts_are_aligned_together_as_alone(
         )
 
 
-def test_texts_are_aligned_as_by_the_reference(
-    implementation: Implementation, mel: np.ndarray, requests: list[AlignmentRequest]
-) -> None:
+@pytest.fixture(scope="module")
+def reference_alignments(mel: np.ndarray, requests: list[AlignmentRequest]) -> list[TokenAlignment]:
+    """Those of both windows by `cpu`."""
     reference = loaded.model("tiny.en", "cpu").implementation
-    found = implementation.align_batch(implementation.encode(mel), requests[:2])
-    expected = reference.align_batch(reference.encode(mel), requests[:2])
-    for ours, theirs in zip(found, expected, strict=True):
+    return reference.align_batch(reference.encode(mel), requests[:2])
+
+
+def test_texts_are_aligned_as_by_the_reference(
+    implementation: Implementation,
+    both_windows: AudioFeatures,
+    requests: list[AlignmentRequest],
+    reference_alignments: list[TokenAlignment],
+) -> None:
+    found = implementation.align_batch(both_windows, requests[:2])
+    for ours, theirs in zip(found, reference_alignments, strict=True):
         assert_same_alignment(ours, theirs)
 
 
 def test_bfloat16_aligns_within_two_positions(
-    mel: np.ndarray, requests: list[AlignmentRequest]
+    mel: np.ndarray,
+    requests: list[AlignmentRequest],
+    reference_alignments: list[TokenAlignment],
 ) -> None:
     """On a CPU with AMX, the encoder's and cross-attention's numbers have 8 bits."""
     chosen = registry.implementation_class("full-max")
@@ -250,10 +268,8 @@ def test_bfloat16_aligns_within_two_positions(
         rounded = chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(dtype="bfloat16"))
     except ImplementationUnavailableError as error:
         pytest.skip(str(error))
-    reference = loaded.model("tiny.en", "cpu").implementation
     found = rounded.align_batch(rounded.encode(mel), requests[:2])
-    expected = reference.align_batch(reference.encode(mel), requests[:2])
-    for ours, theirs in zip(found, expected, strict=True):
+    for ours, theirs in zip(found, reference_alignments, strict=True):
         off = np.abs(ours.positions - theirs.positions)
         assert np.mean(off <= 2) >= 0.95  # positions are 20 ms; 0.04 s
         np.testing.assert_allclose(ours.probabilities, theirs.probabilities, rtol=0, atol=0.1)

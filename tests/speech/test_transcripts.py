@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from maxwhisper_cli.model import Model
 from maxwhisper_cli.speech.activity import VoiceActivity
 from maxwhisper_cli.speech.network import VoiceNetwork
 from maxwhisper_cli.transcription.options import TranscribeOptions, VadOptions
@@ -47,13 +48,13 @@ def test_not_a_word_of_ten_minutes_without_speech(
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_times_after_a_minute_of_silence(jfk: Path, batch_size: int) -> None:
+def test_times_after_a_minute_of_silence(jfk: Path, quick_model: Model, batch_size: int) -> None:
     """Words behind it are where they are in the speech alone, with and without detection."""
     speech = samples_of(jfk)
     both = np.concatenate([speech, silence(60), speech])
     words = replace(OPTIONS, word_timestamps=True, hallucination_silence_threshold=2.0)
-    alone = model("tiny.en", "cpu").transcribe(speech, replace(words, vad=None))
-    found = model("tiny.en", "cpu").transcribe(both, replace(words, batch_size=batch_size))
+    alone = quick_model.transcribe(speech, replace(words, vad=None))
+    found = quick_model.transcribe(both, replace(words, batch_size=batch_size))
     assert found.speech_seconds == pytest.approx(22, abs=1.5)
     expected = timed_words(alone.segments)
     actual = timed_words(found.segments)
@@ -73,11 +74,11 @@ def timed_words(segments: Iterable[Segment]) -> list[tuple[float, str]]:
     ]
 
 
-def test_a_recording_of_speech_is_decoded_as_without(sonnet: Path) -> None:
+def test_a_recording_of_speech_is_decoded_as_without(sonnet: Path, quick_model: Model) -> None:
     samples = samples_of(sonnet, 33)  # two windows
     plain = TranscribeOptions(beam_size=None, temperatures=(0.0,))
-    with_detection = model("tiny.en", "cpu").transcribe(samples, OPTIONS)
-    assert with_detection.segments == model("tiny.en", "cpu").transcribe(samples, plain).segments
+    with_detection = quick_model.transcribe(samples, OPTIONS)
+    assert with_detection.segments == quick_model.transcribe(samples, plain).segments
     assert with_detection.speech_seconds == pytest.approx(with_detection.duration_seconds, abs=0.01)
 
 
@@ -92,14 +93,14 @@ def test_soft_speech_after_another_voice_is_found(
     assert start == pytest.approx(2835, abs=15)
 
 
-def test_split_channels_have_their_own_speech(jfk: Path) -> None:
+def test_split_channels_have_their_own_speech(jfk: Path, quick_model: Model) -> None:
     speech = samples_of(jfk)
     channels = np.stack(
         [np.concatenate([speech, silence(20)]), np.concatenate([silence(20), speech])], axis=1
     )
     file = io.BytesIO()
     soundfile.write(file, channels, 16000, format="WAV")
-    found = model("tiny.en", "cpu").transcribe(file.getvalue(), OPTIONS, channel="split")
+    found = quick_model.transcribe(file.getvalue(), OPTIONS, channel="split")
     assert found.speech_seconds == pytest.approx(22, abs=1.5)
     by_speaker = {
         name: [segment for segment in found.segments if segment.speaker == name]

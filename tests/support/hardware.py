@@ -1,14 +1,25 @@
 """Implementations that tests run on, with the GPU that some need."""
 
+from collections.abc import Collection
+from typing import Any
+
 import pytest
 
 from implementations import nvidia, registry
 
-IMPLEMENTATIONS = [
-    pytest.param(name, marks=pytest.mark.gpu) if name == "cuda" else name
-    for name in registry.names()
-]
-"""All of them, as parameters."""
+
+def implementations(*, in_full: Collection[str] = ()) -> list[Any]:
+    """Returns all of them as parameters, of which some run in `full` alone."""
+    return [
+        pytest.param(
+            name,
+            marks=[pytest.mark.gpu] * (name == "cuda") + [pytest.mark.full] * (name in in_full),
+        )
+        for name in registry.names()
+    ]
+
+
+IMPLEMENTATIONS = implementations()
 
 needs_max_gpu = pytest.mark.skipif(
     nvidia.architecture("cuda") not in nvidia.KNOWN_ARCHITECTURES,

@@ -94,5 +94,5 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
 def _needs_graphs(item: pytest.Item) -> bool:
     fixtures = getattr(item, "fixturenames", ())
     has_mark = item.get_closest_marker("max") is not None
-    runs_all = not {"impl", "implementation"}.isdisjoint(fixtures)
+    runs_all = not {"impl", "implementation", "quick_model"}.isdisjoint(fixtures)
     return has_mark or runs_all or item.nodeid.startswith(NEED_GRAPHS)

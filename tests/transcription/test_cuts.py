@@ -179,12 +179,11 @@ def test_times_within_the_decoder_are_added_up_over_the_windows() -> None:
     assert watch.spent["decoder: all else"].n_times == 7
 
 
-def test_an_uncut_recording_equals_the_sequential_run(sonnet: Path) -> None:
-    model = loaded.model("tiny.en", "cpu")
+def test_an_uncut_recording_equals_the_sequential_run(sonnet: Path, quick_model: Model) -> None:
     options = TranscribeOptions(beam_size=None, temperatures=(0.0,))
     two_windows = loaded.samples_of(sonnet, 33)
-    alone = model.transcribe(two_windows, options)
-    assert model.transcribe(two_windows, replace(options, batch_size=8)) == alone
+    alone = quick_model.transcribe(two_windows, options)
+    assert quick_model.transcribe(two_windows, replace(options, batch_size=8)) == alone
 
 
 @pytest.mark.parametrize("batch_size", [0, 1025, "many", None])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
+from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription import recording_language
 from maxwhisper_cli.transcription.language_id import DetectedLanguage
 from maxwhisper_cli.transcription.mel import MelSpectrogram
@@ -52,10 +54,12 @@ def text_of(text: str, end_seconds: float = 20) -> DecodedWindow:
 
 
 @pytest.mark.parametrize("options", [{}, {"beam_size": None}, {"beam_size": 1}])
-def test_text_begins_with_its_prefix(jfk: Path, options: dict[str, Any]) -> None:
+def test_text_begins_with_its_prefix(
+    jfk: Path, quick_model: Model, options: dict[str, Any]
+) -> None:
     """The test of faster-whisper, with its text."""
     chosen = TranscribeOptions(prefix=PREFIX, temperatures=(0.0,), **options)
-    transcript = loaded.model("tiny.en", "cpu").transcribe(jfk, chosen)
+    transcript = quick_model.transcribe(jfk, chosen)
     assert transcript.text.startswith(f" {PREFIX}")
     assert "ask what you can do for your country" in transcript.text
     assert transcript.text.lower().count("fellow americans") == 1
@@ -63,19 +67,24 @@ def test_text_begins_with_its_prefix(jfk: Path, options: dict[str, Any]) -> None
     assert 10 < transcript.segments[-1].end <= 11
 
 
+@cache
+def continued_by_cpu(path: Path, beam_size: int | None) -> str:
+    options = TranscribeOptions(prefix=PREFIX, temperatures=(0.0,), beam_size=beam_size)
+    return loaded.model("tiny.en", "cpu").transcribe(path, options).text
+
+
 @pytest.mark.parametrize("impl", ["hybrid", "full-max"])
 def test_every_implementation_continues_a_prefix(jfk: Path, impl: str) -> None:
     pytest.importorskip("max")
     for beam_size in (None, 3):
         options = TranscribeOptions(prefix=PREFIX, temperatures=(0.0,), beam_size=beam_size)
-        expected = loaded.model("tiny.en", "cpu").transcribe(jfk, options)
         transcript = loaded.model("tiny.en", impl).transcribe(jfk, options)
-        assert transcript.text == expected.text
+        assert transcript.text == continued_by_cpu(jfk, beam_size)
 
 
-def test_a_prefix_is_sampled_on_from(jfk: Path) -> None:
+def test_a_prefix_is_sampled_on_from(jfk: Path, quick_model: Model) -> None:
     options = TranscribeOptions(prefix=PREFIX, temperatures=(0.2,), best_of=2, sample_len=3)
-    transcript = loaded.model("tiny.en", "cpu").transcribe(jfk, options)
+    transcript = quick_model.transcribe(jfk, options)
     assert transcript.text.startswith(f" {PREFIX}")
     assert len(TOKENIZER.encode(transcript.text)) <= len(TOKENIZER.encode(f" {PREFIX}")) + 3
 

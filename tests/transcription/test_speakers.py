@@ -20,6 +20,7 @@ from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support import loaded
+from tests.support.hardware import implementations
 from tests.support.scripted import BEGIN, ScriptedFeatures, ScriptedImplementation, window
 from tests.support.scripted_rows import RowImplementation
 
@@ -65,7 +66,9 @@ def assert_merged(transcript: Transcript) -> None:
     assert transcript.text == "".join(segment.text for segment in segments)
 
 
+@pytest.mark.parametrize("impl", implementations(in_full=("cpu", "hybrid")), indirect=True)
 def test_each_channel_says_what_it_says_alone(call: Path, impl: str) -> None:
+    """The way to the model is one for all of them."""
     model = loaded.model("tiny.en", impl)
     options = replace(GREEDY, speaker_names=("Anna", "Ben"))
     split = model.transcribe(call, options, channel="split")
@@ -79,19 +82,18 @@ def test_each_channel_says_what_it_says_alone(call: Path, impl: str) -> None:
         assert len(alone.segments) > 1
 
 
-def test_a_batch_says_the_same(call: Path, jfk: Path) -> None:
+def test_a_batch_says_the_same(call: Path, jfk: Path, quick_model: Model) -> None:
     """Both channels are rows of one batch, beside a file that cannot be split."""
-    model = loaded.model("tiny.en", "cpu")
     options = replace(GREEDY, batch_size=3)
     failed, done = sorted(
-        model.transcribe_several([jfk, call], options, channel="split"),
+        quick_model.transcribe_several([jfk, call], options, channel="split"),
         key=lambda finished: finished.index,
     )
     assert isinstance(failed.error, AudioError)
     assert done.transcript is not None
     assert_merged(done.transcript)
     for number in (1, 2):
-        alone = model.transcribe(call, options, channel=number)
+        alone = quick_model.transcribe(call, options, channel=number)
         assert of_speaker(done.transcript, f"channel {number}") == list(alone.segments)
 
 

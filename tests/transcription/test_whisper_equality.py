@@ -4,14 +4,38 @@ Tokens, text, segment times and temperatures are equal, not near; probabilities 
 is far above float32 rounding in two orders of summing and far below any threshold's meaning.
 """
 
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
+from tests.support.hardware import implementations
 
+MODELS = ["tiny.en", "base"]
 CLIPS = ["jfk", "sonnet", "spanish"]
+BEAMS = {"greedy": None, "beam5": 5}
+ON_PYTORCH = {
+    ("tiny.en", "jfk", "greedy"),
+    ("tiny.en", "sonnet", "greedy"),
+    ("tiny.en", "sonnet", "beam5"),
+    ("base", "jfk", "beam5"),
+    ("base", "spanish", "greedy"),
+}
+"""Cases of the default suite for what decodes by PyTorch on the CPU: several windows and one, both
+searches, both vocabularies, a language that is found. The others are `full`: they take 120 s of
+processor time more, and run the same code on another text; `full-max` runs them all."""
+
+
+def cases() -> list[Any]:
+    """Returns each implementation, model, clip and search."""
+    return [
+        pytest.param(impl.values[0], *case, marks=impl.marks, id="-".join((impl.values[0], *case)))
+        for case in product(MODELS, CLIPS, BEAMS)
+        for impl in implementations(in_full=() if case in ON_PYTORCH else ("cpu", "hybrid"))
+    ]
 
 
 def assert_equal_to_whisper(model: str, impl: str, path: Path, beam_size: int | None) -> None:
@@ -32,13 +56,11 @@ def assert_equal_to_whisper(model: str, impl: str, path: Path, beam_size: int | 
         assert mine.no_speech_prob == pytest.approx(reference["no_speech_prob"], abs=1e-3)
 
 
-@pytest.mark.parametrize("beam_size", [None, 5], ids=["greedy", "beam5"])
-@pytest.mark.parametrize("clip", CLIPS)
-@pytest.mark.parametrize("model", ["tiny.en", "base"])
+@pytest.mark.parametrize(("impl", "model", "clip", "search"), cases(), indirect=["impl"])
 def test_equals_whisper(
-    model: str, impl: str, clip: str, beam_size: int | None, request: pytest.FixtureRequest
+    impl: str, model: str, clip: str, search: str, request: pytest.FixtureRequest
 ) -> None:
-    assert_equal_to_whisper(model, impl, request.getfixturevalue(clip), beam_size)
+    assert_equal_to_whisper(model, impl, request.getfixturevalue(clip), BEAMS[search])
 
 
 @pytest.mark.full

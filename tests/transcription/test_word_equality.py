@@ -70,8 +70,9 @@ def test_words_of_several_windows_equal_whisper(impl: str, speeches: np.ndarray)
     assert_words_equal(ours, theirs)
 
 
+@pytest.mark.full
 def test_words_of_a_batch_are_those_alone(impl: str, jfk: Path, speeches: np.ndarray) -> None:
-    """The recordings are of one shard each, and no window is prompted on either side."""
+    """No window is prompted; test_row_independence.py compares words whose windows are."""
     model = loaded.model("tiny.en", impl)
     options = replace(OPTIONS, condition_on_previous_text=False)
     recordings = [loaded.samples_of(jfk), speeches]
@@ -89,10 +90,12 @@ def with_silence(jfk: Path) -> np.ndarray:
     return np.concatenate([samples, np.zeros(SILENCE_SECONDS * 16000, np.float32), samples])
 
 
-@pytest.mark.parametrize("impl", ["cpu", pytest.param("full-max", marks=pytest.mark.full)])
+@pytest.mark.max
+@pytest.mark.parametrize("impl", ["full-max", pytest.param("cpu", marks=pytest.mark.full)])
 def test_a_minute_of_silence_is_skipped_as_upstream_does(
     impl: str, with_silence: np.ndarray
 ) -> None:
+    pytest.importorskip("max")
     options = replace(OPTIONS, hallucination_silence_threshold=2.0)
     ours = loaded.model("tiny.en", impl).transcribe(with_silence, options)
     theirs = loaded.whisper_transcribe(

@@ -4,6 +4,7 @@ The default options are covered by whole recordings; here it is patience, penalt
 and token rules, each of which changes what is decoded or at least what is kept.
 """
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 import whisper
 
+from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.fallback import WindowText, decode_with_fallback
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -26,27 +28,40 @@ SECONDS = 15
 """Seconds of a recording: a window of speech and silence after it."""
 
 
+@cache
+def our_features(path: Path) -> AudioFeatures:
+    model = loaded.model("tiny.en", "cpu").implementation
+    with MelSpectrogram([loaded.samples_of(path, SECONDS)], model.dims.n_mels) as mel:
+        return model.encode(mel.padded_window(0, mel.n_content_frames)[None])
+
+
 def decode_ours(path: Path, options: TranscribeOptions, prompt: str = "") -> WindowText:
     model = loaded.model("tiny.en", "cpu").implementation
     tokenizer = get_tokenizer(False)
     builder = RequestBuilder.create(model.dims, options, tokenizer)
-    with MelSpectrogram([loaded.samples_of(path, SECONDS)], model.dims.n_mels) as mel:
-        features = model.encode(mel.padded_window(0, mel.n_content_frames)[None])
     previous = encode_text(tokenizer, prompt, "the prompt") if prompt else ()
-    return finish(model, decode_with_fallback(features, builder, previous, seek=0))
+    return finish(model, decode_with_fallback(our_features(path), builder, previous, seek=0))
+
+
+@cache
+def their_features(path: Path) -> torch.Tensor:
+    """Returns what `whisper.decode` takes in place of the mel."""
+    samples = loaded.samples_of(path, SECONDS)
+    mel = whisper.log_mel_spectrogram(samples, padding=whisper.audio.N_SAMPLES)
+    n_content = mel.shape[-1] - whisper.audio.N_FRAMES
+    window = whisper.pad_or_trim(mel[:, : min(n_content, 3000)], whisper.audio.N_FRAMES)
+    with torch.inference_mode():
+        return loaded.whisper_model("tiny.en").encoder(window[None])[0]
 
 
 def decode_theirs(path: Path, **options: Any) -> dict[str, Any]:
     samples = loaded.samples_of(path, SECONDS)
 
     def compute() -> dict[str, Any]:
-        mel = whisper.log_mel_spectrogram(samples, padding=whisper.audio.N_SAMPLES)
-        n_content = mel.shape[-1] - whisper.audio.N_FRAMES
-        window = whisper.pad_or_trim(mel[:, : min(n_content, 3000)], whisper.audio.N_FRAMES)
         model = loaded.whisper_model("tiny.en")
         chosen = whisper.DecodingOptions(fp16=False, language="en", **options)
         with torch.inference_mode(), loaded.whisper_may_warn():
-            result = whisper.decode(model, window, chosen)
+            result = whisper.decode(model, their_features(path), chosen)
         return {name: getattr(result, name) for name in ("tokens", "avg_logprob", "no_speech_prob")}
 
     weights = loaded.checkpoint("tiny.en")
