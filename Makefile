@@ -15,7 +15,7 @@ INSTALLED := $(ENV)/installed
 EXTRAS := demo,base,max,serve,hub
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-latest test-oldest fuzz lint types layers audit check format bench bench-bars bench-rivals bench-steps bench-gpu clean
+.PHONY: help install demo test test-all test-latest test-oldest fuzz soak lint types layers audit check format bench bench-bars bench-rivals bench-steps bench-gpu clean
 
 help: ## list these targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-12s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ test-oldest: ## run the tests with the oldest versions that pyproject.toml allow
 
 fuzz: $(INSTALLED) ## a long campaign against all parsers; ARGS="--cases 1000000 --seed 7 ggml"
 	nice $(BIN)/python -m tests.fuzz.campaign $(ARGS)
+
+soak: $(INSTALLED) ## two hours of mixed work in one process; ARGS="--seconds 600"
+	$(BIN)/python -m tests.endurance.soak $(ARGS)
 
 lint: $(INSTALLED) ## check style and formatting
 	$(BIN)/ruff check

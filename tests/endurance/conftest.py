@@ -1,0 +1,5 @@
+"""The fixtures of the command line's tests."""
+
+from tests.cli.conftest import maxwhisper, models, sound
+
+__all__ = ["maxwhisper", "models", "sound"]
