@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from implementations import nvidia
+from implementations import gpu_targets, nvidia
 from implementations.errors import ImplementationUnavailableError
 from implementations.memory import no_address_space_because
 from implementations.processor_threads import let_threads_sleep
@@ -22,7 +22,7 @@ REFERENCE = "cpu"
 AUTO = "auto"
 """Name for the fastest implementation that is ready: see `choose`."""
 
-COMPILE_TARGETS = ("host", *(f"cuda:{name}" for name in nvidia.KNOWN_ARCHITECTURES))
+COMPILE_TARGETS = ("host", *gpu_targets.TARGETS)
 """Targets that graphs may be compiled for ahead of time; H100 and H200 are `cuda:sm_90a`."""
 
 CPU_PROBE = "implementations.max_graph.cpu.cpu_level:no_level_because"
@@ -226,7 +226,7 @@ def default_device(name: str) -> str:
 
 def compile_target(device: str) -> str | None:
     """Returns the compile target of a device of this machine; None if there is none."""
-    target = "host" if device == "cpu" else f"cuda:{nvidia.architecture(device)}"
+    target = "host" if device == "cpu" else gpu_targets.target_of(str(nvidia.architecture(device)))
     return target if target in COMPILE_TARGETS else None
 
 

@@ -52,9 +52,8 @@ def _device(request: CompileRequest) -> "Device":
         if request.cpu_target != NATIVE:
             driver.set_virtual_cpu_target(request.cpu_target)
         return driver.CPU()
-    api, _, architecture = request.target.partition(":")
-    driver.set_virtual_device_api(api)
-    driver.set_virtual_device_target_arch(architecture)
+    driver.set_virtual_device_api(request.target.partition(":")[0])
+    driver.set_virtual_device_target_arch(request.architecture)
     driver.set_virtual_device_count(request.gpu + 1)
     return driver.Accelerator(request.gpu)
 

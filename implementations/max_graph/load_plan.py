@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from implementations import nvidia
+from implementations import gpu_targets, nvidia
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.cpu import dtypes as cpu_dtypes
 from implementations.max_graph.cpu.cpu_level import compiler_target, cpu_level
@@ -62,7 +62,7 @@ def make_plan(
         ImplementationUnavailableError: the graphs do not run on that device, or not in that dtype.
     """
     if target is None and is_cuda(options.device):
-        target = f"cuda:{nvidia.architecture(str(options.device))}"
+        target = gpu_targets.target_of(str(nvidia.architecture(str(options.device))))
     if target not in {None, HOST}:
         return _plan_for_gpu(checkpoint, options, str(target), has_decoder=has_decoder)
     if options.device not in {None, "cpu"}:

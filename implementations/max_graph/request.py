@@ -7,6 +7,10 @@ from typing import Self
 
 from weights.dims import ModelDimensions
 
+HOPPER = "sm_90a"
+"""The architecture of H100 and H200, whose kernels are its own."""
+PORTABLE = "+portable"
+"""End of a target that has the kernels of all other GPUs on Hopper too."""
 HOST = "host"
 """The target that is this machine's CPU."""
 NATIVE = ""
@@ -45,6 +49,11 @@ GPU_GRAPHS = (
 )
 
 
+def has_portable_kernels(target: str) -> bool:
+    """Returns True if a GPU's target has the kernels that every GPU since Ampere runs."""
+    return target != f"cuda:{HOPPER}"
+
+
 @dataclass(frozen=True, slots=True)
 class MatrixTypes:
     """Types in which matrices are stored; sums are in float32 whatever they are."""
@@ -73,11 +82,24 @@ class CompileRequest:
     matrices: MatrixTypes
     """Types of matrices; on a GPU also of keys and values."""
     target: str = HOST
-    """`host`, this machine's CPU, or a GPU by its architecture: `cuda:sm_90a`."""
+    """`host`, this machine's CPU, or a GPU by its architecture: `cuda:sm_90a`.
+
+    After `+portable` it has the kernels that every GPU since Ampere runs.
+    """
     cpu_target: str = NATIVE
     """The compiler's name for the least processor that runs the host's code: `x86-64-v3`, ..."""
     gpu: int = 0
     """Index of the GPU in its machine, which a compiled file names."""
+
+    @property
+    def architecture(self) -> str:
+        """Architecture of the GPU to compile for: `sm_90a`."""
+        return self.target.partition(":")[2].removesuffix(PORTABLE)
+
+    @property
+    def is_portable(self) -> bool:
+        """True if its kernels are those that every GPU since Ampere runs."""
+        return has_portable_kernels(self.target)
 
     @property
     def has_encoder(self) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from implementations import nvidia, registry
+from implementations import gpu_targets, nvidia, registry
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.option_parsing import parse_device
@@ -33,8 +33,8 @@ Target = Annotated[
     typer.Option(
         "--target",
         metavar="TARGET",
-        help="What --device is, where that is not in this machine: cuda:sm_90a, an H100 or H200; "
-        "host, this machine's CPU.",
+        help="What --device is, where that is not in this machine: a GPU by its name (RTX 4090) or "
+        "architecture (cuda:sm_89); host, this machine's CPU.",
     ),
 ]
 
@@ -89,21 +89,19 @@ class Compile:
 
     def _target(self, name: str) -> str:
         """Returns the target to compile an implementation for."""
-        if self.target not in {None, *registry.COMPILE_TARGETS}:
-            known = " or ".join(registry.COMPILE_TARGETS)
-            raise OptionsError(f"--target: {self.target!r} is not known; choose {known}")
+        target = self.target and _parse_target(self.target)
         device = parse_device(self.device) or registry.default_device(name)
-        if self.target is None:
+        if target is None:
             target = registry.compile_target(device)
             if target is None:
                 raise ImplementationUnavailableError(
                     f"--device {device} cannot be used: {nvidia.no_max_gpu_because(device)}; "
-                    "--target cuda:sm_90a compiles for another machine's H100 or H200"
+                    "--target 'RTX 4090' compiles for another machine's"
                 )
             return target
-        if self.device is not None and (self.target == "host") != (device == "cpu"):
+        if self.device is not None and (target == "host") != (device == "cpu"):
             raise OptionsError(f"--target {self.target} is not what --device {device} is")
-        return self.target
+        return target
 
     def _checkpoint(self, activity: "Activity", terminal: Terminal) -> tuple[str, "Checkpoint"]:
         """Returns the model's name, given or chosen, and the model."""
@@ -127,3 +125,18 @@ class Compile:
 def add_to(app: typer.Typer) -> None:
     """Registers the command in an application."""
     app.command("compile", cls=UpstreamCommand)(as_command(Compile))
+
+
+def _parse_target(text: str) -> str:
+    """Returns the target of that name.
+
+    Raises:
+        OptionsError: There is none.
+    """
+    target = text if text in registry.COMPILE_TARGETS else gpu_targets.parse_target(text)
+    if target is None:
+        known = ", ".join(registry.COMPILE_TARGETS)
+        raise OptionsError(
+            f"--target: {text!r} is not known; name a GPU, such as RTX 4090, or choose {known}"
+        )
+    return target

@@ -105,6 +105,9 @@ def test_for_a_gpu_that_need_not_be_here(
     records = [json.loads(path.read_text()) for path in compiled_folder().glob("*.json")]
     requests = [record["request"] for record in records]
     assert {request["target"] for request in requests} == {"cuda:sm_90a"}
+    by_name = (*arguments[:-1], "NVIDIA GeForce RTX 4090")
+    assert maxwhisper(*by_name).exit_code == 0
+    assert ("cuda:sm_80", 0) in made_for()
     assert sorted(request["matrices"]["decoder"] for request in requests) == ["float16", "float32"]
 
 
@@ -152,7 +155,7 @@ def test_missing_gpu_is_an_error(
     reason = "is older than the MAX graphs" if gpus else "no NVIDIA driver"
     assert "--device cuda:1 cannot be used: " in done.stderr
     assert reason in done.stderr
-    assert "--target cuda:sm_90a compiles for another machine's H100 or H200" in done.stderr
+    assert "--target 'RTX 4090' compiles for another machine's" in done.stderr
     assert compiler.n_runs == 0
 
 
@@ -167,11 +170,11 @@ def test_one_alone(maxwhisper: RunCommandLine, compiler: FakeCompiler) -> None:
     [
         (["--impl", "cpu"], "'cpu' compiles nothing; hybrid and full-max do"),
         (["--impl", "hybrid,"], "'' compiles nothing"),
-        (["--target", "cuda:sm_1"], "'cuda:sm_1' is not known; choose host or cuda:sm_90a"),
+        (["--target", "cuda:sm_1"], "'cuda:sm_1' is not known; name a GPU, such as RTX 4090"),
         (["--device", "gpu"], "--device is cpu, cuda or cuda:1, not 'gpu'"),
         (["--device", "cuda", "--target", "host"], "host is not what --device cuda is"),
         (["--device", "cpu", "--target", "cuda:sm_90a"], "is not what --device cpu is"),
-        (["--target", "cuda"], "'cuda' is not known; choose host or cuda:sm_90a"),
+        (["--target", "cuda"], "'cuda' is not known; name a GPU, such as RTX 4090, or choose host"),
     ],
 )
 def test_contradictions_are_refused(

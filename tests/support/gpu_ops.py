@@ -25,7 +25,9 @@ from max.graph import (
     Value,
 )
 
-from implementations.max_graph.gpu.graphs.ops import KERNELS
+from implementations.gpu_targets import target_of
+from implementations.max_graph.gpu.graphs.ops import KERNELS, kernels_for
+from implementations.max_graph.request import has_portable_kernels
 from implementations.max_graph.runtime import share_gpu_memory
 
 Array = npt.NDArray[Any]
@@ -61,15 +63,17 @@ class GpuOps:
 
     def __init__(self, **graphs: OneOp) -> None:
         self._graphs = graphs
+        self._models: dict[bool, dict[str, Model]] = {}
 
-    def compile(self, session: InferenceSession) -> CompiledModel:
+    def compile(self, session: InferenceSession, *, is_portable: bool = False) -> CompiledModel:
         """Compile all graphs as one module for the session's device."""
         module, kernels = Module(), KernelLibrary()
         kernels.load_paths([KERNELS])
         for name, one in self._graphs.items():
-            with Graph(
-                name, input_types=one.inputs, module=module, kernel_library=kernels
-            ) as graph:
+            with (
+                kernels_for(is_portable=is_portable),
+                Graph(name, input_types=one.inputs, module=module, kernel_library=kernels) as graph,
+            ):
                 values = (_typed(value) for value in graph.inputs)
                 found = one.build(*values)
                 outputs = [found] if isinstance(found, TensorValue) else found or ()
@@ -83,7 +87,7 @@ class GpuOps:
             to_buffer(array, kind.dtype).to(self._device)
             for array, kind in zip(arrays, types, strict=True)
         ]
-        outputs = self._models[name].execute(*buffers)
+        outputs = self._models_on_device()[name].execute(*buffers)
         changed = [
             buffer
             for buffer, kind in zip(buffers, types, strict=True)
@@ -96,10 +100,14 @@ class GpuOps:
         share_gpu_memory()
         return Accelerator()
 
-    @cached_property
-    def _models(self) -> dict[str, Model]:
-        session = InferenceSession(devices=[self._device])
-        return session.init_all(self.compile(session), weights_registry={})
+    def _models_on_device(self) -> dict[str, Model]:
+        """The graphs with the kernels that the device runs, or that are asked for."""
+        is_portable = has_portable_kernels(target_of(self._device.architecture_name))
+        if is_portable not in self._models:
+            session = InferenceSession(devices=[self._device])
+            compiled = self.compile(session, is_portable=is_portable)
+            self._models[is_portable] = session.init_all(compiled, weights_registry={})
+        return self._models[is_portable]
 
 
 def _typed(value: Value[Any]) -> Any:

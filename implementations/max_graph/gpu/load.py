@@ -12,6 +12,7 @@ from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 
 from implementations.errors import ImplementationUnavailableError
+from implementations.gpu_targets import target_of
 from implementations.max_graph.artifacts import all_compiled_graphs, load_report
 from implementations.max_graph.gpu.weights import (
     canonical_weights,
@@ -125,7 +126,7 @@ def load_gpu_graphs(
         ImplementationFailedError: the graphs could not be compiled.
     """
     name = options.device or "cuda"
-    device, target = _find_gpu(name), f"cuda:{architecture(name)}"
+    device, target = _find_gpu(name), target_of(str(architecture(name)))
     plan = make_plan(checkpoint, options, has_decoder=has_decoder, target=target)
     (artifact,) = artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
     packed = graph_weights(checkpoint, DType[plan.dtype], plan.stacks)

@@ -6,10 +6,14 @@ Numbers and orders of fields that Python and Mojo share are parameters, which Mo
 from max.dtype import DType
 from max.graph import BufferValue, TensorType, TensorValue, ops
 
-from implementations.max_graph.gpu.graphs.ops import Parameters, gpu, one_tensor
+from implementations.max_graph.gpu.graphs.ops import Parameters, gpu, is_portable, one_tensor
 from implementations.max_graph.graphs.aligned_text import TEXT_FIELDS
 
 _TEXT: Parameters = {"text_fields": " ".join(TEXT_FIELDS)}
+_CHUNK = 16
+"""Cells of a word of the trace of dynamic time warping."""
+_HOPPER_BYTES, _LEAST_BYTES = 227 * 1024, 99 * 1024
+"""Shared memory of a block on Hopper, and on every GPU since Ampere."""
 
 
 def store_cross_attention_scores(
@@ -60,13 +64,18 @@ def dtw(matrix: TensorValue, texts: TensorValue) -> TensorValue:
 
     Only lines of the texts are filled; `texts` is [n_rows, N_TEXT_FIELDS].
     """
-    n_rows, n_new, _ = matrix.shape
-    (positions,) = ops.custom(
+    n_rows, n_new, n_audio_ctx = matrix.shape
+    n_words = (n_audio_ctx + (_CHUNK - 1)) // _CHUNK
+    bytes_of_block = _LEAST_BYTES if is_portable() else _HOPPER_BYTES
+    positions, _ = ops.custom(
         "whisper_gpu_dtw",
         gpu(),
         [matrix, texts],
-        [TensorType(DType.int32, [n_rows, n_new], gpu())],
-        _TEXT,
+        [
+            TensorType(DType.int32, [n_rows, n_new], gpu()),
+            TensorType(DType.uint32, [n_rows, n_new, n_words], gpu()),
+        ],
+        _TEXT | {"chunk": _CHUNK, "max_shared_bytes": bytes_of_block},
     )
     return positions.tensor
 

@@ -10,7 +10,7 @@ from implementations.max_graph.gpu.graphs.encoder import AudioEncoder
 from implementations.max_graph.gpu.graphs.encoder_ops import COLUMNS
 from implementations.max_graph.gpu.graphs.half_encoder import HalfEncoder
 from implementations.max_graph.gpu.graphs.mel import LogMel
-from implementations.max_graph.gpu.graphs.ops import KERNELS
+from implementations.max_graph.gpu.graphs.ops import KERNELS, kernels_for
 from implementations.max_graph.gpu.graphs.sampling import SamplingGraphs
 from implementations.max_graph.request import CompileRequest
 
@@ -22,11 +22,17 @@ def add_graphs(request: CompileRequest, module: Module, kernels: KernelLibrary) 
     dtype = DType[request.matrices.encoder]
     is_half = dtype != DType.float32 and request.dims.n_audio_state % COLUMNS == 0
     encoder = HalfEncoder if is_half else AudioEncoder
-    encoder(request.dims, dtype, device).add_graphs(module, kernels)
-    if request.has_decoder:
-        LogMel(request.dims.n_mels, device).add_graph(module, kernels)
-        decoder = TextDecoder(request.dims, dtype, device)
-        decoder.add_graphs(module, kernels)
-        AlignmentGraphs(decoder).add_graphs(module, kernels)
-        SamplingGraphs(decoder).add_graphs(module, kernels)
-        BeamGraphs(decoder).add_graphs(module, kernels)
+    with kernels_for(is_portable=request.is_portable):
+        encoder(request.dims, dtype, device).add_graphs(module, kernels)
+        if request.has_decoder:
+            _add_decoder(request, module, kernels)
+
+
+def _add_decoder(request: CompileRequest, module: Module, kernels: KernelLibrary) -> None:
+    device, dtype = DeviceRef.GPU(request.gpu), DType[request.matrices.encoder]
+    LogMel(request.dims.n_mels, device).add_graph(module, kernels)
+    decoder = TextDecoder(request.dims, dtype, device)
+    decoder.add_graphs(module, kernels)
+    AlignmentGraphs(decoder).add_graphs(module, kernels)
+    SamplingGraphs(decoder).add_graphs(module, kernels)
+    BeamGraphs(decoder).add_graphs(module, kernels)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from max.dtype import DType
 from max.graph import Dim, TensorType, TensorValue, ops
 
-from implementations.max_graph.gpu.graphs.ops import gpu
+from implementations.max_graph.gpu.graphs.ops import gpu, is_portable
 
 COLUMNS = 128
 """Output columns of a block; the width of a state is a multiple of it."""
@@ -50,6 +50,8 @@ def encoder_matmul(
     The sum is float32 where there is a residual; without one nothing is normalized.
     """
     n_out = int(matrix.shape[0])
+    # Portable kernels normalize sums that are stored.
+    is_stored = ending is None or ending.store_output or is_portable()
     shape: list[Dim | int] = [x.shape[0], x.shape[1] // taps.stride, n_out]
     unused: list[Dim | int] = [1, 1, 1]
     if ending is None:
@@ -57,7 +59,7 @@ def encoder_matmul(
         extra = (bias, bias, bias)
     else:
         types = [
-            TensorType(DType.float32, shape if ending.store_output else unused, gpu()),
+            TensorType(DType.float32, shape if is_stored else unused, gpu()),
             TensorType(ending.dtype, shape, gpu()),
         ]
         extra = (ending.residual, ending.weight, ending.bias)
@@ -72,9 +74,10 @@ def encoder_matmul(
             "stride": taps.stride,
             "has_gelu": gelu,
             "has_residual_norm": ending is not None,
-            "store_output": ending is None or ending.store_output,
+            "store_output": is_stored,
             "columns": COLUMNS,
             "max_norm_width": MAX_NORM_WIDTH,
+            "portable": is_portable(),
         },
     )
     return output.tensor, normed.tensor
@@ -106,6 +109,10 @@ def encoder_post_attention(
             TensorType(attended.dtype, shape, gpu()),
             TensorType(attended.dtype, [*shape[:-1], 4 * n_state], gpu()),
         ],
-        {"n_state": n_state, "store_output": ending.store_output},
+        {
+            "n_state": n_state,
+            "store_output": ending.store_output,
+            "portable": is_portable(),
+        },
     )
     return output.tensor, normed.tensor

@@ -4,6 +4,9 @@ Shapes are given and checked here; the computation is documented beside its Mojo
 that both sides need are parameters of the operations, which Mojo uses or checks.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,23 @@ MAX_SPLITS = 16
 """Blocks that share the keys of a query in cross-attention, at most."""
 
 Parameters = dict[str, bool | int | str | DType]
+
+_is_portable: ContextVar[bool] = ContextVar("is_portable", default=False)
+
+
+@contextmanager
+def kernels_for(*, is_portable: bool) -> Iterator[None]:
+    """Sets which kernels graphs are built of: those of every GPU, or those of Hopper."""
+    token = _is_portable.set(is_portable)
+    try:
+        yield
+    finally:
+        _is_portable.reset(token)
+
+
+def is_portable() -> bool:
+    """Returns True where the graph being built has kernels that every GPU runs."""
+    return _is_portable.get()
 
 
 def gpu() -> DeviceRef:
@@ -74,7 +94,7 @@ def matmul(
         return result.tensor
     workspace = x.shape if x.dtype == DType.float32 else [1, 1, 1]
     types.append(TensorType(weight.dtype, workspace, gpu()))
-    parameters["n_in"] = int(x.shape[2])
+    parameters |= {"n_in": int(x.shape[2]), "portable": is_portable()}
     result, _ = ops.custom("whisper_gpu_matmul_half", gpu(), values, types, parameters)
     return result.tensor
 
@@ -118,7 +138,8 @@ def gather_rows(x: TensorValue, rows: TensorValue) -> TensorValue:
 def attention(qkv: TensorValue, head_dim: int) -> TensorValue:
     """[n_batch, n_ctx, 3 * n_state] -> [n_batch, n_ctx, n_state]; all see all."""
     shape: list[Dim | int] = [qkv.shape[0], qkv.shape[1], int(qkv.shape[2]) // 3]
-    return one_tensor("whisper_gpu_attention", [qkv], shape, qkv.dtype, {"head_dim": head_dim})
+    parameters: Parameters = {"head_dim": head_dim, "portable": is_portable()}
+    return one_tensor("whisper_gpu_attention", [qkv], shape, qkv.dtype, parameters)
 
 
 def self_attention_kv_cache(

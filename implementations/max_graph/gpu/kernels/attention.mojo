@@ -12,20 +12,22 @@ from .attention_kernel import (
     combine_splits_kernel,
 )
 from .flash_attention import HEAD_DIM, flash_attention
+from .mma_flash_attention import mma_flash_attention
+from .multiprocessors import multiprocessors
 from .pdl import pdl_attributes
 from .pointers import F32, FloatPointer, IntPointer, MutableTensor, pointer
 
 comptime QUERIES_PER_BLOCK = 8
 """Queries that share the keys that a block reads, where a row has so many."""
-comptime MIN_BLOCKS = 2 * DeviceContext.default_device_info.sm_count
-"""Blocks that fill the GPU; with fewer, keys are split."""
+comptime FILLING_BLOCKS = 2
+"""Blocks of each multiprocessor that fill the GPU; with fewer, keys are split."""
 
 
 @extensibility.register("whisper_gpu_attention")
 struct Attention:
     @staticmethod
     def execute[
-        target: StaticString, head_dim: Int
+        target: StaticString, head_dim: Int, portable: Bool
     ](
         output: OutputTensor[rank=3, ...],
         qkv: InputTensor[dtype = output.dtype, rank=3, ...],
@@ -36,6 +38,7 @@ struct Attention:
         Parameters:
             target: Device of the graph.
             head_dim: Width of a head.
+            portable: True for a kernel that every GPU runs.
 
         Args:
             output: [n_batch, n_ctx, n_state].
@@ -45,14 +48,24 @@ struct Attention:
         var n_state = qkv.dim_size(2) // 3
         var n_ctx = qkv.dim_size(1)
         comptime if output.dtype != F32 and head_dim == HEAD_DIM:
-            flash_attention(
-                output=pointer(output),
-                qkv=pointer(qkv),
-                n_batch=qkv.dim_size(0),
-                n_ctx=n_ctx,
-                n_head=n_state // head_dim,
-                ctx=ctx,
-            )
+            comptime if portable:
+                mma_flash_attention(
+                    output=pointer(output),
+                    qkv=pointer(qkv),
+                    n_batch=qkv.dim_size(0),
+                    n_ctx=n_ctx,
+                    n_head=n_state // head_dim,
+                    ctx=ctx,
+                )
+            else:
+                flash_attention(
+                    output=pointer(output),
+                    qkv=pointer(qkv),
+                    n_batch=qkv.dim_size(0),
+                    n_ctx=n_ctx,
+                    n_head=n_state // head_dim,
+                    ctx=ctx,
+                )
             return
         var unread = rebind[IntPointer](pointer(qkv))
         ctx.enqueue_function[
@@ -156,7 +169,7 @@ struct CrossAttention:
             launch[queries=QUERIES_PER_BLOCK](1)
         else:
             var n_blocks = n_rows * n_queries * n_head
-            n_splits = max(1, min(max_splits, ceildiv(MIN_BLOCKS, n_blocks)))
+            n_splits = max(1, min(max_splits, ceildiv(FILLING_BLOCKS * multiprocessors(ctx), n_blocks)))
             launch[queries=1](n_splits)
         if n_splits > 1:
             ctx.enqueue_function[combine_splits_kernel[out_type = output.dtype, head_dim=head_dim]](

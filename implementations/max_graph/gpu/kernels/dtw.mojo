@@ -19,18 +19,16 @@ from max.gpu import (
 from max.gpu.host import DeviceContext, FuncAttribute
 from max.gpu.memory import external_memory
 from max.gpu.sync import barrier, syncwarp
-from std.bit import count_leading_zeros
 from std.math import ceildiv
 from std.memory import bitcast
 from std.utils.static_tuple import StaticTuple
 from .aligned_text import N_POSITIONS, N_SOT, N_TEXT_FIELDS, N_TOKENS, TEXT_FIELDS
-from .pointers import F32, FloatPointer, IntPointer, pointer
+from .dtw_trace import CHUNK, FROM_ABOVE, FROM_ACROSS, FROM_LEFT, follow
+from .pointers import F32, DevicePointer, FloatPointer, IntPointer, pointer
 from .wgmma import LANES, Shared
 
 comptime MAX_LINES = 448
 """Threads of a block, at most; the text decoder takes no more tokens."""
-comptime CHUNK = 16
-"""Steps between two barriers; also the cells of a word of the trace, two bits each."""
 comptime BEHIND = 3
 """Chunks that a warp is behind the warp above: its last lane is 31 cells behind its first."""
 comptime RING = 64
@@ -39,15 +37,10 @@ comptime TILE_WIDTH = CHUNK + 1
 """Costs of a lane in a tile, one more than a chunk, so that lanes read from different banks."""
 comptime WARP_WORDS = 2 * RING + WARP_SIZE * TILE_WIDTH
 """Words of shared memory for each warp: its ring and its tile of costs."""
-comptime MOST_BYTES = 227 * 1024
-"""Shared memory of a block, at most."""
 comptime FAR = Float64(1e300)
 """Sum of a cell outside the matrix: above every other."""
 comptime LATEST_CELL = UInt32(2 * CHUNK - 2)
 """Bits below the cell of a word that was added last."""
-comptime FROM_LEFT = UInt32(0)
-comptime FROM_ACROSS = UInt32(1)
-comptime FROM_ABOVE = UInt32(2)
 
 
 @always_inline
@@ -168,8 +161,11 @@ def sum_chunk(
 
 
 @__llvm_metadata(MAX_THREADS_PER_BLOCK_METADATA=StaticTuple[Int32, 1](Int32(MAX_LINES)))
-def dtw_kernel(
+def dtw_kernel[
+    *, is_shared: Bool
+](
     positions: IntPointer,
+    long_trace: DevicePointer[DType.uint32],
     matrix: FloatPointer,
     texts: IntPointer,
     n_new: Int32,
@@ -179,8 +175,12 @@ def dtw_kernel(
 
     In shared memory are WARP_WORDS a warp, then the trace, [n_new, n_columns / CHUNK, rounded up].
 
+    Parameters:
+        is_shared: False where the trace is in device memory, being longer.
+
     Args:
         positions: [n_rows, n_new].
+        long_trace: [n_rows, n_new, n_keys / CHUNK, rounded up], where it is not in shared memory.
         matrix: [n_rows, n_new, n_keys]; costs are its negative.
         texts: [n_rows, N_TEXT_FIELDS].
         n_new: Lines of a row's matrix, filled or not; at most MAX_LINES.
@@ -201,6 +201,7 @@ def dtw_kernel(
 
     var words = external_memory[UInt32, address_space=.SHARED, alignment=16]()
     var trace = words.unsafe_offset(Int(block_dim.x) // WARP_SIZE * WARP_WORDS)
+    var own_trace = long_trace.unsafe_offset(row * Int(n_new) * ceildiv(Int(n_keys), CHUNK))
     var own_ring = words.unsafe_offset(Int(own_warp) * WARP_WORDS)
     var tile = own_ring.unsafe_offset(2 * RING).unsafe_bitcast[Float32]()
 
@@ -218,51 +219,27 @@ def dtw_kernel(
             var ended = sum_chunk(path, costs, first, own_warp, own_ring)
             var column = first + last_step_of_word(lane) - lane
             if column >= 0 and column // CHUNK < n_words and line < n_lines:
-                trace[unsafe_offset=Int(line * n_words + column // CHUNK)] = ended
+                comptime if is_shared:
+                    trace[unsafe_offset=Int(line * n_words + column // CHUNK)] = ended
+                else:
+                    own_trace[unsafe_offset=Int(line * n_words + column // CHUNK)] = ended
         barrier()
     if thread_idx.x == 0:
         var own = positions.unsafe_offset(row * Int(n_new))
-        follow(own, trace, Int(n_lines), Int(n_columns), Int(n_words))
-
-
-@always_inline
-def follow(
-    positions: IntPointer,
-    trace: Shared[DType.uint32],
-    n_lines: Int,
-    n_columns: Int,
-    n_words: Int,
-):
-    """Stores the column at which the path enters each line, from the last cell back to the first.
-
-    Words without a step to another line are passed at once.
-    """
-    var column = n_columns - 1
-    for i in range(n_lines):
-        var line = n_lines - 1 - i
-        var step = FROM_LEFT
-        while column > 0 and step == FROM_LEFT:
-            var index = column // CHUNK
-            var word = trace[unsafe_offset=line * n_words + index]
-            word &= UInt32.MAX >> UInt32(2 * (CHUNK - 1 - column % CHUNK))
-            if word == 0:
-                column = max(0, index * CHUNK - 1)
-            else:
-                var cell = (31 - Int(count_leading_zeros(word))) // 2
-                column = index * CHUNK + cell
-                step = word >> UInt32(2 * cell)
-        positions[unsafe_offset=line] = Int32(column)
-        if step == FROM_ACROSS and column > 0:
-            column -= 1
+        comptime if is_shared:
+            follow(own, trace, Int(n_lines), Int(n_columns), Int(n_words))
+        else:
+            follow(own, own_trace, Int(n_lines), Int(n_columns), Int(n_words))
 
 
 @extensibility.register("whisper_gpu_dtw")
 struct DynamicTimeWarping:
     @staticmethod
     def execute[
-        target: StaticString, text_fields: StaticString
+        target: StaticString, text_fields: StaticString, chunk: Int, max_shared_bytes: Int
     ](
         positions: OutputTensor[dtype=DType.int32, rank=2, ...],
+        trace: OutputTensor[dtype=DType.uint32, rank=3, ...],
         matrix: InputTensor[dtype=F32, rank=3, ...],
         texts: InputTensor[dtype=DType.int32, rank=2, ...],
         ctx: DeviceContext,
@@ -272,27 +249,41 @@ struct DynamicTimeWarping:
         Parameters:
             target: Device of the graph.
             text_fields: Python's order of a text's fields.
+            chunk: Python's CHUNK.
+            max_shared_bytes: Shared memory of a block, at most.
 
         Args:
             positions: [n_rows, n_new]: of <|notimestamps|> and of the text, filled that far.
+            trace: Workspace for a trace that is longer, [n_rows, n_new, n_audio_ctx / CHUNK].
             matrix: [n_rows, n_new, n_audio_ctx], as `alignment_matrix` gives it.
             texts: [n_rows, N_TEXT_FIELDS].
             ctx: Stream.
         """
         comptime assert text_fields == TEXT_FIELDS, "Python and Mojo differ in a text's fields"
+        comptime assert chunk == CHUNK, "Python and Mojo differ in CHUNK"
         var n_new = matrix.dim_size(1)
-        var n_warps = ceildiv(n_new, WARP_SIZE)
-        var bytes = 4 * (n_warps * WARP_WORDS + n_new * ceildiv(matrix.dim_size(2), CHUNK))
-        if n_new > MAX_LINES or bytes > MOST_BYTES:
+        if n_new > MAX_LINES:
             raise Error("the text is too long for one block")
-        ctx.enqueue_function[dtw_kernel](
-            pointer(positions),
-            pointer(matrix),
-            pointer(texts),
-            Int32(n_new),
-            Int32(matrix.dim_size(2)),
-            grid_dim=matrix.dim_size(0),
-            block_dim=n_warps * WARP_SIZE,
-            shared_mem_bytes=bytes,
-            func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(UInt32(bytes)),
-        )
+        var n_warps = ceildiv(n_new, WARP_SIZE)
+
+        @__parameter
+        def launch[is_shared: Bool](bytes: Int) raises:
+            ctx.enqueue_function[dtw_kernel[is_shared=is_shared]](
+                pointer(positions),
+                pointer(trace),
+                pointer(matrix),
+                pointer(texts),
+                Int32(n_new),
+                Int32(matrix.dim_size(2)),
+                grid_dim=matrix.dim_size(0),
+                block_dim=n_warps * WARP_SIZE,
+                shared_mem_bytes=bytes,
+                func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(UInt32(bytes)),
+            )
+
+        var own_bytes = 4 * n_warps * WARP_WORDS
+        var trace_bytes = 4 * n_new * ceildiv(matrix.dim_size(2), CHUNK)
+        if own_bytes + trace_bytes <= max_shared_bytes:
+            launch[is_shared=True](own_bytes + trace_bytes)
+        else:
+            launch[is_shared=False](own_bytes)

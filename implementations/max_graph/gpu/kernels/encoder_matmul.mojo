@@ -1,6 +1,6 @@
-"""Matmul of the encoder in half precision as an operation: choice of tiles, and launch.
+"""Matmul of the encoder in half precision as an operation: choice of kernel and tiles, and launch.
 
-The kernel is in gemm_tma.mojo.
+The kernels are in gemm_tma.mojo for Hopper, and in mma_gemm.mojo for all GPUs.
 """
 import extensibility
 from extensibility import InputTensor, OutputTensor
@@ -9,6 +9,7 @@ from std.math import ceildiv
 from .epilogue import Epilogue
 from .gemm_tma import Tile, gemm_tma_kernel
 from .layer_norm import WARP_CHUNK, cast_rows, layer_norm
+from .mma_gemm import mma_gemm
 from .pdl import pdl_attributes
 from .pointers import F32, DevicePointer, FloatPointer, pointer
 from .tma import tensor_map
@@ -72,6 +73,7 @@ struct EncoderMatmul:
         store_output: Bool,
         columns: Int,
         max_norm_width: Int,
+        portable: Bool,
     ](
         output: OutputTensor[rank=3, ...],
         normed: OutputTensor[rank=3, ...],
@@ -95,6 +97,7 @@ struct EncoderMatmul:
             store_output: False where only the normalized sum is wanted.
             columns: Python's COLUMNS.
             max_norm_width: Python's widest state that is normalized in the same kernel.
+            portable: True for a kernel that every GPU runs; then the sum is always stored.
 
         Args:
             output: [n_batch, n_frames / stride, n_out], untouched if it is not stored.
@@ -111,6 +114,7 @@ struct EncoderMatmul:
         comptime assert max_norm_width == MAX_CLUSTER * COLUMNS, "they differ in the widest norm"
         comptime assert n_out % COLUMNS == 0, "the output fills whole tiles"
         comptime assert store_output or n_out <= max_norm_width, "wide sums are stored"
+        comptime assert store_output or not portable, "sums are normalized by another kernel"
         # Without taps all frames are rows of one batch.
         var n_batch = x.dim_size(0) if n_taps > 1 else 1
         encoder_matmul[
@@ -120,6 +124,7 @@ struct EncoderMatmul:
             epilogue = Epilogue(
                 gelu=has_gelu, residual_norm=has_residual_norm, store_output=store_output
             ),
+            portable=portable,
         ](
             Operands(
                 output=pointer(output),
@@ -149,6 +154,7 @@ def encoder_matmul[
     *,
     n_out: Int,
     epilogue: Epilogue,
+    portable: Bool,
     n_taps: Int = 1,
     stride: Int = 1,
 ](operands: Operands[dtype, out_type, norm_type], shape: Shape, ctx: DeviceContext) raises:
@@ -160,6 +166,7 @@ def encoder_matmul[
         norm_type: Of the normalized output.
         n_out: Output columns.
         epilogue: Work on the sums before they are stored.
+        portable: True for a kernel that every GPU runs.
         n_taps: Frames of a row.
         stride: Frames from row to row.
 
@@ -221,33 +228,68 @@ def encoder_matmul[
             attributes=pdl_attributes(),
         )
 
-    comptime if not epilogue.residual_norm:
+    comptime if portable:
+        mma_gemm[epilogue=epilogue, whole=True, n_taps=n_taps, stride=stride](
+            output=operands.output,
+            x=operands.x,
+            w=operands.w,
+            bias=operands.bias,
+            residual=operands.residual,
+            n_batch=shape.n_batch,
+            n_rows=shape.n_rows,
+            n_in=shape.n_in,
+            n_out=n_out,
+            n_residual_rows=shape.n_residual_rows,
+            ctx=ctx,
+        )
+        comptime if epilogue.residual_norm:
+            normalize[n_out=n_out](operands, n_all, ctx)
+    elif not epilogue.residual_norm:
         launch[tile=LARGE_TILE, with_norm=False]()
     elif n_out > MAX_CLUSTER * COLUMNS:
         launch[tile=LARGE_TILE, with_norm=False]()
-        comptime if norm_type == F32:
-            layer_norm(
-                rebind[FloatPointer](operands.normed),
-                rebind[FloatPointer](operands.output),
-                operands.norm_weight,
-                operands.norm_bias,
-                n_all,
-                n_out,
-                ctx,
-            )
-        else:
-            cast_rows[out_type=norm_type, has_norm=True, n_chunks = ceildiv(n_out, WARP_CHUNK)](
-                operands.normed,
-                rebind[FloatPointer](operands.output),
-                operands.norm_weight,
-                operands.norm_bias,
-                n_all,
-                n_out,
-                ctx,
-            )
+        normalize[n_out=n_out](operands, n_all, ctx)
     else:
         comptime if n_out <= MAX_CLUSTER * SMALL_TILE.columns:
             if n_all <= MAX_SMALL_TILE_ROWS:
                 launch[tile=SMALL_TILE, with_norm=True]()
                 return
         launch[tile=LARGE_TILE, with_norm=True]()
+
+
+def normalize[
+    dtype: DType, out_type: DType, norm_type: DType, //, *, n_out: Int
+](operands: Operands[dtype, out_type, norm_type], n_rows: Int, ctx: DeviceContext) raises:
+    """Launches the layer norm of stored sums as a kernel of its own.
+
+    Parameters:
+        dtype: Of x and of the matrix.
+        out_type: Of the output, float32.
+        norm_type: Of the normalized output.
+        n_out: Width of the rows.
+
+    Args:
+        operands: Device memory.
+        n_rows: Number of rows.
+        ctx: Stream.
+    """
+    comptime if norm_type == F32:
+        layer_norm(
+            rebind[FloatPointer](operands.normed),
+            rebind[FloatPointer](operands.output),
+            operands.norm_weight,
+            operands.norm_bias,
+            n_rows,
+            n_out,
+            ctx,
+        )
+    else:
+        cast_rows[out_type=norm_type, has_norm=True, n_chunks = ceildiv(n_out, WARP_CHUNK)](
+            operands.normed,
+            rebind[FloatPointer](operands.output),
+            operands.norm_weight,
+            operands.norm_bias,
+            n_rows,
+            n_out,
+            ctx,
+        )

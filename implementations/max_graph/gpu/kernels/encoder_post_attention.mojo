@@ -22,7 +22,7 @@ comptime MIN_FUSED_ROWS = 9000
 struct EncoderPostAttention:
     @staticmethod
     def execute[
-        target: StaticString, n_state: Int, store_output: Bool
+        target: StaticString, n_state: Int, store_output: Bool, portable: Bool
     ](
         output: OutputTensor[dtype=F32, rank=3, ...],
         normed: OutputTensor[rank=3, ...],
@@ -49,6 +49,7 @@ struct EncoderPostAttention:
             target: Device of the graph.
             n_state: Width of the state, a multiple of COLUMNS.
             store_output: False where only the normalized state is wanted.
+            portable: True for kernels that every GPU runs.
 
         Args:
             output: The next state [n_batch, n_ctx, n_state], untouched if it is not stored.
@@ -72,7 +73,7 @@ struct EncoderPostAttention:
         """
         comptime assert n_state % COLUMNS == 0, "a state fills whole tiles"
         var n_rows = x.dim_size(0) * x.dim_size(1)
-        comptime if n_state == WIDTH:
+        comptime if n_state == WIDTH and not portable:
             if n_rows >= MIN_FUSED_ROWS:
                 ctx.enqueue_function[
                     post_attention_kernel[
@@ -131,7 +132,9 @@ struct EncoderPostAttention:
                 )
                 return
         encoder_matmul[
-            n_out=n_state, epilogue = Epilogue(gelu=False, residual_norm=True, store_output=True)
+            n_out=n_state,
+            epilogue = Epilogue(gelu=False, residual_norm=True, store_output=True),
+            portable=portable,
         ](
             Operands(
                 output=pointer(attn_sum),
@@ -150,6 +153,7 @@ struct EncoderPostAttention:
         encoder_matmul[
             n_out = 4 * n_state,
             epilogue = Epilogue(gelu=True, residual_norm=False, store_output=True),
+            portable=portable,
         ](
             Operands(
                 output=pointer(hidden),
@@ -164,12 +168,17 @@ struct EncoderPostAttention:
             Shape(n_batch=1, n_rows=n_rows, n_in=n_state, n_residual_rows=1),
             ctx,
         )
+        # A sum that is not wanted takes the place of the state that is added to it.
+        comptime in_place = portable and not store_output
         encoder_matmul[
             n_out=n_state,
-            epilogue = Epilogue(gelu=False, residual_norm=True, store_output=store_output),
+            epilogue = Epilogue(
+                gelu=False, residual_norm=True, store_output = store_output or in_place
+            ),
+            portable=portable,
         ](
             Operands(
-                output=pointer(output),
+                output=pointer(attn_sum) if in_place else pointer(output),
                 normed=pointer(normed),
                 x=pointer(hidden),
                 w=pointer(narrow_w),

@@ -4,7 +4,6 @@ Rows of the matrix are loaded before the kernel waits for the one whose output i
 """
 import max.gpu.primitives.warp as warp
 from max.gpu import WARP_SIZE, block_idx, grid_dim, lane_id, warp_id
-from max.gpu.host import DeviceContext
 from .layer_norm import WARP_CHUNK, normalized_row
 from .math import gelu
 from .pdl import launch_dependents, wait_on_dependencies
@@ -17,8 +16,11 @@ comptime COLUMNS = 2
 """Outputs that a warp computes at once where it holds the row."""
 comptime CHUNKS = 12
 """Chunks of the row that are loaded at once where a warp does not hold it."""
-comptime MAX_BLOCKS = 4 * DeviceContext.default_device_info.sm_count
-"""Blocks that fill the GPU; with more columns a warp that holds its row computes more outputs."""
+comptime FILLING_BLOCKS = 4
+"""Blocks of each multiprocessor that fill the GPU.
+
+With more columns a warp that holds its row computes more outputs.
+"""
 
 
 @always_inline

@@ -6,8 +6,10 @@ import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext
 from std.math import ceildiv
+from .epilogue import Epilogue
 from .gemm import gemm
 from .layer_norm import WARP_CHUNK, cast_rows
+from .mma_gemm import mma_gemm
 from .pointers import F32, FloatPointer, pointer
 from .skinny_matmul import MAX_SKINNY_ROWS, skinny_matmul
 
@@ -16,7 +18,12 @@ from .skinny_matmul import MAX_SKINNY_ROWS, skinny_matmul
 struct MatmulHalf:
     @staticmethod
     def execute[
-        target: StaticString, has_norm: Bool, has_gelu: Bool, has_residual: Bool, n_in: Int
+        target: StaticString,
+        has_norm: Bool,
+        has_gelu: Bool,
+        has_residual: Bool,
+        n_in: Int,
+        portable: Bool,
     ](
         output: OutputTensor[rank=3, ...],
         rounded: OutputTensor[rank=3, ...],
@@ -36,6 +43,7 @@ struct MatmulHalf:
             has_gelu: True where GELU follows the bias.
             has_residual: True where a residual is added last; never together with a layer norm.
             n_in: Inputs, a multiple of 8.
+            portable: True for kernels that every GPU runs.
 
         Args:
             output: [n_batch, n_ctx, n_out].
@@ -87,15 +95,35 @@ struct MatmulHalf:
                 n_state=x.dim_size(2),
                 ctx=ctx,
             )
-        gemm[has_gelu=has_gelu, has_residual=has_residual](
-            output=pointer(output),
-            x=rows,
-            w=pointer(w),
-            bias=pointer(bias),
-            residual=pointer(residual),
-            n_rows=n_rows,
-            n_in=x.dim_size(2),
-            n_out=n_out,
-            n_residual_rows=residual.size() // n_out,
-            ctx=ctx,
-        )
+        comptime if portable:
+            mma_gemm[
+                epilogue = Epilogue(
+                    gelu=has_gelu, residual_norm=has_residual, store_output=True
+                ),
+                whole=False,
+            ](
+                output=pointer(output),
+                x=rows,
+                w=pointer(w),
+                bias=pointer(bias),
+                residual=pointer(residual),
+                n_batch=1,
+                n_rows=n_rows,
+                n_in=x.dim_size(2),
+                n_out=n_out,
+                n_residual_rows=residual.size() // n_out,
+                ctx=ctx,
+            )
+        else:
+            gemm[has_gelu=has_gelu, has_residual=has_residual](
+                output=pointer(output),
+                x=rows,
+                w=pointer(w),
+                bias=pointer(bias),
+                residual=pointer(residual),
+                n_rows=n_rows,
+                n_in=x.dim_size(2),
+                n_out=n_out,
+                n_residual_rows=residual.size() // n_out,
+                ctx=ctx,
+            )

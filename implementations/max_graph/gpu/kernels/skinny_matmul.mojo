@@ -11,7 +11,7 @@ from std.math import ceildiv
 from std.memory import unsafe_stack_allocation
 from .gemv import (
     COLUMNS,
-    MAX_BLOCKS,
+    FILLING_BLOCKS,
     STEP,
     WARPS,
     gemv_kernel,
@@ -20,6 +20,7 @@ from .gemv import (
     store_output,
 )
 from .layer_norm import WARP_CHUNK, normalized_row
+from .multiprocessors import multiprocessors
 from .pdl import launch_dependents, pdl_attributes, wait_on_dependencies
 from .pointers import F32, DevicePointer, FloatPointer
 
@@ -137,7 +138,7 @@ def skinny_matmul[
         n_out: Outputs.
         ctx: Stream.
     """
-    var n_blocks = min(ceildiv(n_out, WARPS * COLUMNS), MAX_BLOCKS)
+    var n_blocks = min(ceildiv(n_out, WARPS * COLUMNS), FILLING_BLOCKS * multiprocessors(ctx))
 
     @__parameter
     def launch_gemv[rows: Int]() raises:

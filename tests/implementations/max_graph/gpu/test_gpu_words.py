@@ -22,7 +22,7 @@ from tests.support.hardware import needs_max_gpu
 from tests.support.spoken_texts import spoken_requests
 from tests.support.words import assert_words_agree
 
-pytestmark = [pytest.mark.gpu, needs_max_gpu]
+pytestmark = [pytest.mark.gpu, needs_max_gpu, pytest.mark.usefixtures("gpu_kernels")]
 
 OPTIONS = TranscribeOptions(temperatures=(0.0,), beam_size=None, word_timestamps=True)
 CLIPS = {"tiny.en": {"sonnet": None, "jfk": 5}, "base": {"spanish": None, "jfk": 5}}

@@ -31,7 +31,7 @@ from weights.dims import ModelDimensions
 
 pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper[max]'")
 
-pytestmark = [pytest.mark.gpu, needs_max_gpu]
+pytestmark = [pytest.mark.gpu, needs_max_gpu, pytest.mark.usefixtures("gpu_kernels")]
 
 TOLERANCES = {"float32": 5e-6, "float16": 1.5e-3, "bfloat16": 2e-2}
 """Norm of the error over the norm, of a frame's features and of a row of logits.
@@ -81,7 +81,7 @@ class Pair:
     params=[(width, n_mels, dtype) for width, n_mels in SIZES for dtype in TOLERANCES],
     ids=lambda param: "w{}x{}-{}".format(*param),
 )
-def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
+def pair(request: pytest.FixtureRequest, gpu_kernels: str) -> Iterator[Pair]:
     from implementations.max_graph.gpu.implementation import GpuFullMax
 
     width, n_mels, dtype = request.param

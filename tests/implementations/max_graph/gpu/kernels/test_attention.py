@@ -22,7 +22,7 @@ from tests.support.gpu_ops import (
 )
 from tests.support.hardware import needs_max_gpu
 
-pytestmark = [pytest.mark.gpu, needs_max_gpu]
+pytestmark = [pytest.mark.gpu, needs_max_gpu, pytest.mark.usefixtures("gpu_kernels")]
 
 CASES = [*WHISPER_HEADS, Heads(F32, 2, 32), Heads(F16, 2, 32), Heads(F32, 1, 8)]
 

@@ -12,7 +12,7 @@ from tests.support.gpu_ops import F32, I32, Array, GpuOps, OneOp, tensor
 from tests.support.hardware import needs_max_gpu
 from tests.support.path_costs import KINDS, path_costs
 
-pytestmark = [pytest.mark.gpu, needs_max_gpu]
+pytestmark = [pytest.mark.gpu, needs_max_gpu, pytest.mark.usefixtures("gpu_kernels")]
 
 OPS = GpuOps(
     dtw=OneOp(

@@ -30,7 +30,7 @@ from tests.support.gpu_ops import (
 )
 from tests.support.hardware import needs_max_gpu
 
-pytestmark = [pytest.mark.gpu, needs_max_gpu]
+pytestmark = [pytest.mark.gpu, needs_max_gpu, pytest.mark.usefixtures("gpu_kernels")]
 
 KINDS = {
     "conv1": (3, 1, True, False),

@@ -31,7 +31,7 @@ from tests.support.gpu_ops import (
 )
 from tests.support.hardware import needs_max_gpu
 
-pytestmark = [pytest.mark.gpu, needs_max_gpu]
+pytestmark = [pytest.mark.gpu, needs_max_gpu, pytest.mark.usefixtures("gpu_kernels")]
 
 MATRICES = {"out": (1, 1), "widen": (4, 1), "narrow": (1, 4)}
 """Outputs and inputs, in widths of a state."""

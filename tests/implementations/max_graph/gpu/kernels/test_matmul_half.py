@@ -14,7 +14,7 @@ from tests.support.gpu_cases import Layer
 from tests.support.gpu_ops import BF16, F16, GpuOps, normal
 from tests.support.hardware import needs_max_gpu
 
-pytestmark = [pytest.mark.gpu, needs_max_gpu]
+pytestmark = [pytest.mark.gpu, needs_max_gpu, pytest.mark.usefixtures("gpu_kernels")]
 
 KINDS = {
     "query": Layer(True, False, False, False),
