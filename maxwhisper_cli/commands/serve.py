@@ -9,18 +9,19 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from implementations import registry
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli import cli_serving
 from maxwhisper_cli.commands.option_parsing import parse_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.stopping import INTERRUPTED
 from maxwhisper_cli.transcription.options import OptionsError
-from maxwhisper_cli.upstream_style import UpstreamCommand, as_command, option
+from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
@@ -28,41 +29,9 @@ if TYPE_CHECKING:
     from maxwhisper_cli.serve.limits import Limits
     from maxwhisper_cli.serve.server import Settings
 
-_PLACE = "Where it listens, and who may use it"
-_LIMITS = "Limits"
-_MODEL = "Model and implementation"
 _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
+_MAX_PORT = 65535
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
-
-_Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        envvar="MAXWHISPER_MODEL",
-        show_default="turbo, or the best that is here",
-        help="A name or path; several times for several. The first answers to whisper-1.",
-        rich_help_panel=_MODEL,
-    ),
-]
-_Origins = Annotated[
-    list[str] | None,
-    option("--cors-origin", "Origin of other pages that may use it; several times.", _PLACE, "URL"),
-]
-_Hosts = Annotated[
-    list[str] | None,
-    option("--allow-host", "Further name that a local server answers to.", _PLACE, "NAME"),
-]
-_KeyFile = Annotated[
-    Path | None,
-    option(
-        "--api-key-file", "File of keys, one on a line; each request needs one.", _PLACE, "FILE"
-    ),
-]
-_SpoolDir = Annotated[
-    Path | None,
-    option("--spool-dir", "Folder for uploads, instead of the system's.", _LIMITS, "DIR"),
-]
 
 
 class MissingPackagesError(MaxWhisperError):
@@ -77,50 +46,30 @@ class Serve:
     the requests that are being decoded.
     """
 
-    host: Annotated[str, option("--host", "Address to listen on.", _PLACE, "ADDRESS")] = "127.0.0.1"
-    port: Annotated[int, option("--port", "Port; 0 is any that is free.", _PLACE, "N")] = 8000
-    api_key_file: _KeyFile = None
-    cors_origin: _Origins = None
-    allow_host: _Hosts = None
-    model: _Models = None
+    host: cli_serving.Host = "127.0.0.1"
+    port: cli_serving.Port = 8000
+    api_key_file: cli_serving.KeyFile = None
+    cors_origin: cli_serving.Origins = None
+    allow_host: cli_serving.Hosts = None
+    allow_url: cli_serving.AllowUrl = False
+    model: cli_serving.Models = None
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
     impl: cli.Impl = registry.AUTO
     device: cli.Device = None
     dtype: cli.Dtype = "auto"
     threads: cli.Threads = 0
-    batch_size: Annotated[
-        str | None,
-        option("--batch-size", "Windows decoded side by side; auto is what pays.", _MODEL, "N"),
-    ] = None
-    keep_alive: Annotated[
-        float, option("--keep-alive", "Drop an unused model after this; -1 never.", _MODEL, "S")
-    ] = 600.0
-    max_upload_mb: Annotated[float, option("--max-upload-mb", "Largest upload.", _LIMITS, "MB")] = (
-        500.0
-    )
-    max_spool_mb: Annotated[
-        float, option("--max-spool-mb", "All uploads at a time.", _LIMITS, "MB")
-    ] = 4000.0
-    max_audio_seconds: Annotated[
-        float, option("--max-audio-seconds", "Longest recording.", _LIMITS, "S")
-    ] = 14400.0
-    max_request_seconds: Annotated[
-        float, option("--max-request-seconds", "Longest time of a request.", _LIMITS, "S")
-    ] = 3600.0
-    max_idle_seconds: Annotated[
-        float, option("--max-idle-seconds", "Longest pause of a client.", _LIMITS, "S")
-    ] = 30.0
-    max_queue: Annotated[
-        int, option("--max-queue", "Requests at a time; more are refused (429).", _LIMITS, "N")
-    ] = 256
-    max_connections: Annotated[
-        int, option("--max-connections", "Open connections.", _LIMITS, "N")
-    ] = 1024
-    stop_seconds: Annotated[
-        float, option("--stop-seconds", "Time to end requests in after SIGTERM.", _LIMITS, "S")
-    ] = 30.0
-    spool_dir: _SpoolDir = None
+    batch_size: cli_serving.Rows = None
+    keep_alive: cli_serving.KeepAlive = 600.0
+    max_upload_mb: cli_serving.MaxUpload = 500.0
+    max_spool_mb: cli_serving.MaxSpool = 4000.0
+    max_audio_seconds: cli_serving.MaxAudio = 14400.0
+    max_request_seconds: cli_serving.MaxRequest = 3600.0
+    max_idle_seconds: cli_serving.MaxIdle = 30.0
+    max_queue: cli_serving.MaxQueue = 256
+    max_connections: cli_serving.MaxConnections = 1024
+    stop_seconds: cli_serving.StopSeconds = 30.0
+    spool_dir: cli_serving.SpoolDir = None
     quiet: cli.Quiet = False
 
     def run(self) -> None:
@@ -158,12 +107,13 @@ class Serve:
         return Settings(
             sources=self._sources(terminal),
             host=self.host,
-            port=_at_least(0, self.port, "--port"),
+            port=_port(self.port),
             keep_seconds=self.keep_alive,
             n_rows=self._n_rows(),
             spool_dir=self.spool_dir,
             model_dir=self.model_dir,
             is_offline=self.offline,
+            may_fetch=self.allow_url,
             access=access,
             limits=self._limits(),
         )
@@ -194,14 +144,10 @@ class Serve:
     def _sources(self, terminal: Terminal) -> tuple[str, ...]:
         """Returns the models that are served, each of which must be found here or by name."""
         from weights.default_model import choose_default
-        from weights.models import NAMED_MODELS
 
         parse_device(self.device)
         for source in self.model or ():
-            if source not in NAMED_MODELS and not Path(source).expanduser().exists():
-                from weights.resolve import resolve
-
-                resolve(source, model_dir=self.model_dir, offline=True)  # says what there is
+            _check_source(source)
         if self.model:
             return tuple(dict.fromkeys(self.model))
         default = choose_default(
@@ -224,6 +170,21 @@ class Serve:
             on_compile=log.info,
             on_note=log.warning,
         )
+
+
+def _check_source(source: str) -> None:
+    """Checks that a model has a known name or a path, before it is wanted.
+
+    Raises:
+        ModelNotFoundError: It has neither.
+    """
+    from weights.hub import hub_model
+    from weights.models import NAMED_MODELS
+    from weights.resolve import resolve
+
+    is_known = source in NAMED_MODELS or Path(source).expanduser().exists()
+    if not is_known and hub_model(source) is None:
+        resolve(source, offline=True)  # its error says which there are
 
 
 def _import_framework(impl: str) -> None:
@@ -255,10 +216,17 @@ def _read_keys(path: Path | None) -> list[str]:
     try:
         keys = list(read_keys(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionsError(f"--api-key-file {path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise OptionsError(f"--api-key-file {path} cannot be read: {reason}") from error
     if not keys:
         raise OptionsError(f"--api-key-file {path} has no key: write one on each line")
     return keys
+
+
+def _port(number: int) -> int:
+    if not 0 <= number <= _MAX_PORT:
+        raise OptionsError(f"--port must be from 0 to {_MAX_PORT}, not {number}")
+    return number
 
 
 def _above_0(value: float, name: str) -> float:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -9,6 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from maxwhisper_cli.serve.audio_request import AudioRequest
 from maxwhisper_cli.transcription.languages import language_names
 from maxwhisper_cli.transcription.segments import Segment, Transcript
+from maxwhisper_cli.transcription.tokenizer import Tokenizer
 from maxwhisper_cli.writers.render import render
 
 _SEGMENT_FIELDS = (
@@ -18,8 +20,15 @@ _SEGMENT_FIELDS = (
 _MEDIA = {"srt": "application/x-subrip; charset=utf-8", "vtt": "text/vtt; charset=utf-8"}
 
 
-def answer(request: AudioRequest, transcript: Transcript) -> Response:
+def answer(
+    request: AudioRequest, transcript: Transcript, tokenizer: Tokenizer | None = None
+) -> Response:
     """Returns a transcript in the format of the request.
+
+    Args:
+        request: The request.
+        transcript: Its transcript.
+        tokenizer: Spells tokens, if their log-probabilities are wanted.
 
     Raises:
         OptionsError: Captions were asked for that it has no words for.
@@ -34,7 +43,30 @@ def answer(request: AudioRequest, transcript: Transcript) -> Response:
         return JSONResponse(verbose(request, transcript))
     if kind == "diarized_json":
         return JSONResponse(diarized(transcript))
-    return JSONResponse({"text": transcript.text.strip(), "usage": usage(transcript)})
+    content: dict[str, Any] = {
+        "text": transcript.text.strip(),
+        "languages": languages_of(transcript),
+        "usage": usage(transcript),
+    }
+    if tokenizer is not None:
+        content["logprobs"] = logprobs_of(transcript.segments, tokenizer)
+    return JSONResponse(content)
+
+
+def languages_of(transcript: Transcript) -> list[dict[str, str]]:
+    """Returns the languages of a transcript: none where there is no text."""
+    found = [segment.language or transcript.language for segment in transcript.segments]
+    return [{"code": code} for code in dict.fromkeys(found)]
+
+
+def logprobs_of(segments: Iterable[Segment], tokenizer: Tokenizer) -> list[dict[str, Any]]:
+    """Returns text tokens with their bytes and log-probabilities."""
+    return [
+        {"token": tokenizer.decode([token]), "bytes": list(data), "logprob": logprob}
+        for segment in segments
+        for token, logprob in zip(segment.tokens, segment.token_logprobs or (), strict=True)
+        if token < tokenizer.eot and (data := tokenizer.token_bytes(token))
+    ]
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:

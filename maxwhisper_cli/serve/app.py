@@ -7,9 +7,12 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
 
+from maxwhisper_cli.serve.docs_page import docs_page
 from maxwhisper_cli.serve.errors import ApiError
 from maxwhisper_cli.serve.guard import Access, Guard
+from maxwhisper_cli.serve.metrics import Counted
 from maxwhisper_cli.serve.openai_api import openai_routes
 from maxwhisper_cli.serve.service import Service, api_error, drain
 from maxwhisper_cli.version import program_version
@@ -20,7 +23,7 @@ _CLIENT_LEFT = 499
 
 def make_app(
     service: Service, access: Access, run_in_background: Callable[[], AsyncIterator[None]]
-) -> Guard:
+) -> ASGIApp:
     """Returns the application.
 
     Args:
@@ -43,8 +46,11 @@ def make_app(
     )
     app.include_router(openai_routes(service))
     _add_health(app, service)
+    _add_numbers(app, service)
     _add_errors(app)
-    return Guard(app, access, service.limits.idle_seconds)
+    routes = frozenset(app.openapi()["paths"])
+    guard = Guard(app, access, service.limits.idle_seconds)
+    return Counted(guard, service.metrics, routes)
 
 
 def _add_health(app: FastAPI, service: Service) -> None:
@@ -63,6 +69,29 @@ def _add_health(app: FastAPI, service: Service) -> None:
             return JSONResponse({"status": status}, 503, headers={"retry-after": "2"})
         loaded = [served.id for served in models.loaded]
         return JSONResponse({"status": "ready", "loaded": loaded})
+
+
+def _add_numbers(app: FastAPI, service: Service) -> None:
+    """Adds the pages for those who run the server or write clients."""
+    metrics, models = service.metrics, service.models
+    for name, text, value in (
+        ("in_flight", "Requests that are read, wait or are decoded.", lambda: service.n_in_flight),
+        ("waiting", "Recordings that wait for their decoding.", lambda: models.count("n_waiting")),
+        ("decoding", "Recordings that are being decoded.", lambda: models.count("n_active")),
+        ("batch_windows", "Windows decoded at once.", lambda: models.count("n_in_rows")),
+        ("loaded_models", "Models in memory.", lambda: len(models.loaded)),
+        ("spool_bytes", "Bytes of uploads on disk.", lambda: service.spool.n_bytes),
+    ):
+        metrics.add_gauge(f"maxwhisper_{name}", text, value)
+
+    @app.get("/metrics", response_model=None)
+    async def numbers() -> Response:
+        """Give numbers in Prometheus' format."""
+        return metrics.response()
+
+    @app.get("/docs", response_model=None, include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        return docs_page(app.openapi(), str(request.base_url))
 
 
 def _add_errors(app: FastAPI) -> None:

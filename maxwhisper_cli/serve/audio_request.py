@@ -74,7 +74,8 @@ class AudioRequest:
             return
         if self.options.task == "translate":
             raise invalid(f"{model} knows only English and cannot translate", "model")
-        if self.options.language not in {None, "en"}:
+        languages = self.options.languages or (self.options.language or "en",)
+        if "en" not in languages:
             name = "language" if "language" in self.given else "languages"
             raise invalid(f"{model} knows only English", name)
         if self.options.multilingual:
@@ -97,8 +98,7 @@ def read_request(values: Values, task: Task) -> AudioRequest:
         raise invalid(
             f"{response_format} cannot be streamed: use json, text or verbose_json", "stream"
         )
-    has_logprobs = bool(values.get("include"))
-    if has_logprobs and response_format != "json":
+    if values.get("include") and response_format != "json":
         raise invalid("logprobs need response_format json", "include")
     try:
         captions = _captions(values, response_format)
@@ -114,7 +114,7 @@ def read_request(values: Values, task: Task) -> AudioRequest:
         has_words=options.word_timestamps,
         has_segments="segment" in granularities or not granularities,
         is_streamed=is_streamed,
-        has_logprobs=has_logprobs,
+        has_logprobs=options.token_logprobs,
         captions=captions,
         given=values.names(),
     )
@@ -147,6 +147,7 @@ def _options(
     options: dict[str, Any] = values.options()
     if has_words or captions.needs_words is not None:
         options["word_timestamps"] = True
+    options["token_logprobs"] = bool(values.get("include"))
     if values.get("use_beam_search") is False:
         options["beam_size"] = None
     options |= _language(values) | _prompt(values)
@@ -164,9 +165,9 @@ def _language(values: Values) -> dict[str, Any]:
     language, several = values.get("language"), values.get("languages", ())
     if language is not None and several:
         raise invalid("language and languages: give one of them", "languages")
-    if len(several) > 1:
-        raise invalid("languages: give one, or none to detect it", "languages")
-    return {"language": language or next(iter(several), None)}
+    if len(several) == 1:
+        return {"language": several[0]}
+    return {"language": language, "languages": several or None}
 
 
 def _prompt(values: Values) -> dict[str, Any]:

@@ -10,6 +10,10 @@ def form_schema() -> dict[str, Any]:
     properties: dict[str, Any] = {
         "file": {"type": "string", "format": "binary", "description": "The recording."}
     }
+    properties["url"] = {
+        "type": "string",
+        "description": "Its public address instead, if the server was started with --allow-url.",
+    }
     for spec in SPECS.values():
         schema: dict[str, Any] = dict(spec.kind.schema)
         name = spec.name
@@ -17,6 +21,6 @@ def form_schema() -> dict[str, Any]:
             name, schema = f"{name}[]", {"type": "array", "items": schema}
         others = f" Also: {', '.join(spec.aliases)}." if spec.aliases else ""
         properties[name] = {**schema, "description": f"{spec.help}{others}"}
-    form = {"type": "object", "required": ["file"], "properties": properties}
+    form = {"type": "object", "properties": properties}
     content = {"multipart/form-data": {"schema": form}}
     return {"requestBody": {"required": True, "content": content}}

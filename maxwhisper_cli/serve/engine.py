@@ -8,6 +8,7 @@ text of another. It does not know HTTP.
 import heapq
 import itertools
 import logging
+import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -232,6 +233,7 @@ class Engine(Closing):
             job.put(error)
             self._release(opened)
             return
+        job.begun_at = time.monotonic()
         self._active[run] = opened
         self._scheduler.add(run)
         job.put(DecodedPart((), run.progress))

@@ -14,6 +14,10 @@ BUSY = "rate_limit_error"
 SERVER = "server_error"
 
 
+class SlowReaderError(Exception):
+    """A client does not take its answer."""
+
+
 @dataclass(eq=False)  # frozen ones take no traceback
 class ApiError(Exception):
     """Refusal of a request."""

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from maxwhisper_cli.serve.errors import ApiError
+from maxwhisper_cli.serve.errors import ApiError, SlowReaderError
 
 OPEN_PATHS = frozenset({"/", "/health", "/healthz", "/readyz", "/docs", "/openapi.json"})
 """Paths that need no key: they say nothing of a user's."""
@@ -162,7 +162,7 @@ class Guard:
             try:
                 await asyncio.wait_for(send(message), self._idle_seconds)
             except TimeoutError as error:
-                raise OSError("the client does not read its answer") from error
+                raise SlowReaderError from error
 
         return send_guarded
 

@@ -6,7 +6,7 @@ waits any longer.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -15,6 +15,7 @@ from maxwhisper_cli.serve.audio_request import AudioRequest
 from maxwhisper_cli.serve.spool import Upload
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.transcription.steps import DecodedPart
+from maxwhisper_cli.transcription.tokenizer import Tokenizer
 
 _BYTES_PER_SECOND = 4 * 16000
 
@@ -38,10 +39,16 @@ class Job:
     upload: Upload
     max_seconds: float
     """Longest recording; what is longer is refused as it is read."""
+    model: str = ""
+    """Name of the model."""
     loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     submitted_at: float = field(default_factory=time.monotonic)
     begun_at: float | None = None
     """Time at which its decoding began."""
+    text_at: float | None = None
+    """Time of its first text."""
+    tokenizer: Tokenizer | None = None
+    """Spells tokens, where their log-probabilities are wanted."""
     is_cancelled: bool = False
     seconds_read: float = 0.0
     """Seconds of audio so far, of all channels if these are split."""
@@ -56,6 +63,8 @@ class Job:
         """Sends an event to the client's coroutine, from any thread."""
         if self.is_cancelled:
             return
+        if self.text_at is None and isinstance(event, DecodedPart) and event.segments:
+            self.text_at = time.monotonic()
         try:
             self.loop.call_soon_threadsafe(self._events.put_nowait, event)
         except RuntimeError:  # the server has ended
@@ -80,7 +89,7 @@ class Job:
                 f"the recording is longer than {self.max_seconds:g} s, the limit of this server"
             )
 
-    async def events(self) -> AsyncIterator[DecodedPart | Transcript]:
+    async def events(self) -> AsyncGenerator[DecodedPart | Transcript, None]:
         """Yields parts, and the transcript at the end; cancels the job if it is left before.
 
         Raises:

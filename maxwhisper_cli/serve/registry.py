@@ -22,7 +22,7 @@ from weights.models import NAMED_MODELS
 
 _log = logging.getLogger(__name__)
 _OPENAI = re.compile(r"whisper-1|gpt-(4o-)?(mini-)?transcribe(-diarize)?(-\d{4}-\d\d-\d\d)?", re.I)
-_PREFIX = re.compile(r"(.*/)?(faster-)?(whisper-)?", re.I)
+_PREFIX = re.compile(r"(\w[\w.-]*/)?(faster-)?(whisper-)?", re.I)
 _LOOK_SECONDS = 1.0
 
 
@@ -122,6 +122,10 @@ class ModelRegistry:
             code="model_not_found",
         )
 
+    def count(self, name: str) -> int:
+        """Returns the sum of one of the engines' numbers."""
+        return sum(int(getattr(served.engine, name)) for served in self.loaded)
+
     @asynccontextmanager
     async def lease(self, served: Served) -> AsyncIterator[Loaded]:
         """Loads a model if it is not, and keeps it until the block ends.
@@ -204,9 +208,9 @@ def _close(engine: Engine, model: Model) -> None:
 
 
 def _served(source: str) -> Served:
-    if source in NAMED_MODELS:
-        return Served(source, source)
-    return Served(Path(source).stem or source, source)
+    path = Path(source).expanduser()
+    is_path = source not in NAMED_MODELS and path.exists()
+    return Served(path.stem if is_path else source, source)
 
 
 def _same(name: str, other: str) -> bool:

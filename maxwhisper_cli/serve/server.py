@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,6 +55,8 @@ class Settings:
     spool_dir: Path | None = None
     model_dir: Path | None = None
     is_offline: bool = False
+    may_fetch: bool = False
+    """True if recordings may be fetched from public addresses."""
     access: Access = field(default_factory=Access)
     limits: Limits = field(default_factory=Limits)
 
@@ -68,7 +71,8 @@ def open_socket(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        reason = error.strerror or error
+        is_of_system = (error.errno or 0) > 0  # and not of a name server
+        reason = os.strerror(error.errno or 0) if is_of_system else error.strerror or error
         raise ListenError(
             f"cannot listen on {host}, port {port}: {reason}; choose others with --host and --port"
         ) from error
@@ -122,7 +126,7 @@ class _Running:
             settings.sources, self._load, self._start_engine, settings.keep_seconds
         )
         spool = Spool(settings.spool_dir, settings.limits.spool_bytes)
-        service = Service(self._models, settings.limits, spool)
+        service = Service(self._models, settings.limits, spool, settings.may_fetch)
         config = uvicorn.Config(
             make_app(service, settings.access, self._background),
             http=limited_protocol(settings.limits.connections, settings.limits.idle_seconds),
@@ -193,7 +197,8 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Handles signals while the block runs."""
         with super().capture_signals():
-            with suppress(asyncio.CancelledError):
+            try:
                 yield
-            self.stopped_by = next(iter(self._captured_signals), None)
-            self._captured_signals.clear()
+            finally:
+                self.stopped_by = next(iter(self._captured_signals), None)
+                self._captured_signals.clear()

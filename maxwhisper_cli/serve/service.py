@@ -6,9 +6,9 @@ model, and waits for the transcript as long as the client does.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -18,13 +18,17 @@ from maxwhisper_cli.audio.reader import AudioError
 from maxwhisper_cli.serve.audio_request import AudioRequest
 from maxwhisper_cli.serve.engine import StoppingError
 from maxwhisper_cli.serve.errors import SERVER, ApiError, busy, invalid, unavailable
+from maxwhisper_cli.serve.fetch import fetch
 from maxwhisper_cli.serve.form import Form, read_form
 from maxwhisper_cli.serve.jobs import Job, TooLongError
 from maxwhisper_cli.serve.limits import Limits
+from maxwhisper_cli.serve.metrics import Metrics
 from maxwhisper_cli.serve.registry import ModelRegistry
 from maxwhisper_cli.serve.spool import Spool
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.transcription.segments import Transcript
+from maxwhisper_cli.transcription.steps import DecodedPart
+from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from weights.errors import MaxWhisperError
 
 _log = logging.getLogger(__name__)
@@ -44,6 +48,9 @@ class Service:
     models: ModelRegistry
     limits: Limits
     spool: Spool
+    may_fetch: bool = False
+    """True if recordings may be fetched from public addresses."""
+    metrics: Metrics = field(default_factory=Metrics)
     n_in_flight: int = 0
     """Requests that are read, wait or are decoded."""
 
@@ -77,12 +84,53 @@ class Service:
     async def form(self, request: Request) -> Form:
         """Reads the form of a request, with its file, which the caller removes."""
         form = await read_form(request, self.spool, self.limits)
+        try:
+            await self._fetch(form)
+        except BaseException:
+            form.close()
+            raise
         if form.upload is None or not form.upload.n_bytes:
             is_missing = form.upload is None
             form.close()
             message = "file is missing: send a recording" if is_missing else "file is empty"
             raise invalid(message, "file")
         return form
+
+    async def _fetch(self, form: Form) -> None:
+        """Fetches the recording, if the form has its address instead of a file."""
+        url = next((value.strip() for name, value in form.fields if name == "url"), "")
+        form.fields = [(name, value) for name, value in form.fields if name != "url"]
+        if not url:
+            return
+        if not self.may_fetch:
+            raise invalid("this server fetches nothing: send the recording as file", "url")
+        if form.upload is not None:
+            raise invalid("file and url: send one of them", "url")
+        form.upload = await fetch(url, self.spool, self.limits)
+
+    async def events(self, job: Job) -> AsyncGenerator[DecodedPart | Transcript, None]:
+        """Yields the parts of a job, and its transcript, which is measured.
+
+        Raises:
+            Exception: The error that ended it.
+        """
+        async with aclosing(job.events()) as events:
+            async for event in events:
+                if isinstance(event, Transcript):
+                    self.metrics.observe(job, event)
+                yield event
+
+    async def transcript(self, job: Job) -> Transcript:
+        """Waits for the transcript of a job.
+
+        Raises:
+            Exception: The error that ended it.
+        """
+        async with aclosing(self.events(job)) as events:
+            async for event in events:
+                if isinstance(event, Transcript):
+                    return event
+        raise AssertionError("a job ends with a transcript or an error")
 
     async def begin(self, wanted: AudioRequest, form: Form, resources: AsyncExitStack) -> Job:
         """Gives a recording to the engine of the model, which then owns its file.
@@ -98,25 +146,18 @@ class Service:
         """
         assert form.upload is not None
         served = self.models.find(wanted.model)
+        if self.models.is_stopping:
+            raise _stopping()
         loaded = await resources.enter_async_context(self.models.lease(served))
         wanted.check_model(loaded.model.implementation.dims, loaded.id)
-        job = Job(wanted, form.upload, self.limits.audio_seconds)
+        dims = loaded.model.implementation.dims
+        job = Job(wanted, form.upload, self.limits.audio_seconds, loaded.id)
+        if wanted.has_logprobs:
+            job.tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.n_languages)
         form.upload = None
         resources.callback(job.cancel)
         loaded.engine.submit(job)
         return job
-
-
-async def transcript_of(job: Job) -> Transcript:
-    """Waits for the transcript of a job.
-
-    Raises:
-        Exception: The error that ended it.
-    """
-    async for event in job.events():
-        if isinstance(event, Transcript):
-            return event
-    raise AssertionError("a job ends with a transcript or an error")
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
@@ -145,6 +186,8 @@ async def _left(request: Request) -> None:
 async def drain(request: Request) -> None:
     """Reads on in a body that nobody wants, so that its sender comes to read the answer."""
     n_bytes = 0
+    if "expect" in request.headers:  # its sender waits to be told to go on
+        return
     with suppress(TimeoutError, ClientDisconnect, RuntimeError):
         async with asyncio.timeout(_DRAIN_SECONDS):
             while n_bytes < _DRAINED_BYTES:

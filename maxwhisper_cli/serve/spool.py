@@ -37,7 +37,7 @@ class Spool:
         self._n_bytes = 0
         self._lock = Lock()
         try:
-            self.new().close()
+            self._open().close()
         except OSError as error:
             where = folder or "the folder for temporary files"
             raise SpoolError(
@@ -51,9 +51,18 @@ class Spool:
         return self._n_bytes
 
     def new(self) -> "Upload":
-        """Opens a file for an upload."""
-        file = TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115  (its owner closes it)
-        return Upload(file, self)
+        """Opens a file for an upload.
+
+        Raises:
+            ApiError: The system opens no more.
+        """
+        try:
+            return Upload(self._open(), self)
+        except OSError as error:
+            raise no_place(error) from error
+
+    def _open(self) -> IO[bytes]:
+        return TemporaryFile(dir=self._folder, buffering=0)
 
     def take(self, n_bytes: int) -> None:
         """Reserves bytes.

@@ -9,9 +9,10 @@ from maxwhisper_cli.transcription.options import AUTO_ROWS, TranscribeOptions
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment
 from maxwhisper_cli.transcription.steps import DecodedPart, Run
 from maxwhisper_cli.transcription.stopwatch import Stopwatch
+from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
-    from maxwhisper_cli.throughput.scheduler import OnWarning
+    from maxwhisper_cli.throughput.scheduler import OnWarning, Scheduler
 
 
 def count_rows(implementation: Implementation, options: TranscribeOptions) -> int:
@@ -31,9 +32,25 @@ def decode_run(
     """Decodes a recording: in rows if there are rows, and sequences for them."""
     if n_rows == 1 or len(run.sequences) == 1:
         return decode_in_turn(implementation, run, stopwatch)
-    from maxwhisper_cli.throughput.scheduler import Scheduler, decode_in_rows
+    from maxwhisper_cli.throughput.scheduler import Scheduler
 
     return decode_in_rows(Scheduler(implementation, n_rows, stopwatch, on_warning), run)
+
+
+def decode_in_rows(scheduler: "Scheduler", run: Run) -> Iterator[DecodedPart]:
+    """Decodes a recording's sequences side by side; the first part has no segments.
+
+    Raises:
+        MaxWhisperError: A window cannot be decoded.
+    """
+    with scheduler:
+        yield DecodedPart((), run.progress)
+        scheduler.add(run)
+        while outcomes := scheduler.decode():
+            for _, outcome in outcomes:
+                if isinstance(outcome, MaxWhisperError):
+                    raise outcome
+                yield outcome
 
 
 def report_part(

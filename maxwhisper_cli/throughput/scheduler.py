@@ -8,20 +8,26 @@ between two calls. It neither opens recordings nor knows the rules by which thes
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from implementations.errors import ImplementationFailedError
 from implementations.implementation import Implementation
 from implementations.memory import translate_out_of_memory
 from implementations.row_decoder import RowDecoder, RowResult, RowWindow
-from maxwhisper_cli.transcription.drivers import align_windows, count_times, encode_windows
+from maxwhisper_cli.transcription.drivers import (
+    align_windows,
+    answer_alone,
+    count_times,
+    encode_windows,
+)
 from maxwhisper_cli.transcription.steps import (
     Aligning,
     DecodedPart,
     Decoding,
     Encoding,
     Run,
+    Scoring,
     StepSequence,
     WindowDone,
 )
@@ -161,6 +167,9 @@ class Scheduler(Closing):
         try:
             with translate_out_of_memory(self._implementation.device):
                 for step in task.sequence.steps:
+                    if isinstance(step, Scoring):
+                        answer_alone(self._implementation, step, self._stopwatch)
+                        continue
                     if not isinstance(step, WindowDone):
                         task.need = step
                         return
@@ -276,22 +285,6 @@ class Scheduler(Closing):
             raise error
         for task in failed:
             self._fail(task.run, error)
-
-
-def decode_in_rows(scheduler: Scheduler, run: Run) -> Iterator[DecodedPart]:
-    """Decodes a recording's sequences side by side; the first part has no segments.
-
-    Raises:
-        MaxWhisperError: A window cannot be decoded.
-    """
-    with scheduler:
-        yield DecodedPart((), run.progress)
-        scheduler.add(run)
-        while outcomes := scheduler.decode():
-            for _, outcome in outcomes:
-                if isinstance(outcome, MaxWhisperError):
-                    raise outcome
-                yield outcome
 
 
 def _row_window(task: _Task) -> RowWindow:

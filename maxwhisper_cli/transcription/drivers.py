@@ -17,11 +17,13 @@ from maxwhisper_cli.transcription.steps import (
     Decoding,
     Encoding,
     Run,
+    Scoring,
     Step,
     StepSequence,
     WindowDone,
 )
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
+from maxwhisper_cli.transcription.token_scores import score_tokens
 from weights.errors import MaxWhisperError
 
 _N_FILL_THREADS = 8
@@ -65,6 +67,9 @@ def answer_alone(implementation: Implementation, step: Step, stopwatch: Stopwatc
         step.give(decoded)
     elif isinstance(step, Aligning):
         align_windows(implementation, [step], stopwatch)
+    elif isinstance(step, Scoring):
+        with stopwatch.on("token scores"):
+            step.give(score_tokens(implementation, step))
 
 
 def encode_windows(

@@ -3,7 +3,7 @@
 Source: `detect_language` of whisper/decoding.py.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,10 @@ class DetectedLanguage:
 
 
 def detect_language(
-    implementation: Implementation, windows: Iterable[AudioFeatures], tokenizer: Tokenizer
+    implementation: Implementation,
+    windows: Iterable[AudioFeatures],
+    tokenizer: Tokenizer,
+    allowed: Sequence[str] | None = None,
 ) -> DetectedLanguage:
     """Detects the language of one or more windows with a multilingual model.
 
@@ -31,15 +34,18 @@ def detect_language(
         implementation: The model.
         windows: Encoder output of each window, a batch of one.
         tokenizer: Tokenizer of the model.
+        allowed: Codes of languages to choose from; None is all.
 
     Returns:
         Language of the highest mean probability.
     """
+    codes = tokenizer.all_language_codes
     probabilities = np.mean(
         [_probabilities(implementation, features, tokenizer) for features in windows], axis=0
     )
-    best = int(probabilities.argmax())
-    return DetectedLanguage(tokenizer.all_language_codes[best], float(probabilities[best]))
+    chosen = [i for i, code in enumerate(codes) if allowed is None or code in allowed]
+    best = max(chosen or range(len(codes)), key=lambda i: probabilities[i])
+    return DetectedLanguage(codes[best], float(probabilities[best]))
 
 
 def _probabilities(

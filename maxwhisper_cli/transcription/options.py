@@ -48,6 +48,8 @@ class TranscribeOptions:
     or `auto`, detects it from the first 30 s, with `vad` from the first 30 s with speech."""
     language_detection_segments: int = 1
     """Windows of 30 s whose mean probabilities decide on the language."""
+    languages: tuple[str, ...] | None = None
+    """Languages of which one is spoken, as `language` takes them; None is any."""
     multilingual: bool = False
     """True if the language is detected for each window; not in openai-whisper."""
 
@@ -102,6 +104,10 @@ class TranscribeOptions:
     """Heads of the decoder that word times are read from, as (layer, head); None is the model's
     own."""
 
+    token_logprobs: bool = False
+    """True if each segment gets the log-probabilities of its tokens; a further pass of the decoder
+    over each window."""
+
     batch_size: int | Literal["auto"] = 1
     """Rows: windows decoded side by side, of one recording or several. Above 1 each recording is
     cut into parts of 2 minutes or more, and the text before a cut prompts nothing. `auto` is as
@@ -142,6 +148,11 @@ class TranscribeOptions:
     def _check_language(self) -> None:
         if self.language is not None:
             object.__setattr__(self, "language", language_code(self.language))
+        if self.languages is not None:
+            codes = tuple(filter(None, map(language_code, self.languages)))
+            object.__setattr__(self, "languages", codes or None)
+        if self.languages is not None and self.language is not None:
+            raise OptionsError("language and languages: give one of them")
         if self.multilingual and self.language is not None:
             raise OptionsError("multilingual detects the language; leave language out")
 
@@ -203,6 +214,7 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "task": text,
     "language": text,
     "language_detection_segments": partial(whole, minimum=1, maximum=_MAX_WINDOWS),
+    "languages": partial(several, check=text),
     "multilingual": flag,
     "temperatures": partial(several, check=partial(real, minimum=0, maximum=2)),
     "beam_size": _hypotheses,
@@ -227,6 +239,7 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
     "append_punctuations": text,
     "hallucination_silence_threshold": _seconds,
     "alignment_heads": partial(several, check=attention_head),
+    "token_logprobs": flag,
     "batch_size": _rows,
     "clip_timestamps": partial(several, check=_seconds),
     "vad": _vad,
@@ -237,6 +250,7 @@ _CHECKS: Mapping[str, Callable[[str, object], Any]] = {
 _OPTIONAL = frozenset(
     {
         "language",
+        "languages",
         "beam_size",
         "best_of",
         "patience",

@@ -106,7 +106,9 @@ class RecordingLanguage:
         """Detects the language of windows, each a batch of one."""
         tokenizer = self._tokenizer_for(None)
         with self._stopwatch.on("language"):
-            return detect_language(self._implementation, windows, tokenizer)
+            return detect_language(
+                self._implementation, windows, tokenizer, self._options.languages
+            )
 
     def _tokenizer_for(self, language: str | None) -> Tokenizer:
         dims = self._implementation.dims

@@ -41,6 +41,8 @@ class Segment:
     """Words with times; None unless `word_timestamps` asks for them."""
     speaker: str | None = None
     """Name of the speaker; None unless channels are split."""
+    token_logprobs: tuple[float, ...] | None = None
+    """Log-probability of each token; None unless `token_logprobs` asks for them."""
 
     def clamped(self, latest: float) -> "Segment":
         """Returns the segment with no time after `latest` seconds, those of its words included."""

@@ -72,6 +72,15 @@ class Aligning(Need[TokenAlignment]):
     request: AlignmentRequest
 
 
+@dataclass(eq=False)
+class Scoring(Need[tuple[float, ...]]):
+    """Need of the log-probability of each token of a window's text."""
+
+    features: AudioFeatures
+    prompt: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class WindowDone:
     """Segments of a window that is done; their ids count from 0 in each window sequence."""
@@ -79,7 +88,7 @@ class WindowDone:
     segments: tuple[Segment, ...]
 
 
-Step: TypeAlias = Encoding | Decoding | Aligning | WindowDone
+Step: TypeAlias = Encoding | Decoding | Aligning | Scoring | WindowDone
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,10 @@ class Tokenizer:
         """
         return list(self._upstream.encode(text))
 
+    def token_bytes(self, token: int) -> bytes:
+        """Returns the bytes of a token, which alone may be no text."""
+        return bytes(self._upstream.encoding.decode_single_token_bytes(token))
+
     def decode(self, tokens: Iterable[int]) -> str:
         """Returns the text; timestamp tokens are dropped, broken UTF-8 becomes U+FFFD."""
         return self.decode_with_timestamps(t for t in tokens if t < self.timestamp_begin)

@@ -6,6 +6,7 @@ window. All rules of long recordings are here, whoever drives them and whatever 
 Source: `transcribe` of whisper/transcribe.py; section 3.8 of arXiv:2212.04356.
 """
 
+import itertools
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,7 +17,14 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.prompt_history import PromptHistory
 from maxwhisper_cli.transcription.recording_language import RecordingLanguage
 from maxwhisper_cli.transcription.segments import Segment
-from maxwhisper_cli.transcription.steps import Aligning, Encoding, Step, StepSequence, WindowDone
+from maxwhisper_cli.transcription.steps import (
+    Aligning,
+    Encoding,
+    Scoring,
+    Step,
+    StepSequence,
+    WindowDone,
+)
 from maxwhisper_cli.transcription.timestamps import (
     Piece,
     WindowPlace,
@@ -24,6 +32,7 @@ from maxwhisper_cli.transcription.timestamps import (
     split_window,
 )
 from maxwhisper_cli.transcription.tokenizer import Tokenizer
+from maxwhisper_cli.transcription.window_request import RequestBuilder
 from maxwhisper_cli.transcription.word_timing import CutWindow, WordTimer
 from weights.dims import ModelDimensions
 
@@ -112,10 +121,22 @@ class WindowSequence(StepSequence):
         window = yield from decode_with_fallback(
             features, builder, self._history.prompt(), place.seek
         )
-        cut = self._cut(window, place, builder.tokenizer)
+        scores = yield from self._score(window, features, builder)
+        cut = self._cut(window, place, builder.tokenizer, scores)
         if self._context.timer is not None and not cut.is_dropped:
             cut = yield from self._time_words(self._context.timer, cut, features)
         return cut, window.temperature
+
+    def _score(
+        self, window: WindowText, features: AudioFeatures, builder: RequestBuilder
+    ) -> Generator[Step, None, tuple[float, ...] | None]:
+        """Returns the log-probability of each token, if that is wanted."""
+        if not self._context.options.token_logprobs:
+            return None
+        prompt = builder.without_prefix().build(self._history.prompt(), 0.0, ()).prompt
+        scoring = Scoring(features, prompt, window.tokens)
+        yield scoring
+        return scoring.answer
 
     def _time_words(
         self, timer: WordTimer, cut: CutWindow, features: AudioFeatures
@@ -131,15 +152,28 @@ class WindowSequence(StepSequence):
         self._last_speech = timed.last_end or self._last_speech
         return timed
 
-    def _cut(self, window: WindowText, place: WindowPlace, tokenizer: Tokenizer) -> CutWindow:
+    def _cut(
+        self,
+        window: WindowText,
+        place: WindowPlace,
+        tokenizer: Tokenizer,
+        scores: tuple[float, ...] | None,
+    ) -> CutWindow:
         """Cuts a decoded window into segments at its timestamps."""
         if window.is_silence(self._context.options):
             return CutWindow(place, tokenizer, (), place.n_frames, is_dropped=True)
         pieces, n_frames = split_window(window.tokens, place)
+        segments = [self._segment(piece, window, place.seek) for piece in pieces]
+        if scores is not None:
+            ends = itertools.accumulate(len(piece.tokens) for piece in pieces)
+            segments = [
+                replace(each, token_logprobs=scores[end - len(each.tokens) : end])
+                for each, end in zip(segments, ends, strict=True)
+            ]
         return CutWindow(
             place=place,
             tokenizer=tokenizer,
-            segments=tuple(self._segment(piece, window, place.seek) for piece in pieces),
+            segments=tuple(segments),
             n_frames=n_frames,
             may_go_on=not ends_with_single_timestamp(window.tokens, place),
         )
@@ -173,7 +207,8 @@ class WindowSequence(StepSequence):
         """Returns a segment that, without length or text, has no tokens and words."""
         if segment.start == segment.end or not segment.text.strip():
             no_words = None if segment.words is None else ()
-            segment = replace(segment, text="", tokens=(), words=no_words)
+            no_scores = None if segment.token_logprobs is None else ()
+            segment = replace(segment, text="", tokens=(), words=no_words, token_logprobs=no_scores)
         if self._context.options.clamp_timestamps:
             segment = segment.clamped(self._context.mel.seconds)
         return segment

@@ -4,7 +4,8 @@ from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 from implementations.implementation import Implementation
-from maxwhisper_cli.throughput.scheduler import Scheduler, decode_in_rows
+from maxwhisper_cli.throughput.rows import decode_in_rows
+from maxwhisper_cli.throughput.scheduler import Scheduler
 from maxwhisper_cli.transcription.drivers import answer_alone, decode_in_turn
 from maxwhisper_cli.transcription.steps import DecodedPart, Run, Step
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch

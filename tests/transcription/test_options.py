@@ -37,6 +37,7 @@ FLAGS = (
     "without_timestamps",
     "clamp_timestamps",
     "word_timestamps",
+    "token_logprobs",
 )
 TEXTS = (
     "task",
@@ -51,7 +52,7 @@ TUPLES = ("temperatures", "suppress_tokens", "clip_timestamps")
 
 def test_every_option_is_of_a_kind() -> None:
     named = {*NUMBERS, *COUNTS, *FLAGS, *TEXTS, *TUPLES}
-    named |= {"alignment_heads", "speaker_names", "vad"}
+    named |= {"alignment_heads", "languages", "speaker_names", "vad"}
     assert named == {field.name for field in fields(TranscribeOptions)}
 
 
@@ -96,6 +97,9 @@ def test_values_of_no_use_are_refused_by_name(
         ({"suppress_tokens": (-2,)}, "at least -1"),
         ({"clip_timestamps": (0, math.inf)}, "finite"),
         ({"language": "es", "multilingual": True}, "leave language out"),
+        ({"languages": ("es", "klingon")}, "knows no language 'klingon'"),
+        ({"languages": "es"}, "languages must be a tuple"),
+        ({"languages": ("es", "fr"), "language": "es"}, "give one of them"),
         ({"hallucination_silence_threshold": -1}, "at least 0"),
         ({"alignment_heads": 3}, "alignment_heads must be a tuple"),
         ({"alignment_heads": ()}, "one or more heads"),

@@ -24,6 +24,8 @@ from implementations.request import TokenRules
 from implementations.row_decoder import RowWindow
 from implementations.session import FloatArray
 
+_MAX_RULES = 64
+"""Rules whose masks are kept; rows of a server may see any."""
 _Array = npt.NDArray[Any]
 
 
@@ -45,7 +47,7 @@ class CpuRowDecoder(LockStepRowDecoder):
         super().__init__(n_rows)
         self._models = models
         self._rules: dict[TokenRules, tuple[_Array, _Array]] = {}
-        """Numbers and mask of all rules seen; kernels read masks by address."""
+        """Numbers and mask of rules seen; kernels read masks by address."""
 
     def open(self, window: RowWindow) -> MaxSession:
         """Opens a session with a cache of its own."""
@@ -119,6 +121,8 @@ class CpuRowDecoder(LockStepRowDecoder):
 
     def _rules_of(self, rules: TokenRules) -> tuple[_Array, _Array]:
         if rules not in self._rules:
+            if len(self._rules) >= _MAX_RULES:  # rules of a step that runs are held by it
+                self._rules.clear()
             self._rules[rules] = rule_numbers(rules), rule_mask(rules, self._models.dims.n_vocab)
         return self._rules[rules]
 
