@@ -12,7 +12,7 @@ ENV := .venv$(if $(filter-out python3,$(INTERPRETER)),-$(INTERPRETER))
 BIN := $(ENV)/bin
 VENV := $(ENV)/made-with-$(INTERPRETER)
 INSTALLED := $(ENV)/installed
-EXTRAS := demo,base,max,serve,hub
+EXTRAS := demo,base,max,serve,hub,feeds
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-all test-latest test-oldest fuzz soak lint types layers audit check format bench bench-bars bench-rivals bench-steps bench-serve bench-gpu clean

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from implementations.max_graph.artifacts import StoredArtifact
 
 COMPILED = "compiled"
-FETCHED = ("models", "samples", "checked", "written", "completion")
+FETCHED = ("models", "samples", "checked", "written", "completion", "inputs")
 
-_MADE = re.compile(r"[0-9a-f]{32}\.(mef|json|lock|\d+\.tmp)|tmp[a-z0-9_]{8}")
+_MADE = re.compile(r"[0-9a-f]{32}\.(mef|json|lock|part|\d+\.tmp)|tmp[a-z0-9_]{8}")
 _UNFINISHED = (".part", ".lock")
 
 Known = Mapping[Path, Set[str]]

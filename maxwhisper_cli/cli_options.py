@@ -40,9 +40,9 @@ def _known_implementation(name: str) -> str:
 
 
 Files = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        metavar="FILES...", help="Recordings or videos; - is stdin.", rich_help_panel=_FILES
+        metavar="FILES...", help="Files, folders, addresses, @lists; -.", rich_help_panel=_FILES
     ),
 ]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -27,7 +28,13 @@ from maxwhisper_cli.model_loading import (
     path_text,
     read_model,
 )
-from maxwhisper_cli.recording import Recording, RecordingReader, open_several, start
+from maxwhisper_cli.recording import (
+    Recording,
+    RecordingReader,
+    RecordingRequest,
+    open_several,
+    start,
+)
 from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.throughput.rows import count_rows, decode_run, report_part
 from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
@@ -77,7 +84,7 @@ class Model(Closing):
 
     def transcribe(
         self,
-        audio: AudioSource,
+        audio: AudioSource | RecordingRequest,
         options: TranscribeOptions = _DEFAULTS,
         *,
         on_segment: OnSegment | None = None,
@@ -125,7 +132,7 @@ class Model(Closing):
 
     def read_ahead(
         self,
-        audios: Iterable[AudioSource],
+        audios: Iterable[AudioSource | RecordingRequest],
         options: TranscribeOptions = _DEFAULTS,
         **reading: Unpack[ReadingOptions],
     ) -> AbstractContextManager[Iterable[AbstractContextManager[Recording]]]:
@@ -135,7 +142,7 @@ class Model(Closing):
 
     def stream(
         self,
-        audio: AudioSource,
+        audio: AudioSource | RecordingRequest,
         options: TranscribeOptions = _DEFAULTS,
         *,
         on_progress: OnProgress | None = None,
@@ -151,12 +158,13 @@ class Model(Closing):
 
     def transcribe_several(
         self,
-        audios: Iterable[AudioSource],
+        audios: Iterable[AudioSource | RecordingRequest],
         options: TranscribeOptions = _DEFAULTS,
         *,
         on_progress: "OnProgressOf | None" = None,
         on_segment: "OnSegmentOf | None" = None,
         on_warning: "OnWarning | None" = None,
+        keep_going: Callable[[], bool] = lambda: True,
         **reading: Unpack[ReadingOptions],
     ) -> "Generator[Finished, None, None]":
         """Transcribes several recordings, and yields each as it is done, failed ones included.
@@ -174,6 +182,7 @@ class Model(Closing):
             on_progress: Called with a recording's index and its progress; raise from it to stop.
             on_segment: Called with a recording's index and each of its segments, as it is decoded.
             on_warning: Called with a message if memory does not suffice for all rows.
+            keep_going: Called before each recording is opened; False ends after those under way.
             **reading: As for `transcribe`, the same for all.
         """
         from maxwhisper_cli.throughput.scheduler import Scheduler
@@ -182,7 +191,8 @@ class Model(Closing):
         check_options(options)
         n_rows = count_rows(self.implementation, options)
         listener = Listener(on_progress, on_segment)
-        with open_several(reader := self._reader(), audios, options, reading) as recordings:
+        with open_several(reader := self._reader(), audios, options, reading) as opening:
+            recordings = takewhile(lambda _: keep_going(), opening)
             if n_rows == 1:
                 options = replace(options, batch_size=1)
                 for index, recording in enumerate(recordings):
@@ -200,6 +210,7 @@ class Model(Closing):
     ) -> tuple[Run, Iterator[DecodedPart]]:
         implementation, watch = self.implementation, self._stopwatch
         n_rows = count_rows(implementation, options)
+        options = opened.fit(options)
         run = start_run(implementation, opened.mel, options, watch, is_cut=n_rows > 1)
         return run, decode_run(implementation, run, n_rows, watch, on_warning)
 
@@ -210,7 +221,10 @@ class Model(Closing):
             self.implementation.close()
 
     def _open(
-        self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions
+        self,
+        audio: AudioSource | RecordingRequest,
+        options: TranscribeOptions,
+        reading: ReadingOptions,
     ) -> AbstractContextManager[Recording]:
         return self._reader().open(audio, options, reading)
 

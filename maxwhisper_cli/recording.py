@@ -4,8 +4,8 @@ Input is any source of audio. Output is the frames of one mono recording, or of 
 channels are split. It does not run the model.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from implementations.implementation import Implementation
 from implementations.memory import translate_out_of_memory
 from maxwhisper_cli.audio.channels import split_channels
+from maxwhisper_cli.audio.excerpt import Excerpt
 from maxwhisper_cli.audio.reader import (
     Audio,
     AudioError,
@@ -40,12 +41,34 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingRequest:
+    """A recording that is found when its turn comes, with what holds for it alone."""
+
+    name: str
+    """Name in messages."""
+    open: Callable[[], AbstractContextManager[AudioSource]]
+    """Gives the source, for as long as it is read."""
+    excerpt: Excerpt | None = None
+    """Part to transcribe; times are those of the part. None is all of it."""
+    language: str | None = None
+    """Language spoken in it; None is that of the options."""
+    may_stall: bool = False
+    """True if it cannot be read ahead."""
+
+
+@dataclass(frozen=True, slots=True)
 class Recording:
     """An open recording."""
 
     mel: MelSpectrogram | SpeakerMels
     warnings: list[str]
     """Messages about its audio."""
+    language: str | None = None
+    """Language spoken in it; None is that of the options."""
+
+    def fit(self, options: TranscribeOptions) -> TranscribeOptions:
+        """Returns the options for this recording."""
+        return options if self.language is None else replace(options, language=self.language)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +86,10 @@ class RecordingReader:
 
     @contextmanager
     def open(
-        self, audio: AudioSource, options: TranscribeOptions, reading: ReadingOptions
+        self,
+        audio: AudioSource | RecordingRequest,
+        options: TranscribeOptions,
+        reading: ReadingOptions,
     ) -> Iterator[Recording]:
         """Opens a recording and reads all of it; a context manager.
 
@@ -74,25 +100,63 @@ class RecordingReader:
             OptionsError: There are names of speakers, and the channels are not split.
             MaxWhisperError: The system refuses something.
         """
-        is_split = reading.get("channel") == "split"
-        if options.speaker_names is not None and not is_split:
+        if options.speaker_names is not None and reading.get("channel") != "split":
             raise OptionsError("speaker_names need channel 'split'")
-        name = str(audio) if isinstance(audio, str | Path) else ""
         with ExitStack() as resources:
-            with self.stopwatch.on("audio"), refusals_as_errors(name):
-                opened = resources.enter_context(open_audio(audio, **reading))
-            opened.n_threads = self.n_threads
-            network = self.voices.network() if options.vad is not None else None
-            opener = _Opener(self, opened, options.vad, network, resources)
-            with refusals_as_errors(opened.name):
-                mel = opener.speaker_mels(options.speaker_names) if is_split else opener.mel(opened)
-            yield Recording(mel, opened.warnings)
+            if isinstance(audio, RecordingRequest):
+                with (
+                    refusals_as_errors(audio.name),
+                    audio.open() as source,
+                    _named(source, audio.name),
+                ):
+                    opened = self._read(source, audio, options, reading, resources)
+            else:
+                name = str(audio) if isinstance(audio, str | Path) else ""
+                request = RecordingRequest(name, lambda: nullcontext(audio))
+                opened = self._read(audio, request, options, reading, resources)
+            yield opened
+
+    def _read(
+        self,
+        source: AudioSource,
+        request: RecordingRequest,
+        options: TranscribeOptions,
+        reading: ReadingOptions,
+        resources: ExitStack,
+    ) -> Recording:
+        with self.stopwatch.on("audio"), refusals_as_errors(request.name):
+            opened = resources.enter_context(open_audio(source, **reading))
+        if request.name:
+            opened.warnings[:] = [
+                each.replace(opened.name, request.name) for each in opened.warnings
+            ]
+            opened.name = request.name
+        opened.n_threads = self.n_threads
+        network = self.voices.network() if options.vad is not None else None
+        opener = _Opener(self, opened, options.vad, network, resources, request.excerpt)
+        with refusals_as_errors(opened.name):
+            if reading.get("channel") == "split":
+                mel: MelSpectrogram | SpeakerMels = opener.speaker_mels(options.speaker_names)
+            else:
+                mel = opener.mel(opened)
+        return Recording(mel, opened.warnings, request.language)
+
+
+@contextmanager
+def _named(source: AudioSource, name: str) -> Iterator[None]:
+    """Gives errors the name of a recording instead of that of its temporary file."""
+    try:
+        yield
+    except AudioError as error:
+        if not isinstance(source, str) or source == name:
+            raise
+        raise AudioError(str(error).replace(source, name)) from error
 
 
 @contextmanager
 def open_several(
     reader: RecordingReader,
-    audios: Iterable[AudioSource],
+    audios: Iterable[AudioSource | RecordingRequest],
     options: TranscribeOptions,
     reading: ReadingOptions,
 ) -> Iterator[Iterable[AbstractContextManager[Recording]]]:
@@ -109,7 +173,9 @@ def open_several(
     n_per_recording = max(1, n_threads // max(1, len(audios) - 1))
     ahead = replace(reader, stopwatch=STOPPED, n_threads=n_per_recording)
 
-    def open_one(audio: AudioSource, admit: "Admit | None") -> AbstractContextManager[Recording]:
+    def open_one(
+        audio: AudioSource | RecordingRequest, admit: "Admit | None"
+    ) -> AbstractContextManager[Recording]:
         each = reader if admit is None else replace(ahead, admit=admit)
         return each.open(audio, options, reading)
 
@@ -129,7 +195,8 @@ def start(
     implementation, is_cut = reader.implementation, options.batch_size != AUTO_ROWS
     with recording as opened:
         with translate_out_of_memory(implementation.device):
-            run = start_run(implementation, opened.mel, options, reader.stopwatch, is_cut=is_cut)
+            fitting = opened.fit(options)
+            run = start_run(implementation, opened.mel, fitting, reader.stopwatch, is_cut=is_cut)
         yield Opened(run, opened.warnings)
 
 
@@ -142,6 +209,7 @@ class _Opener:
     vad: VadOptions | None
     network: "VoiceNetwork | None"
     resources: ExitStack
+    excerpt: Excerpt | None = None
 
     def mel(self, blocks: Iterable[Float32]) -> MelSpectrogram:
         """Returns the frames of mono samples, with the parts in which somebody speaks."""
@@ -190,7 +258,9 @@ class _Opener:
         )
 
     def _admitted(self, blocks: Iterable[Float32]) -> Iterable[Float32]:
-        """Returns the blocks; each waits for room where the recording is read ahead."""
+        """Returns the blocks to transcribe; each waits for room where they are read ahead."""
+        if self.excerpt is not None:
+            blocks = self.excerpt.of(blocks, self.audio.name, self.audio.warnings.append)
         admit = self.reader.admit
         return blocks if admit is None else _waiting_for_room(blocks, admit)
 

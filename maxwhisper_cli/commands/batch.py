@@ -1,254 +1,207 @@
-"""Transcription of files, one after the other or in one batch: display, outputs and summary.
+"""A run over files: what is done before is left out, the rest transcribed, and all reported.
 
-In a batch each file is written as soon as it is done, and reported in input order. One file's
-failure does not stop the others. Options and output names are checked before.
+One file's failure does not stop the others, unless that is asked for. Options and output names are
+checked before.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maxwhisper_cli.activity import Activity, Pace, clock
-from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
+from maxwhisper_cli.captions.captions import CaptionOptions
+from maxwhisper_cli.commands.interrupting import Stopping, finishing_on_interrupt
 from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
-from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names, summary_line
-from maxwhisper_cli.commands.overview import Display, OrderedSegments, Overview
-from maxwhisper_cli.commands.sinks import Sink, Stdout
-from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
+from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names
+from maxwhisper_cli.commands.overview import Display
+from maxwhisper_cli.commands.resuming import Resuming, options_record, write_summary
+from maxwhisper_cli.commands.sinks import Sink
+from maxwhisper_cli.commands.work import File, Work
+from maxwhisper_cli.inputs.input import Input
+from maxwhisper_cli.inputs.remote import Remote
 from maxwhisper_cli.transcription.options import TranscribeOptions
-from maxwhisper_cli.transcription.segments import Progress, Transcript
-from maxwhisper_cli.writers.base import Document, Writer
-from maxwhisper_cli.writers.files import Outputs
-from maxwhisper_cli.writers.jsonl import JsonLines
-from weights.default_model import DEFAULT_MODEL
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
     from maxwhisper_cli.audio.reader import ReadingOptions
     from maxwhisper_cli.model import Model
-    from maxwhisper_cli.recording import Recording
-
-
-def transcribe_files(
-    sinks: Sequence[tuple[str, Sink]],
-    loading: Loading,
-    options: TranscribeOptions,
-    reading: "ReadingOptions",
-    captions: CaptionOptions,
-    display: Display,
-) -> None:
-    """Loads the model, transcribes each file into its sink, and prints a summary.
-
-    Args:
-        sinks: Each file (`-` is standard input) with the files to write, with the one format to
-            print on stdout, or with the reason why it cannot be written.
-        loading: The model, and the implementation that runs it.
-        options: Options of the transcription.
-        reading: Channel and track to transcribe, and the format of raw samples.
-        captions: Options of captions, for formats that have cues.
-        display: Settings of the display.
-
-    Raises:
-        MaxWhisperError: The model cannot be loaded, or a file could not be transcribed.
-    """
-    with load_model(loading, display.terminal) as model:
-        fitting = fit_to_model(options, model, display.terminal)
-        work = _Work(model, loading, fitting, reading, captions, display)
-        names = short_names([source for source, _ in sinks])
-        outcomes = [
-            Outcome(names[source], 0.0, error=sink)
-            for source, sink in sinks
-            if isinstance(sink, MaxWhisperError)
-        ]
-        for outcome in outcomes:
-            display.terminal.error(str(outcome.error))
-        files = [
-            _File(source, names[source], sink)
-            for source, sink in sinks
-            if not isinstance(sink, MaxWhisperError)
-        ]
-        from maxwhisper_cli.throughput.rows import count_rows  # after the model: it takes numpy
-
-        is_batch = len(sinks) > 1 and count_rows(model.implementation, fitting) > 1
-        done = (work.transcribe_together if is_batch else work.transcribe_in_turn)(files)
-        for file, outcome in zip(files, done, strict=True):
-            outcomes.append(outcome.without_text())
-            work.report(outcome, file.sink, is_only=len(sinks) == 1)
-            if outcome.error is not None and len(sinks) > 1:
-                display.terminal.error(str(outcome.error))
-    errors = [outcome.error for outcome in outcomes if outcome.error is not None]
-    if len(outcomes) > 1 and not display.terminal.is_quiet:
-        display.terminal.summary(COLUMNS, map(row, outcomes))
-    if errors:
-        only = errors[0] if len(outcomes) == 1 else None
-        raise only or MaxWhisperError(f"{len(errors)} of {len(outcomes)} files failed")
-    display.terminal.check_results()
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
-    """A file to transcribe."""
+class Settings:
+    """Options of a run that all its files share."""
 
-    source: str
-    name: str
-    """Name in messages."""
-    sink: Outputs | Stdout
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Model, options and display that all files share."""
-
-    model: "Model"
     loading: Loading
     options: TranscribeOptions
     reading: "ReadingOptions"
     captions: CaptionOptions
     display: Display
+    remote: Remote
+    resuming: Resuming | None = None
+    """Record of what is done; None where nothing is written to files."""
+    fails_fast: bool = False
+    summary: Path | None = None
+    """File for a line of JSON for each input."""
 
-    def transcribe_in_turn(self, files: Sequence[_File]) -> Iterator[Outcome]:
-        """Transcribes files one after the other and writes each; those to come are read ahead."""
-        with self.model.read_ahead([f.source for f in files], self.options, **self.reading) as each:
-            yield from map(self._transcribe, files, each)
 
-    def _transcribe(self, file: _File, recording: AbstractContextManager["Recording"]) -> Outcome:
-        pace = Pace()
+def transcribe_files(sinks: Sequence[tuple[Input, Sink]], settings: Settings) -> None:
+    """Loads the model, transcribes each file into its sink, and prints a summary.
+
+    Args:
+        sinks: Each input with the files to write, with the one format to print on stdout, or with
+            the reason why it cannot be written.
+        settings: Options.
+
+    Raises:
+        MaxWhisperError: The model cannot be loaded, or a file could not be transcribed.
+        KeyboardInterrupt: The user has stopped the run.
+    """
+    _Run(sinks, settings).run()
+
+
+class _Run:
+    """One run, and how each of its files ended."""
+
+    def __init__(self, sinks: Sequence[tuple[Input, Sink]], settings: Settings) -> None:
+        self._sinks = sinks
+        self._settings = settings
+        self._terminal = settings.display.terminal
+        self._names = short_names([each for each, _ in sinks])
+        self._outcomes: dict[int, Outcome] = {}
+        self._stopping = Stopping()
+
+    def run(self) -> None:
+        """Transcribes and reports."""
+        is_several = len(self._sinks) > 1
         try:
-            with self._activity() as activity:
-                activity.show(file.name)
-                transcript = self.model.transcribe_opened(
-                    recording,
-                    self.options,
-                    on_segment=self.display.segment,
-                    on_progress=lambda progress: self._advance(activity, file.name, pace, progress),
-                    on_warning=self.display.terminal.warning,
-                )
-        except MaxWhisperError as error:
-            return self._finish(file, pace.seconds, None, error)
-        except BrokenPipeError:  # of stdout, where all results go
+            self._refuse()
+            if self._settings.loading.model is not None:
+                self._skip(None)
+            if self._left():
+                with load_model(self._settings.loading, self._terminal) as model:
+                    if self._settings.loading.model is None:
+                        self._skip(model.name)
+                    if is_several:
+                        with finishing_on_interrupt(self._stopping, self._say_finishing):
+                            self._transcribe(model)
+                    else:
+                        self._transcribe(model)
+        except KeyboardInterrupt:
+            self._stopping.is_interrupted = True
+        except MaxWhisperError:
+            self._summarise(has_table=False)
             raise
-        except SYSTEM_ERRORS as error:
-            return self._finish(file, pace.seconds, None, refusal(error, file.name))
-        return self._finish(file, pace.seconds, transcript, None)
+        self._summarise(has_table=is_several and bool(self._outcomes))
+        self._end()
 
-    def transcribe_together(self, files: Sequence[_File]) -> Iterator[Outcome]:
-        """Transcribes files in one batch and writes each as it is done; yields them in order."""
-        overview = Overview(len(files))
-        activity = Activity()
+    def _refuse(self) -> None:
+        """Reports the files that cannot be written."""
+        for index, (_, sink) in enumerate(self._sinks):
+            if isinstance(sink, MaxWhisperError):
+                self._outcomes[index] = Outcome(self._names[index], 0.0, error=sink)
+                self._terminal.error(str(sink))
 
-        def advance(index: int, progress: Progress) -> None:
-            done = self._transcribed_seconds(progress.done_seconds)
-            total = self._transcribed_seconds(progress.total_seconds)
-            overview.progress[index] = done, total
-            overview.show(activity)
-
-        outcomes: dict[int, Outcome] = {}
-        segments = OrderedSegments(self.display.segment)
-        running = self.model.transcribe_several(
-            [file.source for file in files],
-            self.options,
-            on_progress=advance,
-            on_segment=segments.add if self.display.shows_segments else None,
-            on_warning=self.display.terminal.warning,
-            **self.reading,
-        )
-        with closing(running) as finished:
-            for index in range(len(files)):
-                with self._activity() as activity:
-                    overview.show(activity)
-                    segments.go_to(index)
-                    while index not in outcomes:
-                        each = next(finished)
-                        overview.finished.add(each.index)
-                        outcomes[each.index] = self._finish(
-                            files[each.index], each.wall_seconds, each.transcript, each.error
-                        )
-                yield outcomes.pop(index)
-
-    def report(self, outcome: Outcome, sink: Outputs | Stdout, *, is_only: bool) -> None:
-        """Prints a transcript's warnings and summary line; itself if stdout is its sink."""
-        terminal, transcript = self.display.terminal, outcome.transcript
-        if transcript is None:
+    def _skip(self, model_name: str | None) -> None:
+        """Leaves out what an earlier run has done."""
+        settings, resuming = self._settings, self._settings.resuming
+        if resuming is None:
             return
-        for warning in transcript.warnings:
-            terminal.warning(warning)
-        if outcome.transcribed_seconds == 0 < (end := transcript.duration_seconds):
-            terminal.warning(f"{outcome.name} ends at {clock(end)}, before the clips")
-        if isinstance(sink, Writer):
-            assert outcome.document is not None
-            with self.loading.stopwatch.on("writing"):
-                terminal.document(sink.render(outcome.document))
-        if outcome.captions_report:
-            terminal.note(f"{outcome.name}: {outcome.captions_report}")
-        if outcome.error is None:
-            line = summary_line(outcome, self.model.implementation, sink)
-            terminal.note(line + (self._saving(outcome) if is_only else ""))
+        resuming.begin(
+            options_record(
+                settings.loading,
+                settings.options,
+                settings.reading,
+                settings.captions,
+                model_name,
+            )
+        )
+        with self._terminal.activity() as activity:
+            for index, (each, sink) in enumerate(self._sinks):
+                if resuming.skips:
+                    activity.show("looking for what is done", index, len(self._sinks))
+                if index in self._outcomes or (done := resuming.done_before(each, sink)) is None:
+                    continue
+                self._outcomes[index] = Outcome(
+                    self._names[index],
+                    0.0,
+                    transcribed_seconds=done.seconds,
+                    language_before=done.language,
+                )
+        n_done = sum(outcome.is_done_before for outcome in self._outcomes.values())
+        if n_done:
+            self._terminal.note(f"{n_done} of {len(self._sinks)} files are done already")
 
-    def _finish(
-        self,
-        file: _File,
-        wall_seconds: float,
-        transcript: Transcript | None,
-        error: MaxWhisperError | None,
-    ) -> Outcome:
-        """Writes a transcript's files, unless it is for stdout; returns the outcome."""
-        seconds = self._transcribed_seconds(transcript.duration_seconds) if transcript else 0.0
-        document = None
-        if transcript is not None:
+    def _left(self) -> list[File]:
+        return [
+            File(index, each, self._names[index], sink)
+            for index, (each, sink) in enumerate(self._sinks)
+            if index not in self._outcomes and not isinstance(sink, MaxWhisperError)
+        ]
+
+    def _transcribe(self, model: "Model") -> None:
+        from maxwhisper_cli.throughput.rows import count_rows  # after the model: it takes numpy
+
+        settings, terminal = self._settings, self._terminal
+        fitting = fit_to_model(settings.options, model, terminal)
+        work = Work(
+            model,
+            settings.loading,
+            fitting,
+            settings.reading,
+            settings.captions,
+            settings.display,
+            settings.remote,
+            self._stopping,
+            settings.fails_fast,
+            self._record,
+        )
+        files = self._left()
+        is_several = len(self._sinks) > 1
+        is_batch = is_several and count_rows(model.implementation, fitting) > 1
+        done = (work.transcribe_together if is_batch else work.transcribe_in_turn)(files)
+        for file, outcome in zip(files, done, strict=False):
+            self._outcomes[file.index] = outcome.without_text()
+            work.report(outcome, file.sink, is_only=not is_several)
+            if outcome.error is not None and is_several:
+                terminal.error(str(outcome.error))
+
+    def _record(self, file: File, outcome: Outcome) -> None:
+        if self._settings.resuming is not None:
             try:
-                with self.loading.stopwatch.on("writing"):
-                    document = self._document(transcript, file.name)
-                    if isinstance(file.sink, Outputs):
-                        file.sink.write(document)
-            except MaxWhisperError as unwritten:
-                error = unwritten
-            except SYSTEM_ERRORS as refused:
-                error = refusal(refused, file.name)
-        if isinstance(file.sink, JsonLines):
-            self.display.terminal.document(file.sink.line(file.source, document, error))
-        report = document.laid_out().report if document else None
-        outcome = Outcome(file.name, wall_seconds, transcript, seconds, error, document, report)
-        return outcome if isinstance(file.sink, Writer) else outcome.without_text()
+                self._settings.resuming.add(file.input, file.sink, outcome)
+            except MaxWhisperError as error:
+                self._terminal.warning(str(error))
 
-    def _saving(self, outcome: Outcome) -> str:
-        """Returns what cutting the only file would save, for the end of its summary line."""
-        from maxwhisper_cli.transcription.cuts import count_parts
+    def _say_finishing(self) -> None:
+        self._terminal.warning("finishing what is under way; Ctrl-C again stops at once")
 
-        transcript = outcome.transcript
-        seconds = (transcript and transcript.speech_seconds) or outcome.transcribed_seconds
-        n_rows = min(count_parts(seconds), self.model.implementation.default_rows)
-        if self.options.batch_size != 1 or n_rows == 1:
+    def _summarise(self, *, has_table: bool) -> None:
+        outcomes: Mapping[int, Outcome] = dict(sorted(self._outcomes.items()))
+        if has_table and not self._terminal.is_quiet:
+            self._terminal.summary(COLUMNS, map(row, outcomes.values()))
+        write_summary(self._settings.summary, self._sinks, outcomes)
+
+    def _end(self) -> None:
+        """Says what is left to do.
+
+        Raises:
+            MaxWhisperError: A file failed.
+            KeyboardInterrupt: The user has stopped the run.
+        """
+        errors = [each.error for each in self._outcomes.values() if each.error is not None]
+        n_files, n_left = len(self._sinks), len(self._left())
+        left = f"{n_left} of {n_files} files are left to do{self._advice()}"
+        if self._stopping.is_interrupted:
+            if n_files > 1:
+                self._terminal.error(left)
+            raise KeyboardInterrupt
+        if errors:
+            failed = f"{len(errors)} of {n_files} files failed"
+            only = errors[0] if n_files == 1 else None
+            raise only or MaxWhisperError(f"{failed}; {left}" if n_left else failed)
+        self._terminal.check_results()
+
+    def _advice(self) -> str:
+        if self._settings.resuming is None:
             return ""
-        return f"; --batch-size auto would cut it and decode {n_rows} parts side by side"
-
-    def _activity(self) -> AbstractContextManager[Activity]:
-        return self.display.terminal.activity(
-            is_wanted_when_piped=self.display.shows_bar_when_piped
-        )
-
-    def _advance(self, activity: Activity, name: str, pace: Pace, progress: Progress) -> None:
-        done = self._transcribed_seconds(progress.done_seconds)
-        total = self._transcribed_seconds(progress.total_seconds)
-        activity.show(name, done, total, f"{progress.language}  {pace.detail(done, total)}")
-
-    def _transcribed_seconds(self, until_seconds: float) -> float:
-        """Returns the seconds within the chosen clips, up to a point of the recording."""
-        points = [min(at, until_seconds) for at in self.options.clip_timestamps or (0.0,)]
-        points += [until_seconds] * (len(points) % 2)
-        return sum(end - start for start, end in zip(points[::2], points[1::2], strict=True))
-
-    def _document(self, transcript: Transcript, name: str) -> Document:
-        implementation = self.model.implementation
-        return Document(
-            transcript=transcript,
-            task=self.options.task,
-            model=self.model.name or self.loading.model or DEFAULT_MODEL,
-            implementation=implementation.name,
-            device=implementation.device,
-            dtype=implementation.dtype,
-            notes=self.model.notes,
-            recording=Path(name).stem,
-            captions=make_captions(transcript, self.captions, task=self.options.task),
-        )
+        return ": the same command with --resume goes on with them"

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from implementations import registry
+from implementations import nvidia, registry
+from implementations.options import AUTO
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
@@ -100,6 +101,27 @@ def _fetch_voices(loading: Loading, terminal: Terminal) -> None:
 
     with terminal.activity() as activity, loading.stopwatch.on("model file"):
         network_file(loading.model_dir, offline=loading.is_offline, progress=activity.show_download)
+
+
+def chosen_dtype(
+    dtype: str | None, fp16: bool | None, impl: str, device: str | None, terminal: Terminal
+) -> str | None:
+    """Returns `--dtype`, or if that is auto the dtype of openai-whisper's `--fp16`."""
+    if dtype != AUTO or fp16 is None:
+        return dtype
+    if not fp16:
+        return "float32"
+    if _is_for_gpu(impl, device):
+        return "float16"
+    terminal.warning("a processor does not compute in float16; --fp16 True has no effect")
+    return dtype
+
+
+def _is_for_gpu(impl: str, device: str | None) -> bool:
+    """Returns True if the options select a GPU."""
+    if impl == registry.AUTO and device is None:
+        return nvidia.no_gpu_because() is None
+    return (device or registry.default_device(impl)).startswith("cuda")
 
 
 def fit_to_model(

@@ -1,15 +1,16 @@
 """Outcome of each file, as a summary line and as a row of the final table."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maxwhisper_cli.activity import clock, headline
 from maxwhisper_cli.console import Column
+from maxwhisper_cli.inputs.input import STDIN, Input
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.writers.base import Document, Writer
-from maxwhisper_cli.writers.files import STDIN, Outputs
+from maxwhisper_cli.writers.files import Outputs
 from maxwhisper_cli.writers.jsonl import JsonLines
 from weights.errors import MaxWhisperError
 
@@ -43,6 +44,13 @@ class Outcome:
     """Transcript with its captions, as formats write it; None once that is written."""
     captions_report: str | None = None
     """Line about the captions of a style."""
+    language_before: str | None = None
+    """Language in an earlier run, whose outputs are still there; None if it was not done before."""
+
+    @property
+    def is_done_before(self) -> bool:
+        """True if an earlier run has done it."""
+        return self.language_before is not None
 
     def without_text(self) -> "Outcome":
         """Returns the outcome without its text, so that those of thousands of files are small."""
@@ -76,6 +84,8 @@ def summary_line(
 def row(outcome: Outcome) -> tuple[str, ...]:
     """Returns a file's row of the table."""
     name, took = outcome.name, f"{outcome.wall_seconds:.1f} s"
+    if outcome.is_done_before:
+        return name, clock(outcome.transcribed_seconds), "", "", "", "done before"
     if outcome.transcript is None or outcome.error is not None:
         reason = headline(str(outcome.error))
         return name, "", took, "", "", f"failed: {reason.partition(f'{name} ')[2] or reason}"
@@ -83,12 +93,22 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     return name, clock(outcome.transcribed_seconds), took, f"{outcome.speed:.1f}x", language, "ok"
 
 
-def short_names(sources: list[str]) -> dict[str, str]:
-    """Returns file names without folders where these are unique, else the full paths."""
-    names = {source: Path(source).name for source in sources}
-    n_named = Counter(names.values())
-    short = {source: name if n_named[name] == 1 else source for source, name in names.items()}
-    return short | {source: "stdin" for source in sources if source == STDIN}
+def short_names(inputs: Sequence[Input]) -> list[str]:
+    """Returns file names without folders where these are unique, else the full paths.
+
+    Excerpts have their start in seconds.
+    """
+    names = ["stdin" if each.source == STDIN else each.path.name for each in inputs]
+    named = Counter({(each.source, name) for each, name in zip(inputs, names, strict=True)})
+    n_named = Counter(name for _, name in named)
+    short = [
+        each.source if n_named[name] > 1 and each.source != STDIN else name
+        for each, name in zip(inputs, names, strict=True)
+    ]
+    return [
+        f"{name} from {each.start_seconds:.2f} s" if each.is_excerpt else name
+        for each, name in zip(inputs, short, strict=True)
+    ]
 
 
 def _language_name(transcript: Transcript) -> str:

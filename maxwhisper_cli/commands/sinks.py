@@ -4,16 +4,19 @@ All is checked before a model is loaded.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from maxwhisper_cli.cli_options import STDOUT
 from maxwhisper_cli.cli_reading import SPLIT
+from maxwhisper_cli.inputs.input import STDIN, Input
+from maxwhisper_cli.inputs.naming import output_names
 from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.writers import DEFAULT_NAME
 from maxwhisper_cli.writers.base import Writer
 from maxwhisper_cli.writers.files import (
-    STDIN,
     Outputs,
     plan_outputs,
     prepare_folder,
@@ -40,11 +43,11 @@ class GivenOutputs:
     has_speakers: bool
     """True if the transcripts say who speaks."""
 
-    def sinks(self, files: list[str], model: str | None) -> list[tuple[str, Sink]]:
-        """Returns each file with its sink.
+    def sinks(self, inputs: Sequence[Input], model: str | None) -> list[tuple[Input, Sink]]:
+        """Returns each input with its sink.
 
         Args:
-            files: Recordings as the user gave them; `-` is standard input.
+            inputs: Recordings.
             model: Name or path of the model, whose files may not be replaced.
 
         Raises:
@@ -56,19 +59,23 @@ class GivenOutputs:
                 raise OptionsError(
                     "--jsonl writes no files: leave out --output-format, --output-dir"
                 )
-            require_sources(files)
-            return [(file, JsonLines()) for file in files]
+            require_sources(inputs)
+            return [(each, JsonLines()) for each in inputs]
         if self.output_dir == STDOUT:
-            require_sources(files)
-            return [(file, _writer_for_stdout(writers, len(files))) for file in files]
+            require_sources(inputs)
+            return [(each, _writer_for_stdout(writers, len(inputs))) for each in inputs]
         folder = Path(self.output_dir)
-        planned = plan_outputs(files, writers, folder, self.output_name, model=model)
-        require_sources(files)
-        prepare_folder(folder)
+        bases = output_names(inputs) if self.output_name == DEFAULT_NAME else None
+        sources = [each.source if each.scheme is None else str(each.path) for each in inputs]
+        planned = plan_outputs(sources, writers, folder, self.output_name, model=model, bases=bases)
+        require_sources(inputs)
+        places = (path.parent for outputs in planned for path in outputs.paths)
+        for place in dict.fromkeys([folder, *places]):
+            prepare_folder(place)
         refused = refused_outputs(planned)
         if len(refused) == len(planned):
             raise refused[0]
-        return [(file, refused.get(i, planned[i])) for i, file in enumerate(files)]
+        return [(each, refused.get(i, planned[i])) for i, each in enumerate(inputs)]
 
     def _writers(self) -> tuple[Writer, ...]:
         writers = choose_writers(self.output_format or ["all"])
@@ -80,26 +87,27 @@ class GivenOutputs:
         return writers
 
 
-def require_sources(sources: list[str]) -> None:
+def require_sources(inputs: Sequence[Input]) -> None:
     """Checks that there is something to transcribe, before a model is loaded for it.
 
     Raises:
         MaxWhisperError: None of the files exists, or standard input is a keyboard or closed.
     """
+    sources = [each.source for each in inputs]
     if STDIN in sources and (sys.stdin is None or sys.stdin.isatty()):
         raise MaxWhisperError("- is standard input: pipe a recording into it")
-    if any(source == STDIN or _may_exist(Path(source)) for source in sources):
+    if any(each.scheme is not None or _may_exist(each) for each in inputs):
         return
-    if "://" in sources[0]:
-        raise MaxWhisperError(f"{sources[0]} is an address: fetch it first, and name the file")
     if len(sources) == 1:
         raise MaxWhisperError(f"{sources[0]} does not exist: check its name and folder")
     raise MaxWhisperError(f"none of the {len(sources)} files exists: check their names and folder")
 
 
-def _may_exist(path: Path) -> bool:
+def _may_exist(each: Input) -> bool:
+    if each.source == STDIN:
+        return True
     try:
-        return path.exists()
+        return each.path.exists()
     except (OSError, ValueError):  # opening it raises a better error
         return True
 

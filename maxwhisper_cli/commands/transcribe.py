@@ -3,13 +3,14 @@
 The work on each file is in `batch`. What only the work needs is imported as it begins.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import typer
 
-from implementations import nvidia, registry
-from maxwhisper_cli import cli_captions, cli_reading, cli_speech, cli_words
+from implementations import registry
+from maxwhisper_cli import cli_captions, cli_inputs, cli_reading, cli_speech, cli_words
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.option_parsing import (
     parse_batch_size,
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from maxwhisper_cli.captions.captions import CaptionOptions
     from maxwhisper_cli.commands.loading import Loading
     from maxwhisper_cli.commands.sinks import Sink
+    from maxwhisper_cli.commands.sources import GivenInputs
+    from maxwhisper_cli.inputs.input import Input
     from maxwhisper_cli.transcription.options import Task
     from maxwhisper_cli.transcription.stopwatch import Stopwatch
 
@@ -43,7 +46,17 @@ class Transcribe:
     Segments appear as they are decoded; each file's text is then written to --output-dir.
     """
 
-    files: cli.Files
+    files: cli.Files = None
+    manifest: cli_inputs.Manifest = None
+    recursive: cli_inputs.Recursive = False
+    newest: cli_inputs.Newest = None
+    allow_private: cli_inputs.AllowPrivate = False
+    max_download_mb: cli_inputs.MaxDownload = 4096
+    max_download_seconds: cli_inputs.MaxDownloadSeconds = 3600
+    resume: cli_inputs.Resume = False
+    force: cli_inputs.Force = False
+    fail_fast: cli_inputs.FailFast = False
+    summary: cli_inputs.Summary = None
     output_dir: cli.OutputDir = "."
     output_format: cli.OutputFormat = None
     output_name: cli.OutputName = DEFAULT_NAME
@@ -119,14 +132,21 @@ class Transcribe:
 
     def run(self) -> None:
         """Checks all options and paths, then transcribes."""
-        from maxwhisper_cli.commands.batch import transcribe_files
+        from maxwhisper_cli.commands.batch import Settings, transcribe_files
         from maxwhisper_cli.commands.overview import Display
+        from maxwhisper_cli.commands.resuming import make_resuming
         from maxwhisper_cli.transcription.stopwatch import STOPPED
 
         captions = self._captions()
-        options, reading = self._options(captions), self._reading()
-        sinks = self._sinks()
+        given = self._given()
+        inputs = given.inputs()
+        options, reading = self._options(captions, len(inputs)), self._reading()
+        sinks = self._sinks(inputs)
         is_for_stdout = self.jsonl or self.output_dir == cli.STDOUT
+        folder = None if is_for_stdout else self.output_dir
+        resuming = make_resuming(
+            folder, given.remote, len(inputs), skips=self.resume, forces=self.force
+        )
         terminal = Terminal(is_quiet=self.quiet, needs_reader=is_for_stdout)
         for warning in captions.warnings:
             terminal.warning(warning)
@@ -146,7 +166,20 @@ class Transcribe:
             is_english=options.language == "en",
         )
         try:
-            transcribe_files(sinks, loading, options, reading, captions, display)
+            transcribe_files(
+                sinks,
+                Settings(
+                    loading,
+                    options,
+                    reading,
+                    captions,
+                    display,
+                    given.remote,
+                    resuming,
+                    self.fail_fast,
+                    self.summary,
+                ),
+            )
         finally:
             if timings is not None:
                 timings.show(terminal)
@@ -160,7 +193,7 @@ class Transcribe:
             self.max_words_per_line,
         ).options(has_word_times=bool(self.word_timestamps))
 
-    def _options(self, captions: "CaptionOptions") -> TranscribeOptions:
+    def _options(self, captions: "CaptionOptions", n_inputs: int) -> TranscribeOptions:
         return TranscribeOptions(
             task=cast("Task", self.task),  # checked there
             language=self.language,
@@ -192,7 +225,7 @@ class Transcribe:
             append_punctuations=self.append_punctuations,
             hallucination_silence_threshold=self.hallucination_silence_threshold,
             alignment_heads=cli_words.parse_heads(self.alignment_heads),
-            batch_size=parse_batch_size(self.batch_size, len(self.files)),
+            batch_size=parse_batch_size(self.batch_size, n_inputs),
             clip_timestamps=parse_numbers(self.clip_timestamps, float, "--clip-timestamps"),
             clamp_timestamps=bool(self.clamp_timestamps),
             speaker_names=cli_reading.speaker_names(self.speaker_names, self.channel),
@@ -209,7 +242,19 @@ class Transcribe:
             self.channel, self.audio_track, self.raw_format, self.raw_rate, self.raw_channels
         ).options()
 
-    def _sinks(self) -> list[tuple[str, "Sink"]]:
+    def _given(self) -> "GivenInputs":
+        from maxwhisper_cli.commands.sources import GivenInputs, make_remote
+
+        remote = make_remote(
+            self.max_download_mb,
+            self.max_download_seconds,
+            self.newest,
+            allow_private=self.allow_private,
+            is_offline=self.offline,
+        )
+        return GivenInputs(self.files or (), self.manifest, self.recursive, remote)
+
+    def _sinks(self, inputs: "Sequence[Input]") -> "list[tuple[Input, Sink]]":
         from maxwhisper_cli.commands.sinks import GivenOutputs
 
         return GivenOutputs(
@@ -218,18 +263,20 @@ class Transcribe:
             self.output_name,
             self.jsonl,
             has_speakers=self.channel == cli_reading.SPLIT,
-        ).sinks(self.files, self.model)
+        ).sinks(inputs, self.model)
 
     def _loading(
         self, terminal: Terminal, stopwatch: "Stopwatch", *, is_english: bool
     ) -> "Loading":
-        from maxwhisper_cli.commands.loading import Loading
+        from maxwhisper_cli.commands.loading import Loading, chosen_dtype
+
+        fp16 = None if self.fp16 is None else bool(self.fp16)
 
         return Loading(
             model=self.model,
             impl=self.impl,
             device=self.device,
-            dtype=self._chosen_dtype(terminal),
+            dtype=chosen_dtype(self.dtype, fp16, self.impl, self.device, terminal),
             n_threads=self.threads or 0,
             model_dir=self.model_dir,
             is_offline=self.offline,
@@ -237,23 +284,6 @@ class Transcribe:
             is_english=is_english,
             needs_voices=bool(self.vad),
         )
-
-    def _chosen_dtype(self, terminal: Terminal) -> str | None:
-        """Returns `--dtype`, or if that is auto the dtype of openai-whisper's `--fp16`."""
-        if self.dtype != "auto" or self.fp16 is None:
-            return self.dtype
-        if not self.fp16:
-            return "float32"
-        if self._is_for_gpu():
-            return "float16"
-        terminal.warning("a processor does not compute in float16; --fp16 True has no effect")
-        return self.dtype
-
-    def _is_for_gpu(self) -> bool:
-        """Returns True if the options select a GPU."""
-        if self.impl == registry.AUTO and self.device is None:
-            return nvidia.no_gpu_because() is None
-        return (self.device or registry.default_device(self.impl)).startswith("cuda")
 
 
 def add_to(app: typer.Typer) -> None:

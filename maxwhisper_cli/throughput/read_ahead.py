@@ -197,6 +197,8 @@ class ReadAhead(Generic[Source, Opened]):
 
 def may_stall(source: object) -> bool:
     """Returns True for a source that may keep its reader waiting, or belongs to its caller."""
+    if isinstance(known := getattr(source, "may_stall", None), bool):
+        return known
     if isinstance(source, str | os.PathLike) and source != "-":
         try:
             return not stat.S_ISREG(Path(source).stat().st_mode)

@@ -53,6 +53,15 @@ class Segment:
         start, end = min(self.start, latest), min(self.end, latest)
         return replace(self, start=start, end=end, words=words)
 
+    def shifted(self, seconds: float) -> "Segment":
+        """Returns the segment with all times so many seconds later."""
+        words = self.words and tuple(
+            replace(word, start=word.start + seconds, end=word.end + seconds) for word in self.words
+        )
+        seek = self.seek + round(100 * seconds)
+        start, end = self.start + seconds, self.end + seconds
+        return replace(self, seek=seek, start=start, end=end, words=words)
+
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
@@ -72,6 +81,12 @@ class Transcript:
     openai-whisper's sequence."""
     warnings: tuple[str, ...] = ()
     """Messages for the user about the audio or options."""
+
+    def shifted(self, seconds: float) -> "Transcript":
+        """Returns the transcript with all times so many seconds later."""
+        segments = tuple(segment.shifted(seconds) for segment in self.segments)
+        cuts = tuple(at + seconds for at in self.cut_seconds)
+        return replace(self, segments=segments, cut_seconds=cuts)
 
 
 @dataclass(frozen=True, slots=True)

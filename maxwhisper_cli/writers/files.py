@@ -59,6 +59,7 @@ def plan_outputs(
     name: str = DEFAULT_NAME,
     *,
     model: str | None = None,
+    bases: Sequence[str] | None = None,
 ) -> list[Outputs]:
     """Names each source's outputs: `talks/a.b.mp3` -> `folder/a.b.txt`, standard input -> `stdin`.
 
@@ -69,6 +70,7 @@ def plan_outputs(
         name: Name of outputs without extension; `{stem}`, `{name}` (with its extension) and
             `{parent}` (the folder's name) are filled in from the input.
         model: Name or path of the model, whose files are inputs too.
+        bases: Path of each source's outputs in the folder, instead of `name`.
 
     Raises:
         OptionsError: An output would replace an input or another output (upper and lower case
@@ -78,8 +80,8 @@ def plan_outputs(
     inputs = {_identity(path): path for path in read}
     owners: dict[str, str] = {}
     planned: list[Outputs] = []
-    for source in sources:
-        base = _output_name(source, name)
+    for index, source in enumerate(sources):
+        base = bases[index] if bases is not None else _output_name(source, name)
         paths = tuple(folder / f"{base}.{writer.name}" for writer in writers)
         for path in paths:
             identity = _identity(path)

@@ -29,14 +29,14 @@ def json_content(document: Document) -> dict[str, Any]:
         "text": transcript.text,
         "segments": [
             {
-                key: _json_value(value)
+                key: json_value(value)
                 for key, value in dataclasses.asdict(segment).items()
                 if value is not None
             }
             for segment in transcript.segments
         ],
         "language": transcript.language,
-        "language_probability": _json_value(transcript.language_probability),
+        "language_probability": json_value(transcript.language_probability),
         "duration": transcript.duration_seconds,
         "cuts": list(transcript.cut_seconds),
     }
@@ -53,11 +53,11 @@ def json_content(document: Document) -> dict[str, Any]:
     return content
 
 
-def _json_value(value: Any) -> Any:  # noqa: ANN401  (whatever a segment's field holds)
+def json_value(value: Any) -> Any:  # noqa: ANN401  (whatever a field holds)
     """Returns a value with None for each number that JSON cannot hold."""
     if isinstance(value, dict):
-        return {key: _json_value(each) for key, each in value.items()}
+        return {key: json_value(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_json_value(each) for each in value]
+        return [json_value(each) for each in value]
     is_beyond_json = isinstance(value, float) and not math.isfinite(value)
     return None if is_beyond_json else value

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from implementations.request import DecodedWindow, DecodeRequest
 from maxwhisper_cli.app import make_app
+from maxwhisper_cli.inputs.state import FILE_NAME
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.stopwatch import STOPPED
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
@@ -44,7 +45,8 @@ class FakeModels:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    """Names in a folder, without the record of what is done."""
+    return sorted(path.name for path in folder.iterdir() if path.name != FILE_NAME)
 
 
 def says(text: str, dims: ModelDimensions) -> Script:

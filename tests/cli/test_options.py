@@ -9,8 +9,10 @@ import pytest
 from whisper.transcribe import cli as whisper_command_line
 
 from maxwhisper_cli.audio.reader import RawFormat
+from maxwhisper_cli.commands.batch import Settings
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.transcribe import Transcribe
+from maxwhisper_cli.inputs.input import Input
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.upstream_style import Switch
 from tests.cli.conftest import RunCommandLine
@@ -36,10 +38,8 @@ def parsed(maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch) -> Any:
     Path("talk.wav").touch()
     captured: list[Captured] = []
 
-    def capture(
-        _sinks: object, loading: Loading, options: TranscribeOptions, reading: Any, *_: object
-    ) -> None:
-        captured.append(Captured(options, loading, reading))
+    def capture(_sinks: object, settings: Settings) -> None:
+        captured.append(Captured(settings.options, settings.loading, settings.reading))
 
     monkeypatch.setattr("maxwhisper_cli.commands.batch.transcribe_files", capture)
 
@@ -174,12 +174,12 @@ def test_arguments_after_two_dashes_are_files(
 ) -> None:
     Path("talk.wav").touch()
     Path("--verbose").touch()
-    seen: list[list[tuple[str, object]]] = []
+    seen: list[list[tuple[Input, object]]] = []
     monkeypatch.setattr(
         "maxwhisper_cli.commands.batch.transcribe_files", lambda sinks, *_: seen.append(sinks)
     )
     assert maxwhisper("transcribe", "--", "--verbose", "talk.wav").exit_code == 0
-    assert [name for name, _ in seen[0]] == ["--verbose", "talk.wav"]
+    assert [each.source for each, _ in seen[0]] == ["--verbose", "talk.wav"]
 
 
 @pytest.mark.parametrize(

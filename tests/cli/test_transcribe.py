@@ -109,12 +109,6 @@ def test_one_failure_does_not_stop_the_others(
     assert "failed: does not exist\n" in table.replace("  ", "").replace(" \n", "\n")
 
 
-def test_address_is_not_a_file(maxwhisper: RunCommandLine) -> None:
-    done = maxwhisper("transcribe", "https://example.org/a.mp3")
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "a.mp3 is an address: fetch it first" in done.stderr
-
-
 def test_several_files_that_succeed_end_in_a_table_and_0(
     maxwhisper: RunCommandLine, sound: MakeSound
 ) -> None:
@@ -148,7 +142,7 @@ def test_nothing_is_loaded_for_files_that_do_not_exist(
 def test_outputs_that_clash_are_refused_before_any_work(
     maxwhisper: RunCommandLine, sound: MakeSound, models: FakeModels
 ) -> None:
-    done = maxwhisper("transcribe", sound("a.wav"), sound("A.mp3"))
+    done = maxwhisper("transcribe", sound("a.wav"), sound("A.mp3"), "--output-name", "{stem}!")
     assert done.exit_code == 2
     assert "a.wav" in done.stderr
     assert "A.mp3" in done.stderr

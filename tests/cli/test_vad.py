@@ -21,7 +21,7 @@ def vad_of(maxwhisper: RunCommandLine, monkeypatch: pytest.MonkeyPatch) -> Any:
     captured: list[TranscribeOptions] = []
     monkeypatch.setattr(
         "maxwhisper_cli.commands.batch.transcribe_files",
-        lambda _sinks, _loading, options, *_: captured.append(options),
+        lambda _sinks, settings: captured.append(settings.options),
     )
 
     def parse(*arguments: str) -> VadOptions | None:

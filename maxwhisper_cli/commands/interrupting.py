@@ -1,0 +1,48 @@
+"""Ctrl-C in a run over several files: the first finishes those under way, the second stops."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stopping:
+    """Reasons to end a run before all is done."""
+
+    def __init__(self) -> None:
+        self.is_interrupted = False
+        """True once the user has pressed Ctrl-C."""
+        self.has_failed = False
+        """True once a file has failed in a run that ends then."""
+
+    def keep_going(self) -> bool:
+        """Returns True while another file may begin."""
+        return not (self.is_interrupted or self.has_failed)
+
+
+@contextmanager
+def finishing_on_interrupt(stopping: Stopping, on_first: Callable[[], None]) -> Iterator[None]:
+    """Makes the first Ctrl-C set `stopping`, and the second a KeyboardInterrupt.
+
+    It changes nothing outside of the main thread, or where Ctrl-C is ignored or handled by others.
+
+    Args:
+        stopping: Is set.
+        on_first: Called at the first Ctrl-C.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        stopping.is_interrupted = True
+        on_first()
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

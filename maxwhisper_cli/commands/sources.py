@@ -1,0 +1,62 @@
+"""Inputs of `transcribe`: from arguments, a manifest and addresses."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from maxwhisper_cli.inputs.expand import expand
+from maxwhisper_cli.inputs.fetch import FetchLimits
+from maxwhisper_cli.inputs.input import STDIN, Input
+from maxwhisper_cli.inputs.manifest import read_manifest
+from maxwhisper_cli.inputs.remote import Remote
+from maxwhisper_cli.transcription.options import OptionsError
+
+
+@dataclass(frozen=True, slots=True)
+class GivenInputs:
+    """Options and arguments that name the inputs."""
+
+    files: Sequence[str]
+    manifest: Path | None
+    is_recursive: bool
+    remote: Remote
+
+    def inputs(self) -> list[Input]:
+        """Returns all inputs in order.
+
+        Raises:
+            OptionsError: There are none, or one is named twice.
+            InputError: A folder, list, manifest or feed cannot be read.
+        """
+        if not self.files and self.manifest is None:
+            raise OptionsError("name recordings, folders or addresses, or give --manifest")
+        inputs = expand(self.files, recursive=self.is_recursive, resolve=self.remote)
+        if self.manifest is not None:
+            inputs += read_manifest(self.manifest)
+        _refuse_repeated(inputs)
+        return inputs
+
+
+def make_remote(
+    max_mb: float,
+    max_seconds: float,
+    n_newest: int | None,
+    *,
+    allow_private: bool,
+    is_offline: bool,
+) -> Remote:
+    """Returns what opens addresses, from the values of the options."""
+    limits = FetchLimits(int(max_mb * 2**20), max_seconds, allow_private)
+    return Remote(limits, n_newest, is_offline)
+
+
+def _refuse_repeated(inputs: Sequence[Input]) -> None:
+    named: set[str] = set()
+    for each in inputs:
+        if each.is_listed or each.source == STDIN:
+            continue
+        identity = each.source if each.scheme is not None else os.path.realpath(each.source)
+        if identity in named:
+            raise OptionsError(f"{each.source} is given more than once; name each input once")
+        named.add(identity)
