@@ -1,11 +1,13 @@
 """`full-max`: Whisper in MAX graphs from the spectrogram to the logits; never imports torch."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import ClassVar
 
 from implementations.implementation import Implementation
-from implementations.max_graph.load_plan import is_cuda
+from implementations.max_graph.cpu.weights import graph_weights
+from implementations.max_graph.load_plan import is_cuda, make_plan
 from implementations.max_graph.ready import compile_ahead
 from implementations.options import LoadOptions, LoadReport
 from weights.checkpoint import Checkpoint
@@ -25,9 +27,19 @@ class FullMaxImplementation(Implementation):
             ImplementationFailedError: The graphs could not be compiled.
         """
         start_time = time.perf_counter()
-        chosen = _for_device(options.device)
-        import_seconds = time.perf_counter() - start_time
-        loaded = chosen.load(checkpoint, options)
+        if is_cuda(options.device):
+            from implementations.max_graph.gpu.implementation import GpuFullMax
+
+            import_seconds = time.perf_counter() - start_time
+            loaded: Implementation = GpuFullMax.load(checkpoint, options)
+        else:
+            plan = make_plan(checkpoint, options, has_decoder=True)
+            with ThreadPoolExecutor(1, "pack weights") as pool:  # while MAX is imported
+                packing = pool.submit(graph_weights, checkpoint, plan.matrices, plan.stacks)
+                from implementations.max_graph.cpu.implementation import CpuFullMax
+
+                import_seconds = time.perf_counter() - start_time
+                loaded = CpuFullMax.of_plan(checkpoint, plan, packing)
         loaded.load_report = replace(loaded.load_report, import_seconds=import_seconds)
         loaded.alignment_heads = checkpoint.alignment_heads
         return loaded
@@ -42,15 +54,4 @@ class FullMaxImplementation(Implementation):
     @classmethod
     def import_framework(cls) -> None:
         """Imports MAX."""
-        _for_device("cpu")
-
-
-def _for_device(device: str | None) -> type[Implementation]:
-    """Returns the class for a device; imports MAX."""
-    if is_cuda(device):
-        from implementations.max_graph.gpu.implementation import GpuFullMax
-
-        return GpuFullMax
-    from implementations.max_graph.cpu.implementation import CpuFullMax
-
-    return CpuFullMax
+        import implementations.max_graph.cpu.implementation  # noqa: F401

@@ -142,7 +142,11 @@ class Implementation(ABC):
 
     @property
     def default_rows(self) -> int:
-        """Rows that pay best on the device; 1 where windows are decoded one after the other."""
+        """Rows that pay best on the device; 1 where windows are decoded one after the other.
+
+        Also 1 where sums in rows may round otherwise than alone, as PyTorch's: by default the text
+        of a file does not depend on those beside it.
+        """
         return 1
 
     def row_decoder(self, n_rows: int) -> RowDecoder:

@@ -7,7 +7,6 @@ Source: the end of `find_alignment`, `merge_punctuations` and `add_word_timestam
 whisper/timing.py.
 """
 
-import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -59,6 +58,8 @@ class Pace:
     def of(cls, words: Sequence[TimedWord]) -> "Pace | None":
         """Returns the pace of words; None if none of them lasts."""
         durations = [word.duration for word in words if word.duration != 0]
+        import statistics  # only words need it
+
         return cls(min(_LONGEST_MEDIAN, statistics.median(durations))) if durations else None
 
 

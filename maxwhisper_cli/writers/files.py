@@ -12,7 +12,6 @@
 
 import os
 import re
-import secrets
 import stat
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -203,7 +202,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _replace(target: Path, data: bytes) -> None:
-    partial = target.with_name(f".maxwhisper-{secrets.token_hex(4)}.tmp")
+    partial = target.with_name(f".maxwhisper-{os.urandom(4).hex()}.tmp")
     try:
         with partial.open("xb") as file:
             file.write(data)

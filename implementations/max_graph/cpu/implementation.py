@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from typing import ClassVar, Self
 
 import numpy as np
@@ -21,12 +22,12 @@ from implementations.max_graph.cpu.session import (
     align_text,
 )
 from implementations.max_graph.features import MaxAudioFeatures, own_features
-from implementations.max_graph.load_plan import make_plan
+from implementations.max_graph.load_plan import LoadPlan, make_plan
 from implementations.options import LoadOptions
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.row_decoder import RowDecoder, RowWindow
 from implementations.session import Alignment, AudioFeatures, FloatArray, Heads
-from weights.checkpoint import Checkpoint
+from weights.checkpoint import Array, Checkpoint
 
 _N_ADDRESSES = 28
 """`graphs.ops.N_ADDRESSES`; its module imports MAX's graph builder, which running needs not."""
@@ -55,6 +56,13 @@ class CpuFullMax(Implementation):
     def load(cls, checkpoint: Checkpoint, options: LoadOptions) -> Self:
         """Loads graphs and weights, compiling graphs where that was never done."""
         return cls(load_graphs(checkpoint, make_plan(checkpoint, options, has_decoder=True)))
+
+    @classmethod
+    def of_plan(
+        cls, checkpoint: Checkpoint, plan: LoadPlan, packing: "Future[dict[str, Array]]"
+    ) -> Self:
+        """Loads graphs as `load` does, with weights that another thread packs."""
+        return cls(load_graphs(checkpoint, plan, packing))
 
     def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
         """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels]."""

@@ -1,6 +1,7 @@
 """Loading of a checkpoint's weights and the compiled graphs into models that run."""
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,14 +54,24 @@ class LoadedGraphs:
         self.packed.clear()
 
 
-def load_graphs(checkpoint: Checkpoint, plan: LoadPlan) -> LoadedGraphs:
+def load_graphs(
+    checkpoint: Checkpoint, plan: LoadPlan, packing: Future[dict[str, Array]] | None = None
+) -> LoadedGraphs:
     """Loads the graphs of a plan with the checkpoint's weights, on the CPU.
+
+    Args:
+        checkpoint: The model.
+        plan: Graphs and types.
+        packing: The weights, if another thread packs them; else they are packed here.
 
     Raises:
         ImplementationFailedError: the graphs could not be compiled.
     """
     artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
-    packed = graph_weights(checkpoint, plan.matrices, plan.stacks)
+    if packing is None:
+        packed = graph_weights(checkpoint, plan.matrices, plan.stacks)
+    else:
+        packed = packing.result()
     constants = graph_constants(plan.n_threads)
     registry: dict[str, Array | Buffer] = {**packed, **constants, **_bfloat16_buffers(packed)}
     models = load_models((artifact.data for artifact in artifacts), registry)
