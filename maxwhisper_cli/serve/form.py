@@ -96,6 +96,7 @@ async def _blocks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
         try:
             block = await asyncio.wait_for(anext(stream), limits.idle_seconds)
         except StopAsyncIteration:
+            request.state.is_read = True
             return
         except TimeoutError as error:
             raise ApiError(

@@ -186,7 +186,8 @@ async def _left(request: Request) -> None:
 async def drain(request: Request) -> None:
     """Reads on in a body that nobody wants, so that its sender comes to read the answer."""
     n_bytes = 0
-    if "expect" in request.headers:  # its sender waits to be told to go on
+    is_read = getattr(request.state, "is_read", False)
+    if is_read or "expect" in request.headers:  # a sender that expects something waits for it
         return
     with suppress(TimeoutError, ClientDisconnect, RuntimeError):
         async with asyncio.timeout(_DRAIN_SECONDS):
