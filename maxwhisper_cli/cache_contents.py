@@ -16,6 +16,8 @@ from weights.errors import MaxWhisperError
 if TYPE_CHECKING:
     from implementations.max_graph.artifacts import StoredArtifact
 
+CONFIRMED = "confirmed"
+"""Folder of the results of checks of compiled graphs."""
 COMPILED = "compiled"
 FETCHED = ("models", "samples", "checked", "written", "completion", "inputs")
 

@@ -252,18 +252,17 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
     on_note: Callable[[str], None] | None = None,
     is_english: bool = False,
     stopwatch: Stopwatch = STOPPED,
+    self_check: bool = True,
 ) -> Model:
     """Loads a model by name or path onto an implementation.
 
     Args:
         model: A name such as `tiny.en`, or the path of a file or folder with weights. None is
             turbo, or if that cannot be fetched the best that is here, as `notes` then says.
-        impl: `cpu`, `cuda`, `hybrid` or `full-max`; `auto` is the fastest of them that is ready
-            here, compiled graphs included.
+        impl: `cpu`, `cuda`, `hybrid`, `full-max`, or `auto`: the fastest that is compiled here.
         device: `cpu`, `cuda`, `cuda:1`; None is a GPU that the implementation supports, or the CPU.
         dtype: `float32`, ...; `auto` is the fastest that keeps the accuracy, None the default.
-        n_threads: CPU threads of the model, and of reading recordings, at most as many as there
-            are; 0 is the library's own default.
+        n_threads: CPU threads of the model and of reading recordings; 0 is the library's default.
         model_dir: Folder of weights to look in and to download to, instead of the cache.
         offline: Never use the network.
         on_download: Called with bytes received and bytes in all while weights are fetched.
@@ -271,6 +270,7 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         on_note: Called with a line about the model that is taken instead of turbo.
         is_english: True if an English-only model may be taken instead of turbo before others.
         stopwatch: Measures loading, and then each transcription by `transcribe`.
+        self_check: Check the first use of a GPU of a kind that was never tested against the CPU.
 
     Raises:
         ImplementationUnavailableError: The implementation cannot run here.
@@ -286,8 +286,8 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         checkpoint, model_notes = read_model(
             name, folder, on_download, offline=offline, is_english=is_english, on_note=on_note
         )
-    options = LoadOptions(device, dtype, threads, on_compile)
-    implementation, hint = load_implementation(checkpoint, impl, options, stopwatch)
+    chosen = LoadOptions(device, dtype, threads, on_compile), stopwatch
+    implementation, hint = load_implementation(checkpoint, impl, *chosen, self_check=self_check)
     loaded = Model(
         implementation,
         checkpoint.model_name,

@@ -20,6 +20,9 @@ from weights.default_model import choose_default
 from weights.download import Progress
 from weights.resolve import load as load_checkpoint
 
+SWITCH = "MAXWHISPER_SELF_CHECK"
+"""Environment variable that asks for checks on every device: see `self_check/gate.py`."""
+
 
 def check_names(**names: object) -> None:
     """Checks arguments that are text or None.
@@ -99,22 +102,35 @@ def read_model(
 
 
 def load_implementation(
-    checkpoint: Checkpoint, impl: str, options: LoadOptions, stopwatch: Stopwatch
+    checkpoint: Checkpoint,
+    impl: str,
+    options: LoadOptions,
+    stopwatch: Stopwatch,
+    *,
+    self_check: bool,
 ) -> tuple[Implementation, str | None]:
     """Loads weights onto the chosen implementation; also returns advice on a faster one.
+
+    Args:
+        checkpoint: The weights.
+        impl: Name of an implementation, or `auto`.
+        options: Device, dtype and threads.
+        stopwatch: Measures the steps.
+        self_check: True checks one that is on a GPU of an unconfirmed kind.
 
     Raises:
         ImplementationUnavailableError: The implementation cannot run here.
     """
     refuse_fork()  # before anything asks for a GPU, which would hang in a fork
     if impl == registry.AUTO:
-        return _load_fastest(checkpoint, options, stopwatch)
+        return _load_fastest(checkpoint, options, stopwatch, self_check=self_check)
     placed = replace(options, device=options.device or registry.default_device(impl))
-    return _load_chosen(checkpoint, Choice(impl, placed, hint=None), stopwatch), None
+    choice = Choice(impl, placed, hint=None)
+    return _load_chosen(checkpoint, choice, stopwatch, self_check=self_check), None
 
 
 def _load_fastest(
-    checkpoint: Checkpoint, options: LoadOptions, stopwatch: Stopwatch
+    checkpoint: Checkpoint, options: LoadOptions, stopwatch: Stopwatch, *, self_check: bool
 ) -> tuple[Implementation, str | None]:
     """Loads the fastest implementation that is ready; also returns advice on a faster one.
 
@@ -124,12 +140,16 @@ def _load_fastest(
     while True:
         choice = choose(checkpoint, options, refused)
         try:
-            return _load_chosen(checkpoint, choice, stopwatch), choice.hint
+            loaded = _load_chosen(checkpoint, choice, stopwatch, self_check=self_check)
         except ImplementationUnavailableError as error:
             refused[choice.place] = str(error)
+        else:
+            return loaded, choice.hint
 
 
-def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -> Implementation:
+def _load_chosen(
+    checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch, *, self_check: bool
+) -> Implementation:
     with stopwatch.on("framework"):
         implementation_class = registry.implementation_class(choice.name)
     registry.check_address_space(choice.name, checkpoint)
@@ -143,4 +163,9 @@ def _load_chosen(checkpoint: Checkpoint, choice: Choice, stopwatch: Stopwatch) -
             stopwatch.move("framework", report.import_seconds, 1)
         if report.compiled_seconds > 0:
             stopwatch.move("compiling", report.compiled_seconds, 1)
+        if self_check and (implementation.device != "cpu" or SWITCH in os.environ):
+            from maxwhisper_cli.self_check.gate import confirm
+
+            notify = choice.options.on_compile or (lambda _line: None)
+            confirm(implementation, checkpoint, choice.options, notify)
     return implementation

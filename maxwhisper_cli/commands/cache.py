@@ -10,6 +10,7 @@ import typer
 
 from maxwhisper_cli.cache_contents import (
     COMPILED,
+    CONFIRMED,
     FETCHED,
     contents_of,
     describe_compiled,
@@ -68,7 +69,7 @@ def _clear(
     What maxwhisper did not put there stays, and is listed. On a terminal it asks first.
     """
     terminal = Terminal()
-    folders = (COMPILED, *(FETCHED if is_all else ()))
+    folders = (COMPILED, CONFIRMED, *(FETCHED if is_all else ()))
     contents = contents_of(folders)
     size = _size(sum(map(_n_bytes, contents.own)))
     if contents.own and not is_sure and terminal.can_ask:

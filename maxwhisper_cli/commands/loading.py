@@ -32,6 +32,8 @@ class Loading:
     """True if the options allow only English."""
     needs_voices: bool = False
     """True if voice activity detection needs its network."""
+    self_check: bool = True
+    """False to load what a check has refused."""
 
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
@@ -81,6 +83,7 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             on_note=on_note,
             is_english=loading.is_english,
             stopwatch=loading.stopwatch,
+            self_check=loading.self_check,
         )
     for note in model.notes[len(noted) :]:
         terminal.warning(note)

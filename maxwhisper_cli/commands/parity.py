@@ -127,6 +127,7 @@ class Parity:
                 n_threads=self.threads or 0,
                 model_dir=self.model_dir,
                 is_offline=self.offline,
+                self_check=False,
             ),
             terminal,
         )

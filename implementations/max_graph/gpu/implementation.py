@@ -15,7 +15,6 @@ from implementations.max_graph.gpu.aligner import TextAligner
 from implementations.max_graph.gpu.beam_decoder import BeamDecoder
 from implementations.max_graph.gpu.device_decoder import DeviceDecoder
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
-from implementations.max_graph.gpu.memory_budget import check_fits, fits
 from implementations.max_graph.gpu.row_decoder import GpuRowDecoder, runs_on_device
 from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from implementations.max_graph.gpu.session import (
@@ -55,7 +54,12 @@ class GpuFullMax(Implementation):
         self._graphs = graphs
         self._lock = threading.RLock()
         self._models = DecoderModels(
-            graphs.dims, DType[graphs.dtype], graphs.device, graphs.models, self._lock
+            graphs.dims,
+            DType[graphs.dtype],
+            graphs.device,
+            graphs.models,
+            self._lock,
+            graphs.budget,
         )
         self._decoders: dict[tuple[type[DeviceDecoder], int, int], DeviceDecoder] = {}
         """Decoders by windows and hypotheses, the last used at the end."""
@@ -83,7 +87,7 @@ class GpuFullMax(Implementation):
         Raises:
             ImplementationFailedError: memory does not suffice for so many, decoding included.
         """
-        check_fits(self.dims, len(mel), 1, self._graphs.device)
+        self._graphs.budget.check_fits(len(mel))
         with self._lock:
             return MaxAudioFeatures(self._graphs.encode(mel))
 
@@ -118,7 +122,7 @@ class GpuFullMax(Implementation):
         with self._lock:
             decoder = self._decoders.pop(key, None)
             if decoder is None:
-                check_fits(self.dims, n_windows, search.n_group, self._graphs.device)
+                self._graphs.budget.check_fits(n_windows, search.n_group)
                 self._close_rows()
                 self._evict_decoders(n_windows, search.n_group)
                 decoder = kind(self._models, self._models.new_audio(n_windows), search.n_group)
@@ -129,8 +133,7 @@ class GpuFullMax(Implementation):
     @property
     def default_rows(self) -> int:
         """Rows that share the weights' reads, up to 64, if memory takes twice as many windows."""
-        device = self._graphs.device
-        return next(n for n in _ROWS if n == 1 or fits(self.dims, 2 * n, 1, device))
+        return next(n for n in _ROWS if n == 1 or self._graphs.budget.fits(2 * n))
 
     def row_decoder(self, n_rows: int) -> RowDecoder:
         """Opens rows whose loop stays on the device.
@@ -141,7 +144,7 @@ class GpuFullMax(Implementation):
         with self._lock:
             rows = self._rows
             if rows is None or rows.n_rows != n_rows or rows.is_open:
-                check_fits(self.dims, n_rows, 1, self._graphs.device)
+                self._graphs.budget.check_fits(n_rows)
                 self._close_rows()
                 self._evict_decoders(n_rows, 1)
                 rows = GpuRowDecoder(self._models, n_rows, super().decode)
@@ -160,7 +163,7 @@ class GpuFullMax(Implementation):
         while self._decoders:
             all_windows = n_windows + sum(decoder.n_windows for decoder in self._decoders.values())
             most_group = max(n_group, *(decoder.n_group for decoder in self._decoders.values()))
-            has_memory = fits(self.dims, all_windows, most_group, self._graphs.device)
+            has_memory = self._graphs.budget.fits(all_windows, most_group)
             if has_memory and len(self._decoders) < _MAX_DECODERS:
                 return
             self._aligner.release()

@@ -14,6 +14,7 @@ from max.engine import InferenceSession, Model, read
 from implementations.errors import ImplementationUnavailableError
 from implementations.gpu_targets import target_of
 from implementations.max_graph.artifacts import all_compiled_graphs, load_report
+from implementations.max_graph.gpu.memory_budget import MemoryBudget, limited
 from implementations.max_graph.gpu.weights import (
     canonical_weights,
     graph_weights,
@@ -66,6 +67,8 @@ class GpuGraphs:
     dims: ModelDimensions
     dtype: str
     device: Device
+    budget: MemoryBudget
+    """Memory of the GPU for this model."""
     report: LoadReport
     _one_window: list[CapturedGraph] = field(default_factory=list)
     """The encoder captured for a single window, after its first execution."""
@@ -128,6 +131,8 @@ def load_gpu_graphs(
     name = options.device or "cuda"
     device, target = _find_gpu(name), target_of(str(architecture(name)))
     plan = make_plan(checkpoint, options, has_decoder=has_decoder, target=target)
+    budget = _budget(checkpoint.dims, plan.dtype, device)
+    budget.check_model_fits()
     (artifact,) = artifacts = all_compiled_graphs(plan.requests, plan.on_compile)
     packed = graph_weights(checkpoint, DType[plan.dtype], plan.stacks)
     registry = {**packed, **(log_mel_constants() if has_decoder else {})}
@@ -135,7 +140,14 @@ def load_gpu_graphs(
         read(io.BytesIO(artifact.data)), weights_registry=registry
     )
     report = load_report(artifacts)
-    return GpuGraphs(models, packed, checkpoint.dims, plan.dtype, device, report)
+    return GpuGraphs(models, packed, checkpoint.dims, plan.dtype, device, budget, report)
+
+
+def _budget(dims: ModelDimensions, dtype: str, device: Device) -> MemoryBudget:
+    """Returns the memory that is free before the weights are loaded; MAX's context is there."""
+    stats = device.stats
+    available, total = limited(stats.get("free_memory")), stats.get("total_memory")
+    return MemoryBudget(dims, dtype, f"cuda:{device.id}", available, total)
 
 
 def _find_gpu(name: str) -> Device:

@@ -11,7 +11,6 @@ from implementations.errors import NonFiniteLogitsError
 from implementations.max_graph.features import own_features
 from implementations.max_graph.gpu.beam_decoder import BeamDecoder
 from implementations.max_graph.gpu.graphs.choice_ops import TOP_K
-from implementations.max_graph.gpu.memory_budget import fits
 from implementations.max_graph.gpu.row_group import NewWindow, RowGroup
 from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from implementations.max_graph.gpu.session import DecoderModels
@@ -170,8 +169,8 @@ class GpuRowDecoder(RowDecoder):
         rules, search = kind
         is_fallback = search.temperature > 0
         n_windows = min(self.n_rows, MAX_FALLBACK_WINDOWS) if is_fallback else self.n_rows
-        dims, device = self._models.dims, self._models.device
-        while n_windows > 1 and not fits(dims, 2 * n_windows, search.n_group, device):
+        budget = self._models.budget
+        while n_windows > 1 and not budget.fits(2 * n_windows, search.n_group):
             n_windows //= 2
         decoder = (BeamDecoder if search.is_beam_search else SamplingDecoder)(
             self._models, self._audio, search.n_group, n_windows

@@ -12,6 +12,7 @@ from max.dtype import DType
 from max.engine import Model
 
 from implementations.max_graph.features import MaxAudioFeatures
+from implementations.max_graph.gpu.memory_budget import MemoryBudget
 from implementations.session import Alignment, DecoderSession, FloatArray, Heads, IntArray
 from weights.dims import ModelDimensions
 
@@ -25,6 +26,7 @@ class DecoderModels:
     device: Device
     models: dict[str, Model]
     lock: threading.RLock
+    budget: MemoryBudget
 
     def upload(self, values: Sequence[Any] | npt.NDArray[Any]) -> Buffer:
         """Returns a copy of integers on the device."""

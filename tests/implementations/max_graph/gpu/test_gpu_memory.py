@@ -4,22 +4,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from implementations.errors import ImplementationFailedError
 from implementations.request import DecodeRequest, Search, TokenRules
 from tests.support import fresh_process, loaded
 from tests.support.hardware import needs_max_gpu
-from weights.dims import ModelDimensions
 
 pytest.importorskip("max.driver", reason="MAX is not installed: maxwhisper[max]")
-
-memory_budget = pytest.importorskip("implementations.max_graph.gpu.memory_budget")
 
 TAKEN = """
 import sys
@@ -90,15 +85,3 @@ def test_captured_graphs_are_released(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(captured) == 4  # three batches and the encoder
     model.close()
     assert not captured
-
-
-def test_a_batch_that_does_not_fit_is_refused() -> None:
-    large = ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32)
-    gpu: Any = SimpleNamespace(stats={"total_memory": 85_000_000_000}, id=1)
-    memory_budget.check_fits(large, 90, 1, gpu)
-    for n_windows, n_group, message in (
-        (400, 1, "400 windows at once need"),
-        (90, 5, "5 hypotheses"),
-    ):
-        with pytest.raises(ImplementationFailedError, match=rf"{message}.*has 85 GB.*--batch-size"):
-            memory_budget.check_fits(large, n_windows, n_group, gpu)

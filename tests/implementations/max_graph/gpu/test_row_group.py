@@ -23,6 +23,7 @@ from max.dtype import DType
 
 from implementations.max_graph.features import MaxAudioFeatures
 from implementations.max_graph.gpu import row_group, session
+from implementations.max_graph.gpu.memory_budget import MemoryBudget
 from implementations.max_graph.gpu.row_decoder import GpuRowDecoder
 from implementations.max_graph.gpu.session import DecoderModels
 from implementations.max_graph.graphs.token_state import (
@@ -130,6 +131,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> GpuRowDecoder:
         CPU(),
         {name: _Graph(run) for name, run in graphs.items()},  # type: ignore[misc]
         threading.RLock(),
+        MemoryBudget(SMALL_DIMS, "float32", "cuda:0", None, None),
     )
     shape = (SMALL_DIMS.n_audio_ctx, 2)
     monkeypatch.setattr(Buffer, "inplace_copy_from", _copy_at_once)
