@@ -59,6 +59,13 @@ class CudaView:
     gpus: tuple[CudaGpu, ...] = ()
 
 
+def gpu_index(device: str) -> int | None:
+    """Returns N for `cuda:N`, 0 for `cuda`, None for any other name."""
+    kind, _, index = device.partition(":")
+    index = index or "0"
+    return int(index) if kind == "cuda" and index.isdecimal() else None
+
+
 def read_cuda() -> CudaView:
     """Asks the driver for the GPUs of this process; initialises it, and creates no context."""
     try:

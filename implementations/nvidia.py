@@ -3,15 +3,12 @@
 CUDA's own view decides, since frameworks see no other; NVML gives the reasons and the names.
 """
 
-from implementations import cuda_driver, gpu_faults
-from implementations.cuda_driver import CudaGpu, CudaView
+from implementations import cuda_driver, gpu_faults, gpu_targets
+from implementations.cuda_driver import CudaGpu, CudaView, gpu_index
 from implementations.torch_build import torch_build
 
-KNOWN_ARCHITECTURES = ("sm_90a",)
-"""Architectures that the kernels of the MAX graphs are compiled for.
-
-Code for one without the letter `a` also runs on later minor versions of the same major one.
-"""
+KNOWN_ARCHITECTURES = gpu_targets.ARCHITECTURES
+"""Architectures that the kernels of the MAX graphs are compiled for."""
 CONFIRMED_GPUS = ("NVIDIA H100 80GB HBM3", "NVIDIA H200")
 """Names of the GPUs on which all tests of the MAX graphs were run."""
 
@@ -80,13 +77,6 @@ def no_torch_gpu_because(device: str = "cuda") -> str | None:
     return None
 
 
-def gpu_index(device: str) -> int | None:
-    """Returns N for `cuda:N`, 0 for `cuda`, None for any other name."""
-    kind, _, index = device.partition(":")
-    index = index or "0"
-    return int(index) if kind == "cuda" and index.isdecimal() else None
-
-
 def gpus() -> tuple[CudaGpu, ...]:
     """Returns the GPUs of this process, in CUDA's order."""
     return cuda_driver.read_cuda().gpus
@@ -108,13 +98,8 @@ def architecture(device: str) -> str | None:
 
 
 def target_architecture(gpu: CudaGpu) -> str | None:
-    """Returns the architecture whose compiled code runs on a GPU; None if there is no such code.
-
-    It is the GPU's own, or else the highest earlier minor version of its major one.
-    """
-    earlier = (f"sm_{gpu.major}{minor}" for minor in range(gpu.minor, -1, -1))
-    candidates = (gpu.architecture, *earlier)
-    return next((name for name in candidates if name in KNOWN_ARCHITECTURES), None)
+    """Returns the architecture whose compiled code runs on a GPU; None if there is no such code."""
+    return gpu_targets.compiled_architecture(gpu.architecture)
 
 
 def is_confirmed(gpu: CudaGpu) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from implementations import gpu_targets, nvidia
+from implementations import cuda_driver, gpu_targets, nvidia
 from implementations.errors import ImplementationUnavailableError
 from implementations.memory import no_address_space_because
 from implementations.processor_threads import let_threads_sleep
@@ -214,7 +214,7 @@ def device_kind(device: str) -> str | None:
     """Returns the key of `DEVICE_KINDS` for `cpu`, `cuda` or `cuda:N`; None of any other name."""
     if device == "cpu":
         return device
-    return None if nvidia.gpu_index(device) is None else "cuda"
+    return None if cuda_driver.gpu_index(device) is None else "cuda"
 
 
 def default_device(name: str) -> str:

@@ -7,8 +7,8 @@ from typing import Self
 
 import torch
 
+from implementations.cuda_driver import gpu_index
 from implementations.errors import ImplementationUnavailableError
-from implementations.nvidia import gpu_index
 from implementations.session import AudioFeatures, FloatArray
 from weights.checkpoint import Array
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from implementations import gpu_targets, nvidia
+from implementations import cuda_driver, gpu_targets, nvidia
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph.cpu import dtypes as cpu_dtypes
 from implementations.max_graph.cpu.cpu_level import compiler_target, cpu_level
@@ -94,6 +94,6 @@ def _plan_for_gpu(
         checkpoint.dims,
         matrices,
         target,
-        gpu=nvidia.gpu_index(options.device or "cuda") or 0,
+        gpu=cuda_driver.gpu_index(options.device or "cuda") or 0,
     )
     return LoadPlan((request,), matrices, dtype, options.n_threads, options.on_compile)

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from implementations import nvidia, nvml, registry
-from implementations.cuda_driver import read_cuda
+from implementations import cuda_driver, nvidia, nvml, registry
 from implementations.errors import ImplementationUnavailableError
 from implementations.implementation import Implementation
 from implementations.max_graph.artifacts import artifact_key
@@ -63,7 +62,7 @@ def confirm(
 
 def is_unconfirmed(device: str) -> bool:
     """Returns True for a GPU of a kind on which the tests were never run."""
-    gpu = nvidia.find_gpu(device) if nvidia.gpu_index(device) is not None else None
+    gpu = nvidia.find_gpu(device) if cuda_driver.gpu_index(device) is not None else None
     return gpu is not None and not nvidia.is_confirmed(gpu)
 
 
@@ -119,7 +118,7 @@ def _subject(
     return Subject(
         implementation=implementation.name,
         gpu="this processor" if gpu is None else gpu.name,
-        driver=nvml.read_nvml().driver or f"CUDA {read_cuda().version}",
+        driver=nvml.read_nvml().driver or f"CUDA {cuda_driver.read_cuda().version}",
         artifacts=tuple(map(artifact_key, plan.requests)),
         version=program_version(),
     )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from implementations import nvidia, registry
+from implementations import cuda_driver, nvidia, registry
 from implementations.cuda_driver import CudaGpu
 from implementations.max_graph.artifacts import all_compiled_graphs, compiled_folder, load_report
 from implementations.max_graph.request import (
@@ -40,7 +40,7 @@ class FakeFullMax:
     def compile(cls, dims: ModelDimensions, options: LoadOptions, target: str = HOST) -> LoadReport:
         dtype = "float16" if options.dtype == "auto" else str(options.dtype)
         matrices = MatrixTypes(dtype, dtype, dtype)
-        gpu = nvidia.gpu_index(options.device or "cuda") or 0
+        gpu = cuda_driver.gpu_index(options.device or "cuda") or 0
         names = cls.graphs if target == HOST else (sum(cls.graphs, ()),)
         requests = [CompileRequest(each, dims, matrices, target, gpu=gpu) for each in names]
         made = all_compiled_graphs(requests, options.on_compile, must_store=cls.must_store)

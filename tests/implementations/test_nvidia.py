@@ -23,14 +23,6 @@ from tests.support.fake_gpus import (
     cuda_gpu,
 )
 
-ALL = ("sm_80", "sm_86", "sm_90a", "sm_120a")
-
-
-@pytest.fixture
-def portable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Code is compiled for more than Hopper."""
-    monkeypatch.setattr(nvidia, "KNOWN_ARCHITECTURES", ALL)
-
 
 def no_gpu(fake: FakeGpus, status: int | None, error: int | None = None) -> str:
     """The reason after these results of cuInit and nvmlInit."""
@@ -185,7 +177,7 @@ def test_a_slice_by_its_name(fake_gpus: FakeGpus, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("gpu", [GTX_1080, T4, cuda_gpu("NVIDIA TITAN V", (7, 0))])
-def test_gpus_before_ampere(fake_gpus: FakeGpus, portable: None, gpu: CudaGpu) -> None:
+def test_gpus_before_ampere(fake_gpus: FakeGpus, gpu: CudaGpu) -> None:
     fake_gpus.plug_in(gpu)
     assert nvidia.no_max_gpu_because() == (
         f"{gpu.name} (cuda:0, {gpu.architecture}) is older than the MAX graphs are written for,"
@@ -201,25 +193,25 @@ def test_gpus_before_ampere(fake_gpus: FakeGpus, portable: None, gpu: CudaGpu) -
     ("gpu", "target"),
     [
         (A100, "sm_80"),
-        (cuda_gpu("NVIDIA A10", (8, 6)), "sm_86"),
-        (RTX_4090, "sm_86"),  # code for 8.6 runs on 8.9
+        (RTX_4090, "sm_80"),  # code for 8.0 runs on 8.9
         (H200, "sm_90a"),
         (cuda_gpu("NVIDIA GeForce RTX 5090", (12, 0)), "sm_120a"),
         (cuda_gpu("NVIDIA GB10", (12, 1)), None),  # code for 12.0a does not run on 12.1
-        (cuda_gpu("NVIDIA B200", (10, 0)), None),
+        (cuda_gpu("NVIDIA B200", (10, 0)), "sm_100a"),
+        (cuda_gpu("NVIDIA B300", (10, 3)), None),
         (T4, None),
     ],
 )
-def test_the_code_that_runs_on_a_gpu(
-    fake_gpus: FakeGpus, portable: None, gpu: CudaGpu, target: str | None
-) -> None:
+def test_the_code_that_runs_on_a_gpu(fake_gpus: FakeGpus, gpu: CudaGpu, target: str | None) -> None:
     fake_gpus.plug_in(gpu)
     assert nvidia.target_architecture(gpu) == target
     assert nvidia.architecture("cuda") == (target or gpu.architecture)
     reason = nvidia.no_max_gpu_because()
     assert (reason is None) is (target is not None)
     if gpu.major > 8 and target is None:
-        assert f"the MAX graphs are compiled for: {', '.join(ALL)}" in str(reason)
+        assert "that the MAX graphs are compiled for: sm_80, sm_90a, sm_100a, sm_120a;" in str(
+            reason
+        )
 
 
 def test_an_old_driver(fake_gpus: FakeGpus) -> None:
@@ -246,7 +238,7 @@ def test_torch_without_cuda(fake_gpus: FakeGpus) -> None:
     assert nvidia.no_torch_gpu_because() is None  # unknown: torch will say
 
 
-def test_gpus_of_different_kinds(fake_gpus: FakeGpus, portable: None) -> None:
+def test_gpus_of_different_kinds(fake_gpus: FakeGpus) -> None:
     fake_gpus.plug_in(GTX_1080, RTX_4090, H200)
     states = {state.device: state for state in devices.device_states()}
     assert "is older than the MAX graphs" in states["cuda:0"].max_graphs

@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from implementations import nvidia, registry
+from implementations import cuda_driver, registry
 from implementations.cuda_driver import CudaGpu
 from implementations.torch_build import TorchBuild
 from tests.support.fake_gpus import GTX_1080, H200, FakeGpus
@@ -22,7 +22,7 @@ from tests.support.fake_gpus import GTX_1080, H200, FakeGpus
     ],
 )
 def test_a_gpu_has_a_number(device: str, index: int | None) -> None:
-    assert nvidia.gpu_index(device) == index
+    assert cuda_driver.gpu_index(device) == index
 
 
 @pytest.mark.parametrize(

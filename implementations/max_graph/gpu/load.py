@@ -11,6 +11,7 @@ from max.driver import Accelerator, Buffer, Device, accelerator_api, accelerator
 from max.dtype import DType
 from max.engine import InferenceSession, Model, read
 
+from implementations.cuda_driver import gpu_index
 from implementations.errors import ImplementationUnavailableError
 from implementations.gpu_targets import target_of
 from implementations.max_graph.artifacts import all_compiled_graphs, load_report
@@ -22,7 +23,7 @@ from implementations.max_graph.gpu.weights import (
 )
 from implementations.max_graph.load_plan import make_plan
 from implementations.max_graph.runtime import share_gpu_memory
-from implementations.nvidia import architecture, gpu_index, no_max_gpu_because
+from implementations.nvidia import architecture, no_max_gpu_because
 from implementations.options import LoadOptions, LoadReport
 from implementations.session import FloatArray
 from weights.checkpoint import Array, Checkpoint
