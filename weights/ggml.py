@@ -28,7 +28,7 @@ _SIZES = (
 )
 """Sizes of the header in the order of the file."""
 _FLOATS: Mapping[int, str] = {0: "f4", 1: "f2"}
-_MAX_RANK, _MAX_NAME_BYTES, _MAX_WORD_BYTES = 4, 128, 1024
+_MAX_RANK, _MAX_NAME_BYTES, _MAX_WORD_BYTES, _MAX_WORDS = 4, 128, 1024, 2**17
 _FILTER_TOLERANCE = 1e-5
 _CONV_BIASES = frozenset({"encoder.conv1.bias", "encoder.conv2.bias"})
 """Tensors that the file has as columns."""
@@ -115,7 +115,7 @@ def _check_filters(parser: _Parser, dims: ModelDimensions) -> None:
 def _check_words(parser: _Parser, dims: ModelDimensions) -> None:
     """Requires the words of the file to be Whisper's, but for those after the last of its own."""
     (n_words,) = parser.numbers("i")
-    if not 0 < n_words <= dims.n_vocab:
+    if not 0 < n_words <= min(dims.n_vocab, _MAX_WORDS):
         raise parser.damaged(f"{n_words} words")
     expected = words_of(is_multilingual=dims.is_multilingual)
     if n_words < len(expected):

@@ -7,6 +7,8 @@ import pytest
 
 from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.audio.stream import AudioError
+from weights.detect import read_checkpoint
+from weights.errors import WeightsError
 
 
 def test_a_caf_chunk_beyond_what_a_file_can_be(tmp_path: Path) -> None:
@@ -15,3 +17,19 @@ def test_a_caf_chunk_beyond_what_a_file_can_be(tmp_path: Path) -> None:
     path.write_bytes(b"caff\0\1\0\0desc" + struct.pack(">Q", 2**63 - 1) + bytes(64))
     with pytest.raises(AudioError), open_audio(str(path)) as audio:
         audio.read()
+
+
+def test_a_vocabulary_of_two_thousand_million_words(tmp_path: Path) -> None:
+    """Words of no bytes, as many as a header may count, took minutes in a large file of zeros."""
+    from tests.support.checkpoints import SMALL_DIMS
+    from tests.support.ggml import header_bytes, vocabulary
+
+    n_words = 2**31 - 1
+    header = bytearray(header_bytes(SMALL_DIMS))
+    words = sum(4 + len(word) for word in vocabulary("gpt2"))
+    header[4:8] = struct.pack("<i", n_words)
+    header[-words - 4 : -words] = struct.pack("<i", n_words)
+    path = tmp_path / "ggml-x.bin"
+    path.write_bytes(bytes(header) + bytes(1000))
+    with pytest.raises(WeightsError, match="2147483647 words"):
+        read_checkpoint(path)

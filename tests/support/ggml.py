@@ -20,6 +20,9 @@ from weights.checkpoint import Array, Checkpoint
 from weights.dims import ModelDimensions
 
 TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8}
+FILE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q8_0": 7, "q5_0": 8, "q5_1": 9}
+"""Types of whole files, in the header; quantised ones with the version of the blocks."""
+_BLOCK_VERSION = 2000
 _MAGIC = 0x67676D6C
 
 
@@ -31,7 +34,8 @@ def write_ggml(path: Path, checkpoint: Checkpoint, kind: str = "f16") -> Path:
 
 def ggml_bytes(dims: ModelDimensions, tensors: dict[str, Array], kind: str = "f16") -> bytes:
     tensors_as_bytes = [_tensor(name, tensor, kind) for name, tensor in tensors.items()]
-    return b"".join([header_bytes(dims, TYPES[kind]), *tensors_as_bytes])
+    version = 0 if kind in {"f32", "f16"} else _BLOCK_VERSION
+    return b"".join([header_bytes(dims, FILE_TYPES[kind] + version), *tensors_as_bytes])
 
 
 def header_bytes(dims: ModelDimensions, file_type: int = 1) -> bytes:
