@@ -18,6 +18,7 @@ from maxwhisper_cli.commands.examples import with_examples
 from maxwhisper_cli.configuration import CONFIG_FILE_VARIABLE, NO_CONFIG_VARIABLE
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.lazy_commands import load_command, unloaded_commands
+from maxwhisper_cli.log import LEVELS, use_log
 from maxwhisper_cli.stopping import INTERRUPTED, raise_interrupts, stop_at_once
 from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
 from weights.errors import MaxWhisperError
@@ -100,6 +101,7 @@ class ErrorsToExitCodes(TyperGroup):
     def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
         """Runs the command of the context."""
         is_process = raise_interrupts()
+        use_log(ctx.params["_log_level"], is_json=ctx.params["_log_json"])
         if not {"-h", "--help"} & {*ctx.args}:
             ctx.default_map = _settings(ctx)  # type: ignore[assignment]
         try:
@@ -150,6 +152,12 @@ def _print_version(is_wanted: bool) -> None:  # noqa: FBT001  (typer's callback)
         raise typer.Exit
 
 
+def _known_level(level: str | None) -> str | None:
+    if level is None or level.lower() in LEVELS:
+        return level and level.lower()
+    raise typer.BadParameter(f"{level!r} is none of {', '.join(LEVELS)}")
+
+
 def _maxwhisper(
     *,
     _version: Annotated[
@@ -175,6 +183,26 @@ def _maxwhisper(
             envvar=NO_CONFIG_VARIABLE,
             show_envvar=False,
             help="Read no configuration file.",
+        ),
+    ] = False,
+    _log_level: Annotated[
+        str | None,
+        typer.Option(
+            "--log-level",
+            metavar="LEVEL",
+            envvar="MAXWHISPER_LOG_LEVEL",
+            show_envvar=False,
+            callback=_known_level,
+            help=f"Least that is said on stderr: {', '.join(LEVELS)}.",
+        ),
+    ] = None,
+    _log_json: Annotated[
+        bool,
+        typer.Option(
+            "--log-json",
+            envvar="MAXWHISPER_LOG_JSON",
+            show_envvar=False,
+            help="Say it in lines of JSON.",
         ),
     ] = False,
 ) -> None:

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, partial
 from typing import IO, TYPE_CHECKING
 
+from maxwhisper_cli.log import current_log
 from maxwhisper_cli.standard_streams import ClosedStreamError
 from maxwhisper_cli.tables import Column, make_table
 from weights.errors import MaxWhisperError
@@ -45,7 +46,8 @@ class Terminal:
             needs_reader: False continues if stdout fails, since the results also go into
                 files; `check_results` then raises the error.
         """
-        self.is_quiet = is_quiet
+        self._log = current_log()
+        self.is_quiet = is_quiet or not self._log.shows("info")
         """True if only warnings and errors are printed."""
         self._needs_reader = needs_reader
         self._lost_results: MaxWhisperError | None = None
@@ -59,22 +61,34 @@ class Terminal:
     def _out(self) -> "Console":
         from maxwhisper_cli.drawing import results_console
 
-        return results_console(is_terminal=self.is_interactive, on_broken_pipe=self._lose_reader)
+        return results_console(
+            is_terminal=self.is_interactive,
+            has_colour=self.is_interactive or _forces_colour(),
+            on_broken_pipe=self._lose_reader,
+        )
 
     @cached_property
     def _err(self) -> "Console":
         from maxwhisper_cli.drawing import errors_console
 
         is_one = self.is_interactive and self._draws_errors and _are_one(sys.stdout, sys.stderr)
-        return self._out if is_one else errors_console(is_terminal=self._draws_errors)
+        if is_one:
+            return self._out
+        has_colour = self._draws_errors or _forces_colour()
+        return errors_console(is_terminal=self._draws_errors, has_colour=has_colour)
 
     def timed_line(self, times: str, text: str) -> None:
         """Prints a result with its times: `[00:00.000 --> 00:07.000]  text`."""
         text = printable(text, keep="\n\t")
-        if not self.is_interactive:
+        if not self.is_interactive and not _forces_colour():
             self._result(lambda: self._plain_line(f"[{times}] {text}"))
             return
         from rich.text import Text
+
+        if not self.is_interactive:
+            coloured = Text.assemble((f"[{times}]", "cyan"), f" {text}")
+            self._result(lambda: self._out.print(coloured, soft_wrap=True))
+            return
 
         if self._out.width < len(times) + _MIN_TEXT_WIDTH:
             lines = Text.assemble((f"[{times}]", "cyan"), f"\n{text}")
@@ -119,15 +133,15 @@ class Terminal:
     def note(self, message: str) -> None:
         """Prints progress on stderr, unless the terminal is quiet."""
         if not self.is_quiet:
-            self._line("", message, style="dim")
+            self._line("info", "", message, style="dim")
 
     def warning(self, message: str) -> None:
         """Prints a warning on stderr."""
-        self._line("warning: ", message, style="bold yellow")
+        self._line("warning", "warning: ", message, style="bold yellow")
 
     def error(self, message: str) -> None:
         """Prints an error on stderr."""
-        self._line("error: ", message, style="bold red")
+        self._line("error", "error: ", message, style="bold red")
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Prints a table as a result, on stdout."""
@@ -135,7 +149,12 @@ class Terminal:
         self._result(lambda: self._out.print(table))
 
     def summary(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-        """Prints a table on stderr."""
+        """Prints a table on stderr; a line of JSON for each row, if lines are JSON."""
+        if self._log.is_json:
+            for row in rows if self._log.shows("info") else ():
+                titles = (column.title for column in columns)
+                self._log.write("info", "file", **dict(zip(titles, row, strict=True)))
+            return
         self._err.print(make_table(columns, rows, self._err.width, is_ruled=self._draws_errors))
 
     @property
@@ -151,7 +170,7 @@ class Terminal:
     @property
     def draws_live(self) -> bool:
         """True if live displays are drawn on stderr."""
-        return self._draws_errors and not self.is_quiet
+        return self._draws_errors and not self.is_quiet and not self._log.is_json
 
     def styled_line(self, text: "Text") -> None:
         """Prints a line as a result, without wrapping it, with its colours on a terminal."""
@@ -210,17 +229,27 @@ class Terminal:
         if self._needs_reader:
             raise SystemExit(1)
 
-    def _line(self, heading: str, message: str, style: str) -> None:
+    def _line(self, level: str, heading: str, message: str, style: str) -> None:
         """Prints a line on stderr; its style is that of the heading, or of all if there is none."""
+        if not self._log.shows(level):
+            return
         message = printable(message)
-        if not self._draws_errors:
+        if self._log.is_json:
+            self._log.write(level, message)
+            return
+        if not self._draws_errors and not _forces_colour():
             sys.stderr.write(f"{heading}{message}\n")
             sys.stderr.flush()
             return
         from rich.text import Text
 
         text = Text.assemble((heading, style), message) if heading else Text(message, style=style)
-        self._err.print(text)
+        self._err.print(text, soft_wrap=not self._draws_errors)
+
+
+def _forces_colour() -> bool:
+    """Returns True if CLICOLOR_FORCE wants colour in pipes too, and NO_COLOR does not forbid it."""
+    return os.environ.get("CLICOLOR_FORCE", "0") not in {"", "0"} and not os.environ.get("NO_COLOR")
 
 
 def _is_terminal(stream: object) -> bool:

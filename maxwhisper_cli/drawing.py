@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from rich.console import Console
 
@@ -18,6 +18,7 @@ class _Settings(TypedDict):
     markup: bool
     highlight: bool
     emoji: bool
+    color_system: Literal["auto", "standard"] | None
 
 
 class _ResultsConsole(Console):
@@ -33,18 +34,23 @@ class _ResultsConsole(Console):
         self._on_broken_pipe()
 
 
-def results_console(*, is_terminal: bool, on_broken_pipe: Callable[[], None]) -> Console:
-    """Returns the console of stdout."""
-    return _ResultsConsole(_settings(is_terminal=is_terminal), on_broken_pipe)
+def results_console(
+    *, is_terminal: bool, has_colour: bool, on_broken_pipe: Callable[[], None]
+) -> Console:
+    """Returns the console of stdout; in a pipe it has no layout, whatever its colour."""
+    settings = _settings(is_terminal=is_terminal, has_colour=has_colour)
+    return _ResultsConsole(settings, on_broken_pipe)
 
 
-def errors_console(*, is_terminal: bool) -> Console:
+def errors_console(*, is_terminal: bool, has_colour: bool) -> Console:
     """Returns the console of stderr."""
-    return Console(stderr=True, **_settings(is_terminal=is_terminal))
+    return Console(stderr=True, **_settings(is_terminal=is_terminal, has_colour=has_colour))
 
 
-def _settings(*, is_terminal: bool) -> _Settings:
+def _settings(*, is_terminal: bool, has_colour: bool) -> _Settings:
+    piped: Literal["standard"] | None = "standard" if has_colour else None
     return {
+        "color_system": "auto" if is_terminal else piped,
         "force_terminal": is_terminal,
         "force_interactive": None if is_terminal else False,
         "force_jupyter": False,

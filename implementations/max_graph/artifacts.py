@@ -222,7 +222,7 @@ def _read(path: Path) -> bytes | None:
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         is_own = record["key"] == path.stem
         is_whole = record["sha256"] == hashlib.sha256(data).hexdigest()
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return data if is_own and is_whole else None
 
@@ -234,7 +234,7 @@ def _stored(path: Path) -> StoredArtifact:
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         request = CompileRequest.from_json(json.dumps(record["request"]))
         return StoredArtifact(path, request, str(record["max"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return StoredArtifact(path, None)
 
 

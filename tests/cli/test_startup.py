@@ -37,6 +37,7 @@ OF_HELP = {
     "maxwhisper_cli.configuration",
     "maxwhisper_cli.console",
     "maxwhisper_cli.lazy_commands",
+    "maxwhisper_cli.log",
     "maxwhisper_cli.standard_streams",
     "maxwhisper_cli.stopping",
     "maxwhisper_cli.system_errors",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from implementations.max_graph import artifacts
 from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.audio.stream import AudioError
 from weights.detect import read_checkpoint
@@ -17,6 +18,18 @@ def test_a_caf_chunk_beyond_what_a_file_can_be(tmp_path: Path) -> None:
     path.write_bytes(b"caff\0\1\0\0desc" + struct.pack(">Q", 2**63 - 1) + bytes(64))
     with pytest.raises(AudioError), open_audio(str(path)) as audio:
         audio.read()
+
+
+def test_a_record_nested_too_deeply_is_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path))
+    folder = artifacts.compiled_folder()
+    folder.mkdir()
+    (folder / "0.mef").write_bytes(b"graphs")
+    (folder / "0.json").write_text("[" * 100_000)
+    (stored,) = artifacts.stored_artifacts()
+    assert stored.request is None
 
 
 def test_a_vocabulary_of_two_thousand_million_words(tmp_path: Path) -> None:
