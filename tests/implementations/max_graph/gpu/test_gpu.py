@@ -189,10 +189,13 @@ def test_the_loop_on_the_device_is_the_generic_one(
         assert window.tokens == expected.tokens
         assert len(window.tokens) > 10
         assert window.sum_logprob == pytest.approx(expected.sum_logprob, rel=1e-2)
-    # In halves, more rows may round otherwise.
+    # In halves, more rows round otherwise, and beams that are nearly as good change places.
     if dtype == "float32" or (dtype == "float16" and search.temperature == 0):
         together = ours.decode_batch(features, requests)
-        assert [window.tokens for window in together] == [window.tokens for window in decoded]
+        if dtype == "float32" or not search.is_beam_search:
+            assert [window.tokens for window in together] == [window.tokens for window in decoded]
+        for window, alone in zip(together, decoded, strict=True):
+            assert window.sum_logprob == pytest.approx(alone.sum_logprob, rel=5e-3)
 
 
 @pytest.mark.gpu
