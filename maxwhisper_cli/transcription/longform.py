@@ -43,7 +43,7 @@ class TranscriptionRun(Run):
             mel: Mel frames of the recording.
             options: Options of the transcription.
             stopwatch: Measures detection and words.
-            is_cut: True if parts of two minutes or more become sequences of their own.
+            is_cut: True if parts of at most 30 s become sequences of their own.
 
         Raises:
             OptionsError: A prompt, prefix, token or alignment head does not fit this model.
@@ -58,7 +58,7 @@ class TranscriptionRun(Run):
         """Parts to transcribe, in mel frames within the recording."""
         self._language = RecordingLanguage(implementation, mel, options, clips, stopwatch)
         context = RecordingContext(dims, mel, options, self._language, timer)
-        parts = cut_clips(clips, mel.window) if is_cut else [clips]
+        parts = [[part] for part in cut_clips(clips, mel.window)] if is_cut else [clips]
         ends = [0, *(part[-1][1] for part in parts if part)]
         self._sequences = [
             WindowSequence(

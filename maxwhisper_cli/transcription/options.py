@@ -110,9 +110,9 @@ class TranscribeOptions:
 
     batch_size: int | Literal["auto"] = 1
     """Rows: windows decoded side by side, of one recording or several. Above 1 each recording is
-    cut into parts of 2 minutes or more, and the text before a cut prompts nothing. `auto` is as
-    many as pay on the device; it cuts a single recording, and leaves several whole: each is a row,
-    with the text that it has alone with 1."""
+    cut into parts of at most 30 s, and the text before a cut prompts nothing. `auto` is as many as
+    pay on the device; it cuts a single recording, and leaves several whole: each is a row, with the
+    text that it has alone with 1."""
     clip_timestamps: tuple[float, ...] = (0.0,)
     """Clips as start, end, start, end, ... in seconds; a missing last end is the audio's end."""
     vad: VadOptions | None = None

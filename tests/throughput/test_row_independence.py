@@ -18,7 +18,6 @@ from implementations.session import AudioFeatures
 from maxwhisper_cli.audio.reader import AudioSource
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.throughput.several import Finished
-from maxwhisper_cli.transcription import cuts
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
@@ -85,14 +84,10 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> list[AudioSource]:
 @pytest.mark.parametrize("changes", VARIANTS)
 @pytest.mark.parametrize("is_cut", [False, True])
 def test_json_is_the_same_in_any_mix(
-    monkeypatch: pytest.MonkeyPatch,
     recordings: list[AudioSource],
     changes: dict[str, object],
     is_cut: bool,
 ) -> None:
-    """Cut recordings have parts of 20 s here, so that the noise need not be of many minutes."""
-    monkeypatch.setattr(cuts, "PART_FRAMES", 2000)
-    monkeypatch.setattr(cuts, "_REACH_FRAMES", 300)
     options = replace(TranscribeOptions(temperatures=(0.0, 0.4, 0.8)), **changes)  # type: ignore[arg-type]
     alone: list[str | None] = [None, None]
     one_by_one = replace(options, batch_size=2 if is_cut else 1)
@@ -121,7 +116,7 @@ def test_json_is_the_same_in_any_mix(
 
 
 def test_real_speech_is_the_same_bytes(impl: str, jfk: Path, sonnet: Path, tmp_path: Path) -> None:
-    """Recordings of two windows and of one, and one that cannot be opened.
+    """Recordings that are not cut, of two windows and of one, and one that cannot be opened.
 
     Where windows are decoded one after the other, two short ones do: rows share no numbers.
     """
@@ -135,7 +130,7 @@ def test_real_speech_is_the_same_bytes(impl: str, jfk: Path, sonnet: Path, tmp_p
     is_serial = type(model.implementation.row_decoder(2)) is SerialRowDecoder
     short = samples[20 * 16000 : 28 * 16000]
     recordings: list[AudioSource] = [short, broken, loaded.samples_of(jfk)]
-    recordings += [] if is_serial else [samples[: 33 * 16000]]
+    recordings += [] if is_serial else [samples[: 30 * 16000]]
     alone = [None if each is broken else model.transcribe(each, options) for each in recordings]
     in_rows = replace(options, batch_size=3)
     finished = {done.index: done for done in model.transcribe_several(recordings, in_rows)}

@@ -26,7 +26,8 @@ from tests.support.scripted_rows import RowImplementation
 from weights.errors import MaxWhisperError
 
 TOKENIZER = get_tokenizer(False)
-OPTIONS = TranscribeOptions(temperatures=(0.0, 1.0), batch_size=3)
+OPTIONS = TranscribeOptions(temperatures=(0.0, 1.0), batch_size="auto")
+"""Three rows; recordings stay whole where there are several."""
 
 
 @pytest.fixture
@@ -67,14 +68,15 @@ def texts(transcript: Transcript | None) -> list[str]:
 
 def test_free_rows_go_to_the_next_recordings() -> None:
     implementation = RowImplementation(say)
-    lengths = [250, 30, 70, 20, 125]  # the first one is two parts
+    lengths = [250, 30, 70, 20, 125]
     recordings = [noise(seconds) for seconds in lengths]
-    finished = list(Model(implementation).transcribe_several(recordings, OPTIONS))
-    # Of 20 s each: about 7 and 7 windows, and 2, 4, 1 and 7, all of which take equally long.
+    options = replace(OPTIONS, batch_size=3)
+    finished = list(Model(implementation).transcribe_several(recordings, options))
+    # Parts of at most 30 s, each of up to two windows, all of which take equally long.
     assert implementation.widths[:9] == [3] * 9
     assert {done.index for done in finished} == set(range(5))
     for done in finished:
-        alone = Model(RowImplementation(say)).transcribe(recordings[done.index], OPTIONS)
+        alone = Model(RowImplementation(say)).transcribe(recordings[done.index], options)
         assert done.transcript == alone
         assert done.wall_seconds > 0
 
@@ -214,7 +216,7 @@ def test_several_are_whole_with_auto_and_one_is_cut() -> None:
     finished = {d.index: d.transcript for d in model.transcribe_several(recordings, options)}
     assert [finished[index] for index in range(2)] == in_turn
     cut = model.transcribe(recordings[0], options)
-    assert len(cut.cut_seconds) == 1
+    assert len(cut.cut_seconds) >= 8
     assert cut == model.transcribe(recordings[0], replace(OPTIONS, batch_size=2))
 
 

@@ -158,9 +158,7 @@ def test_all_channels_are_in_the_surest_language(
 ) -> None:
     """Which is that of the second channel; the first ends early, by which it is recognised."""
 
-    def detect(
-        _impl: object, windows: Iterable[AudioFeatures], _tokenizer: object
-    ) -> DetectedLanguage:
+    def detect(_impl: object, windows: Iterable[AudioFeatures], *_: object) -> DetectedLanguage:
         (features,) = windows
         assert isinstance(features, ScriptedFeatures)
         is_steady = features.mel.std() < 0.2  # without silence behind the noise
