@@ -10,7 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-BOUND = re.compile(r"([\w.-]+)(?:>=|==)([\w.]+)")
+BOUND = re.compile(r"([\w.-]+)(?:\[[\w,-]+\])?(?:>=|==)([\w.]+)")
 
 
 def main() -> None:
