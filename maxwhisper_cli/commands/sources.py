@@ -8,7 +8,6 @@ from pathlib import Path
 from maxwhisper_cli.inputs.expand import expand
 from maxwhisper_cli.inputs.fetch import FetchLimits
 from maxwhisper_cli.inputs.input import STDIN, Input
-from maxwhisper_cli.inputs.manifest import read_manifest
 from maxwhisper_cli.inputs.remote import Remote
 from maxwhisper_cli.transcription.options import OptionsError
 
@@ -33,6 +32,8 @@ class GivenInputs:
             raise OptionsError("name recordings, folders or addresses, or give --manifest")
         inputs = expand(self.files, recursive=self.is_recursive, resolve=self.remote)
         if self.manifest is not None:
+            from maxwhisper_cli.inputs.manifest import read_manifest
+
             inputs += read_manifest(self.manifest)
         _refuse_repeated(inputs)
         return inputs

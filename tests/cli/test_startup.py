@@ -65,6 +65,7 @@ NOT_OF_FULL_MAX = {
     "maxwhisper_cli.captions.styled_layout": "no style is chosen",
     "maxwhisper_cli.commands.compare": "another command",
     "maxwhisper_cli.compare": "another command",
+    "maxwhisper_cli.inputs.manifest": "there is none",
     "maxwhisper_cli.live_activity": "nothing is drawn",
     "maxwhisper_cli.package_archive": "nothing is fetched",
     "maxwhisper_cli.speech.network": "speech is not searched for",
