@@ -47,7 +47,7 @@ LONG_MOJO_FUNCTIONS: dict[str, int] = {
     "gpu/kernels/matmul_half.mojo MatmulHalf.execute": 110,
     "gpu/kernels/mma_flash_attention.mojo mma_flash_attention_kernel": 164,
     "gpu/kernels/mma_flash_attention.mojo add_step": 64,
-    "gpu/kernels/mma_gemm.mojo mma_gemm": 62,
+    "gpu/kernels/mma_gemm.mojo mma_gemm": 63,
     "gpu/kernels/mma_gemm_kernel.mojo mma_gemm_kernel": 196,
     "gpu/kernels/post_attention.mojo post_attention_kernel": 241,
     "gpu/kernels/sample.mojo sample_kernel": 84,

@@ -73,7 +73,8 @@ class Compile:
             for implementation, target in reversed(list(zip(classes, targets, strict=True))):
                 implementation.compile(checkpoint, options, target)
         made = " and ".join(implementation.name for implementation in classes)
-        terminal.line(f"{name}: compiled for {made}")
+        by_name = "" if self.target in {None, *targets} else f" on {targets[0]}"
+        terminal.line(f"{name}: compiled for {made}{by_name}")
 
     def _names(self) -> list[str]:
         """Returns the implementations to compile for."""

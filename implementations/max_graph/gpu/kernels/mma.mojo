@@ -1,14 +1,16 @@
-"""Matmuls of tiles by the tensor cores of every NVIDIA GPU since Ampere (`mma.sync`), sums in float32.
+"""Matmuls of tiles by the tensor cores of every NVIDIA GPU since Ampere (`mma.sync`).
 
-A warp multiplies 16 rows of 16 values with 8 columns. Tiles lie in shared memory, in rows of `depth`
-values of two bytes whose chunks of 16 bytes are swizzled, so that eight rows are read at once without
-bank conflicts. They come by `cp.async`.
+A warp multiplies 16 rows of 16 values with 8 columns, with sums in float32. Tiles lie in shared
+memory, in rows of `depth` values of two bytes whose chunks of 16 bytes are swizzled, so that eight
+rows are read at once without bank conflicts. They come by `cp.async`.
 """
 from std.memory import Pointer, bitcast
 from std.sys import _RegisterPackType, inlined_assembly
 from .pointers import F32, DevicePointer
 from .wgmma import CHUNK, Shared
 
+comptime MAX_SHARED_BYTES = 96 * 1024
+"""Shared memory that a block takes at most; GPUs of 8.6, 8.9 and 12.0 give it 99 KB."""
 comptime Fragment = SIMD[DType.uint32, 4]
 """A lane's part of 16 rows by 16 values, or of two tiles of 8 columns by 16 values."""
 
@@ -46,7 +48,9 @@ def copy_chunk[dtype: DType](to: Int32, source: DevicePointer[dtype], at: Int, i
         at: Offset there.
         is_there: False beyond the ends of the source, where zeros are written.
     """
-    inlined_assembly["cp.async.cg.shared.global [$0], [$1], 16, $2;", NoneType, constraints="r,l,r"](
+    inlined_assembly[
+        "cp.async.cg.shared.global [$0], [$1], 16, $2;", NoneType, constraints="r,l,r"
+    ](
         to,
         source.unsafe_offset(at if is_there else 0),
         Int32(16) if is_there else Int32(0),

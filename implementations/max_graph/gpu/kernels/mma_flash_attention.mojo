@@ -1,8 +1,8 @@
 """Flash attention of a window to itself in half precision by `mma.sync` and `cp.async`.
 
-It has the form of FlashAttention-2 (Dao, 2023): each warp holds queries of its own in registers, from
-scores to sums of values, and all warps of a block share the keys and values that stream through
-shared memory. Weights are rounded before they are multiplied with values.
+It has the form of FlashAttention-2 (Dao, 2023): each warp holds queries of its own in registers,
+from scores to sums of values, and all warps of a block share the keys and values that stream
+through shared memory. Weights are rounded before they are multiplied with values.
 """
 import max.gpu.primitives.warp as warp
 from max.gpu import MAX_THREADS_PER_BLOCK_METADATA, WARP_SIZE, block_idx, thread_idx
@@ -14,7 +14,8 @@ from std.memory import bitcast
 from std.utils.static_tuple import StaticTuple
 from .flash_attention import HEAD_DIM, LOG2_SCALE
 from .math import LOWEST_SCORE, exp2, rcp
-from .mma import Fragment, copy_chunk, load_fragment, mma, shared_address, swizzle
+from .mma import MAX_SHARED_BYTES, Fragment, copy_chunk, load_fragment, mma
+from .mma import shared_address, swizzle
 from .multiprocessors import multiprocessors
 from .pdl import launch_dependents, pdl_attributes, wait_on_dependencies
 from .pointers import F32, DevicePointer
@@ -254,6 +255,7 @@ def mma_flash_attention[
     @__parameter
     def launch[tile: FlashTile]() raises:
         comptime bytes = tile.shared_bytes()
+        comptime assert bytes <= MAX_SHARED_BYTES, "a block gets no more on every GPU"
         ctx.enqueue_function[mma_flash_attention_kernel[dtype, tile]](
             output,
             qkv,

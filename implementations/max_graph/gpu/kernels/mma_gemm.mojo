@@ -2,6 +2,7 @@
 from max.gpu.host import DeviceContext, FuncAttribute
 from std.math import ceildiv
 from .epilogue import Epilogue
+from .mma import MAX_SHARED_BYTES
 from .mma_gemm_kernel import MmaTile, mma_gemm_kernel
 from .multiprocessors import multiprocessors
 from .pdl import pdl_attributes
@@ -45,6 +46,7 @@ def mma_gemm[
     @__parameter
     def launch[tile: MmaTile]() raises:
         comptime bytes = tile.shared_bytes()
+        comptime assert bytes <= MAX_SHARED_BYTES, "a block gets no more on every GPU"
         ctx.enqueue_function[
             mma_gemm_kernel[
                 dtype=dtype,

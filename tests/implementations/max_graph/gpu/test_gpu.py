@@ -40,11 +40,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def on_gpu(name: str) -> Model:
+def on_gpu(name: str, gpu_kernels: str) -> Model:
     return loaded.load("tiny.en", name, device="cuda", dtype="float32")
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu_kernels")
 @needs_max_gpu
 @pytest.mark.parametrize("beam_size", [None, 5])
 @pytest.mark.parametrize("recording", ["jfk", "sonnet"])
@@ -55,6 +56,7 @@ def test_float32_is_token_identical(
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu_kernels")
 @pytest.mark.full
 @needs_max_gpu
 @pytest.mark.parametrize("beam_size", [None, 5])
@@ -65,6 +67,7 @@ def test_float32_is_token_identical_on_every_shared_file(
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu_kernels")
 @needs_max_gpu
 @pytest.mark.parametrize("beam_size", [None, 5])
 def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | None) -> None:
@@ -76,6 +79,7 @@ def test_float16_says_the_same_words(name: str, sonnet: Path, beam_size: int | N
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu_kernels")
 @needs_max_gpu
 def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
     on_device = loaded.load("tiny.en", name, device="cuda").implementation
@@ -92,6 +96,7 @@ def test_many_windows_are_encoded_as_one_alone(name: str) -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu_kernels")
 @needs_max_gpu
 def test_weights_and_alignment(on_gpu: Model) -> None:
     cpu = loaded.model("tiny.en", "cpu").implementation
@@ -119,6 +124,7 @@ def windows(jfk: Path, sonnet: Path) -> np.ndarray:
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu_kernels")
 @needs_max_gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_texts_are_aligned_as_on_the_cpu(name: str, dtype: str, windows: np.ndarray) -> None:
@@ -163,6 +169,7 @@ RULES = TokenRules(
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu_kernels")
 @needs_max_gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("with_timestamps", [True, False])
@@ -199,6 +206,7 @@ def test_the_loop_on_the_device_is_the_generic_one(
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu_kernels")
 @needs_max_gpu
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)

@@ -20,7 +20,7 @@ from tests.support import loaded
 from tests.support.hardware import needs_max_gpu
 from tests.support.spoken_texts import spoken_requests
 
-pytestmark = [pytest.mark.gpu, needs_max_gpu]
+pytestmark = [pytest.mark.gpu, needs_max_gpu, pytest.mark.usefixtures("gpu_kernels")]
 
 N_WINDOWS, N_ROWS = 12, 5
 TEXT = " From fairest creatures we desire increase, that thereby beauty might never die, but as"
@@ -36,7 +36,7 @@ OPTIONS = (
 
 
 @pytest.fixture(scope="module", params=["float32", "float16", "bfloat16"])
-def implementation(request: pytest.FixtureRequest) -> Implementation:
+def implementation(request: pytest.FixtureRequest, gpu_kernels: str) -> Implementation:
     return loaded.load("tiny.en", "full-max", device="cuda", dtype=request.param).implementation
 
 

@@ -20,10 +20,11 @@ DTYPES = ("float16", "float32", "bfloat16")
 MAX_REGISTERS = 255
 MAX_STATIC_BYTES = 48 * 1024
 """Shared memory that every architecture gives to a block without being asked."""
-MAX_STACK_BYTES = 128
-"""Of a thread's stack, to which registers are spilled.
+MAX_STACK_BYTES = {True: 32, False: 96}
+"""Of a thread's stack, to which registers are spilled, by whether the kernels are portable.
 
-Flash attention by `mma.sync` holds 255 registers and spills 16 to 112 bytes, by architecture.
+Flash attention by `mma.sync` has 255 registers and 8 to 32 bytes, by architecture; Hopper's own
+kernels have up to 96.
 """
 
 
@@ -39,4 +40,4 @@ def test_kernels_keep_to_the_limits_of_the_architecture(target: str, dtype: str)
     for each in needs:
         assert 0 < each.registers <= MAX_REGISTERS, each
         assert each.shared_bytes <= MAX_STATIC_BYTES, each
-        assert each.stack_bytes <= MAX_STACK_BYTES, each
+        assert each.stack_bytes <= MAX_STACK_BYTES[request.is_portable], each
