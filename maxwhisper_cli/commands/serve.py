@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from maxwhisper_cli.serve.server import Settings
 
 _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus_client")
+_OTHERS = 0o077
+"""Bits of a file's mode that let others read or change it."""
 _MAX_PORT = 65535
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -94,7 +96,7 @@ class Serve:
         from maxwhisper_cli.serve.guard import Access
         from maxwhisper_cli.serve.server import Settings
 
-        keys = _read_keys(self.api_key_file)
+        keys = _read_keys(self.api_key_file, terminal)
         is_local = self.host in _LOCAL
         if not is_local and not keys:
             terminal.warning(
@@ -203,7 +205,7 @@ def _require_packages() -> None:
         )
 
 
-def _read_keys(path: Path | None) -> list[str]:
+def _read_keys(path: Path | None, terminal: Terminal) -> list[str]:
     """Returns the keys in a file; None has none.
 
     Raises:
@@ -215,6 +217,8 @@ def _read_keys(path: Path | None) -> list[str]:
 
     try:
         keys = list(read_keys(path.read_text(encoding="utf-8")))
+        if path.stat().st_mode & _OTHERS:
+            terminal.warning(f"others may read the keys in {path}: chmod 600 {path}")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OptionsError(f"--api-key-file {path} cannot be read: {reason}") from error

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.serve.engine import Engine
 from maxwhisper_cli.serve.errors import ApiError
@@ -150,7 +151,7 @@ class ModelRegistry:
                 return
             await self._make_place(served)
             began = time.monotonic()
-            model = await asyncio.to_thread(self._load, served.source)
+            model = await self._load_beside(served.source)
             served.model, served.engine = model, self._start(model)
             self._is_warm = True
             implementation = model.implementation
@@ -162,14 +163,30 @@ class ModelRegistry:
                 implementation.dtype,
                 time.monotonic() - began,
             )
+            for note in filter(None, (model.hint, *model.notes)):
+                _log.info("%s: %s", served.id, note)
+
+    async def _load_beside(self, source: str) -> Model:
+        """Loads a model, in a thread; where memory does not suffice, others make place for it."""
+        while True:
+            try:
+                return await asyncio.to_thread(self._load, source)
+            except ImplementationUnavailableError as error:
+                if "memory" not in str(error) or not await self._drop_oldest():
+                    raise
 
     async def _make_place(self, wanted: Served) -> None:
-        """Drops unused models, the least recently used first, until another one fits."""
+        """Drops unused models until another one fits."""
         while needed_bytes(wanted.source) > available_bytes():
-            unused = [each for each in self.loaded if each.n_leases == 0]
-            if not unused:
+            if not await self._drop_oldest():
                 return
+
+    async def _drop_oldest(self) -> bool:
+        """Drops the model that was not used for the longest time; False if all are in use."""
+        unused = [each for each in self.loaded if each.n_leases == 0]
+        if unused:
             await self._drop(min(unused, key=lambda each: each.last_used))
+        return bool(unused)
 
     async def drop_unused(self) -> None:
         """Drops models that nobody has used for some time; runs until it is cancelled."""

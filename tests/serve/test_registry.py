@@ -31,8 +31,14 @@ class Loads:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.fails = False
+        self.places = 99
+        """Loads that succeed until there is too little memory."""
 
     def load(self, source: str) -> Model:
+        if self.places == 0:
+            self.places = 1
+            raise ImplementationUnavailableError("cuda:0 has too little memory left")
+        self.places -= 1
         self.names.append(source)
         if self.fails:
             raise ImplementationUnavailableError("not today")
@@ -127,6 +133,19 @@ def test_an_unused_model_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
         while models.loaded:
             await asyncio.sleep(0.01)
         looking.cancel()
+
+    run(work())
+
+
+def test_a_model_that_does_not_fit_takes_the_place_of_an_unused_one() -> None:
+    async def work() -> None:
+        loads = Loads()
+        models = loads.registry("base", "tiny.en", "small")
+        loads.places = 2
+        await use(models, "base")
+        await use(models, "tiny.en")
+        await use(models, "small")
+        assert [each.id for each in models.loaded] == ["tiny.en", "small"]
 
     run(work())
 
