@@ -274,8 +274,8 @@ class Engine(Closing):
         opened = self._active[run]
         transcript = run.transcript
         warnings = (*opened.recording.warnings, *transcript.warnings)
+        self._end(run)  # before the client knows
         opened.job.put(replace(transcript, warnings=warnings))
-        self._end(run)
 
     def _end(self, run: Run) -> None:
         opened = self._active.pop(run, None)
