@@ -1,5 +1,6 @@
 """Loading of compiled graphs and a checkpoint's weights onto a GPU."""
 
+import functools
 import io
 import itertools
 from collections.abc import Iterator
@@ -145,10 +146,18 @@ def load_gpu_graphs(
 
 
 def _budget(dims: ModelDimensions, dtype: str, device: Device) -> MemoryBudget:
-    """Returns the memory that is free before the weights are loaded; MAX's context is there."""
-    stats = device.stats
-    available, total = limited(stats.get("free_memory")), stats.get("total_memory")
+    """Returns the memory of a GPU for a model."""
+    available, total = limited(_free_at_first(device.id)), device.stats.get("total_memory")
     return MemoryBudget(dims, dtype, f"cuda:{device.id}", available, total)
+
+
+@functools.cache
+def _free_at_first(index: int) -> int | None:
+    """Returns the memory of a GPU that was free when this process first loaded a model there.
+
+    MAX returns none of what it takes; the next model gets it again.
+    """
+    return Accelerator(index).stats.get("free_memory")
 
 
 def _find_gpu(name: str) -> Device:
