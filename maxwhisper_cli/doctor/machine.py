@@ -51,13 +51,19 @@ def system_facts() -> list[Fact]:
 
 def gpu_facts() -> list[Fact]:
     """Returns each GPU with what MAX and PyTorch make of it, or the reason why there is none."""
-    from implementations.nvidia import no_gpu_because
-    from maxwhisper_cli.compare.machine import describe_machine
+    from implementations.devices import device_states
+    from implementations.nvml import read_nvml
 
-    gpus = describe_machine().gpus
-    facts = [Fact(f"gpu {index}", gpu) for index, gpu in enumerate(gpus)]
-    reason = no_gpu_because()
-    return [*facts, Fact("cuda", f"none: {reason}" if reason else "available")]
+    driver = read_nvml().driver
+    facts = [Fact("driver", driver)] if driver else []
+    for state in device_states()[1:]:
+        size = "" if state.memory_bytes is None else f", {state.memory_bytes / 2**30:.1f} GiB"
+        size += "" if state.free_bytes is None else f", {state.free_bytes / 2**30:.1f} free"
+        name = ", ".join(filter(None, (state.name, state.architecture))) + size
+        same = state.max_graphs == state.torch
+        runs = state.torch if same else f"MAX graphs: {state.max_graphs}; PyTorch: {state.torch}"
+        facts.append(Fact(state.device or "not used", f"{name}; {runs}"))
+    return facts
 
 
 def _versions() -> Iterator[tuple[str, str]]:

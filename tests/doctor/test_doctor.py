@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from implementations import registry
-from maxwhisper_cli.doctor import checks, examination, places
+from maxwhisper_cli.doctor import checks, examination, machine, places
 from maxwhisper_cli.doctor.report import FAIL, PASS, SKIPPED, section, without_secrets
 from tests.cli.conftest import RunCommandLine
+from tests.support.fake_gpus import H200, RTX_4090, FakeGpus
 
 SECTIONS = [
     *("program", "machine", "gpu", "implementations", "weights", "compiled graphs", "folders"),
@@ -193,3 +194,15 @@ def test_a_terminal_of_any_width_is_kept_to(columns: int) -> None:
     lines = [line.rstrip() for line in text.split("\r\n")]
     assert "checks" in lines
     assert max(map(len, lines)) <= columns
+
+
+def test_each_gpu_comes_with_what_runs_there(fake_gpus: FakeGpus) -> None:
+    fake_gpus.plug_in(H200, RTX_4090)
+    fake_gpus.hide(0)
+    facts = {fact.name: fact.value for fact in machine.gpu_facts()}
+    assert facts == {
+        "driver": "580.65.06",
+        "cuda:0": "NVIDIA H200, sm_90a, 24.0 GiB, 12.0 free; tested",
+        "not used": "NVIDIA GeForce RTX 4090, sm_89, 24.0 GiB, 12.0 free; CUDA does not list it;"
+        " see nvidia-smi",
+    }
