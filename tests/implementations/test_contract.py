@@ -7,6 +7,7 @@ size 30; 2e-3 allows float32 rounding in another order of summing, and no wrong 
 row, each of which is off by whole units.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MethodType
@@ -26,18 +27,31 @@ from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
-from tests.support import loaded
+from tests.support import loaded, recompute
+from tests.support.hardware import IMPLEMENTATIONS, skip_if_unavailable
 from tests.support.non_finite_logits import assert_fails_without_affecting_batch
 from tests.support.referenced_memory import referenced_bytes
 from tests.support.spoken_texts import spoken_requests
-
-pytestmark = pytest.mark.usefixtures("a_fifth_implementation")
 
 LOGITS_TOLERANCE = 2e-3
 ENCODER_TOLERANCE = 1e-3
 TOKENIZER = get_tokenizer(False)
 PROMPT = [TOKENIZER.sot_prev, 1212, 318, 257, *TOKENIZER.sot_sequence]
 CONTINUATION = [50363, 843, 523, 616, 5891, 3399, 50563]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_fifth_implementation() -> Iterator[None]:
+    """Another implementation in the registry, by its entry alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "ENTRIES", (*registry.ENTRIES, recompute.ENTRY))
+        yield
+
+
+@pytest.fixture(scope="module", params=[*IMPLEMENTATIONS, recompute.ENTRY.name])
+def implementation(request: pytest.FixtureRequest) -> Implementation:
+    skip_if_unavailable(request.param)
+    return loaded.model("tiny.en", request.param).implementation
 
 
 @pytest.fixture(scope="module")
@@ -77,12 +91,6 @@ def reference_logits(features: torch.Tensor, tokens: list[int]) -> np.ndarray:
     model = loaded.whisper_model("tiny.en")
     with torch.inference_mode():
         return model.decoder(torch.tensor([tokens]), features[:1])[0].numpy()
-
-
-def shortened(options: TranscribeOptions, implementation: Implementation) -> TranscribeOptions:
-    """Options with fewer tokens where `decode` is the generic loop, whose sums are its own."""
-    is_generic = type(implementation).decode is Implementation.decode
-    return replace(options, sample_len=6) if is_generic else options
 
 
 def test_encoder_matches_reference(
@@ -164,9 +172,9 @@ def test_decode_equals_the_generic_loop(
     options: TranscribeOptions,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    builder = RequestBuilder.create(
-        implementation.dims, shortened(options, implementation), TOKENIZER
-    )
+    if type(implementation).decode is Implementation.decode:
+        pytest.skip(f"{implementation.name} decodes by the generic loop itself")
+    builder = RequestBuilder.create(implementation.dims, options, TOKENIZER)
     request = builder.build(PROMPT[1:4], options.temperatures[0], (options.seed, 0, 0))
     decoded = implementation.decode(audio_features, request)
     with implementation.start(audio_features, request.search.n_group) as session:
@@ -189,9 +197,9 @@ def speech_and_no_numbers(implementation: Implementation, mel: np.ndarray) -> Au
 @pytest.mark.parametrize(
     "options",
     [
-        TranscribeOptions(beam_size=None, sample_len=6),
-        TranscribeOptions(beam_size=3, sample_len=6),
-        TranscribeOptions(temperatures=(0.6,), best_of=3, sample_len=6),
+        TranscribeOptions(beam_size=None, sample_len=3),
+        TranscribeOptions(beam_size=3, sample_len=3),
+        TranscribeOptions(temperatures=(0.6,), best_of=3, sample_len=3),
     ],
     ids=["greedy", "beams", "sampled"],
 )
@@ -219,23 +227,28 @@ def test_alignment_matches_reference(
 
 @pytest.fixture(scope="module")
 def requests(mel: np.ndarray) -> list[AlignmentRequest]:
-    """Texts of both windows, and a shorter one for the first window alone."""
-    jfk, sonnet = spoken_requests(mel, (550, 1500))
-    return [jfk, sonnet, replace(jfk, text=jfk.text[:5], n_positions=203)]
+    """Texts of both windows."""
+    return spoken_requests(mel, (550, 1500))
 
 
 def test_texts_are_aligned_together_as_alone(
-    implementation: Implementation, mel: np.ndarray, requests: list[AlignmentRequest]
+    implementation: Implementation,
+    both_windows: AudioFeatures,
+    requests: list[AlignmentRequest],
 ) -> None:
-    features = implementation.encode(mel[[0, 1, 0]])
-    together = implementation.align_batch(features, requests)
-    assert len(together) == len(requests)
-    for i, (request, found) in enumerate(zip(requests, together, strict=True)):
-        (alone,) = implementation.align_batch(features[i], [request])
+    """The first text is short, so that the windows are of other lengths."""
+    jfk, sonnet = requests
+    chosen = [replace(jfk, text=jfk.text[:5], n_positions=203), sonnet]
+    together = implementation.align_batch(both_windows, chosen)
+    assert len(together) == len(chosen)
+    for i, (request, found) in enumerate(zip(chosen, together, strict=True)):
+        (alone,) = implementation.align_batch(both_windows[i], [request])
         assert_same_alignment(found, alone)
         assert_same_alignment(
             found,
-            align_text(implementation.align(features[i], request.tokens, request.heads), request),
+            align_text(
+                implementation.align(both_windows[i], request.tokens, request.heads), request
+            ),
         )
 
 
@@ -243,7 +256,7 @@ def test_texts_are_aligned_together_as_alone(
 def reference_alignments(mel: np.ndarray, requests: list[AlignmentRequest]) -> list[TokenAlignment]:
     """Those of both windows by `cpu`."""
     reference = loaded.model("tiny.en", "cpu").implementation
-    return reference.align_batch(reference.encode(mel), requests[:2])
+    return reference.align_batch(reference.encode(mel), requests)
 
 
 def test_texts_are_aligned_as_by_the_reference(
@@ -252,7 +265,7 @@ def test_texts_are_aligned_as_by_the_reference(
     requests: list[AlignmentRequest],
     reference_alignments: list[TokenAlignment],
 ) -> None:
-    found = implementation.align_batch(both_windows, requests[:2])
+    found = implementation.align_batch(both_windows, requests)
     for ours, theirs in zip(found, reference_alignments, strict=True):
         assert_same_alignment(ours, theirs)
 
@@ -268,7 +281,7 @@ def test_bfloat16_aligns_within_two_positions(
         rounded = chosen.load(loaded.checkpoint("tiny.en"), LoadOptions(dtype="bfloat16"))
     except ImplementationUnavailableError as error:
         pytest.skip(str(error))
-    found = rounded.align_batch(rounded.encode(mel), requests[:2])
+    found = rounded.align_batch(rounded.encode(mel), requests)
     for ours, theirs in zip(found, reference_alignments, strict=True):
         off = np.abs(ours.positions - theirs.positions)
         assert np.mean(off <= 2) >= 0.95  # positions are 20 ms; 0.04 s

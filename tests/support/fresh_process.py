@@ -9,11 +9,12 @@ import sys
 from implementations.options import LoadOptions
 from implementations.registry import implementation_class
 from maxwhisper_cli.model import Model
+from maxwhisper_cli.transcription.options import TranscribeOptions
 from weights.resolve import load
 implementation, recording, *modules = sys.argv[1:]
 checkpoint = load("tiny.en", model_dir=None, offline=True, progress=None)
 with Model(implementation_class(implementation).load(checkpoint, LoadOptions())) as model:
-    print(model.transcribe(recording).text)
+    print(model.transcribe(recording, TranscribeOptions(beam_size=None)).text)
 print(*set(modules) & sys.modules.keys())
 """
 
