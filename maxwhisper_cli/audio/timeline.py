@@ -23,6 +23,8 @@ _JUMPING: Final = frozenset({"mpegts", "mpeg", "flv", "ogg"})
 """Containers whose times may restart, where broadcasts or files were joined."""
 _MAX_JUMP_SECONDS: Final = 10.0  # FFmpeg's own limit for those
 _SLACK_SECONDS: Final = 60.0
+_MIN_BYTES_PER_SECOND: Final = 8
+"""Fewest bytes of any container for a second of its duration; one that says less is damaged."""
 
 
 class Timeline:
@@ -34,6 +36,8 @@ class Timeline:
         # The times of a segment that was cut out of a longer recording begin anywhere.
         is_segment = kind in _JUMPING or self._end is None or not 0 <= start < self._end
         self._origin = start if is_segment else 0.0
+        if self._end is not None and container.size > 0:  # else it comes from a pipe
+            self._end = min(self._end, container.size / _MIN_BYTES_PER_SECOND)
         self._kind = kind
         self._last_end: float | None = None
         self._name = name

@@ -13,7 +13,7 @@ PLACES = frozenset({"DIR", "FILE", "PATH"})
 _STDOUT = "-"
 _RESERVED = re.compile(
     r"allow-.*|trust-.*|.*host|.*port|.*token|.*api-key.*|.*secret.*|.*password.*|.*proxy|.*endpoint"
-    r"|.*insecure.*|cluster|log-file"
+    r"|.*insecure.*|cluster|log-file|cors-.*|max-(?:download|upload|spool|queue|connections).*"
 )
 """Options that open the machine or name secrets; not a project's to set."""
 

@@ -1,5 +1,6 @@
 """The project's own parsers as targets, with small valid inputs."""
 
+import gzip
 import json
 import os
 import struct
@@ -21,6 +22,9 @@ from maxwhisper_cli.commands.option_parsing import parse_batch_size, parse_numbe
 from maxwhisper_cli.completion import answer
 from maxwhisper_cli.completion.table import make_table
 from maxwhisper_cli.configuration.settings import Settings
+from maxwhisper_cli.inputs.expand import read_list
+from maxwhisper_cli.inputs.manifest import read_manifest
+from maxwhisper_cli.inputs.naming import output_names
 from maxwhisper_cli.speech.network import VoiceNetwork
 from maxwhisper_cli.transcription.languages import parse_language
 from maxwhisper_cli.writers.times import format_timestamp
@@ -28,6 +32,7 @@ from tests.fuzz.guided import Target
 from tests.support import checkpoints, ggml
 from weights import cache, ctranslate2, detect, huggingface, openai_pt, vocabulary
 from weights import ggml as ggml_reader
+from weights.errors import MaxWhisperError
 from weights.hub import hub_model
 from weights.onnx import read_initializers
 
@@ -222,8 +227,6 @@ def _run_texts(data: bytes, _folder: Path) -> None:
         try:
             parse(text)
         except Exception as error:  # of ours: the next parser has its turn
-            from weights.errors import MaxWhisperError
-
             if not isinstance(error, MaxWhisperError):
                 raise
 
@@ -264,7 +267,37 @@ _TOML_TOKENS = (
 )
 _JSON_TOKENS = (b"{", b"}", b"[", b"]", b'"', b":", b",", b"null", b"\\ud800", b"\xff", b"[" * 5000)
 
+_MANIFEST_SEEDS = (
+    b'{"audio_filepath": "a.wav", "offset": 1.5, "duration": 2, "language": "es", "x": [1]}\n',
+    b'{"audio_filepath": "https://example.org/a.mp3"}\n\n{"audio_filepath": "b.wav", "id": 7}\n',
+)
+
+
+def _run_manifest(data: bytes, folder: Path) -> None:
+    """A manifest, the same compressed, a list, and the names of their outputs."""
+    for name, read in (
+        ("x.jsonl", lambda path: read_manifest(path, looks_for_files=False)),
+        ("x.jsonl.gz", lambda path: read_manifest(path, looks_for_files=False)),
+        ("x.txt", read_list),
+    ):
+        try:
+            found = _from_file(name, read, data, folder)
+        except MaxWhisperError:
+            continue
+        if name == "x.jsonl":
+            names = output_names(found)  # type: ignore[arg-type]
+            assert all(".." not in Path(each).parts for each in names), names
+            assert not any(Path(each).is_absolute() for each in names), names
+
+
 TARGETS: tuple[Target, ...] = (
+    Target(
+        "manifests",
+        _run_manifest,
+        lambda _: [*_MANIFEST_SEEDS, gzip.compress(_MANIFEST_SEEDS[0]), b"a.wav\n# x\nb.mp3\n"],
+        ("inputs/manifest.py", "inputs/expand.py", "inputs/naming.py", "inputs/input.py"),
+        (*_JSON_TOKENS, b"../", b"/", b"file://", b"s3://", b"\0", b'"offset": -1', b"\x1f\x8b"),
+    ),
     Target(
         "pt",
         partial(_from_file, "x.pt", partial(_consumed, openai_pt.read)),

@@ -2,12 +2,15 @@
 
 import struct
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from implementations.max_graph import artifacts
 from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.audio.stream import AudioError
+from maxwhisper_cli.audio.timeline import Timeline
 from weights.detect import read_checkpoint
 from weights.errors import WeightsError
 
@@ -18,6 +21,16 @@ def test_a_caf_chunk_beyond_what_a_file_can_be(tmp_path: Path) -> None:
     path.write_bytes(b"caff\0\1\0\0desc" + struct.pack(">Q", 2**63 - 1) + bytes(64))
     with pytest.raises(AudioError), open_audio(str(path)) as audio:
         audio.read()
+
+
+@pytest.mark.parametrize(("n_bytes", "expected"), [(20_000, 0.0), (10**7, 90_000.0)])
+def test_a_small_file_does_not_begin_with_a_day_of_silence(n_bytes: int, expected: float) -> None:
+    """A damaged time of 20 kB of MPEG-TS was followed by 26 hours of silence, 6 GB of samples."""
+    warnings: list[str] = []
+    container: Any = SimpleNamespace(start_time=0, duration=95_000 * 10**6, size=n_bytes)
+    timeline = Timeline(container, "mpegts", "x.ts", warnings.append)
+    assert timeline.gap(90_000.0, 0.0) == expected
+    assert len(warnings) == (expected == 0.0)
 
 
 def test_a_record_nested_too_deeply_is_damage(
