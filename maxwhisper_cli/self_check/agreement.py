@@ -27,6 +27,8 @@ N_TOKENS = 32
 N_BEAMS = 5
 N_WINDOWS = 8
 """Windows of the batch: kernels for many rows are other ones than for a few."""
+FAULT = "it fails"
+"""Beginning of a difference after which the device may answer nothing more in this process."""
 _UNDECIDED: Mapping[str, float] = MappingProxyType(
     {"float32": 1e-3, "float16": 0.1, "bfloat16": 0.5, "int8": 0.5}
 )
@@ -61,7 +63,7 @@ def find_difference(ours: Implementation, reference: Implementation) -> str | No
     except NonFiniteLogitsError:
         return "its logits are not numbers (NaN)"
     except (ImplementationFailedError, RuntimeError, ValueError) as error:
-        return f"it fails ({str(error).strip().splitlines()[0]:.120})"
+        return f"{FAULT} ({str(error).strip().splitlines()[0]:.120})"
 
 
 def _differences(ours: Implementation, texts: _Texts) -> Iterator[str]:

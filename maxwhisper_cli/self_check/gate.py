@@ -2,17 +2,17 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from implementations import cuda_driver, nvidia, nvml, registry
-from implementations.errors import ImplementationUnavailableError
+from implementations.errors import ImplementationFailedError, ImplementationUnavailableError
 from implementations.implementation import Implementation
 from implementations.max_graph.artifacts import artifact_key
 from implementations.max_graph.load_plan import make_plan
 from implementations.options import EXACT, LoadOptions
 from maxwhisper_cli.model_loading import SWITCH
-from maxwhisper_cli.self_check.agreement import find_difference
+from maxwhisper_cli.self_check.agreement import FAULT, find_difference
 from maxwhisper_cli.self_check.records import Result, Subject, read_result, store_result
 from maxwhisper_cli.version import program_version
 from weights.checkpoint import Checkpoint
@@ -44,6 +44,7 @@ def confirm(
     Raises:
         ImplementationUnavailableError: It computes another text than the CPU, or there is too
             little memory to see.
+        ImplementationFailedError: The device has failed meanwhile.
     """
     is_forced = os.environ.get(SWITCH) == ALWAYS
     if not registry.entry(implementation.name).compiles:
@@ -51,13 +52,10 @@ def confirm(
     if not (is_forced or is_unconfirmed(implementation.device)):
         return
     subject = _subject(implementation, checkpoint, options)
-    result = None if is_forced else read_result(subject)
-    if result is None:
-        with _closed_if_it_fails(implementation):
-            result = _check(implementation, checkpoint, subject, notify)
-    if result.difference is not None:
-        implementation.close()
-        raise ImplementationUnavailableError(_refusal(subject, options, result))
+    stored = None if is_forced else read_result(subject)
+    with _closed_if_it_fails(implementation):
+        result = stored or _check(implementation, checkpoint, subject, notify)
+        _require_equal(result, _refusal(subject, options, result), is_new=stored is None)
 
 
 def is_unconfirmed(device: str) -> bool:
@@ -71,8 +69,23 @@ def _closed_if_it_fails(implementation: Implementation) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        implementation.close()
+        with suppress(RuntimeError, ValueError):  # of a device that answers nothing more
+            implementation.close()
         raise
+
+
+def _require_equal(result: Result, refusal: str, *, is_new: bool) -> None:
+    """Refuses an implementation that differs.
+
+    Raises:
+        ImplementationUnavailableError: It differs; another one may be used instead.
+        ImplementationFailedError: The device has just failed, for all that this process does.
+    """
+    if result.difference is None:
+        return
+    if is_new and result.difference.startswith(FAULT):
+        raise ImplementationFailedError(refusal)
+    raise ImplementationUnavailableError(refusal)
 
 
 def _check(

@@ -9,7 +9,7 @@ import pytest
 
 from implementations import registry
 from implementations.cuda_driver import CudaGpu
-from implementations.errors import ImplementationUnavailableError
+from implementations.errors import ImplementationFailedError, ImplementationUnavailableError
 from implementations.options import LoadOptions
 from maxwhisper_cli.model import load
 from maxwhisper_cli.model_loading import SWITCH
@@ -122,6 +122,23 @@ def test_a_failed_check_refuses_at_every_start(
     assert len(confirm()) == 1
     monkeypatch.delenv(SWITCH)
     assert confirm() == []  # the last result counts
+
+
+def test_a_device_that_fails_meanwhile_ends_the_run(
+    fake_gpus: FakeGpus, differences: list[str | None]
+) -> None:
+    """`auto` goes on to another implementation, which would find the device broken."""
+
+    class Broken(OnGpu):
+        def close(self) -> None:
+            raise ValueError("CUDA call failed")
+
+    fake_gpus.plug_in(RTX_4090)
+    differences.append("it fails (CUDA call failed: illegal address)")
+    with pytest.raises(ImplementationFailedError, match=r"illegal address\); use --impl cuda"):
+        confirm(Broken())
+    with pytest.raises(ImplementationUnavailableError, match="illegal address"):
+        confirm(Broken())  # the next start knows it before anything runs
 
 
 def test_too_little_memory_is_no_result(
