@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from maxwhisper_cli.throughput.several import Finished
     from maxwhisper_cli.transcription.options import TranscribeOptions, VadOptions
     from maxwhisper_cli.transcription.segments import Progress, Segment, Transcript
-    from maxwhisper_cli.writers.render import render
+    from maxwhisper_cli.writers.render import render, to_dict, to_rows
     from weights.errors import MaxWhisperError
 
 __all__ = [
@@ -27,6 +27,8 @@ __all__ = [
     "VadOptions",
     "load",
     "render",
+    "to_dict",
+    "to_rows",
 ]
 
 _MODULES = {
@@ -41,6 +43,8 @@ _MODULES = {
     "VadOptions": "maxwhisper_cli.transcription.options",
     "load": "maxwhisper_cli.model",
     "render": "maxwhisper_cli.writers.render",
+    "to_dict": "maxwhisper_cli.writers.render",
+    "to_rows": "maxwhisper_cli.writers.render",
 }
 
 

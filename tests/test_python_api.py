@@ -1,5 +1,6 @@
 """The Python API as its documentation promises it: load once, use often, from threads."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from implementations import registry
 from implementations.errors import ImplementationUnavailableError
 from implementations.options import LoadOptions, LoadReport
 from maxwhisper_cli import Model, Progress, Segment, TranscribeOptions, Transcript
+from maxwhisper_cli.transcription.segments import Word
 from maxwhisper_cli.transcription.stopwatch import RunningStopwatch
 from tests.support import loaded
 from tests.support.scripted import ScriptedImplementation, window
@@ -137,3 +139,28 @@ def test_half_precision_gives_the_same_words(jfk: Path) -> None:
     with maxwhisper_cli.load("tiny.en", "cpu", dtype="bfloat16", offline=True) as model:
         assert model.implementation.dtype == "bfloat16"
         assert "ask not what your country can do" in model.transcribe(jfk, GREEDY).text
+
+
+def test_transcripts_become_dicts_and_rows() -> None:
+    words = (Word(" Hello", 1.0, 1.5, 0.9), Word(" you.", 1.5, 2.0, 0.8))
+    segment = Segment(
+        0, 0, 1.0, 2.0, " Hello you.", (1, 2), 0.0, float("nan"), 1.1, 0.1, words=words
+    )
+    transcript = Transcript(" Hello you.", (segment,), "en", None, 3.0)
+    result = maxwhisper_cli.to_dict(transcript)
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+    assert list(result)[:3] == ["text", "segments", "language"]
+    assert result["segments"][0]["words"][1]["word"] == " you."
+    (row,) = maxwhisper_cli.to_rows(transcript)
+    assert (row["id"], row["start"], row["end"], row["text"]) == (0, 1.0, 2.0, " Hello you.")
+    assert "words" not in row
+    assert maxwhisper_cli.to_rows(transcript, by_word=True)[1] == {
+        "segment": 0,
+        "word": " you.",
+        "start": 1.5,
+        "end": 2.0,
+        "probability": 0.8,
+    }
+    later = transcript.shifted(10.0).segments[0]
+    assert later.words is not None
+    assert (later.start, later.seek, later.words[1].end) == (11.0, 1000, 12.0)

@@ -94,6 +94,18 @@ def test_the_file_tree_is_the_real_one() -> None:
     assert entries - set(listed) == set()
 
 
+@pytest.mark.full
+def test_the_python_example_has_the_right_types(tmp_path: Path) -> None:
+    """A second mypy beside that of `make check`; it takes some seconds."""
+    example = tmp_path / "example.py"
+    example.write_text(fenced(section("### From Python"), "python"), encoding="utf-8")
+    mypy = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml")]
+    done = subprocess.run(
+        [*mypy, str(example)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_the_python_example_runs(
     jfk: Path,
     tmp_path: Path,

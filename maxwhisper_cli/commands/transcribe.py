@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import typer
 
 from implementations import registry
-from maxwhisper_cli import cli_captions, cli_inputs, cli_reading, cli_speech, cli_words
+from maxwhisper_cli import cli_captions, cli_cluster, cli_inputs, cli_reading, cli_speech, cli_words
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.commands.option_parsing import (
     parse_batch_size,
@@ -57,6 +57,9 @@ class Transcribe:
     force: cli_inputs.Force = False
     fail_fast: cli_inputs.FailFast = False
     summary: cli_inputs.Summary = None
+    shard: cli_cluster.Shard = None
+    cluster: cli_cluster.Cluster = None
+    price_per_hour: cli_cluster.PricePerHour = None
     output_dir: cli.OutputDir = "."
     output_format: cli.OutputFormat = None
     output_name: cli.OutputName = DEFAULT_NAME
@@ -132,22 +135,32 @@ class Transcribe:
 
     def run(self) -> None:
         """Checks all options and paths, then transcribes."""
-        from maxwhisper_cli.commands.batch import Settings, transcribe_files
         from maxwhisper_cli.commands.overview import Display
-        from maxwhisper_cli.commands.resuming import make_resuming
         from maxwhisper_cli.transcription.stopwatch import STOPPED
 
         captions = self._captions()
         given = self._given()
         inputs = given.inputs()
         options, reading = self._options(captions, len(inputs)), self._reading()
-        sinks = self._sinks(inputs)
         is_for_stdout = self.jsonl or self.output_dir == cli.STDOUT
+        terminal = Terminal(is_quiet=self.quiet, needs_reader=is_for_stdout)
+        if self.shard is not None or self.cluster is not None:
+            from maxwhisper_cli.commands.units import GivenUnits, transcribe_units
+
+            places = self.manifest, self.output_dir, self.shard, self.cluster
+            units = GivenUnits(*places, self.price_per_hour, self.force, self.summary)
+            loading = self._loading(terminal, STOPPED, is_english=options.language == "en")
+            work = options, reading
+            transcribe_units(inputs, units, loading, work, given.remote, terminal)
+            return
+        from maxwhisper_cli.commands.batch import Settings, transcribe_files
+        from maxwhisper_cli.commands.resuming import make_resuming
+
+        sinks = self._sinks(inputs)
         folder = None if is_for_stdout else self.output_dir
         resuming = make_resuming(
             folder, given.remote, len(inputs), skips=self.resume, forces=self.force
         )
-        terminal = Terminal(is_quiet=self.quiet, needs_reader=is_for_stdout)
         for warning in captions.warnings:
             terminal.warning(warning)
         display = Display(
@@ -160,26 +173,12 @@ class Transcribe:
             from maxwhisper_cli.commands.timings import Timings
 
             timings = Timings()
-        loading = self._loading(
-            terminal,
-            timings.stopwatch if timings else STOPPED,
-            is_english=options.language == "en",
-        )
+        watch = timings.stopwatch if timings else STOPPED
+        loading = self._loading(terminal, watch, is_english=options.language == "en")
+        shared = loading, options, reading, captions, display, given.remote
+        settings = Settings(*shared, resuming, self.fail_fast, self.summary)
         try:
-            transcribe_files(
-                sinks,
-                Settings(
-                    loading,
-                    options,
-                    reading,
-                    captions,
-                    display,
-                    given.remote,
-                    resuming,
-                    self.fail_fast,
-                    self.summary,
-                ),
-            )
+            transcribe_files(sinks, settings)
         finally:
             if timings is not None:
                 timings.show(terminal)

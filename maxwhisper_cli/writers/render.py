@@ -1,9 +1,13 @@
-"""Part of the Python API: a transcript as the text of any output format."""
+"""Part of the Python API: a transcript as text of any output format, as dict and as rows."""
+
+import dataclasses
+from typing import Any
 
 from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
 from maxwhisper_cli.transcription.option_types import OptionsError
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.writers.base import Document
+from maxwhisper_cli.writers.json import json_content
 from maxwhisper_cli.writers.registry import WRITERS
 
 _DEFAULTS = CaptionOptions()
@@ -39,3 +43,34 @@ def render(
         raise OptionsError(f"{writer.name} needs speakers: transcribe with channel='split'")
     laid_out = make_captions(transcript, captions, task=task)
     return writer.render(Document(transcript, task, captions=laid_out, recording=recording))
+
+
+def to_dict(transcript: Transcript, *, task: str = "transcribe") -> dict[str, Any]:
+    """Returns a transcript as the dict that openai-whisper returns, with more keys.
+
+    Args:
+        transcript: A transcript.
+        task: `translate` if the text is a translation into English.
+    """
+    return json_content(Document(transcript, task))
+
+
+def to_rows(transcript: Transcript, *, by_word: bool = False) -> list[dict[str, Any]]:
+    """Returns a dict of plain values for each segment, as `pandas.DataFrame` takes them.
+
+    Args:
+        transcript: A transcript.
+        by_word: True gives a row for each word instead, with the id of its segment.
+    """
+    if by_word:
+        return [
+            {"segment": segment.id, **dataclasses.asdict(word)}
+            for segment in transcript.segments
+            for word in segment.words or ()
+        ]
+    columns = ("id", "start", "end", "text", "speaker", "language")
+    more = ("temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
+    return [
+        {name: getattr(segment, name) for name in (*columns, *more)}
+        for segment in transcript.segments
+    ]

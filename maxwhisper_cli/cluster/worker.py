@@ -1,0 +1,131 @@
+"""Transcription of units by one model, and the record of each recording.
+
+A recording that fails is tried a second time; then its record has the error, and the rest goes on.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from maxwhisper_cli.audio.excerpt import Excerpt
+from maxwhisper_cli.cluster.plan import Entry, Unit
+from maxwhisper_cli.inputs.remote import Remote
+from maxwhisper_cli.recording import RecordingRequest
+from maxwhisper_cli.system_errors import SYSTEM_ERRORS, refusal
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.segments import Transcript
+from maxwhisper_cli.version import program_version
+from maxwhisper_cli.writers.json import json_value
+from maxwhisper_cli.writers.jsonl import with_own_fields
+from weights.errors import MaxWhisperError
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.audio.reader import ReadingOptions
+    from maxwhisper_cli.model import Model
+
+_NOT_KEPT: Final = ("tokens", "seek")
+"""Fields of segments that are left out: they are large, and the text has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedUnit:
+    """A unit and its records, in the order of the manifest."""
+
+    unit: Unit
+    records: list[dict[str, Any]]
+    wall_seconds: float
+    """Seconds since the unit before it ended."""
+
+    @property
+    def n_failed(self) -> int:
+        """Recordings that failed."""
+        return sum("error" in record for record in self.records)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of audio that were transcribed."""
+        return float(sum(record.get("seconds", 0.0) for record in self.records))
+
+
+@dataclass(slots=True)
+class UnitWorker:
+    """Transcribes units with one model."""
+
+    model: "Model"
+    options: TranscribeOptions
+    reading: "ReadingOptions"
+    remote: Remote
+    keep_going: Callable[[], bool] = lambda: True
+    """Called before each recording; False ends after those under way."""
+    _version: str = field(default_factory=program_version)
+
+    def transcribe(self, units: Sequence[Unit]) -> Iterator[FinishedUnit]:
+        """Yields units as they end; rows stay full across units, and files are read ahead."""
+        owners = [(unit, entry) for unit in units for entry in unit.entries]
+        records: dict[int, dict[int, dict[str, Any]]] = {unit.number: {} for unit in units}
+        began = time.perf_counter()
+        running = self.model.transcribe_several(
+            [self._request(entry) for _, entry in owners],
+            self.options,
+            keep_going=self.keep_going,
+            **self.reading,
+        )
+        for finished in running:
+            unit, entry = owners[finished.index]
+            outcome = finished.transcript or self._again(entry)
+            of_unit = records[unit.number]
+            of_unit[entry.index] = self._record(entry, outcome)
+            if len(of_unit) == len(unit.entries):
+                ended = time.perf_counter()
+                in_order = [of_unit[index] for index in sorted(of_unit)]
+                del records[unit.number]
+                yield FinishedUnit(unit, in_order, ended - began)
+                began = ended
+
+    def _again(self, entry: Entry) -> Transcript | MaxWhisperError:
+        """Returns the transcript of a second attempt, or its error."""
+        try:
+            return self.model.transcribe(self._request(entry), self.options, **self.reading)
+        except MaxWhisperError as error:
+            return error
+        except SYSTEM_ERRORS as error:
+            return refusal(error, entry.input.source)
+
+    def _request(self, entry: Entry) -> RecordingRequest:
+        each = entry.input
+        excerpt = Excerpt(each.start_seconds, each.duration_seconds) if each.is_excerpt else None
+        language = each.language if self.model.implementation.dims.is_multilingual else None
+        return RecordingRequest(each.source, self.remote.opener(each), excerpt, language)
+
+    def _record(self, entry: Entry, outcome: Transcript | MaxWhisperError) -> dict[str, Any]:
+        own = {name: value for name, value in entry.input.fields.items() if name != "id"}
+        implementation = self.model.implementation
+        origin = {
+            "model": self.model.name,
+            "implementation": implementation.name,
+            "dtype": implementation.dtype,
+            "version": self._version,
+        }
+        if isinstance(outcome, MaxWhisperError):
+            return {"id": entry.id, **with_own_fields(own, {"error": str(outcome), **origin})}
+        start = entry.input.start_seconds if entry.input.is_excerpt else 0.0
+        shifted = outcome.shifted(start) if start else outcome
+        content: dict[str, Any] = {
+            "text": outcome.text,
+            "segments": [
+                {
+                    name: json_value(value)
+                    for name, value in dataclasses.asdict(segment).items()
+                    if value is not None and name not in _NOT_KEPT
+                }
+                for segment in shifted.segments
+            ],
+            "language": outcome.language,
+            "seconds": round(outcome.duration_seconds, 3),
+            **origin,
+        }
+        if outcome.warnings:
+            content["warnings"] = list(outcome.warnings)
+        return {"id": entry.id, **with_own_fields(own, content)}

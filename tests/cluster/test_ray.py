@@ -1,0 +1,100 @@
+"""A Ray cluster of two nodes on this machine: one dies while it works, another joins late."""
+
+import contextlib
+import functools
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maxwhisper_cli.cluster.actors import ActorPool, connect
+from maxwhisper_cli.cluster.plan import Unit, plan_units
+from maxwhisper_cli.cluster.worker import FinishedUnit
+from maxwhisper_cli.inputs.input import Input
+from tests.cluster import conftest as cluster
+
+pytestmark = [
+    pytest.mark.full,  # a cluster takes 10 s to start and to end
+    pytest.mark.filterwarnings("ignore"),  # Ray's own
+]
+
+
+WAITING = 12
+"""Unit from which on a worker waits for the node that joins late."""
+
+
+def processes(log: Path) -> set[str]:
+    """The processes that have begun a unit."""
+    return {line.split()[1] for line in log.read_text().splitlines()}
+
+
+@dataclass
+class SlowWorker:
+    """Worker that takes a while, and writes down which process did what."""
+
+    log: Path
+
+    def transcribe(self, units: list[Unit]) -> Iterator[FinishedUnit]:
+        (unit,) = units
+        with self.log.open("a") as file:
+            file.write(f"{unit.number} {os.getpid()}\n")
+        time.sleep(0.5)
+        deadline = time.monotonic() + 60
+        while unit.number >= WAITING and len(processes(self.log)) < 3:
+            time.sleep(0.1)  # the one that is left until another joins
+            if time.monotonic() > deadline:
+                break
+        yield FinishedUnit(unit, [{"id": entry.id} for entry in unit.entries], 0.5)
+
+
+@pytest.fixture
+def nodes() -> Iterator[Any]:
+    """A cluster with a head of one processor."""
+    pytest.importorskip("ray", reason="the extra cluster is not installed")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 80 * 2**20}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    yield made
+    with contextlib.suppress(Exception):
+        ray.shutdown()
+    made.shutdown()  # type: ignore[no-untyped-call]
+
+
+def test_a_node_dies_and_another_joins(nodes: Any, tmp_path: Path) -> None:
+    dying = nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    ray = connect(nodes.address)
+    units = plan_units([Input(f"{i}.wav", duration_seconds=299.0) for i in range(24)])
+    assert len(units) == 24
+    log = tmp_path / "log"
+    pool = ActorPool(ray, functools.partial(SlowWorker, log), units)
+    finished: list[int] = []
+    has_changed = False
+    for each in pool:
+        finished.append(each.unit.number)
+        if not has_changed and len(processes(log)) == 2:
+            nodes.remove_node(dying)
+            nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+            has_changed = True
+    assert has_changed
+    assert sorted(finished) == list(range(24))
+    assert len(processes(log)) == 3
+
+
+def test_the_cluster_writes_the_bytes_of_a_shard(
+    nodes: Any, manifest: Path, tmp_path: Path
+) -> None:
+    """The run begins as a shard and ends on the cluster."""
+    nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    cluster.finish([cluster.start(manifest, tmp_path / "one", "--shard", "1/1")])
+    folder = tmp_path / "two"
+    cluster.finish([cluster.start(manifest, folder, "--shard", "1/4")])
+    assert 0 < len(cluster.lines(folder)) < 8
+    cluster.finish([cluster.start(manifest, folder, "--cluster", nodes.address)])
+    assert cluster.lines(folder) == cluster.lines(tmp_path / "one")
