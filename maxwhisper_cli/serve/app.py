@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
+from maxwhisper_cli.serve.browser_page import page_routes
 from maxwhisper_cli.serve.docs_page import docs_page
 from maxwhisper_cli.serve.errors import ApiError
 from maxwhisper_cli.serve.guard import Access, Guard
@@ -45,6 +46,7 @@ def make_app(
         lifespan=lifespan,
     )
     app.include_router(openai_routes(service))
+    app.include_router(page_routes())
     _add_health(app, service)
     _add_numbers(app, service)
     _add_errors(app)
