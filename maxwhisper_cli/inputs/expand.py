@@ -32,6 +32,8 @@ MEDIA_SUFFIXES: Final = frozenset(
     }
 )  # fmt: skip
 """Extensions of recordings and videos, for which folders are searched."""
+_MAX_PATTERN: Final = 4096
+"""Longest pattern: as paths; matching takes the square of it."""
 
 
 def expand(
@@ -150,6 +152,9 @@ def _matching(pattern: str) -> list[Input]:
 
 
 def _found(pattern: str) -> list[str]:
+    """Returns the paths that a pattern matches; none if it is no path that a system has."""
+    if "\0" in pattern or len(pattern) > _MAX_PATTERN:
+        return []
     return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  (absolute patterns too)
 
 

@@ -16,6 +16,7 @@ import gzip
 import io
 import json
 import math
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +43,7 @@ def read_manifest(path: Path, *, looks_for_files: bool = True) -> list[Input]:
     """
     try:
         inputs = list(_inputs(path, looks_for_files=looks_for_files))
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"the manifest {path} cannot be read: {reason}") from error
     except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 """Findings of campaigns, as the smallest input that shows each."""
 
+import gzip
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,9 @@ from implementations.max_graph import artifacts
 from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.audio.stream import AudioError
 from maxwhisper_cli.audio.timeline import Timeline
+from maxwhisper_cli.inputs.expand import expand, read_list
+from maxwhisper_cli.inputs.input import InputError
+from maxwhisper_cli.inputs.manifest import read_manifest
 from weights.detect import read_checkpoint
 from weights.errors import WeightsError
 
@@ -59,3 +63,21 @@ def test_a_vocabulary_of_two_thousand_million_words(tmp_path: Path) -> None:
     path.write_bytes(bytes(header) + bytes(1000))
     with pytest.raises(WeightsError, match="2147483647 words"):
         read_checkpoint(path)
+
+
+def test_a_packed_manifest_that_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl.gz"
+    data = bytearray(gzip.compress(b'{"audio_filepath": "a.wav"}\n' * 20))
+    data[10] = 0x07  # a block of a type that there is not
+    path.write_bytes(bytes(data))
+    with pytest.raises(InputError, match="cannot be read"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("line", ["*\0.wav", "[" * 5000], ids=["null", "brackets"])
+def test_a_pattern_that_no_system_has_matches_nothing(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "x.txt"
+    path.write_text(f"{line}\n")
+    assert read_list(path) == [line]
+    with pytest.raises(InputError, match="matches no file"):
+        expand([line])
