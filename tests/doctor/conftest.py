@@ -1,5 +1,6 @@
 """The fixtures of the command line's tests."""
 
 from tests.cli.conftest import maxwhisper, models
+from tests.support.fake_gpus import fake_gpus
 
-__all__ = ["maxwhisper", "models"]
+__all__ = ["fake_gpus", "maxwhisper", "models"]
