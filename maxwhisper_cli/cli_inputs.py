@@ -15,6 +15,14 @@ def _flag(name: str, text: str) -> object:
     return typer.Option(name, help=text, rich_help_panel=_INPUTS)
 
 
+Files = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="FILES...",
+        help="Recordings, folders, addresses, @lists; - is stdin.",
+        rich_help_panel="Input and output",
+    ),
+]
 Manifest = Annotated[
     Path | None,
     option("--manifest", "JSONL, .gz, Parquet or list of recordings.", _INPUTS, "FILE"),

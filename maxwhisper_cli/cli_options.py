@@ -39,13 +39,6 @@ def _known_implementation(name: str) -> str:
     return name
 
 
-Files = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="FILES...", help="Files, folders, addresses, @lists; -.", rich_help_panel=_FILES
-    ),
-]
-
 OutputDir = Annotated[
     str,
     typer.Option(

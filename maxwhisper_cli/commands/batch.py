@@ -191,7 +191,7 @@ class _Run:
         errors = [each.error for each in self._outcomes.values() if each.error is not None]
         n_files, n_left = len(self._sinks), len(self._left())
         left = f"{n_left} of {n_files} files are left to do{self._advice()}"
-        if self._stopping.is_interrupted:
+        if self._stopping.is_interrupted and n_left:
             if n_files > 1:
                 self._terminal.error(left)
             raise KeyboardInterrupt

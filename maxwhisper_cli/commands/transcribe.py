@@ -46,7 +46,7 @@ class Transcribe:
     Segments appear as they are decoded; each file's text is then written to --output-dir.
     """
 
-    files: cli.Files = None
+    files: cli_inputs.Files = None
     manifest: cli_inputs.Manifest = None
     recursive: cli_inputs.Recursive = False
     newest: cli_inputs.Newest = None

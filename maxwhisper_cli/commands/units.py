@@ -90,12 +90,15 @@ def transcribe_units(
             if given.cluster is None
             else _by_cluster(left, given.cluster, loading, options, reading, remote, tally)
         )
-        for each in finished:
-            destination.write(each.unit, each.records)
-            tally.add(each.unit, each.records)
-            lines.append({"unit": each.unit.number, "failed": each.n_failed, **tally.record()})
-            terminal.note(tally.line())
-    if stopping.is_interrupted:
+        try:
+            for each in finished:
+                destination.write(each.unit, each.records)
+                tally.add(each.unit, each.records)
+                lines.append({"unit": each.unit.number, "failed": each.n_failed, **tally.record()})
+                terminal.note(tally.line())
+        except KeyboardInterrupt:
+            stopping.is_interrupted = True
+    if stopping.is_interrupted and tally.n_done < tally.n_units:
         n_left = tally.n_units - tally.n_done
         terminal.error(f"{n_left} of {len(units)} units are left: the same command goes on")
         raise KeyboardInterrupt

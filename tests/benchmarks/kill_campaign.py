@@ -1,6 +1,8 @@
 """kill -9 at random moments of a run over files, and what a run with --resume then makes of it.
 
-    python tests/benchmarks/kill_campaign.py [--kills 200] [--seed 1] [--model tiny.en]
+    python -m tests.benchmarks.kill_campaign [--kills 200] [--seed 1] [--model tiny.en]
+
+Without `--model` a scripted one says the same in every window, which takes less time to load.
 
 An undisturbed run over 20 short recordings gives the outputs to expect. Then runs with `--resume`
 are killed, each at a random moment, until so many were killed; whenever one ends by itself, its
@@ -22,6 +24,22 @@ import soundfile
 from maxwhisper_cli.inputs.state import FILE_NAME
 from maxwhisper_cli.samples import fetch_samples
 
+SCRIPTED = """
+import time
+from maxwhisper_cli import __main__, model
+from tests.cli.conftest import FakeModels, says
+
+fakes = FakeModels()
+speaking = says(" Hello.", fakes.dims)
+
+def script(request):
+    time.sleep(0.02)
+    return speaking(request)
+
+fakes.script = script
+model.load = fakes.load
+__main__.main()
+"""
 N_FILES = 20
 SECONDS = 1.5
 
@@ -31,7 +49,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--model", default="tiny.en")
+    parser.add_argument("--model")
     given = parser.parse_args()
     chosen = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +75,7 @@ def main() -> int:
 class Campaign:
     """Recordings, the outputs to expect of them, and counts."""
 
-    def __init__(self, folder: Path, model: str) -> None:
+    def __init__(self, folder: Path, model: str | None) -> None:
         self.folder = folder
         self.out = folder / "out"
         self.model = model
@@ -73,9 +91,11 @@ class Campaign:
 
     def command(self) -> list[str]:
         """Returns the command that is killed."""
-        options = ["--model", self.model, "--impl", "cpu", "--threads", "1", "--beam-size", "1"]
+        model = self.model or "tiny.en"
+        options = ["--model", model, "--impl", "cpu", "--threads", "1", "--beam-size", "1"]
         place = ["-o", str(self.out), "-f", "txt,json", "-q", "--resume"]
-        start = [sys.executable, "-m", "maxwhisper_cli", "transcribe", str(self.folder / "in")]
+        program = ["-c", SCRIPTED] if self.model is None else ["-m", "maxwhisper_cli"]
+        start = [sys.executable, *program, "transcribe", str(self.folder / "in")]
         return [*start, *options, *place]
 
     def expect(self) -> None:

@@ -186,6 +186,14 @@ def test_a_second_ctrl_c_stops_at_once(
     assert done.stderr.endswith("error: stopped\n")
 
 
+def test_ctrl_c_while_the_last_file_ends_changes_nothing(
+    maxwhisper: RunCommandLine, sounds: list[Path], models: FakeModels
+) -> None:
+    models.script = pressing(says(SPOKEN, models.dims), 4)
+    done = maxwhisper("transcribe", *sounds, *OPTIONS)
+    assert (done.exit_code, done.stderr.count("; wrote ")) == (0, 4)
+
+
 def test_ctrl_c_stops_a_single_file(
     maxwhisper: RunCommandLine, sounds: list[Path], models: FakeModels
 ) -> None:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import FakeModels, MakeSound, RunCommandLine, maxwhisper, models, sound
+from tests.cli.conftest import (
+    SPOKEN,
+    FakeModels,
+    MakeSound,
+    RunCommandLine,
+    maxwhisper,
+    models,
+    says,
+    sound,
+    stopped_after,
+)
 from tests.cluster import conftest as cluster
 
 __all__ = ["maxwhisper", "models", "sound"]
@@ -22,11 +32,6 @@ def small_manifest(sound: MakeSound, n: int = 6) -> Path:
     ]
     manifest.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return manifest
-
-
-def shard(run: RunCommandLine, manifest: Path, text: str, *arguments: str) -> object:
-    command = ("--manifest", manifest, "-o", "out", "--model", "tiny.en", "--shard", text)
-    return run("transcribe", *command, *arguments)
 
 
 def test_shards_write_every_recording_once(
@@ -94,6 +99,21 @@ def test_a_failed_recording_is_a_record_and_never_the_end(
     assert "does not exist" in records[2]["error"]
     assert records[2]["mine"] == [2]
     assert json.loads(Path("out/unit-000001.done.json").read_text())["n_failed"] == 1
+
+
+def test_ctrl_c_leaves_whole_units_and_says_what_is_left(
+    maxwhisper: RunCommandLine, sound: MakeSound, models: FakeModels
+) -> None:
+    manifest = small_manifest(sound, 4)
+    arguments = ("--manifest", manifest, "-o", "out", "--model", "tiny.en", "--shard", "1/1")
+    models.script = stopped_after(2, says(SPOKEN, models.dims))
+    done = maxwhisper("transcribe", *arguments)
+    left = "error: 2 of 4 units are left: the same command goes on\nerror: stopped\n"
+    assert (done.exit_code, done.stderr[-len(left) :]) == (130, left)
+    assert len(cluster.lines(Path("out"))) == 2
+    models.script = None
+    assert maxwhisper("transcribe", *arguments).exit_code == 0
+    assert len(cluster.lines(Path("out"))) == 4
 
 
 def test_another_run_in_the_folder_is_refused(maxwhisper: RunCommandLine, sound: MakeSound) -> None:
