@@ -9,13 +9,14 @@ Spanish at 0.8 with five samples, do part now and then.
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript
 from tests.support import loaded
-from tests.support.hardware import IMPLEMENTATIONS
+from tests.support.hardware import implementations
 
 OPTIONS = TranscribeOptions(
     beam_size=None,
@@ -35,11 +36,18 @@ def sampled(model: str, impl: str, path: Path) -> Transcript:
     return loaded.model(model, impl).transcribe(loaded.samples_of(path, SECONDS), OPTIONS)
 
 
-@pytest.mark.parametrize(
-    ("model", "clip"),
-    [("tiny.en", "jfk"), pytest.param("base", "jfk", marks=pytest.mark.full), ("base", "spanish")],
-)
-@pytest.mark.parametrize("impl", IMPLEMENTATIONS[1:], indirect=True)
+def cases() -> list[Any]:
+    """Returns all but `cpu`; base on `full-max` alone, as it draws in a graph of its own."""
+    short = [("tiny.en", "jfk", impl) for impl in implementations()]
+    long = [("base", "spanish", impl) for impl in implementations(in_full=("cuda", "hybrid"))]
+    return [
+        pytest.param(name, model, clip, marks=impl.marks, id=f"{name}-{model}-{clip}")
+        for model, clip, impl in (*short, *long)
+        if (name := impl.values[0]) != "cpu"
+    ]
+
+
+@pytest.mark.parametrize(("impl", "model", "clip"), cases(), indirect=["impl"])
 def test_samples_what_cpu_samples(
     impl: str, model: str, clip: str, request: pytest.FixtureRequest
 ) -> None:
