@@ -50,28 +50,21 @@ def system_facts() -> list[Fact]:
 
 
 def gpu_facts() -> list[Fact]:
-    """Returns each GPU with what MAX and PyTorch make of it, the driver, and MIG."""
+    """Returns each GPU with what MAX and PyTorch make of it, or the reason why there is none."""
     from implementations.devices import device_states
     from implementations.nvml import read_nvml
 
     report = read_nvml()
     facts = [Fact("driver", report.driver)] if report.driver else []
-    sliced = [f"{gpu.name}: {len(gpu.slices)} slices" for gpu in report.gpus if gpu.has_mig_mode]
-    facts += [Fact("MIG", line) for line in sliced]
-    for state in device_states():
-        if state.device == "cpu":
-            continue
-        sizes = ((state.memory_bytes, "GB"), (state.free_bytes, "GB free"))
-        memory = [f"{size / 1e9:.1f} {unit}" for size, unit in sizes if size is not None]
-        shown = ", ".join(filter(None, (state.name, state.architecture, *memory)))
-        if state.device is None:
-            facts.append(Fact("not usable", f"{shown}: {state.torch}"))
-            continue
-        facts += [
-            Fact(state.device, shown),
-            Fact("  MAX graphs", state.max_graphs),
-            Fact("  PyTorch", state.torch),
-        ]
+    sliced = [gpu for gpu in report.gpus if gpu.has_mig_mode]
+    facts += [Fact("MIG", f"{gpu.name}, {len(gpu.slices)} slices") for gpu in sliced]
+    for state in device_states()[1:]:
+        size = "" if state.memory_bytes is None else f", {state.memory_bytes / 2**30:.1f} GiB"
+        size += "" if state.free_bytes is None else f", {state.free_bytes / 2**30:.1f} free"
+        name = ", ".join(filter(None, (state.name, state.architecture))) + size
+        same = state.max_graphs == state.torch
+        runs = state.torch if same else f"MAX graphs: {state.max_graphs}; PyTorch: {state.torch}"
+        facts.append(Fact(state.device or "not used", f"{name}; {runs}"))
     return facts
 
 
