@@ -2,7 +2,8 @@
 
 There is one actor for each GPU, or without GPUs one for `threads` processors. Each has the unit it
 works on and the next one. A unit whose actor dies is given to another; actors on nodes that join
-late are added. Output is written here, from the records that come back.
+late are added. Recordings that fail are tried again by another actor, if there is one. Output is
+not written here: records go back to the machine that began the run.
 """
 
 import os
@@ -83,6 +84,8 @@ class ActorPool:
         self._ray = ray
         self._waiting = deque(units)
         self._losses: dict[int, int] = {}
+        self._first: dict[int, tuple[_Actor, FinishedUnit]] = {}
+        """Units with failed recordings, which another actor tries again, by their number."""
         self._actors: list[_Actor] = []
         self._running: dict[Any, tuple[_Actor, Unit]] = {}
         has_gpus = ray.cluster_resources().get("GPU", 0) >= 1
@@ -124,13 +127,19 @@ class ActorPool:
     def _feed(self) -> None:
         """Gives each actor its next units, those with the fewest first."""
         while self._waiting:
-            actor = min(self._actors, key=lambda each: len(each.units))
+            actor = self._next_actor(self._waiting[0])
             is_last_work = len(self._waiting) < len(self._actors)
             if len(actor.units) >= (1 if is_last_work else _UNITS_AHEAD):
                 return
             unit = self._waiting.popleft()
             actor.units.append(unit)
             self._running[actor.handle.transcribe.remote(unit)] = actor, unit
+
+    def _next_actor(self, unit: Unit) -> _Actor:
+        """Returns the actor with the fewest units; not the one that failed with this one."""
+        failed = self._first[unit.number][0] if unit.number in self._first else None
+        others = [actor for actor in self._actors if actor is not failed]
+        return min(others or self._actors, key=lambda each: len(each.units))
 
     def _take(self, reference: Any) -> Iterator[FinishedUnit]:  # noqa: ANN401
         actor, unit = self._running.pop(reference)
@@ -142,7 +151,15 @@ class ActorPool:
             self._lose(actor, unit, error)
             return
         actor.units.remove(unit)
-        yield finished
+        if unit.number in self._first:
+            yield _merged(self._first.pop(unit.number)[1], finished)
+        elif finished.n_failed == 0:
+            yield finished
+        else:
+            self._first[unit.number] = actor, finished
+            failed = {record["id"] for record in finished.records if "error" in record}
+            entries = tuple(entry for entry in unit.entries if entry.id in failed)
+            self._waiting.appendleft(Unit(unit.number, entries))
 
     def _lose(self, actor: _Actor, unit: Unit, error: Exception) -> None:
         """Takes the units of a lost actor back, before all others."""
@@ -155,6 +172,13 @@ class ActorPool:
             self._actors.remove(actor)
         actor.units.remove(unit)
         self._waiting.appendleft(unit)
+
+
+def _merged(first: FinishedUnit, second: FinishedUnit) -> FinishedUnit:
+    """Returns a unit with the records of a second attempt in place of those that failed."""
+    again = {record["id"]: record for record in second.records}
+    records = [again.get(record["id"], record) for record in first.records]
+    return FinishedUnit(first.unit, records, first.wall_seconds + second.wall_seconds)
 
 
 class _Transcriber:

@@ -59,6 +59,8 @@ class UnitWorker:
     remote: Remote
     keep_going: Callable[[], bool] = lambda: True
     """Called before each recording; False ends after those under way."""
+    tries_again: bool = True
+    """False where another worker tries a second time."""
     _version: str = field(default_factory=program_version)
 
     def transcribe(self, units: Sequence[Unit]) -> Iterator[FinishedUnit]:
@@ -74,7 +76,9 @@ class UnitWorker:
         )
         for finished in running:
             unit, entry = owners[finished.index]
-            outcome = finished.transcript or self._again(entry)
+            outcome = finished.transcript or finished.error
+            if outcome is None or (self.tries_again and finished.error is not None):
+                outcome = self._again(entry)
             of_unit = records[unit.number]
             of_unit[entry.index] = self._record(entry, outcome)
             if len(of_unit) == len(unit.entries):

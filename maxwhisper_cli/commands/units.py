@@ -159,7 +159,8 @@ def _make_worker(
     """Loads the model in an actor, without a terminal."""
     terminal = Terminal(is_quiet=True)
     model = load_model(loading, terminal)
-    return UnitWorker(model, fit_to_model(options, model, terminal), reading, remote)
+    fitting = fit_to_model(options, model, terminal)
+    return UnitWorker(model, fitting, reading, remote, tries_again=False)
 
 
 def _options_key(loading: Loading, options: TranscribeOptions, reading: "ReadingOptions") -> str:

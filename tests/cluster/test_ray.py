@@ -51,6 +51,26 @@ class SlowWorker:
         yield FinishedUnit(unit, [{"id": entry.id} for entry in unit.entries], 0.5)
 
 
+@dataclass
+class FlakyWorker:
+    """Worker that fails with each second recording, unless another process has done so before."""
+
+    log: Path
+
+    def transcribe(self, units: list[Unit]) -> Iterator[FinishedUnit]:
+        (unit,) = units
+        records: list[dict[str, Any]] = []
+        for entry in unit.entries:
+            before = self.log.read_text().splitlines()
+            others = {line.split()[1] for line in before if line.split()[0] == str(entry.id)}
+            fails = entry.index % 2 == 1 and (not others or entry.index == 1)
+            records.append({"id": entry.id, **({"error": "no"} if fails else {"text": ""})})
+            with self.log.open("a") as file:
+                file.write(f"{entry.id} {os.getpid()}\n")
+        time.sleep(0.2)
+        yield FinishedUnit(unit, records, 0.5)
+
+
 @pytest.fixture
 def nodes() -> Iterator[Any]:
     """A cluster with a head of one processor."""
@@ -85,6 +105,23 @@ def test_a_node_dies_and_another_joins(nodes: Any, tmp_path: Path) -> None:
     assert has_changed
     assert sorted(finished) == list(range(24))
     assert len(processes(log)) == 3
+
+
+def test_what_fails_is_tried_again_by_another_actor(nodes: Any, tmp_path: Path) -> None:
+    nodes.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    ray = connect(nodes.address)
+    units = plan_units([Input(f"{i}.wav", duration_seconds=149.0) for i in range(24)])
+    log = tmp_path / "log"
+    log.touch()
+    done = list(ActorPool(ray, functools.partial(FlakyWorker, log), units))
+    assert sorted(each.unit.number for each in done) == list(range(len(units)))
+    records = [record for each in done for record in each.records]
+    assert sorted(record["id"] for record in records) == list(range(24))
+    assert [record["id"] for record in records if "error" in record] == [1]
+    tries = [line.split() for line in log.read_text().splitlines()]
+    for index in range(24):
+        processes_of = [process for entry, process in tries if entry == str(index)]
+        assert len(processes_of) == len(set(processes_of)) == 1 + index % 2
 
 
 def test_the_cluster_writes_the_bytes_of_a_shard(
