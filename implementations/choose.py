@@ -14,6 +14,8 @@ from implementations.memory import no_address_space_because
 from implementations.options import AUTO, EXACT, LoadOptions
 from weights.checkpoint import Checkpoint
 
+_POSITIONS = 1500
+"""Positions of the encoder for 30 s; a model for live text has fewer."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -108,6 +110,8 @@ def _how_to_get(
     if registry.compile_target(str(options.device)) is None:
         return None
     command = f"maxwhisper compile --model {checkpoint.model_name or checkpoint.source}"
+    if checkpoint.dims.n_audio_ctx != _POSITIONS:
+        command += f" --window-seconds {30 * checkpoint.dims.n_audio_ctx / _POSITIONS:g}"
     if options.device != registry.default_device(name):
         command += f" --device {options.device}"
     if options.dtype not in {None, AUTO}:

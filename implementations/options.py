@@ -28,6 +28,8 @@ class LoadOptions:
     """CPU threads; 0 leaves the library's own default."""
     on_compile: CompileProgress | None = None
     """Called by implementations that compile."""
+    n_audio_ctx: int | None = None
+    """Positions of the encoder, of a model for live text; None is all. Models come shortened."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from weights.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live
     from rich.text import Text
 
     from maxwhisper_cli.activity import Activity
@@ -192,6 +193,19 @@ class Terminal:
         from rich.live import Live
 
         return Live(renderable, console=self._err, refresh_per_second=4, transient=True)
+
+    def live_results(self) -> "Live":
+        """Returns a live display of results on stdout, below the lines that are printed."""
+        from rich.live import Live
+
+        return Live(
+            console=self._out,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
 
     def activity(self, *, is_wanted_when_piped: bool = False) -> "AbstractContextManager[Activity]":
         """Returns a live line on stderr; one that shows nothing if stdout or stderr is piped."""

@@ -33,6 +33,9 @@ class CommandEntry:
 COMMANDS = (
     CommandEntry("transcribe", "Transcribe recordings.", "maxwhisper_cli.commands.transcribe"),
     CommandEntry(
+        "listen", "Transcribe a microphone or a pipe live.", "maxwhisper_cli.commands.listen"
+    ),
+    CommandEntry(
         "serve",
         "Serve transcriptions over HTTP, as OpenAI's clients expect them.",
         "maxwhisper_cli.commands.serve",

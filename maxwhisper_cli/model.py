@@ -251,14 +251,14 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
     on_compile: CompileProgress | None = None,
     on_note: Callable[[str], None] | None = None,
     is_english: bool = False,
+    n_audio_ctx: int | None = None,
     stopwatch: Stopwatch = STOPPED,
     self_check: bool = True,
 ) -> Model:
     """Loads a model by name or path onto an implementation.
 
     Args:
-        model: A name such as `tiny.en`, or the path of a file or folder with weights. None is
-            turbo, or if that cannot be fetched the best that is here, as `notes` then says.
+        model: A name such as `tiny.en`, or a path; None is turbo, or else the best that is here.
         impl: `cpu`, `cuda`, `hybrid`, `full-max`, or `auto`: the fastest that is compiled here.
         device: `cpu`, `cuda`, `cuda:1`; None is a GPU that the implementation supports, or the CPU.
         dtype: `float32`, ...; `auto` is the fastest that keeps the accuracy, None the default.
@@ -269,6 +269,7 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
         on_compile: Called with a message about what is being compiled.
         on_note: Called with a line about the model that is taken instead of turbo.
         is_english: True if an English-only model may be taken instead of turbo before others.
+        n_audio_ctx: Positions of the encoder, 20 ms each, for live text alone; None is all.
         stopwatch: Measures loading, and then each transcription by `transcribe`.
         self_check: Check the first use of a GPU of a kind that was never tested against the CPU.
 
@@ -281,20 +282,16 @@ def load(  # noqa: PLR0913  (each is a keyword with a default)
     folder = None if model_dir is None else Path(path_text("model_dir", model_dir))
     threads, thread_notes = fit_threads(n_threads)
     check_can_run(impl, stopwatch)
+    name = None if model is None else path_text("model", model)
     with stopwatch.on("model file"):
-        name = None if model is None else path_text("model", model)
         checkpoint, model_notes = read_model(
             name, folder, on_download, offline=offline, is_english=is_english, on_note=on_note
         )
-    chosen = LoadOptions(device, dtype, threads, on_compile), stopwatch
-    implementation, hint = load_implementation(checkpoint, impl, *chosen, self_check=self_check)
-    loaded = Model(
-        implementation,
-        checkpoint.model_name,
-        hint=hint,
-        notes=(*model_notes, *thread_notes),
-        stopwatch=stopwatch,
-        voices=NetworkLoader(folder, is_offline=offline),
-    )
+    options = LoadOptions(device, dtype, threads, on_compile, n_audio_ctx)
+    chosen = checkpoint, impl, options, stopwatch
+    implementation, hint = load_implementation(*chosen, self_check=self_check)
+    notes, voices = (*model_notes, *thread_notes), NetworkLoader(folder, is_offline=offline)
+    name = checkpoint.model_name
+    loaded = Model(implementation, name, hint=hint, notes=notes, stopwatch=stopwatch, voices=voices)
     loaded.n_reading_threads = threads
     return loaded

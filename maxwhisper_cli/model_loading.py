@@ -15,6 +15,7 @@ from implementations.options import LoadOptions
 from implementations.processor_threads import available_threads, default_threads
 from maxwhisper_cli.transcription.option_types import OptionsError, text, whole
 from maxwhisper_cli.transcription.stopwatch import Stopwatch
+from weights.audio_context import shorten_audio_context
 from weights.checkpoint import Checkpoint
 from weights.default_model import choose_default
 from weights.download import Progress
@@ -122,6 +123,7 @@ def load_implementation(
         ImplementationUnavailableError: The implementation cannot run here.
     """
     refuse_fork()  # before anything asks for a GPU, which would hang in a fork
+    checkpoint = shorten_audio_context(checkpoint, options.n_audio_ctx)
     if impl == registry.AUTO:
         return _load_fastest(checkpoint, options, stopwatch, self_check=self_check)
     placed = replace(options, device=options.device or registry.default_device(impl))

@@ -39,6 +39,19 @@ Target = Annotated[
 ]
 
 
+WindowSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--window-seconds",
+        min=10,
+        max=30,
+        metavar="SECONDS",
+        show_default="30",
+        help="Audio at once: 15 is what `listen` takes on a CPU.",
+    ),
+]
+
+
 @dataclass(frozen=True, slots=True)
 class Compile:
     """Compile MAX graphs ahead of time, once for all models of the same sizes.
@@ -53,6 +66,7 @@ class Compile:
     device: cli.Device = None
     target: Target = None
     dtype: cli.Dtype = "auto"
+    window_seconds: WindowSeconds = None
 
     def run(self) -> None:
         """Compiles for each implementation in turn."""
@@ -68,6 +82,10 @@ class Compile:
                 activity.show(headline(message))
 
             name, checkpoint = self._checkpoint(activity, terminal)
+            if self.window_seconds is not None:
+                from weights.audio_context import positions_of, shorten_audio_context
+
+                checkpoint = shorten_audio_context(checkpoint, positions_of(self.window_seconds))
             options = LoadOptions(self.device, self.dtype, on_compile=on_compile)
             # The last first: it compiles most, at once, and the others find their part of it.
             for implementation, target in reversed(list(zip(classes, targets, strict=True))):

@@ -8,6 +8,11 @@ EXAMPLES: Mapping[str, tuple[str, str, str]] = {
         "maxwhisper transcribe *.wav -o out -f srt,json --vad",
         "maxwhisper transcribe call.wav -f txt -o - --language es",
     ),
+    "listen": (
+        "maxwhisper listen --model tiny.en",
+        "maxwhisper listen --language es -f srt -o out",
+        "maxwhisper listen - --raw-format s16le --jsonl",
+    ),
     "serve": (
         "maxwhisper serve --model tiny.en",
         "maxwhisper serve --model small --model turbo --port 9000",

@@ -34,6 +34,8 @@ class Loading:
     """True if voice activity detection needs its network."""
     self_check: bool = True
     """False to load what a check has refused."""
+    n_audio_ctx: int | None = None
+    """Positions of the encoder to load, for live text alone; None is all of them."""
 
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
@@ -82,6 +84,7 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
             on_compile=on_compile,
             on_note=on_note,
             is_english=loading.is_english,
+            n_audio_ctx=loading.n_audio_ctx,
             stopwatch=loading.stopwatch,
             self_check=loading.self_check,
         )
