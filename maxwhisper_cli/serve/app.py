@@ -15,7 +15,9 @@ from maxwhisper_cli.serve.errors import ApiError
 from maxwhisper_cli.serve.guard import Access, Guard
 from maxwhisper_cli.serve.metrics import Counted
 from maxwhisper_cli.serve.openai_api import openai_routes
+from maxwhisper_cli.serve.realtime import realtime_routes
 from maxwhisper_cli.serve.service import Service, api_error, drain
+from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.version import program_version
 
 _CLIENT_LEFT = 499
@@ -23,13 +25,17 @@ _CLIENT_LEFT = 499
 
 
 def make_app(
-    service: Service, access: Access, run_in_background: Callable[[], AsyncIterator[None]]
+    service: Service,
+    access: Access,
+    voices: NetworkLoader,
+    run_in_background: Callable[[], AsyncIterator[None]],
 ) -> ASGIApp:
     """Returns the application.
 
     Args:
         service: State of the server.
         access: Rules on who may use it.
+        voices: Loads the network of voice activity, for live text.
         run_in_background: Begins what runs beside the requests, and ends it.
     """
 
@@ -47,6 +53,7 @@ def make_app(
     )
     app.include_router(openai_routes(service))
     app.include_router(page_routes())
+    app.include_router(realtime_routes(service, voices))
     _add_health(app, service)
     _add_numbers(app, service)
     _add_errors(app)

@@ -128,7 +128,7 @@ class _Running:
         spool = Spool(settings.spool_dir, settings.limits.spool_bytes)
         service = Service(self._models, settings.limits, spool, settings.may_fetch)
         config = uvicorn.Config(
-            make_app(service, settings.access, self._background),
+            make_app(service, settings.access, self._voices, self._background),
             http=limited_protocol(settings.limits.connections, settings.limits.idle_seconds),
             lifespan="on",
             log_config=None,

@@ -1,0 +1,159 @@
+"""Settings of a realtime session: OpenAI's `session` objects, checked and answered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from maxwhisper_cli.audio.raw import RawFormat
+from maxwhisper_cli.listen.options import LIVE_VAD, ListenOptions
+from maxwhisper_cli.serve.errors import ApiError, invalid
+from maxwhisper_cli.transcription.options import OptionsError, VadOptions
+
+_INPUT: Final = "session.audio.input"
+_FORMATS: Final = {
+    "audio/pcm": RawFormat("s16le", 24000, 1),
+    "audio/pcmu": RawFormat("mulaw", 8000, 1),
+    "audio/pcma": RawFormat("alaw", 8000, 1),
+}
+_SERVER_VAD: Final = {
+    "type": "server_vad",
+    "threshold": LIVE_VAD.threshold,
+    "prefix_padding_ms": LIVE_VAD.speech_pad_ms,
+    "silence_duration_ms": LIVE_VAD.min_silence_ms,
+}
+_DELAYS: Final = {"minimal": 0.3, "low": 0.6, "medium": 1.0, "high": 1.5, "xhigh": 2.5}
+"""Seconds of audio behind a word before it is final."""
+
+
+@dataclass(slots=True)
+class SessionSettings:
+    """Settings as the client has set them."""
+
+    format: str = "audio/pcm"
+    transcription: dict[str, Any] = field(default_factory=dict)
+    turn_detection: dict[str, Any] | None = field(default_factory=lambda: dict(_SERVER_VAD))
+
+    @property
+    def raw(self) -> RawFormat:
+        """Format of the audio that the client sends."""
+        return _FORMATS[self.format]
+
+    @property
+    def model(self) -> str:
+        """Name of the model; empty for the first one."""
+        return str(self.transcription.get("model") or "")
+
+    def update(self, session: Mapping[str, Any]) -> None:
+        """Takes the fields of a `session.update`; those that are not there stay as they are.
+
+        Raises:
+            ApiError: A field is not understood, or cannot be honoured.
+        """
+        if session.get("type", "transcription") != "transcription":
+            raise invalid("this server transcribes: the type is transcription", "session.type")
+        if session.get("include"):
+            raise invalid("log-probabilities are not computed live", "session.include")
+        given = _mapping(_mapping(session.get("audio"), "session.audio").get("input"), _INPUT)
+        if given.get("noise_reduction") is not None:
+            raise invalid("noise is not reduced: leave it out", f"{_INPUT}.noise_reduction")
+        changed = SessionSettings(self.format, self.transcription, self.turn_detection)
+        if given.get("format") is not None:
+            changed.format = _format(given["format"])
+        if given.get("transcription") is not None:
+            changed.transcription = _mapping(given["transcription"], f"{_INPUT}.transcription")
+        if "turn_detection" in given:
+            changed.turn_detection = _turn_detection(given["turn_detection"])
+        changed.options()
+        self.format, self.transcription = changed.format, changed.transcription
+        self.turn_detection = changed.turn_detection
+
+    def options(self) -> ListenOptions:
+        """Returns the options of the transcription.
+
+        Raises:
+            ApiError: One is out of range.
+        """
+        where = f"{_INPUT}.transcription"
+        languages = self.transcription.get("languages") or []
+        language = self.transcription.get("language") or (languages[0] if languages else None)
+        delay = self.transcription.get("delay")
+        if delay is not None and delay not in _DELAYS:
+            raise invalid(f"delay is one of {', '.join(_DELAYS)}", f"{where}.delay")
+        words = [self.transcription.get("prompt"), ", ".join(self.keywords)]
+        try:
+            options = ListenOptions(
+                language=language,
+                initial_prompt=" ".join(filter(None, words)) or None,
+                vad=self._vad(),
+            )
+            return options if delay is None else replace(options, guard_seconds=_DELAYS[delay])
+        except OptionsError as error:
+            raise invalid(str(error), where) from error
+
+    @property
+    def keywords(self) -> list[str]:
+        """Words that are likely to be spoken."""
+        return [str(each) for each in self.transcription.get("keywords") or []]
+
+    def shown(self) -> dict[str, Any]:
+        """Returns the session as an object of OpenAI's."""
+        sound: dict[str, Any] = {"type": self.format}
+        if self.format == "audio/pcm":
+            sound["rate"] = self.raw.sample_rate
+        return {
+            "type": "transcription",
+            "audio": {
+                "input": {
+                    "format": sound,
+                    "noise_reduction": None,
+                    "transcription": self.transcription or None,
+                    "turn_detection": self.turn_detection,
+                }
+            },
+        }
+
+    def _vad(self) -> VadOptions | None:
+        if self.turn_detection is None:
+            return None
+        given = {**_SERVER_VAD, **self.turn_detection}
+        try:
+            return VadOptions(
+                threshold=given["threshold"],
+                min_speech_ms=LIVE_VAD.min_speech_ms,
+                min_silence_ms=given["silence_duration_ms"],
+                speech_pad_ms=given["prefix_padding_ms"],
+            )
+        except OptionsError as error:
+            raise invalid(str(error), f"{_INPUT}.turn_detection") from error
+
+
+def _format(given: object) -> str:
+    fields = _mapping(given, f"{_INPUT}.format")
+    kind = fields.get("type", "audio/pcm")
+    if kind not in _FORMATS:
+        known = ", ".join(_FORMATS)
+        raise invalid(f"the format is one of {known}, not {kind!r:.40}", f"{_INPUT}.format.type")
+    rate = fields.get("rate")
+    if rate is not None and rate != _FORMATS[kind].sample_rate:
+        wanted = _FORMATS[kind].sample_rate
+        raise invalid(f"the rate of {kind} is {wanted}", f"{_INPUT}.format.rate")
+    return str(kind)
+
+
+def _turn_detection(given: object) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    fields = _mapping(given, f"{_INPUT}.turn_detection")
+    if fields.get("type", "server_vad") != "server_vad":
+        message = "turns end by server_vad, or, with null, by input_audio_buffer.commit"
+        raise invalid(message, f"{_INPUT}.turn_detection.type")
+    known = {name: fields[name] for name in _SERVER_VAD if fields.get(name) is not None}
+    return {**_SERVER_VAD, **known}
+
+
+def _mapping(value: object, name: str) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ApiError(400, f"{name} is an object", name)
+    return value
