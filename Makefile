@@ -15,7 +15,7 @@ INSTALLED := $(ENV)/installed
 EXTRAS := demo,base,max,serve,hub,feeds
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-latest test-oldest fuzz soak lint types layers audit check format bench bench-bars bench-rivals bench-steps bench-serve bench-gpu clean
+.PHONY: help install demo test test-all test-latest test-oldest fuzz soak lint types layers audit check format bench bench-bars bench-rivals bench-steps bench-listen bench-serve bench-gpu clean
 
 help: ## list these targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-12s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ bench-steps: $(INSTALLED) ## time of a decoder step by position, of the encoder 
 bench-serve: $(INSTALLED) ## requests and audio seconds a second beside faster-whisper in FastAPI
 	$(BIN)/pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m tests.benchmarks.serve_bars $(ARGS)
+
+bench-listen: $(INSTALLED) ## live text: lag of final words, first text, word errors, 1 and 8 streams
+	$(BIN)/python -m tests.benchmarks.listen $(ARGS)
 
 bench-gpu: $(INSTALLED) ## encoder, step and recordings on an NVIDIA GPU beside openai-whisper
 	$(BIN)/python -m tests.benchmarks.gpu $(ARGS)
