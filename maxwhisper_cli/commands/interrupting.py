@@ -29,7 +29,7 @@ def finishing_on_interrupt(stopping: Stopping, on_first: Callable[[], None]) -> 
 
     Args:
         stopping: Is set.
-        on_first: Called at the first Ctrl-C.
+        on_first: Called at the first Ctrl-C, in a thread of its own.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -39,7 +39,8 @@ def finishing_on_interrupt(stopping: Stopping, on_first: Callable[[], None]) -> 
     def stop(_number: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         stopping.is_interrupted = True
-        on_first()
+        # This may have come in the middle of a write; in the same thread another one would fail.
+        threading.Thread(target=on_first).start()
 
     signal.signal(signal.SIGINT, stop)
     try:
