@@ -81,15 +81,11 @@ def test_granularities_choose_words_and_segments(post: Post, same_model: Model, 
 
 
 def test_channels_are_speakers(post: Post, two_channels: Path) -> None:
-    fields = {"response_format": "diarized_json", "clip_timestamps": "15,45", "beam_size": "1"}
+    fields = {"response_format": "diarized_json", "clip_timestamps": "24,40", "beam_size": "1"}
     answer = post(recording=two_channels, **fields)
     done = TranscriptionDiarized.model_validate_json(answer.content, strict=True)
     assert {segment.speaker for segment in done.segments} == {"A", "B"}
     assert [segment.start for segment in done.segments] == sorted(s.start for s in done.segments)
-    named = post(
-        ("speaker_names[]", "Ann"), ("speaker_names[]", "Bo"), recording=two_channels, **fields
-    )
-    assert {segment["speaker"] for segment in named.json()["segments"]} == {"Ann", "Bo"}
 
 
 def test_models_are_listed(client: openai.OpenAI) -> None:

@@ -92,6 +92,8 @@ def test_an_error_before_the_first_event_has_a_status(client: openai.OpenAI) -> 
 
 def test_speakers_are_streamed(post: Post, two_channels: Path) -> None:
     answer = post(
+        ("speaker_names[]", "Ann"),
+        ("speaker_names[]", "Bo"),
         recording=two_channels,
         response_format="diarized_json",
         clip_timestamps="24,40",
@@ -102,7 +104,7 @@ def test_speakers_are_streamed(post: Post, two_channels: Path) -> None:
     deltas = [each for each in events if each["type"] == "transcript.text.delta"]
     segments = [each for each in events if each["type"] == "transcript.text.segment"]
     assert [each["segment_id"] for each in deltas] == [each["id"] for each in segments]
-    assert {each["speaker"] for each in segments} == {"A", "B"}
+    assert {each["speaker"] for each in segments} == {"Ann", "Bo"}
     assert events[-1]["type"] == "transcript.text.done"
 
 
