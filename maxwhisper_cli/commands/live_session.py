@@ -31,7 +31,8 @@ _SILENT_SECONDS: Final = 1.0
 _STALLED_SECONDS: Final = 10.0
 """Time without audio after which a warning says so."""
 _BEHIND_SECONDS: Final = 6.0
-_LONGEST_BLOCK: Final = 16000 * 20
+_SAMPLES_PER_SECOND: Final = 16000
+_LONGEST_BLOCK: Final = 20 * _SAMPLES_PER_SECOND
 
 
 class _Interrupts:
@@ -109,7 +110,9 @@ class LiveSession:
         self._last_audio, self._is_ended_by_stall = now, False
         for first in range(0, len(block), _LONGEST_BLOCK):
             self._show(self.live.feed(block[first : first + _LONGEST_BLOCK]))
-        if self.clock() - now > _BEHIND_SECONDS and self.source.is_live:
+        seconds = self.clock() - now
+        is_slow = seconds > max(_BEHIND_SECONDS, len(block) / _SAMPLES_PER_SECOND)
+        if is_slow and self.source.is_live:
             self._warn("this model is too slow for live text here: choose a smaller one")
         return True
 
