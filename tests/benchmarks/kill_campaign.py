@@ -1,6 +1,6 @@
 """kill -9 at random moments of a run over files, and what a run with --resume then makes of it.
 
-    python -m tests.benchmarks.kill_campaign [--kills 200] [--seed 1] [--model tiny.en]
+    python -m tests.benchmarks.kill_campaign [--kills 200] [--minutes 60] [--model tiny.en]
 
 Without `--model` a scripted one says the same in every window, which takes less time to load.
 
@@ -50,6 +50,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--model")
+    parser.add_argument("--minutes", type=float, default=1e9, help="end earlier after so long")
     given = parser.parse_args()
     chosen = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +58,8 @@ def main() -> int:
         began = time.monotonic()
         campaign.expect()
         whole = time.monotonic() - began
-        while campaign.n_killed < given.kills and not campaign.faults:
+        end = began + 60 * given.minutes
+        while campaign.n_killed < given.kills and not campaign.faults and time.monotonic() < end:
             campaign.run(chosen.uniform(0.0, 1.2 * whole))
         campaign.run(None)
     counts = (
