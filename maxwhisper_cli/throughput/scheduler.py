@@ -269,7 +269,10 @@ class Scheduler(Closing):
         self._tasks = sorted((*self._tasks, *tasks), key=lambda task: task.order)
 
     def _halve(self, error: ImplementationFailedError) -> None:
-        """Goes on with half of the rows after a failure; with one row, its run fails."""
+        """Goes on with half of the rows after a failure; with one row, its run fails.
+
+        A row may have decoded for nobody, since its run had failed: then no other one fails.
+        """
         lost = list(self._in_rows.values())
         self._in_rows = {}
         self._wait(*lost)
@@ -280,10 +283,7 @@ class Scheduler(Closing):
                 rows = "1 row" if self._n_rows == 1 else f"{self._n_rows} rows"
                 self._on_warning(f"going on with {rows}, since more failed: {error}")
             return
-        failed = self._at_work[:1]
-        if not failed:
-            raise error
-        for task in failed:
+        for task in self._at_work[:1]:
             self._fail(task.run, error)
 
 

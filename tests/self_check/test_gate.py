@@ -184,5 +184,6 @@ def test_the_processor_is_confirmed_by_the_same_check(
     with load("tiny.en", "full-max", **settings) as model:
         assert model.implementation.name == "full-max"
     assert lines[-1].startswith("checking full-max on this processor against the CPU")
+    lines.clear()  # the first ones may tell of graphs that were compiled
     with load("tiny.en", "full-max", **settings, self_check=False):
-        assert len(lines) == 1
+        assert lines == []

@@ -1,6 +1,7 @@
 """A fair scheduler: short recordings do not wait for long ones; runs come and go meanwhile."""
 
 import numpy as np
+import pytest
 
 from implementations.request import DecodedWindow, DecodeRequest
 from maxwhisper_cli.throughput.scheduler import Scheduler
@@ -10,6 +11,7 @@ from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from tests.support.scripted import BEGIN, window
 from tests.support.scripted_rows import RowImplementation
+from weights.errors import MaxWhisperError
 
 TOKENIZER = get_tokenizer(False)
 OPTIONS = TranscribeOptions(temperatures=(0.0,))
@@ -78,3 +80,26 @@ def test_a_run_that_is_dropped_is_forgotten() -> None:
         assert scheduler.is_idle
     assert kept.is_done
     assert len(dropped.transcript.segments) == n_before
+
+
+def test_a_device_that_fails_without_a_window_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The only window cannot be read, so that the row is empty as the device fails."""
+    implementation = RowImplementation(say)
+    implementation.failing = {1}
+    unreadable, other = new_run(implementation, 30), new_run(implementation, 25)
+    fill = MelSpectrogram.fill_padded
+
+    def refuse(self: MelSpectrogram, window_: np.ndarray, start: int, n_frames: int) -> None:
+        if self.seconds == 30:
+            raise MaxWhisperError("the disk is gone")
+        fill(self, window_, start, n_frames)
+
+    monkeypatch.setattr(MelSpectrogram, "fill_padded", refuse)
+    errors = []
+    with Scheduler(implementation, 1) as scheduler:
+        scheduler.add(unreadable)
+        scheduler.add(other)
+        while outcomes := scheduler.decode():
+            errors += [str(done) for _, done in outcomes if isinstance(done, MaxWhisperError)]
+    assert errors == ["the disk is gone"]
+    assert other.is_done
