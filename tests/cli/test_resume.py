@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,15 @@ def test_processes_append_at_once(tmp_path: Path) -> None:
     assert sorted(found) == [[child, number] for child in range(4) for number in range(50)]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C arrives, also where the tests were started with it ignored, as in a background job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("kind", "n_done"), [(ScriptedImplementation, 2), (RowImplementation, 4)])
 def test_ctrl_c_finishes_what_is_under_way(
     maxwhisper: RunCommandLine,
@@ -175,6 +185,7 @@ def test_ctrl_c_finishes_what_is_under_way(
     assert (again.exit_code, again.stderr.count("; wrote ")) == (0, n_left)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_stops_at_once(
     maxwhisper: RunCommandLine, sounds: list[Path], models: FakeModels
 ) -> None:
@@ -186,6 +197,7 @@ def test_a_second_ctrl_c_stops_at_once(
     assert done.stderr.endswith("error: stopped\n")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_the_last_file_ends_changes_nothing(
     maxwhisper: RunCommandLine, sounds: list[Path], models: FakeModels
 ) -> None:
@@ -194,6 +206,7 @@ def test_ctrl_c_while_the_last_file_ends_changes_nothing(
     assert (done.exit_code, done.stderr.count("; wrote ")) == (0, 4)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_stops_a_single_file(
     maxwhisper: RunCommandLine, sounds: list[Path], models: FakeModels
 ) -> None:

@@ -46,7 +46,7 @@ def as_whisper_result(of: Transcript) -> dict[str, Any]:
     """Returns openai-whisper's result; without `words` where there are none."""
     segments = [{**dataclasses.asdict(s), "tokens": list(s.tokens)} for s in of.segments]
     for each in segments:
-        del each["language"], each["speaker"]  # ours alone
+        del each["language"], each["speaker"], each["token_logprobs"]  # ours alone
         if each["words"] is None:
             del each["words"]
         else:

@@ -34,8 +34,12 @@ def test_one_thread_alone_gets_coarse_timers() -> None:
 def test_the_environment_may_say_how_gpu_memory_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     from implementations.max_graph.runtime import share_gpu_memory
 
-    manager = "MODULAR_DEVICE_CONTEXT_MEMORY_MANAGER_"
-    environment = {f"{manager}CHUNK_PERCENT": "50"}
+    prefix = "MODULAR_DEVICE_CONTEXT_"
+    environment = {f"{prefix}MEMORY_MANAGER_CHUNK_PERCENT": "50"}
     monkeypatch.setattr(os, "environ", environment)
     share_gpu_memory()
-    assert environment == {f"{manager}CHUNK_PERCENT": "50", f"{manager}VMM": "0"}
+    assert environment == {
+        f"{prefix}MEMORY_MANAGER_CHUNK_PERCENT": "50",
+        f"{prefix}MEMORY_MANAGER_VMM": "0",
+        f"{prefix}HOST_MEMORY_MANAGER_SIZE": "67108864",
+    }
