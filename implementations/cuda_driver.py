@@ -1,17 +1,30 @@
 """CUDA's own view of the GPUs, by the driver's library; explains nothing, imports no framework.
 
+The driver is asked in a process of its own: one that has initialised CUDA cannot use it in a fork.
+Run as a program, this module asks and prints what it was told.
+
 CUDA numbers the GPUs of a process: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER decide which there
 are, and in which order. The driver reads both once, when it is first initialised.
 """
 
 import ctypes
+import json
+import os
+import subprocess
+import sys
 import uuid
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
+from weights.helper_process import helper_environment, module_command
+
 LIBRARY = "libcuda.so.1"
+_PATIENCE_SECONDS = 60
+"""Longest time to wait for the driver."""
 
 NO_DEVICE = 100
+UNKNOWN = 999
 SYSTEM_NOT_READY = 802
 VERSION_MISMATCH = 803
 COMPATIBILITY_REFUSED = 804
@@ -67,11 +80,35 @@ def gpu_index(device: str) -> int | None:
 
 
 def read_cuda() -> CudaView:
-    """Asks the driver for the GPUs of this process; initialises it, and creates no context."""
+    """Returns what the driver says of this process's GPUs; it is asked once."""
     try:
-        driver = ctypes.CDLL(LIBRARY)
+        ctypes.CDLL(LIBRARY)
     except OSError:
         return CudaView(None)
+    return _ask(os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+@cache
+def _ask(_visible: str | None) -> CudaView:
+    """Returns the view of a process that was asked; its status is `UNKNOWN` if it ended early."""
+    try:
+        done = subprocess.run(
+            module_command("implementations.cuda_driver"),
+            env=helper_environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PATIENCE_SECONDS,
+            check=True,
+        )
+        view = json.loads(done.stdout)
+        return CudaView(**view | {"gpus": tuple(CudaGpu(**gpu) for gpu in view["gpus"])})
+    except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError):
+        return CudaView(UNKNOWN)
+
+
+def _read() -> CudaView:
+    """Asks the driver; initialises it, and creates no context."""
+    driver = ctypes.CDLL(LIBRARY)
     version, count = ctypes.c_int(), ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(version))
     status = int(driver.cuInit(0))
@@ -114,3 +151,7 @@ def _uuid(driver: Any, gpu: ctypes.c_int, kind: str) -> str:  # noqa: ANN401
     if function(ctypes.byref(value), gpu) != 0:
         return ""
     return f"{kind}-{uuid.UUID(bytes=bytes(value))}"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asdict(_read())))

@@ -29,17 +29,22 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def listed(libraries: Path, **environment: str) -> list[dict[str, Any]]:
-    """The devices of full-max, as `maxwhisper implementations --json` lists them."""
+def run(libraries: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python beside the libraries."""
     unset = {"CUDA_VISIBLE_DEVICES"}
     inherited = {name: value for name, value in os.environ.items() if name not in unset}
-    done = subprocess.run(
-        [sys.executable, "-m", "maxwhisper_cli", "implementations", "--json"],
+    return subprocess.run(
+        [sys.executable, *arguments],
         capture_output=True,
         text=True,
         check=True,
         env={**inherited, "LD_LIBRARY_PATH": str(libraries), **environment},
     )
+
+
+def listed(libraries: Path, **environment: str) -> list[dict[str, Any]]:
+    """The devices of full-max, as `maxwhisper implementations --json` lists them."""
+    done = run(libraries, "-m", "maxwhisper_cli", "implementations", "--json", **environment)
     assert done.stderr == ""
     (full_max,) = [entry for entry in json.loads(done.stdout) if entry["name"] == "full-max"]
     devices: list[dict[str, Any]] = full_max["devices"]
@@ -70,3 +75,17 @@ def test_gpus_are_listed(libraries: Path) -> None:
 )
 def test_faults_are_explained(libraries: Path, environment: dict[str, str], expected: str) -> None:
     assert expected in listed(libraries, **environment)[0]["max_graphs"]
+
+
+PROGRAM = """
+import ctypes
+from implementations.cuda_driver import read_cuda
+print(len(read_cuda().gpus))
+print(ctypes.CDLL("libcuda.so.1").cuDeviceGetCount(ctypes.byref(ctypes.c_int())))
+"""
+
+
+def test_who_asks_for_gpus_may_fork(libraries: Path) -> None:
+    """Forks cannot use CUDA once it was initialised; in the process that asks it is not."""
+    done = run(libraries, "-c", PROGRAM, FAKE_GPUS=TWO)
+    assert done.stdout.split() == ["2", "3"]  # CUDA_ERROR_NOT_INITIALIZED

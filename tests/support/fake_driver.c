@@ -61,12 +61,16 @@ static int is_hidden(void) {
     return visible && !*visible;
 }
 
+static int is_initialised;
+
 int cuInit(unsigned flags) {
     int result = number("FAKE_CUDA", 0);
+    is_initialised = 1;
     return result ? result : is_hidden() || of_cuda(0) < 0 ? 100 : (int)flags;
 }
 
 int cuDeviceGetCount(int *count) {
+    if (!is_initialised) return 3;
     for (*count = 0; of_cuda(*count) >= 0;) ++*count;
     return 0;
 }
