@@ -111,10 +111,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> list[str]:
-    """Says how many results of openai-whisper are kept."""
-    n_kept = references.n_kept()
-    line = f"openai-whisper: {n_kept} results are kept and reused; --recompute computes them"
-    return [line] if n_kept and not references.recompute else []
+    """Says how many results of openai-whisper are kept, and why GPU tests are left out."""
+    lines = []
+    if (n_kept := references.n_kept()) and not references.recompute:
+        lines.append(
+            f"openai-whisper: {n_kept} results are kept and reused; --recompute computes them"
+        )
+    if (reason := nvidia.no_gpu_because()) is not None:
+        lines.append(f"tests marked gpu are left out: {reason}")
+    return lines
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -134,8 +139,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduler
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Orders the tests that several processes share."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what needs a GPU where there is none; orders what several processes share."""
+    if nvidia.no_gpu_because() is not None:
+        of_gpu = [item for item in items if item.get_closest_marker("gpu")]
+        config.hook.pytest_deselected(items=of_gpu)
+        items[:] = [item for item in items if item.get_closest_marker("gpu") is None]
     if "PYTEST_XDIST_WORKER" in os.environ:
         items[:] = workers.in_order(items)
 
