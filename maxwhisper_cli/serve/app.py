@@ -20,6 +20,7 @@ from maxwhisper_cli.serve.service import Service, api_error, drain
 from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.version import program_version
 
+_TIMED_OUT = 408
 _CLIENT_LEFT = 499
 """Status that nobody receives, as nginx writes it."""
 
@@ -108,7 +109,8 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ApiError)
     async def refuse(request: Request, error: ApiError) -> Response:
-        await drain(request)
+        if error.status != _TIMED_OUT:  # nothing more comes from who has paused
+            await drain(request)
         return error.response()
 
     @app.exception_handler(ClientDisconnect)
