@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -20,7 +21,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.expected_conditions import visibility_of_element_located
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.serve.conftest import KEY, RunningServer
+from tests.serve.conftest import KEY, RunningServer, running
 
 _PATIENCE_SECONDS = 60
 _FLAGS = (
@@ -64,21 +65,30 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("downloads")
 
 
-@pytest.fixture(scope="module")
-def browser(downloads: Path) -> Iterator[webdriver.Chrome]:
-    """Chromium without a window."""
+@contextmanager
+def chromium_without_window(downloads: Path, *flags: str) -> Iterator[webdriver.Chrome]:
+    """Runs Chromium with these flags, and ends it."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or driver is None:
         pytest.skip("needs chromium and chromedriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for flag in _FLAGS:
+    for flag in (*_FLAGS, *flags):
         options.add_argument(flag)
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     chrome = webdriver.Chrome(options, Service(driver))
-    yield chrome
-    chrome.quit()
+    try:
+        yield chrome
+    finally:
+        chrome.quit()
+
+
+@pytest.fixture(scope="module")
+def browser(downloads: Path) -> Iterator[webdriver.Chrome]:
+    """Chromium for the tests of this file."""
+    with chromium_without_window(downloads) as chrome:
+        yield chrome
 
 
 def appeared(browser: webdriver.Chrome, selector: str) -> WebElement:
@@ -111,6 +121,26 @@ def test_a_person_transcribes_corrects_and_downloads(
     assert "\nWell -> And so" in captions
     messages = [str(entry["message"]) for entry in browser.get_log("browser")]  # type: ignore[no-untyped-call]
     assert [each for each in messages if "/v1/models - " not in each] == []  # before the key: 401
+
+
+@pytest.mark.full
+def test_a_person_speaks(downloads: Path, jfk: Path) -> None:
+    """A recording stands in for the microphone; in real time, so it takes as long as that."""
+    microphone = f"--use-file-for-fake-audio-capture={jfk}%noloop"
+    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", microphone)
+    with running() as server, chromium_without_window(downloads, *flags) as browser:
+        browser.get(server.address)
+        appeared(browser, "#model option")
+        browser.find_element(By.ID, "speak").click()
+        appeared(browser, "#stop")
+        live = browser.find_element(By.ID, "stream")
+        WebDriverWait(browser, _PATIENCE_SECONDS).until(lambda _: "your country." in live.text)
+        browser.find_element(By.ID, "stop").click()
+        appeared(browser, "#segments li")
+        assert "fellow American" in browser.find_element(By.ID, "segments").text
+        captions = downloads / "spoken.srt"
+        browser.find_element(By.CSS_SELECTOR, '[data-format="srt"]').click()
+        assert "fellow American" in wait_for_file(captions)
 
 
 @pytest.mark.parametrize("width", [360, 800, 1600])

@@ -1,12 +1,14 @@
 // Speech into the server's realtime socket, as OpenAI's clients send it, and its words.
 
 const RATE = 24000;
+const UNSENT_KEY = "For live speech a browser sends keys of letters, digits, - . _ and ~ alone.";
 
 /**
  * Listens to the microphone until `stop` is called.
  * @returns {Promise<{stop: function, ended: Promise<{blob: Blob, texts: object[]}>}>}
  */
 export async function listen({ model, language, key, onText, onLevel }) {
+  if (/[^\w.~-]/.test(key)) throw new Error(UNSENT_KEY);
   const microphone = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
   const context = new AudioContext({ sampleRate: RATE });
   await context.audioWorklet.addModule("/static/worklet.js");
