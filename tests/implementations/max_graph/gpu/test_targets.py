@@ -20,12 +20,14 @@ DTYPES = ("float16", "float32", "bfloat16")
 MAX_REGISTERS = 255
 MAX_STATIC_BYTES = 48 * 1024
 """Shared memory that every architecture gives to a block without being asked."""
-MAX_STACK_BYTES = {True: 32, False: 96}
-"""Of a thread's stack, to which registers are spilled, by whether the kernels are portable.
+MAX_STACK_BYTES = 32
+"""Of a thread's stack, to which registers are spilled.
 
-Flash attention by `mma.sync` has 255 registers and 8 to 32 bytes, by architecture; Hopper's own
-kernels have up to 96.
+Flash attention by `mma.sync` has 255 registers and 8 to 32 bytes, by architecture.
 """
+MAX_STACK_BYTES_90 = 96
+"""The same where kernels that both paths share are compiled for sm_90a: one of 128 registers has
+72 bytes there. Hopper's own kernels have up to 96."""
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -37,7 +39,8 @@ def test_kernels_keep_to_the_limits_of_the_architecture(target: str, dtype: str)
     number = "".join(c for c in request.architecture if c.isdigit())
     assert request.architecture in ARCHITECTURES
     assert {each.architecture for each in needs} == {int(number)}
+    most_stack = MAX_STACK_BYTES_90 if number == "90" else MAX_STACK_BYTES
     for each in needs:
         assert 0 < each.registers <= MAX_REGISTERS, each
         assert each.shared_bytes <= MAX_STATIC_BYTES, each
-        assert each.stack_bytes <= MAX_STACK_BYTES[request.is_portable], each
+        assert each.stack_bytes <= most_stack, each
