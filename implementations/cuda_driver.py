@@ -10,14 +10,13 @@ are, and in which order. The driver reads both once, when it is first initialise
 import ctypes
 import json
 import os
-import subprocess
 import sys
 import uuid
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
-from weights.helper_process import helper_environment, module_command
+from weights.helper_process import run_module
 
 LIBRARY = "libcuda.so.1"
 _PATIENCE_SECONDS = 60
@@ -91,15 +90,11 @@ def read_cuda() -> CudaView:
 @cache
 def _ask(_visible: str | None) -> CudaView:
     """Returns the view of a process that was asked; its status is `UNKNOWN` if it ended early."""
+    import subprocess
+
     try:
-        done = subprocess.run(
-            module_command("implementations.cuda_driver"),
-            env=helper_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PATIENCE_SECONDS,
-            check=True,
-        )
+        done = run_module("implementations.cuda_driver", timeout=_PATIENCE_SECONDS)
+        done.check_returncode()
         view = json.loads(done.stdout)
         return CudaView(**view | {"gpus": tuple(CudaGpu(**gpu) for gpu in view["gpus"])})
     except (OSError, subprocess.SubprocessError, ValueError, TypeError, KeyError):

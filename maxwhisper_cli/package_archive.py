@@ -9,7 +9,6 @@ import ast
 import importlib.util
 import os
 import shutil
-import subprocess
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +22,7 @@ from urllib.request import url2pathname
 from weights.cache import sha256_of
 from weights.download import NETWORK_SETTING_ERRORS, fetch, wrong_network_settings
 from weights.errors import MaxWhisperError, WeightsError
-from weights.helper_process import helper_environment, module_command
+from weights.helper_process import run_module
 
 Progress = Callable[[str, int, int | None], None]
 """Callback with an archive's name, the bytes received, and all bytes if known."""
@@ -148,17 +147,8 @@ def _pip_settings() -> dict[str, list[str]]:
     """Returns pip's settings, those of the environment before those of its files."""
     lines: Iterable[str] = ()
     if importlib.util.find_spec("pip") is not None:
-        command = module_command("pip", "--disable-pip-version-check", "config", "list")
         with suppress(OSError):
-            answer = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                env=helper_environment(),
-                check=False,
-            )
+            answer = run_module("pip", "--disable-pip-version-check", "config", "list")
             lines = answer.stdout.splitlines()
     settings: dict[str, list[str]] = {}
     for line in lines:

@@ -9,6 +9,10 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import subprocess
 
 _FILE = Path(__file__).resolve()
 _PROJECT = str(_FILE.parents[1])
@@ -17,6 +21,34 @@ _PROJECT = str(_FILE.parents[1])
 def module_command(module: str, *arguments: str) -> list[str]:
     """Returns the command that runs a module as a program in a process of its own."""
     return [sys.executable, "-P", str(_FILE), json.dumps(import_folders()), module, *arguments]
+
+
+def run_module(
+    module: str, *arguments: str, timeout: float | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Runs a module as a program in a process of its own, without input, and captures its output.
+
+    Args:
+        module: The module.
+        arguments: Its arguments.
+        timeout: Seconds after which it is stopped; None waits for its end.
+
+    Raises:
+        OSError: It cannot be started.
+        subprocess.TimeoutExpired: It took longer.
+    """
+    import subprocess
+
+    return subprocess.run(
+        module_command(module, *arguments),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env=helper_environment(),
+        timeout=timeout,
+        check=False,
+    )
 
 
 def helper_environment(**more: str) -> dict[str, str]:

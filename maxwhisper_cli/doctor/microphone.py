@@ -6,7 +6,7 @@ Run as a program it prints the name of the default input.
 import importlib.util
 import subprocess
 
-from weights.helper_process import helper_environment, module_command
+from weights.helper_process import run_module
 
 _PACKAGE = "sounddevice"
 _INSTALL = "pip install 'maxwhisper[listen]'"
@@ -17,18 +17,8 @@ def microphone() -> str:
     """Returns a line about the default microphone, or about what is missing for one."""
     if importlib.util.find_spec(_PACKAGE) is None:
         return f"not known: {_PACKAGE} is not installed; {_INSTALL}"
-    command = module_command("maxwhisper_cli.doctor.microphone")
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            env=helper_environment(),
-            timeout=_MAX_SECONDS,
-            check=False,
-        )
+        done = run_module("maxwhisper_cli.doctor.microphone", timeout=_MAX_SECONDS)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"not known: {type(error).__name__}"
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
