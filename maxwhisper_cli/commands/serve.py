@@ -33,7 +33,6 @@ _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus
 _OTHERS = 0o077
 """Bits of a file's mode that let others read or change it."""
 _MAX_PORT = 65535
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class MissingPackagesError(MaxWhisperError):
@@ -93,11 +92,11 @@ class Serve:
             raise typer.Exit(INTERRUPTED)
 
     def _settings(self, terminal: Terminal) -> "Settings":
-        from maxwhisper_cli.serve.guard import Access
+        from maxwhisper_cli.serve.guard import LOCAL_HOSTS, Access
         from maxwhisper_cli.serve.server import Settings
 
         keys = _read_keys(self.api_key_file, terminal)
-        is_local = self.host in _LOCAL
+        is_local = self.host in LOCAL_HOSTS
         if not is_local and not keys:
             terminal.warning(
                 f"everybody who reaches {self.host} may use this server: "

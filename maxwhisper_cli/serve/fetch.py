@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
+from maxwhisper_cli.inputs import public_network
 from maxwhisper_cli.serve.errors import ApiError, invalid
 from maxwhisper_cli.serve.form import too_large
 from maxwhisper_cli.serve.limits import Limits
@@ -94,15 +95,12 @@ async def _checked(url: str) -> tuple[str, int, str]:
 
 
 def is_public(text: str) -> bool:
-    """Returns True for an address of the public internet."""
+    """Returns True for an address of the public internet, unless a tunnel leads there."""
     address = ipaddress.ip_address(text.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour
-        if inner is not None:
-            return is_public(str(inner))
-        if address.teredo is not None or any(address in network for network in _EMBEDDED):
-            return False
-    return address.is_global and not address.is_multicast
+    is_tunnelled = isinstance(address, ipaddress.IPv6Address) and (
+        address.teredo is not None or any(address in network for network in _EMBEDDED)
+    )
+    return not is_tunnelled and public_network.is_public(address)
 
 
 async def _stored(response: httpx2.Response, spool: Spool, limits: Limits) -> Upload:

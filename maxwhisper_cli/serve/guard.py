@@ -25,7 +25,8 @@ from maxwhisper_cli.serve.errors import ApiError, SlowReaderError
 OPEN_PATHS = frozenset({"/", "/health", "/healthz", "/readyz", "/docs", "/openapi.json"})
 """Paths that need no key: they say nothing of a user's."""
 OPEN_FOLDER = "/static/"
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names of this machine that no other one reaches."""
 _PROTOCOL_KEY = "openai-insecure-api-key."
 _METHODS = "GET, POST, OPTIONS"
 _HEADERS = (
@@ -84,7 +85,7 @@ class Access:
         if not self.is_local:
             return
         name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-        if name not in _LOCAL_HOSTS and name not in self.hosts:
+        if name not in LOCAL_HOSTS and name not in self.hosts:
             raise ApiError(403, "this server answers to localhost alone", code="wrong_host")
 
     def check_origin(self, headers: Headers) -> str | None:
