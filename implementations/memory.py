@@ -1,8 +1,9 @@
-"""Memory that does not suffice: errors of PyTorch, MAX, cuBLAS and cuDNN, and limits of a shell."""
+"""Memory of the host that is left, and errors where it does not suffice: limits, libraries."""
 
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from implementations.errors import ImplementationFailedError
 from weights.errors import MaxWhisperError
@@ -12,6 +13,36 @@ _GPU_OOM_MESSAGES = ("out of memory", "ALLOC_FAILED")
 """Messages of PyTorch and MAX, and of cuBLAS and cuDNN."""
 _HOST_OOM_MESSAGE = "can't allocate memory"
 """Message of PyTorch; other libraries raise a MemoryError."""
+_MEMINFO = Path("/proc/meminfo")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_bytes() -> int | None:
+    """Returns the memory that is free or can be freed, within the limit of a container.
+
+    None where the system does not say, as it does under Linux.
+    """
+    known = [] if (free := _available_in_machine()) is None else [free]
+    limit, used = (_read_number(_CGROUP / f"memory.{name}") for name in ("max", "current"))
+    if limit is not None and used is not None:
+        known.append(limit - used)
+    return min(known, default=None)
+
+
+def _available_in_machine() -> int | None:
+    try:
+        lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+    return next((int(kib) * 1024 for kib in found), None)
+
+
+def _read_number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def no_address_space_because(n_bytes: int) -> str | None:

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from pathlib import Path
 
 from implementations import cuda_driver, nvidia, nvml, registry
 from implementations.errors import ImplementationFailedError, ImplementationUnavailableError
 from implementations.implementation import Implementation
 from implementations.max_graph.artifacts import artifact_key
 from implementations.max_graph.load_plan import make_plan
+from implementations.memory import available_bytes
 from implementations.options import EXACT, LoadOptions
 from maxwhisper_cli.model_loading import SWITCH
 from maxwhisper_cli.self_check.agreement import FAULT, find_difference
@@ -22,7 +22,6 @@ ALWAYS = "always"
 
 _REFERENCE_BYTES, _LIBRARY_BYTES = 8, 300_000_000
 """Memory of `cpu` in float32 for each element of the weights, and beside them."""
-_MEMINFO = Path("/proc/meminfo")
 
 
 def confirm(
@@ -104,23 +103,13 @@ def _check(
 
 def _require_memory(where: str, checkpoint: Checkpoint) -> None:
     n_elements = sum(array.size for array in checkpoint.tensors.values())
-    needed, available = n_elements * _REFERENCE_BYTES + _LIBRARY_BYTES, _available_bytes()
+    needed, available = n_elements * _REFERENCE_BYTES + _LIBRARY_BYTES, available_bytes()
     if available is not None and available < needed:
         raise ImplementationUnavailableError(
             f"the first use of {where} is checked against the CPU, which takes"
             f" {needed / 1e9:.1f} GB of memory, and {available / 1e9:.1f} GB are available;"
             " use a smaller --model, or --impl cuda, which needs no check"
         )
-
-
-def _available_bytes() -> int | None:
-    """Returns the memory that programs may still take; None where the system does not say."""
-    try:
-        lines = _MEMINFO.read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return None
-    found = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
-    return next((int(kib) * 1024 for kib in found), None)
 
 
 def _subject(

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from implementations.errors import ImplementationUnavailableError
+from implementations.memory import available_bytes
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.serve.engine import Engine
 from maxwhisper_cli.serve.errors import ApiError
-from maxwhisper_cli.serve.memory import available_bytes, needed_bytes
+from maxwhisper_cli.serve.memory import needed_bytes
 from weights.models import NAMED_MODELS
 
 _log = logging.getLogger(__name__)
@@ -177,7 +178,8 @@ class ModelRegistry:
 
     async def _make_place(self, wanted: Served) -> None:
         """Drops unused models until another one fits."""
-        while needed_bytes(wanted.source) > available_bytes():
+        needed = needed_bytes(wanted.source)
+        while (available := available_bytes()) is not None and needed > available:
             if not await self._drop_oldest():
                 return
 

@@ -45,7 +45,7 @@ def differences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str | N
     monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path))
     monkeypatch.setattr(gate, "find_difference", lambda *_: found.pop(0))
     monkeypatch.setattr(registry, "implementation_class", lambda _: reference)
-    monkeypatch.setattr(gate, "_available_bytes", lambda: 10**10)
+    monkeypatch.setattr(gate, "available_bytes", lambda: 10**10)
     return found
 
 
@@ -145,12 +145,12 @@ def test_too_little_memory_is_no_result(
     fake_gpus: FakeGpus, differences: list[str | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake_gpus.plug_in(RTX_4090)
-    monkeypatch.setattr(gate, "_available_bytes", lambda: 500_000_000)
+    monkeypatch.setattr(gate, "available_bytes", lambda: 500_000_000)
     ours = OnGpu()
     with pytest.raises(ImplementationUnavailableError, match=r"takes 0\.6 GB .* 0\.5 GB are avail"):
         confirm(ours)
     assert ours.is_closed
-    monkeypatch.setattr(gate, "_available_bytes", lambda: None)
+    monkeypatch.setattr(gate, "available_bytes", lambda: None)
     differences.append(None)
     assert len(confirm()) == 1
 
