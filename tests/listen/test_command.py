@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +36,10 @@ SECONDS = 120
 
 
 def start(*arguments: str, **streams: int) -> subprocess.Popen[bytes]:
+    """Starts the command; no buffer takes lines that `communicate` would miss."""
     return subprocess.Popen(
         [sys.executable, "-m", "maxwhisper_cli", *COMMAND, *arguments],
+        bufsize=0,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "NO_COLOR": ""},
         **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}  # type: ignore[call-overload]
         | streams,
@@ -113,7 +116,14 @@ def test_a_narrow_terminal(jfk: Path) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    _, err = process.communicate(jfk.read_bytes(), timeout=SECONDS)
+    assert process.stdin is not None
+    data = jfk.read_bytes()
+    process.stdin.write(data[:83200])  # 2.6 s: more than an update takes
+    for _ in range(SECONDS * 10):
+        if b"\x1b[90m" in shown:
+            break
+        time.sleep(0.1)
+    _, err = process.communicate(data[83200:], timeout=SECONDS)
     watcher.join(SECONDS)
     os.close(controller)
     assert process.returncode == 0, err
