@@ -1,4 +1,4 @@
-"""Ctrl-C in a run over several files: the first finishes those under way, the second stops."""
+"""Ctrl-C in a long run: the first finishes what is under way, the second stops."""
 
 import signal
 import threading
@@ -22,14 +22,16 @@ class Stopping:
 
 
 @contextmanager
-def finishing_on_interrupt(stopping: Stopping, on_first: Callable[[], None]) -> Iterator[None]:
+def finishing_on_interrupt(
+    stopping: Stopping, on_first: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Makes the first Ctrl-C set `stopping`, and the second a KeyboardInterrupt.
 
     It changes nothing outside of the main thread, or where Ctrl-C is ignored or handled by others.
 
     Args:
         stopping: Is set.
-        on_first: Called at the first Ctrl-C, in a thread of its own.
+        on_first: Called at the first Ctrl-C, in a thread of its own, if there is anything to say.
     """
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
@@ -40,7 +42,8 @@ def finishing_on_interrupt(stopping: Stopping, on_first: Callable[[], None]) -> 
         signal.signal(signal.SIGINT, signal.default_int_handler)
         stopping.is_interrupted = True
         # This may have come in the middle of a write; in the same thread another one would fail.
-        threading.Thread(target=on_first).start()
+        if on_first is not None:
+            threading.Thread(target=on_first).start()
 
     signal.signal(signal.SIGINT, stop)
     try:

@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -107,17 +107,16 @@ class Listen:
 
     def _options(self) -> "ListenOptions":
         from maxwhisper_cli.listen.options import LIVE_VAD, ListenOptions, PolicyName
-        from maxwhisper_cli.transcription.options import Task, VadOptions
+        from maxwhisper_cli.transcription.options import Task
 
-        given = {
+        values = {
             "threshold": self.vad_threshold,
             "neg_threshold": self.vad_neg_threshold,
             "min_speech_ms": self.vad_min_speech_ms,
             "min_silence_ms": self.vad_min_silence_ms,
             "speech_pad_ms": self.vad_speech_pad_ms,
         }
-        names = [name for name, value in given.items() if value is None]
-        vad = VadOptions(**{**given, **{name: getattr(LIVE_VAD, name) for name in names}})
+        given = {name: value for name, value in values.items() if value is not None}
         return ListenOptions(
             policy=cast("PolicyName", self.policy),  # checked there
             min_chunk_seconds=self.min_chunk,
@@ -125,7 +124,7 @@ class Listen:
             language=self.language,
             initial_prompt=self.initial_prompt,
             condition_on_previous_text=bool(self.condition_on_previous_text),
-            vad=vad,
+            vad=replace(LIVE_VAD, **given),  # type: ignore[arg-type]
         )
 
     def _outputs(self) -> Outputs | None:

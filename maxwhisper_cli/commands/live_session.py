@@ -4,14 +4,12 @@ The source ends, fails, stalls, or Ctrl-C comes: in each case all that was said 
 decoded, shown and written first.
 """
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import FrameType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
+from maxwhisper_cli.commands.interrupting import Stopping, finishing_on_interrupt
 from maxwhisper_cli.commands.live_display import LiveView
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.segments import Segment, Transcript
@@ -33,31 +31,6 @@ _STALLED_SECONDS: Final = 10.0
 _BEHIND_SECONDS: Final = 6.0
 _SAMPLES_PER_SECOND: Final = 16000
 _LONGEST_BLOCK: Final = 20 * _SAMPLES_PER_SECOND
-
-
-class _Interrupts:
-    """Ctrl-C while the block runs: the first is noted, the second raises as usual."""
-
-    def __init__(self) -> None:
-        self.has_come = False
-        """True once Ctrl-C was pressed."""
-        self._is_ours = False
-
-    def __enter__(self) -> Self:
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            self._is_ours = True
-            signal.signal(signal.SIGINT, self._take)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._is_ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def _take(self, _number: int, _frame: FrameType | None) -> None:
-        if self.has_come:
-            raise KeyboardInterrupt
-        self.has_come = True
 
 
 @dataclass(slots=True)
@@ -86,9 +59,10 @@ class LiveSession:
         """
         failure: MaxWhisperError | None = None
         self._last_audio = self.clock()
-        with _Interrupts() as interrupts, self.view:
+        stopping = Stopping()
+        with finishing_on_interrupt(stopping), self.view:
             try:
-                while not interrupts.has_come and self._step():
+                while stopping.keep_going() and self._step():
                     pass
             except MaxWhisperError as error:
                 failure = error
