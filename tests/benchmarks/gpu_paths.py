@@ -27,7 +27,7 @@ from tests.benchmarks.rivals_prepare import joined
 PATHS = ("own", "portable")
 BATCHES = (1, 8, 32)
 N_ROUNDS = 12
-"""Of each path in turn; the first two are not counted."""
+"""Rounds of each path, in turn; the first two are not counted."""
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ class Load:
     p50_seconds: float
     p99_seconds: float
     processor_seconds: float
-    """Of the server, for all requests."""
+    """Seconds of the server's processors, for all requests."""
     audio_seconds: float
 
 

@@ -1,4 +1,4 @@
-"""What is said on stderr, by level and as JSON; colour where the environment wants it or not."""
+"""Lines on stderr, by level and as JSON; colour where the environment wants it or not."""
 
 import json
 import logging

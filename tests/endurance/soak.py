@@ -43,7 +43,7 @@ class Soak:
         return min(warm[-n_ends:]) / min(warm[:n_ends]) - 1
 
     def faults(self) -> list[str]:
-        """What did not stay as it was."""
+        """Returns a sentence for each thing that did not stay as it was."""
         found = []
         if self.growth > MAX_GROWTH:
             found.append(f"memory grew by {self.growth:.1%}")

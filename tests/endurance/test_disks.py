@@ -44,7 +44,7 @@ cat "$disk/talk.txt"
 
 
 def test_a_disk_that_fills_has_whole_files_or_none(talk: Path, disk: Path) -> None:
-    """Of many files, those before the disk is full are there, and the next run does the rest."""
+    """Files from before the disk is full are there, and the next run does the rest."""
     names = " ".join(f'"{talk.parent}/{i}.wav"' for i in range(30))
     script = f"""disk="{disk}"
 for name in {names}; do cp "{talk}" "$name"; done

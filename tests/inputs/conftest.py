@@ -22,7 +22,7 @@ class Page:
     status: int = 200
     takes_ranges: bool = True
     announces: bool = True
-    """Whether the server says how long it is."""
+    """True if the server says how long it is."""
 
 
 @dataclass

@@ -38,7 +38,7 @@ class OnGpu(ScriptedImplementation):
 
 @pytest.fixture
 def differences(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str | None]:
-    """What the next checks find, in an empty cache folder and on a machine with memory."""
+    """Results of the next checks, in an empty cache folder and on a machine with memory."""
     found: list[str | None] = []
     reference: Any = type("Reference", (OnGpu,), {"load": classmethod(lambda cls, *_: cls())})
     monkeypatch.delenv(SWITCH, raising=False)

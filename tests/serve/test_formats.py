@@ -22,7 +22,7 @@ TEXT = (
 
 @pytest.fixture(scope="module")
 def alone(same_model: Model, jfk: Path) -> Transcript:
-    """What the command line says."""
+    """Transcript of the command line."""
     return same_model.transcribe(jfk, TranscribeOptions(language="en"))
 
 

@@ -82,19 +82,12 @@ def test_a_run_that_is_dropped_is_forgotten() -> None:
     assert len(dropped.transcript.segments) == n_before
 
 
-def test_a_device_that_fails_without_a_window_fails_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("half_minutes_are_unreadable")
+def test_a_device_that_fails_without_a_window_fails_nobody() -> None:
     """The only window cannot be read, so that the row is empty as the device fails."""
     implementation = RowImplementation(say)
     implementation.failing = {1}
     unreadable, other = new_run(implementation, 30), new_run(implementation, 25)
-    fill = MelSpectrogram.fill_padded
-
-    def refuse(self: MelSpectrogram, window_: np.ndarray, start: int, n_frames: int) -> None:
-        if self.seconds == 30:
-            raise MaxWhisperError("the disk is gone")
-        fill(self, window_, start, n_frames)
-
-    monkeypatch.setattr(MelSpectrogram, "fill_padded", refuse)
     errors = []
     with Scheduler(implementation, 1) as scheduler:
         scheduler.add(unreadable)

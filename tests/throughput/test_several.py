@@ -23,7 +23,6 @@ from tests.support import loaded
 from tests.support.hardware import implementations
 from tests.support.scripted import BEGIN, ScriptedImplementation, window
 from tests.support.scripted_rows import RowImplementation
-from weights.errors import MaxWhisperError
 
 TOKENIZER = get_tokenizer(False)
 OPTIONS = TranscribeOptions(temperatures=(0.0, 1.0), batch_size="auto")
@@ -183,15 +182,8 @@ def test_broken_logits_fail_their_own_recording(opened: set[MelSpectrogram]) -> 
     assert opened == set()
 
 
-def test_an_unreadable_spectrogram_fails_its_own_recording(monkeypatch: pytest.MonkeyPatch) -> None:
-    fill = MelSpectrogram.fill_padded
-
-    def refuse(self: MelSpectrogram, window_: np.ndarray, start: int, n_frames: int) -> None:
-        if self.seconds == 30:
-            raise MaxWhisperError("the disk is gone")
-        fill(self, window_, start, n_frames)
-
-    monkeypatch.setattr(MelSpectrogram, "fill_padded", refuse)
+@pytest.mark.usefixtures("half_minutes_are_unreadable")
+def test_an_unreadable_spectrogram_fails_its_own_recording() -> None:
     recordings = [noise(50), noise(30), noise(25)]
     finished = Model(RowImplementation(say)).transcribe_several(recordings, OPTIONS)
     errors = {done.index: str(done.error) for done in finished}

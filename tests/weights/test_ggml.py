@@ -17,8 +17,8 @@ from weights.resolve import load
 
 DIMS = replace(SMALL_DIMS, n_audio_state=64, n_text_state=64)
 LARGEST_ERROR = {"q8_0": 0.5 / 127, "q5_0": 1 / 16, "q5_1": 1 / 31, "q4_0": 1 / 8, "q4_1": 1 / 15}
-"""Of a number, to the largest of its block; the integers of `_1` go from the least to the largest,
-those of `_0` are cut at one end."""
+"""Error of a number, relative to the largest of its block; the integers of `_1` go from the least
+to the largest, those of `_0` are cut at one end."""
 HALF = 2.0**-10
 """Error of scales in float16, with a margin."""
 

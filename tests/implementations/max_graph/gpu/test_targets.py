@@ -21,7 +21,7 @@ MAX_REGISTERS = 255
 MAX_STATIC_BYTES = 48 * 1024
 """Shared memory that every architecture gives to a block without being asked."""
 MAX_STACK_BYTES = 32
-"""Of a thread's stack, to which registers are spilled.
+"""Bytes of a thread's stack, to which registers are spilled.
 
 Flash attention by `mma.sync` has 255 registers and 8 to 32 bytes, by architecture.
 """
