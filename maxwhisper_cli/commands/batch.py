@@ -5,43 +5,19 @@ checked before.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maxwhisper_cli.captions.captions import CaptionOptions
 from maxwhisper_cli.commands.interrupting import Stopping, finishing_on_interrupt
-from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
+from maxwhisper_cli.commands.loading import fit_to_model, load_model
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names
-from maxwhisper_cli.commands.overview import Display
-from maxwhisper_cli.commands.resuming import Resuming, options_record, write_summary
+from maxwhisper_cli.commands.resuming import options_record, write_summary
 from maxwhisper_cli.commands.sinks import Sink
-from maxwhisper_cli.commands.work import File, Work
+from maxwhisper_cli.commands.work import File, Settings, Work
 from maxwhisper_cli.inputs.input import Input
-from maxwhisper_cli.inputs.remote import Remote
-from maxwhisper_cli.transcription.options import TranscribeOptions
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
-    from maxwhisper_cli.audio.reader import ReadingOptions
     from maxwhisper_cli.model import Model
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Options of a run that all its files share."""
-
-    loading: Loading
-    options: TranscribeOptions
-    reading: "ReadingOptions"
-    captions: CaptionOptions
-    display: Display
-    remote: Remote
-    resuming: Resuming | None = None
-    """Record of what is done; None where nothing is written to files."""
-    fails_fast: bool = False
-    summary: Path | None = None
-    """File for a line of JSON for each input."""
 
 
 def transcribe_files(sinks: Sequence[tuple[Input, Sink]], settings: Settings) -> None:
@@ -143,18 +119,7 @@ class _Run:
 
         settings, terminal = self._settings, self._terminal
         fitting = fit_to_model(settings.options, model, terminal)
-        work = Work(
-            model,
-            settings.loading,
-            fitting,
-            settings.reading,
-            settings.captions,
-            settings.display,
-            settings.remote,
-            self._stopping,
-            settings.fails_fast,
-            self._record,
-        )
+        work = Work(model, settings, fitting, self._stopping, self._record)
         files = self._left()
         is_several = len(self._sinks) > 1
         is_batch = is_several and count_rows(model.implementation, fitting) > 1

@@ -153,8 +153,9 @@ class Transcribe:
             work = options, reading
             transcribe_units(inputs, units, loading, work, given.remote, terminal)
             return
-        from maxwhisper_cli.commands.batch import Settings, transcribe_files
+        from maxwhisper_cli.commands.batch import transcribe_files
         from maxwhisper_cli.commands.resuming import make_resuming
+        from maxwhisper_cli.commands.work import Settings
 
         sinks = self._sinks(inputs)
         folder = None if is_for_stdout else self.output_dir

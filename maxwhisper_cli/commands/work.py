@@ -17,6 +17,7 @@ from maxwhisper_cli.commands.interrupting import Stopping
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.outcome import Outcome, summary_line
 from maxwhisper_cli.commands.overview import Display, OrderedSegments, Overview
+from maxwhisper_cli.commands.resuming import Resuming
 from maxwhisper_cli.commands.sinks import Stdout
 from maxwhisper_cli.inputs.input import STDIN, Input
 from maxwhisper_cli.inputs.remote import Remote
@@ -64,30 +65,43 @@ class Fetching:
             self.activity.show_download(name, n_done, n_total)
 
 
-OnWritten = Callable[[File, Outcome], None]
-"""Callback with a file whose outputs are in place."""
-
-
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Model, options and display that all files share."""
+class Settings:
+    """Options of a run that all its files share."""
 
-    model: "Model"
     loading: Loading
     options: TranscribeOptions
     reading: "ReadingOptions"
     captions: CaptionOptions
     display: Display
     remote: Remote
+    resuming: Resuming | None = None
+    """Record of what is done; None where nothing is written to files."""
+    fails_fast: bool = False
+    summary: Path | None = None
+    """File for a line of JSON for each input."""
+
+
+OnWritten = Callable[[File, Outcome], None]
+"""Callback with a file whose outputs are in place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Model, and what its work on all files shares."""
+
+    model: "Model"
+    settings: Settings
+    options: TranscribeOptions
+    """Options of the settings, as they fit the model."""
     stopping: Stopping
-    fails_fast: bool
     on_written: OnWritten
     fetching: Fetching = field(default_factory=Fetching)
 
     def transcribe_in_turn(self, files: Sequence[File]) -> Iterator[Outcome]:
         """Transcribes files one after the other and writes each; those to come are read ahead."""
         sources = [self._source(file) for file in files]
-        with self.model.read_ahead(sources, self.options, **self.reading) as recordings:
+        with self.model.read_ahead(sources, self.options, **self.settings.reading) as recordings:
             for file, recording in zip(files, recordings, strict=True):
                 if not self.stopping.keep_going():
                     return
@@ -104,7 +118,7 @@ class Work:
                     self.options,
                     on_segment=lambda segment: self._show(file, segment),
                     on_progress=lambda progress: self._advance(activity, file.name, pace, progress),
-                    on_warning=self.display.terminal.warning,
+                    on_warning=self.settings.display.terminal.warning,
                 )
         except MaxWhisperError as error:
             return self._finish(file, pace.seconds, None, error)
@@ -126,7 +140,7 @@ class Work:
             overview.show(activity)
 
         outcomes: dict[int, Outcome] = {}
-        segments = OrderedSegments(self.display.segment)
+        segments = OrderedSegments(self.settings.display.segment)
 
         def show(index: int, segment: Segment) -> None:
             segments.add(index, segment.shifted(files[index].start_seconds))
@@ -135,10 +149,10 @@ class Work:
             [self._source(file) for file in files],
             self.options,
             on_progress=advance,
-            on_segment=show if self.display.shows_segments else None,
-            on_warning=self.display.terminal.warning,
+            on_segment=show if self.settings.display.shows_segments else None,
+            on_warning=self.settings.display.terminal.warning,
             keep_going=self.stopping.keep_going,
-            **self.reading,
+            **self.settings.reading,
         )
         with closing(running) as finished:
             for index in range(len(files)):
@@ -157,7 +171,7 @@ class Work:
 
     def report(self, outcome: Outcome, sink: Outputs | Stdout, *, is_only: bool) -> None:
         """Prints a transcript's warnings and summary line; itself if stdout is its sink."""
-        terminal, transcript = self.display.terminal, outcome.transcript
+        terminal, transcript = self.settings.display.terminal, outcome.transcript
         if transcript is None:
             return
         for warning in transcript.warnings:
@@ -166,7 +180,7 @@ class Work:
             terminal.warning(f"{outcome.name} ends at {clock(end)}, before the clips")
         if isinstance(sink, Writer):
             assert outcome.document is not None
-            with self.loading.stopwatch.on("writing"):
+            with self.settings.loading.stopwatch.on("writing"):
                 terminal.document(sink.render(outcome.document))
         if outcome.captions_report:
             terminal.note(f"{outcome.name}: {outcome.captions_report}")
@@ -189,7 +203,7 @@ class Work:
                 transcript.shifted(file.start_seconds) if file.start_seconds else transcript
             )
             try:
-                with self.loading.stopwatch.on("writing"):
+                with self.settings.loading.stopwatch.on("writing"):
                     document = self._document(transcript, file.name)
                     if isinstance(file.sink, Outputs):
                         file.sink.write(document)
@@ -199,12 +213,12 @@ class Work:
                 error = refusal(refused, file.name)
         if isinstance(file.sink, JsonLines):
             line = file.sink.line(file.input.source, document, error, file.input.fields)
-            self.display.terminal.document(line)
+            self.settings.display.terminal.document(line)
         report = document.laid_out().report if document else None
         outcome = Outcome(file.name, wall_seconds, transcript, seconds, error, document, report)
         if error is None:
             self.on_written(file, outcome)
-        elif self.fails_fast:
+        elif self.settings.fails_fast:
             self.stopping.has_failed = True
         return outcome if isinstance(file.sink, Writer) else outcome.without_text()
 
@@ -220,8 +234,8 @@ class Work:
         return f"; --batch-size auto would cut it and decode {n_rows} parts side by side"
 
     def _activity(self) -> AbstractContextManager[Activity]:
-        return self.display.terminal.activity(
-            is_wanted_when_piped=self.display.shows_bar_when_piped
+        return self.settings.display.terminal.activity(
+            is_wanted_when_piped=self.settings.display.shows_bar_when_piped
         )
 
     def _advance(self, activity: Activity, name: str, pace: Pace, progress: Progress) -> None:
@@ -236,7 +250,7 @@ class Work:
         return sum(end - start for start, end in zip(points[::2], points[1::2], strict=True))
 
     def _show(self, file: File, segment: Segment) -> None:
-        self.display.segment(segment.shifted(file.start_seconds))
+        self.settings.display.segment(segment.shifted(file.start_seconds))
 
     def _source(self, file: File) -> "str | RecordingRequest":
         """Returns a path as it is, and all else as a request."""
@@ -249,7 +263,7 @@ class Work:
         from maxwhisper_cli.recording import RecordingRequest
 
         excerpt = Excerpt(each.start_seconds, each.duration_seconds) if each.is_excerpt else None
-        opener = self.remote.opener(each, lambda *n: self.fetching.show(file.name, *n))
+        opener = self.settings.remote.opener(each, lambda *n: self.fetching.show(file.name, *n))
         return RecordingRequest(
             file.name, opener, excerpt, language, may_stall=not _is_file_or_address(each)
         )
@@ -259,13 +273,13 @@ class Work:
         return Document(
             transcript=transcript,
             task=self.options.task,
-            model=self.model.name or self.loading.model or DEFAULT_MODEL,
+            model=self.model.name or self.settings.loading.model or DEFAULT_MODEL,
             implementation=implementation.name,
             device=implementation.device,
             dtype=implementation.dtype,
             notes=self.model.notes,
             recording=Path(name).stem,
-            captions=make_captions(transcript, self.captions, task=self.options.task),
+            captions=make_captions(transcript, self.settings.captions, task=self.options.task),
         )
 
 

@@ -9,9 +9,9 @@ import pytest
 from whisper.transcribe import cli as whisper_command_line
 
 from maxwhisper_cli.audio.reader import RawFormat
-from maxwhisper_cli.commands.batch import Settings
 from maxwhisper_cli.commands.loading import Loading
 from maxwhisper_cli.commands.transcribe import Transcribe
+from maxwhisper_cli.commands.work import Settings
 from maxwhisper_cli.inputs.input import Input
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.upstream_style import Switch
