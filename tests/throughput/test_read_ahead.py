@@ -91,7 +91,7 @@ def test_recordings_come_in_order_and_are_closed(files: list[Path], n_threads: i
 def test_the_first_is_opened_where_it_is_needed_and_others_meanwhile(files: list[Path]) -> None:
     opener = Opener()
     with ReadAhead(files, opener, 2) as ahead, next(iter(ahead)):
-        wait_until(lambda: len(opener.opened) == len(files))
+        wait_until(lambda: len(opener.read) == len(files))
     assert opener.opened.pop(files[0].name) == threading.main_thread().name
     assert all(name.startswith("read ahead") for name in opener.opened.values())
     assert len(opener.closed) == len(files)
