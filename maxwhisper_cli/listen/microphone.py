@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from maxwhisper_cli.audio.stream import AudioError, Float32
-from maxwhisper_cli.listen.source import ThreadedSource, at_16_khz
+from maxwhisper_cli.listen.source import LiveBlocks, ThreadedSource
 from maxwhisper_cli.transcription.mel import SAMPLE_RATE
 
 _BLOCK_SECONDS: Final = 0.02
@@ -92,7 +92,7 @@ def open_microphone(device: str | None) -> ThreadedSource:
         ) from error
     name = str(found["name"])
     return ThreadedSource(
-        name, lambda: at_16_khz(_recorded(queue, stream, name), rate), is_live=True
+        name, lambda: LiveBlocks(rate, _recorded(queue, stream, name)), is_live=True
     )
 
 

@@ -5,16 +5,19 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import soundfile
 
 from maxwhisper_cli.audio.columns import select
 from maxwhisper_cli.audio.raw import RAW_ENCODINGS, RawFormat
 from maxwhisper_cli.audio.stream import AudioError, Float32
-from maxwhisper_cli.listen.source import ThreadedSource, at_16_khz
+from maxwhisper_cli.listen.source import LiveBlocks, ThreadedSource
+
+if TYPE_CHECKING:
+    from maxwhisper_cli.audio.pipe import PipeStream
 
 _READ_BYTES: Final = 65536
 _SAMPLE_BYTES: Final = {"8": 1, "16": 2, "24": 3, "32": 4, "64": 8}
@@ -37,7 +40,7 @@ def open_pipe(source: str, raw: RawFormat | None, warn: Callable[[str], None]) -
     else:
         name, descriptor = source, _open(Path(source))
     is_live = not stat.S_ISREG(os.fstat(descriptor).st_mode)
-    return ThreadedSource(name, lambda: pipe_blocks(descriptor, name, raw, warn), is_live=is_live)
+    return ThreadedSource(name, lambda: open_blocks(descriptor, name, raw, warn), is_live=is_live)
 
 
 def _open(path: Path) -> int:
@@ -51,10 +54,10 @@ def _open(path: Path) -> int:
         raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def pipe_blocks(
+def open_blocks(
     descriptor: int, name: str, raw: RawFormat | None, warn: Callable[[str], None]
-) -> Iterator[Float32]:
-    """Yields mono blocks at 16 kHz from an open file, as they come.
+) -> LiveBlocks:
+    """Opens the audio of a file; waits for the format of a container.
 
     Args:
         descriptor: Number of the open file, which stays open.
@@ -63,13 +66,25 @@ def pipe_blocks(
         warn: Called with a message about damage.
 
     Raises:
-        AudioError: It is neither audio nor video, is empty, or cannot be read.
+        AudioError: It is neither audio nor video, is empty, or cannot be read; so do the blocks.
     """
-    try:
+    with _named_errors(name):
         if raw is None:
-            yield from _container_blocks(descriptor, name, warn)
+            live = _container_blocks(descriptor, name, warn)
         else:
-            yield from at_16_khz(_raw_blocks(descriptor, name, raw), raw.sample_rate)
+            live = LiveBlocks(raw.sample_rate, _raw_blocks(descriptor, name, raw))
+    return LiveBlocks(live.sample_rate, _with_named_errors(live.blocks, name))
+
+
+def _with_named_errors(blocks: Iterator[Float32], name: str) -> Iterator[Float32]:
+    with _named_errors(name):
+        yield from blocks
+
+
+@contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         raise AudioError(f"{name} cannot be read: {reason}") from error
@@ -109,20 +124,24 @@ def raw_samples(data: bytes, raw: RawFormat) -> Float32:
     return floats
 
 
-def _container_blocks(descriptor: int, name: str, warn: Callable[[str], None]) -> Iterator[Float32]:
+def _container_blocks(descriptor: int, name: str, warn: Callable[[str], None]) -> LiveBlocks:
     from maxwhisper_cli.audio.pipe import decode_pipe
 
-    with io.FileIO(descriptor, closefd=False) as file:
-        first = file.read(1)
-        if not first:
-            raise AudioError(f"{name} is empty: nothing was written to it")
-        try:
-            stream = decode_pipe(_Rest(first, file), name, warn)
-        except AudioError as error:
-            raise AudioError(f"{error}; samples without a header need --raw-format") from error
-        with closing(stream):
-            mono = (select(block, None) for block in stream.blocks)
-            yield from at_16_khz(mono, stream.sample_rate)
+    file = io.FileIO(descriptor, closefd=False)
+    first = file.read(1)
+    if not first:
+        raise AudioError(f"{name} is empty: nothing was written to it")
+    try:
+        stream = decode_pipe(_Rest(first, file), name, warn)
+    except AudioError as error:
+        raise AudioError(f"{error}; samples without a header need --raw-format") from error
+    return LiveBlocks(stream.sample_rate, _mono_blocks(stream))
+
+
+def _mono_blocks(stream: "PipeStream") -> Iterator[Float32]:
+    with closing(stream):
+        for block in stream.blocks:
+            yield select(block, None)
 
 
 class _Rest(io.RawIOBase):

@@ -5,9 +5,10 @@ Nothing is lost while the model works: what comes in meanwhile waits, and is fet
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import soxr
@@ -17,6 +18,8 @@ from maxwhisper_cli.transcription.mel import SAMPLE_RATE
 from weights.closing import Closing
 
 _END: Final = None
+_Item: TypeAlias = int | Float32 | BaseException | None
+"""The sample rate, then blocks, and at the end None or the error that ended them."""
 
 
 class LiveSource(Closing):
@@ -42,25 +45,35 @@ class LiveSource(Closing):
         """
 
 
-class ThreadedSource(LiveSource):
-    """Blocks of an iterator that a thread goes through."""
+@dataclass(frozen=True, slots=True)
+class LiveBlocks:
+    """Mono blocks as they come."""
 
-    def __init__(
-        self, name: str, blocks: Callable[[], Iterator[Float32]], *, is_live: bool
-    ) -> None:
+    sample_rate: int
+    blocks: Iterator[Float32]
+
+
+class ThreadedSource(LiveSource):
+    """Blocks of an iterator that a thread goes through; they are resampled as they are read.
+
+    The thread may wait for a pipe for ever. It holds the iterator and a queue: a resampler that it
+    held at the program's end would be reported as leaked, on the terminal.
+    """
+
+    def __init__(self, name: str, start: Callable[[], LiveBlocks], *, is_live: bool) -> None:
         """Starts the thread.
 
         Args:
             name: Name in messages.
+            start: Returns the blocks; called in the thread, which may wait for it.
             is_live: True if the audio comes as it is recorded.
-            blocks: Returns the iterator; called in the thread, which may wait for it.
         """
         self.name = name
         self.is_live = is_live
-        self._queue: SimpleQueue[Float32 | BaseException | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Item] = SimpleQueue()
+        self._resampler: soxr.ResampleStream | None = None
         self._ended: BaseException | bool = False
-        self._thread = Thread(target=self._run, args=(blocks,), name="live audio", daemon=True)
-        self._thread.start()
+        Thread(target=_queue_blocks, args=(start, self._queue), name=name, daemon=True).start()
 
     def read(self, timeout: float) -> Float32 | None:
         """Returns the blocks that have come, joined."""
@@ -70,10 +83,7 @@ class ThreadedSource(LiveSource):
                 item = self._queue.get(block=not found, timeout=None if found else timeout)
             except Empty:
                 break
-            if isinstance(item, np.ndarray):
-                found.append(item)
-            else:
-                self._ended = True if item is _END else item
+            self._take(item, found)
         if found:
             return np.concatenate(found)
         if isinstance(self._ended, BaseException):
@@ -81,23 +91,28 @@ class ThreadedSource(LiveSource):
         return None if self._ended else np.empty(0, np.float32)
 
     def close(self) -> None:
-        """Leaves the thread alone, which may wait for a pipe for ever."""
+        """Frees the resampler, and leaves the thread alone."""
+        self._resampler = None
 
-    def _run(self, blocks: Callable[[], Iterator[Float32]]) -> None:
-        try:
-            for block in blocks():
-                self._queue.put(block)
-            self._queue.put(_END)
-        except BaseException as error:  # noqa: BLE001  (raised by `read`)
-            self._queue.put(error)
+    def _take(self, item: _Item, found: list[Float32]) -> None:
+        """Adds the samples of an item, at 16 kHz."""
+        if isinstance(item, int):
+            if item != SAMPLE_RATE:
+                self._resampler = soxr.ResampleStream(item, SAMPLE_RATE, 1, quality="HQ")
+        elif isinstance(item, np.ndarray):
+            found.append(item if self._resampler is None else self._resampler.resample_chunk(item))
+        else:
+            self._ended = True if item is _END else item
+            if self._resampler is not None:
+                found.append(self._resampler.resample_chunk(np.empty(0, np.float32), last=True))
 
 
-def at_16_khz(blocks: Iterator[Float32], sample_rate: int) -> Iterator[Float32]:
-    """Resamples mono blocks as they come; each may be shorter or longer than what was put in."""
-    if sample_rate == SAMPLE_RATE:
-        yield from blocks
-        return
-    resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, quality="HQ")
-    for block in blocks:
-        yield resampler.resample_chunk(block)
-    yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
+def _queue_blocks(start: Callable[[], LiveBlocks], queue: SimpleQueue[_Item]) -> None:
+    try:
+        live = start()
+        queue.put(live.sample_rate)
+        for block in live.blocks:
+            queue.put(block)
+        queue.put(_END)
+    except BaseException as error:  # noqa: BLE001  (raised by `read`)
+        queue.put(error)

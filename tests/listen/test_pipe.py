@@ -1,6 +1,9 @@
 """Live audio from pipes: raw samples, containers as they are written, and what is no audio."""
 
+import io
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from maxwhisper_cli.audio.raw import RawFormat
 from maxwhisper_cli.audio.stream import AudioError
-from maxwhisper_cli.listen.pipe import open_pipe, pipe_blocks
+from maxwhisper_cli.listen.pipe import open_blocks, open_pipe
+from maxwhisper_cli.listen.source import ThreadedSource
 from tests.support import loaded
 
 WritePipe = Callable[[bytes], int]
@@ -41,7 +46,12 @@ def pipe() -> Iterator[WritePipe]:
 
 def read(descriptor: int, raw: RawFormat | None = None) -> np.ndarray:
     warnings: list[str] = []
-    blocks = list(pipe_blocks(descriptor, "the pipe", raw, warnings.append))
+    source = ThreadedSource(
+        "the pipe", lambda: open_blocks(descriptor, "the pipe", raw, warnings.append), is_live=True
+    )
+    blocks: list[np.ndarray] = []
+    while (block := source.read(10)) is not None:
+        blocks.append(block)
     assert warnings == []
     return np.concatenate(blocks)
 
@@ -77,7 +87,7 @@ def test_containers_are_read_whole(
 def test_sound_comes_before_the_pipe_has_ended(jfk: Path) -> None:
     reading, writing = os.pipe()
     os.write(writing, jfk.read_bytes()[:60000])
-    blocks = pipe_blocks(reading, "the pipe", RawFormat(), print)
+    blocks = open_blocks(reading, "the pipe", RawFormat(), print).blocks
     assert len(next(blocks)) > 0
     os.close(writing)
     list(blocks)
@@ -121,6 +131,33 @@ def test_a_source_gives_what_has_come(tmp_path: Path, jfk: Path) -> None:
     os.close(writing[0])
     while (block := source.read(0.1)) is not None:
         assert len(block) == 0
+
+
+@pytest.mark.parametrize("raw", ["RawFormat('s16le', 48000, 1)", "None"])
+def test_a_program_may_end_while_the_pipe_is_open(raw: str, jfk: Path) -> None:
+    """At 48 kHz, raw or in a container: no library prints anything of what its thread holds."""
+    sound = np.repeat(loaded.samples_of(jfk)[: 2 * 16000], 3)
+    data = io.BytesIO()
+    soundfile.write(data, sound, 48000, format="WAV" if raw == "None" else "RAW", subtype="PCM_16")
+    program = (
+        "from maxwhisper_cli.audio.raw import RawFormat\n"
+        "from maxwhisper_cli.listen.pipe import open_pipe\n"
+        f"with open_pipe('-', {raw}, print) as source:\n"
+        "    n_read = 0\n"
+        "    while n_read < 16000:\n"
+        "        n_read += len(source.read(10))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write(data.getvalue())
+    process.stdin.flush()
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stdin.close()
+    process.stderr.close()
 
 
 @pytest.mark.parametrize(
