@@ -5,7 +5,7 @@ timestamps; the times of words come from an alignment. What is needed of the mod
 that many streams may be decoded together (`drive.py`).
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -42,9 +42,9 @@ _RETRIES: Final = (0.0, 0.4, 0.8)
 class WindowEncoding(Need[AudioFeatures]):
     """Need of the encoder's output for mel frames, a batch of one."""
 
-    def __init__(self, mel: Float32) -> None:
-        self.mel = mel
-        """[n_mels, 2 * n_audio_ctx]."""
+    def __init__(self, fill: Callable[[Float32], None]) -> None:
+        self.fill = fill
+        """Writes them, [n_mels, 2 * n_audio_ctx]; called once, in any thread."""
 
 
 LiveNeed: TypeAlias = WindowEncoding | Decoding | Aligning
@@ -54,8 +54,8 @@ LiveNeed: TypeAlias = WindowEncoding | Decoding | Aligning
 class Audio:
     """The audio of a hypothesis, and the text that is known of it."""
 
-    mel: Float32
-    """Encoder's window, [n_mels, 2 * n_audio_ctx]."""
+    fill: Callable[[Float32], None]
+    """Writes the encoder's window, [n_mels, 2 * n_audio_ctx]."""
     seconds: float
     """Length of the audio in it."""
     prefix: tuple[int, ...]
@@ -99,7 +99,7 @@ class LiveDecoder:
 
     def hypothesis(self, audio: Audio) -> Generator[LiveNeed, None, list[TimedWord] | None]:
         """Decodes the words behind the prefix; None if the text is not to be believed."""
-        encoding = WindowEncoding(audio.mel)
+        encoding = WindowEncoding(audio.fill)
         yield encoding
         features = encoding.answer
         builder = self._request_builder(features, audio)

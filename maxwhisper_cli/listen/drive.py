@@ -4,9 +4,12 @@ Windows of several streams are encoded in batches, and decoded side by side in t
 implementation. What a stream says does not depend on the others.
 """
 
+import os
 from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from functools import cache
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 
@@ -18,6 +21,8 @@ from maxwhisper_cli.transcription.steps import Aligning, Decoding
 from maxwhisper_cli.transcription.stopwatch import STOPPED
 
 Result = TypeVar("Result")
+_N_FILL_THREADS: Final = 8
+"""Threads that write mel windows, for which a GPU has to wait."""
 
 
 def run_alone(implementation: Implementation, steps: Generator[LiveNeed, None, Result]) -> Result:
@@ -79,17 +84,28 @@ def _answer(implementation: Implementation, needs: Sequence[LiveNeed]) -> None:
 
 
 def _encode(implementation: Implementation, needs: Sequence[WindowEncoding]) -> None:
-    n_most = implementation.windows_at_once
+    dims, n_most = implementation.dims, implementation.windows_at_once
     for first in range(0, len(needs), n_most):
         batch = needs[first : first + n_most]
-        features = implementation.encode(np.stack([need.mel for need in batch]))
+        mel = np.empty((len(batch), dims.n_mels, 2 * dims.n_audio_ctx), np.float32)
+        if len(batch) == 1:
+            batch[0].fill(mel[0])
+        else:
+            list(_fillers(os.getpid()).map(lambda need, window: need.fill(window), batch, mel))
+        features = implementation.encode(mel)
         for index, need in enumerate(batch):
             need.give(features[index])
 
 
+@cache
+def _fillers(_process: int) -> ThreadPoolExecutor:
+    """Returns the threads that write mel windows; those of its parent do not live in a fork."""
+    return ThreadPoolExecutor(_N_FILL_THREADS, thread_name_prefix="live window")
+
+
 def _decode(implementation: Implementation, needs: Sequence[Decoding]) -> None:
-    n_rows = min(len(needs), implementation.default_rows)
-    if n_rows == 1:
+    n_rows = implementation.default_rows  # always the same, which a GPU keeps from last time
+    if min(n_rows, len(needs)) == 1:
         for need in needs:
             need.give(implementation.decode(need.features, need.request))
         return

@@ -1,14 +1,16 @@
 """Samples of live audio that are still needed, and their mel frames for the encoder.
 
 Frames are computed once, as soon as all of their samples are here. Only the last frames of a window
-lack samples: silence stands in for these. Nothing is decoded.
+lack samples: silence stands in for these. Frames of half a second are computed on the processor:
+asking a GPU for them takes longer. Nothing is decoded.
 """
 
 from typing import Final
 
 import numpy as np
 
-from maxwhisper_cli.transcription.mel import Float32, LogMel
+from implementations.log_mel import log_mel_frames
+from maxwhisper_cli.transcription.mel import Float32
 from maxwhisper_cli.transcription.upstream import mel_filters
 from weights.dims import HOP_LENGTH, N_FFT
 
@@ -20,30 +22,38 @@ class SampleBuffer:
     """The latest samples of a stream; places are counted from its beginning."""
 
     def __init__(self) -> None:
-        self._samples = np.zeros(0, np.float32)
+        self._memory = np.zeros(0, np.float32)
+        self._n_stored = 0
         self.start = 0
         """Place of the first sample that is stored."""
 
     @property
     def end(self) -> int:
         """Place behind the last sample."""
-        return self.start + len(self._samples)
+        return self.start + self._n_stored
 
     def append(self, block: Float32) -> None:
-        """Adds samples."""
-        self._samples = np.concatenate([self._samples, block])
+        """Adds samples; they are moved only where the memory does not suffice."""
+        n_stored = self._n_stored + len(block)
+        if n_stored > len(self._memory):
+            memory = np.empty(max(n_stored, 2 * len(self._memory)), np.float32)
+            memory[: self._n_stored] = self._memory[: self._n_stored]
+            self._memory = memory
+        self._memory[self._n_stored : n_stored] = block
+        self._n_stored = n_stored
 
     def drop_before(self, at: int) -> None:
         """Forgets samples before a place."""
         if at > self.start:
-            self._samples, self.start = self._samples[at - self.start :].copy(), at
+            self._memory = self._memory[at - self.start : self._n_stored].copy()
+            self._n_stored, self.start = len(self._memory), at
 
     def between(self, start: int, end: int) -> Float32:
         """Returns samples; silence where they are not stored."""
         samples = np.zeros(end - start, np.float32)
         first, last = max(start, self.start), min(end, self.end)
         if first < last:
-            stored = self._samples[first - self.start : last - self.start]
+            stored = self._memory[first - self.start : last - self.start]
             samples[first - start : last - start] = stored
         return samples
 
@@ -51,18 +61,16 @@ class SampleBuffer:
 class LiveSpectrogram:
     """Mel frames of a buffer from a place on; the place moves forward as text becomes final."""
 
-    def __init__(self, samples: SampleBuffer, n_mels: int, transform: LogMel) -> None:
+    def __init__(self, samples: SampleBuffer, n_mels: int) -> None:
         """Begins where the stream begins.
 
         Args:
             samples: The stream.
             n_mels: Mel bands.
-            transform: Computes frames: (samples, filters) -> log10 of band powers.
         """
         self.start = 0
         """Place of the first frame's centre, in samples."""
         self._samples = samples
-        self._transform = transform
         self._filters = mel_filters(n_mels)
         self._frames = np.zeros((0, n_mels), np.float32)
         """Frames of which all samples are here, [n_frames, n_mels]."""
@@ -74,26 +82,24 @@ class LiveSpectrogram:
         self.start += n_frames * HOP_LENGTH
         self._samples.drop_before(self.start - _HALF)
 
-    def window(self, end: int, n_frames: int) -> Float32:
-        """Returns the frames up to a place, with zeros behind them, as the encoder expects them.
+    def fill(self, end: int, window: Float32) -> None:
+        """Writes the frames up to a place, with zeros behind them, as the encoder expects them.
 
         Args:
             end: Place behind the last sample.
-            n_frames: Frames of the encoder's window; those of the audio are at most so many.
-
-        Returns:
-            [n_mels, n_frames].
+            window: [n_mels, n_frames]; frames of the audio are at most so many.
         """
-        n_audio = min(n_frames, (end - self.start) // HOP_LENGTH)
+        n_audio = min(window.shape[1], (end - self.start) // HOP_LENGTH)
         self._store_complete(min(n_audio, (end - self.start - _HALF) // HOP_LENGTH + 1))
         log_spec = self._frames[:n_audio]
         if len(log_spec) < n_audio:
             log_spec = np.concatenate([log_spec, self._compute(len(log_spec), n_audio, end)])
-        window = np.zeros((self._frames.shape[1], n_frames), np.float32)
+        window[:, n_audio:] = 0
         if n_audio > 0:
             scaled = np.maximum(log_spec, log_spec.max() - _DYNAMIC_RANGE)
-            window[:, :n_audio] = ((scaled + np.float32(4)) * np.float32(0.25)).T
-        return window
+            scaled += np.float32(4)
+            scaled *= np.float32(0.25)
+            window[:, :n_audio] = scaled.T
 
     def _store_complete(self, n_frames: int) -> None:
         if n_frames > len(self._frames):
@@ -107,4 +113,4 @@ class LiveSpectrogram:
         samples = self._samples.between(begin, stop)
         if end is not None and end < stop:
             samples[end - begin :] = 0
-        return self._transform(samples, self._filters)
+        return log_mel_frames(samples, self._filters)

@@ -4,21 +4,30 @@ Others put audio in at any time; what it changes comes back through a callback i
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from threading import Condition, Thread
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+import numpy as np
 
 from implementations.implementation import Implementation
 from implementations.memory import translate_out_of_memory
+from implementations.processor_threads import available_threads
 from maxwhisper_cli.audio.stream import Float32
 from maxwhisper_cli.listen.drive import run_together
 from maxwhisper_cli.listen.events import Event
-from maxwhisper_cli.listen.transcriber import LiveTranscriber
+from maxwhisper_cli.listen.transcriber import LiveTranscriber, add_to_streams
 from weights.closing import Closing
 
 OnEvents: TypeAlias = Callable[[list[Event] | Exception], None]
 """Callback with events in order, or with the error that has ended a stream."""
 _Input: TypeAlias = Float32 | Callable[[], None]
+
+
+_STREAMS_A_THREAD: Final = 16
+"""Streams whose voice activity one thread computes together."""
+_MAX_THREADS: Final = min(8, available_threads())
 
 
 class LiveStream:
@@ -60,17 +69,22 @@ class LiveStream:
             self.is_closed = True
             self._changed.notify_all()
 
-    def take_inputs(self) -> None:
-        """Gives the audio to the transcriber; up to an end or a drop, which is decoded first."""
-        while True:
-            with self._changed:
-                if not self._inputs:
-                    return
+    def take_audio(self) -> Float32:
+        """Returns the audio that was put in, up to an end or a drop, which is decoded first."""
+        blocks: list[Float32] = []
+        with self._changed:
+            while self._inputs and not callable(self._inputs[0]):
                 item = self._inputs.popleft()
-            if callable(item):
-                item()
-                return
-            self.live.add(item)
+                assert not callable(item)
+                blocks.append(item)
+        return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+    def take_end(self) -> None:
+        """Ends or drops the utterance, if that was asked for behind the audio."""
+        with self._changed:
+            item = self._inputs.popleft() if self._inputs and callable(self._inputs[0]) else None
+        if callable(item):
+            item()
 
     def _put(self, item: _Input) -> None:
         with self._changed:
@@ -87,6 +101,7 @@ class LiveStreams(Closing):
         self._changed = Condition()
         self._streams: list[LiveStream] = []
         self._is_over = False
+        self._pool = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="live streams")
         self._thread = Thread(target=self._run, name="live streams", daemon=True)
         self._thread.start()
 
@@ -103,12 +118,22 @@ class LiveStreams(Closing):
             self._is_over = True
             self._changed.notify_all()
         self._thread.join()
+        self._pool.shutdown()
 
     def _run(self) -> None:
         while (due := self._wait()) is not None:
-            for stream in due:
-                stream.take_inputs()
+            self._take_inputs(due)
             self._decode([stream for stream in due if stream.live.is_due])
+
+    def _take_inputs(self, due: Sequence[LiveStream]) -> None:
+        """Gives the audio to the transcribers; voice activity is computed by several threads."""
+        groups = [due[i : i + _STREAMS_A_THREAD] for i in range(0, len(due), _STREAMS_A_THREAD)]
+        if len(groups) == 1:
+            _take(groups[0])
+        else:
+            list(self._pool.map(_take, groups))
+        for stream in due:
+            stream.take_end()
 
     def _wait(self) -> list[LiveStream] | None:
         """Returns the streams with something to do; None at the end."""
@@ -135,3 +160,8 @@ class LiveStreams(Closing):
         for stream, events in zip(due, found, strict=True):
             if events and not stream.is_closed:
                 stream.on_events(events)
+
+
+def _take(streams: Sequence[LiveStream]) -> None:
+    """Gives the audio of streams to their transcribers."""
+    add_to_streams([each.live for each in streams], [each.take_audio() for each in streams])

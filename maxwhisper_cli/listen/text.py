@@ -7,6 +7,7 @@ moves forward behind final words, whose text then prompts what follows.
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from implementations.implementation import Implementation
@@ -51,7 +52,7 @@ class LiveText:
         self._policy = policy
         self._n_frames = 2 * dims.n_audio_ctx
         self._max_samples = self._n_frames * HOP_LENGTH
-        self._spectrogram = LiveSpectrogram(samples, dims.n_mels, implementation.log_mel)
+        self._spectrogram = LiveSpectrogram(samples, dims.n_mels)
         self._words: list[_FinalWord] = []
         self._last_end = 0.0
         """End of the last final word, in seconds of the stream."""
@@ -101,7 +102,7 @@ class LiveText:
         """
         seconds = self._seconds_of(end)
         audio = Audio(
-            mel=self._spectrogram.window(end, self._n_frames),
+            fill=partial(self._spectrogram.fill, end),
             seconds=seconds,
             prefix=tuple(token for word in self._words for token in word.tokens),
             n_new_seconds=max(0.0, end / SAMPLE_RATE - self._last_end),

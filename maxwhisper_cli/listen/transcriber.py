@@ -5,7 +5,7 @@ which the same is split in two: `add` stores samples, `steps` yields what the mo
 """
 
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Final
 
 import numpy as np
@@ -19,7 +19,7 @@ from maxwhisper_cli.listen.policies import AlignAtt, LocalAgreement, Policy
 from maxwhisper_cli.listen.sound import SampleBuffer
 from maxwhisper_cli.listen.text import LiveText
 from maxwhisper_cli.speech.network import VoiceNetwork
-from maxwhisper_cli.speech.utterances import Edge, UtteranceFinder
+from maxwhisper_cli.speech.utterances import Edge, UtteranceFinder, add_together
 from maxwhisper_cli.transcription.mel import SAMPLE_RATE, Float32
 
 _MEMORY_SAMPLES: Final = 2 * SAMPLE_RATE
@@ -51,10 +51,11 @@ class LiveTranscriber:
         self._samples = SampleBuffer()
         policy = make_policy(implementation, options)
         self._text = LiveText(implementation, self._decoder, policy, self._samples)
-        self._finder: UtteranceFinder | None = None
+        self.finder: UtteranceFinder | None = None
+        """Finder of utterances; None if the caller ends them."""
         if options.vad is not None:
             assert network is not None, "voice activity needs its network"
-            self._finder = UtteranceFinder(network, options.vad)
+            self.finder = UtteranceFinder(network, options.vad)
         self._edges: deque[Edge] = deque()
         self._min_chunk = round(options.min_chunk_seconds * SAMPLE_RATE)
 
@@ -90,10 +91,12 @@ class LiveTranscriber:
 
     def add(self, block: Float32) -> None:
         """Adds samples, and decodes nothing."""
-        samples = np.nan_to_num(np.asarray(block, np.float32), posinf=0.0, neginf=0.0)
-        if self._finder is not None:
-            self._edges.extend(self._finder.add(samples))
-        elif len(samples) and not self._text.is_speech and not self._edges:
+        add_to_streams([self], [block])
+
+    def store(self, samples: Float32, edges: Sequence[Edge]) -> None:
+        """Adds finite samples with the edges that the finder has found by them."""
+        self._edges.extend(edges)
+        if self.finder is None and len(samples) and not self._text.is_speech and not self._edges:
             self._edges.append(Edge(self._samples.end, is_start=True))
         self._samples.append(samples)
         if not self._text.is_speech and not self._edges:
@@ -101,15 +104,15 @@ class LiveTranscriber:
 
     def end_utterance(self) -> None:
         """Lets the utterance, if there is one, end with the audio so far."""
-        if self._finder is not None:
-            self._edges.extend(self._finder.end())
+        if self.finder is not None:
+            self._edges.extend(self.finder.end())
         elif self._text.is_speech or self._edges:
             self._edges.append(Edge(self._samples.end, is_start=False))
 
     def drop_utterance(self) -> None:
         """Drops an utterance that lasts, and audio that was not decoded."""
-        if self._finder is not None:
-            self._finder.end()
+        if self.finder is not None:
+            self.finder.end()
         self._edges.clear()
         self._text.drop(self._samples.end)
 
@@ -136,6 +139,18 @@ class LiveTranscriber:
         while self.is_due:
             events += run_alone(self._implementation, self.steps())
         return events
+
+
+def add_to_streams(streams: Sequence[LiveTranscriber], blocks: Sequence[Float32]) -> None:
+    """Adds samples to streams of one network, whose voice activity is computed together."""
+    finite = [
+        np.nan_to_num(np.asarray(block, np.float32), posinf=0.0, neginf=0.0) for block in blocks
+    ]
+    found = [index for index, live in enumerate(streams) if live.finder is not None]
+    finders = [finder for live in streams if (finder := live.finder) is not None]
+    edges = dict(zip(found, add_together(finders, [finite[index] for index in found]), strict=True))
+    for index, (live, samples) in enumerate(zip(streams, finite, strict=True)):
+        live.store(samples, edges.get(index, []))
 
 
 def make_policy(implementation: Implementation, options: ListenOptions) -> Policy:

@@ -8,7 +8,7 @@ not read: this module is that graph. It finds no file and holds no state of a re
 Source: the graph of silero_vad_16k_op15.onnx, of silero-vad 6.2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,6 +63,17 @@ class LstmState:
     cell: Float32 = field(default_factory=_zero_state)
 
 
+@dataclass(frozen=True, slots=True)
+class StreamFrames:
+    """Frames of one stream, and the state that reads them."""
+
+    inputs: Float32
+    """Result of `gate_inputs` for them, [n_frames, 512]."""
+    state: LstmState
+    reset_at: int = -1
+    """Frame before which the state begins anew; -1 for none."""
+
+
 class VoiceNetwork:
     """Weights, laid out for the pass; may be shared by recordings and threads."""
 
@@ -90,6 +101,7 @@ class VoiceNetwork:
         self._input = TiledMatrix((tensors[f"{rnn}.weight_ih"] * scale).T)
         recurrent = np.ascontiguousarray(tensors[f"{rnn}.weight_hh"] * scale)
         self._recurrent = recurrent.reshape(_N_BLOCKS, -1, _N_STATE)
+        self._recurrent_rows = TiledMatrix(recurrent.T)
         self._bias = (tensors[f"{rnn}.bias_ih"] + tensors[f"{rnn}.bias_hh"]) * self._scale
         self._output = np.ascontiguousarray(tensors[f"{output}.weight"].reshape(_N_STATE))
         self._output_bias = tensors[f"{output}.bias"].astype(np.float32)
@@ -104,7 +116,61 @@ class VoiceNetwork:
         Returns:
             [n_frames].
         """
-        hidden = self._lstm(inputs, state)
+        return self._spoken(self._lstm(inputs, state))
+
+    def probabilities_together(self, streams: Sequence[StreamFrames]) -> list[Float32]:
+        """Computes the probabilities of several streams at once, and moves their states.
+
+        Rows are computed in tiles of 8, so that none depends on its neighbours.
+
+        Returns:
+            [n_frames] of each stream.
+        """
+        order = sorted(range(len(streams)), key=lambda index: -len(streams[index].inputs))
+        rows = [streams[index] for index in order]
+        lengths = np.array([len(row.inputs) for row in rows])
+        n_rows = -(-len(rows) // N_ROWS) * N_ROWS
+        inputs = np.zeros((lengths[0], n_rows, _N_GATES * _N_STATE), np.float32)
+        hidden, cell = np.zeros((2, n_rows, _N_STATE), np.float32)
+        resets = np.full(n_rows, -1)
+        for index, row in enumerate(rows):
+            inputs[: len(row.inputs), index] = row.inputs
+            hidden[index], cell[index] = row.state.hidden, row.state.cell
+            resets[index] = row.reset_at
+        outputs = np.empty((lengths[0], n_rows, _N_STATE), np.float32)
+        for at in range(lengths[0]):
+            n_live = np.count_nonzero(lengths > at)
+            tiles = slice(-(-n_live // N_ROWS) * N_ROWS)
+            if (is_reset := resets[tiles] == at).any():
+                hidden[tiles][is_reset] = cell[tiles][is_reset] = 0
+            outputs[at, tiles] = self._step_rows(hidden[tiles], cell[tiles], inputs[at, tiles])
+            hidden[tiles] = outputs[at, tiles]
+            for ended in np.flatnonzero(lengths == at + 1).tolist():
+                rows[ended].state.hidden = outputs[at, ended].copy()
+                rows[ended].state.cell = cell[ended].copy()
+        found = self._spoken(outputs)
+        by_stream = dict(zip(order, range(len(order)), strict=True))
+        return [
+            found[: len(stream.inputs), by_stream[index]] for index, stream in enumerate(streams)
+        ]
+
+    def _step_rows(self, hidden: Float32, cell: Float32, inputs: Float32) -> Float32:
+        """Returns the next hidden states, [n_rows, 128] -> [n_rows, 128]; `cell` is moved."""
+        gates = self._recurrent_rows.multiplied_from_left(hidden)
+        gates += inputs
+        np.tanh(gates, out=gates)
+        gates *= self._scale
+        gates += self._offset
+        input_gate, forget_gate, candidate, output_gate = np.split(gates, _N_GATES, axis=1)
+        cell *= forget_gate
+        input_gate *= candidate
+        cell += input_gate
+        following: Float32 = np.tanh(cell)
+        following *= output_gate
+        return following
+
+    def _spoken(self, hidden: Float32) -> Float32:
+        """[..., 128] -> [...]: probabilities; `hidden` is overwritten."""
         np.maximum(hidden, 0, out=hidden)
         half_logits: Float32 = np.float32(0.5) * (hidden @ self._output + self._output_bias)
         probabilities: Float32 = np.float32(0.5) * np.tanh(half_logits) + np.float32(0.5)
@@ -116,7 +182,11 @@ class VoiceNetwork:
         Args:
             samples: The 64 samples before the first frame, then the frames: a multiple of 8.
         """
-        spectrum = self._basis.multiplied_from_left(_windows(samples).reshape(-1, _N_FFT))
+        return self.gate_inputs_of(frames_of(samples))
+
+    def gate_inputs_of(self, frames: Float32) -> Float32:
+        """[n_frames, 576] -> [n_frames, 512]; frames of any streams, a multiple of 8 of them."""
+        spectrum = self._basis.multiplied_from_left(_windows(frames).reshape(-1, _N_FFT))
         np.square(spectrum, out=spectrum)
         power = spectrum[:, :_N_BINS]
         power += spectrum[:, _N_BINS:]
@@ -183,10 +253,18 @@ def _as_matrix(
     return matrix.reshape(n_columns * n_in, n_output_columns * n_out), n_output_columns
 
 
-def _windows(samples: Float32) -> Float32:
-    """[64 + 512 n_frames] -> [n_frames, 4, 256]: windows 128 apart, the last of them mirrored."""
+def frames_of(samples: Float32) -> Float32:
+    """[64 + 512 n_frames] -> [n_frames, 576]: each frame behind the 64 samples before it."""
     n_read = CONTEXT_SAMPLES + FRAME_SAMPLES
-    frames = np.lib.stride_tricks.sliding_window_view(samples, n_read)[::FRAME_SAMPLES]
+    if len(samples) < n_read:
+        return np.zeros((0, n_read), np.float32)
+    frames: Float32 = np.lib.stride_tricks.sliding_window_view(samples, n_read)[::FRAME_SAMPLES]
+    return frames
+
+
+def _windows(frames: Float32) -> Float32:
+    """[n_frames, 576] -> [n_frames, 4, 256]: windows 128 apart, the last of them mirrored."""
+    n_read = CONTEXT_SAMPLES + FRAME_SAMPLES
     windows = np.empty((len(frames), _N_COLUMNS, _N_FFT), np.float32)
     for column in range(_N_COLUMNS - 1):
         windows[:, column] = frames[:, column * _HOP : column * _HOP + _N_FFT]

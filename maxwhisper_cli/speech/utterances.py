@@ -4,6 +4,7 @@ The probabilities are those of `activity`, frame by frame without a look ahead. 
 where speech begins and ends; splitting of long speech is left to the caller. Nothing is decoded.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,9 @@ from maxwhisper_cli.speech.network import (
     FRAME_SAMPLES,
     FRAMES_MULTIPLE,
     LstmState,
+    StreamFrames,
     VoiceNetwork,
+    frames_of,
 )
 from maxwhisper_cli.speech.spans import SAMPLE_RATE
 from maxwhisper_cli.speech.tiled_matrix import Float32
@@ -54,18 +57,7 @@ class UtteranceFinder:
 
     def add(self, block: Float32) -> list[Edge]:
         """Adds samples; returns the edges that show by now, in order."""
-        samples = np.concatenate([self._rest, np.clip(block, -_MAX_SAMPLE, _MAX_SAMPLE)])
-        n_frames = (len(samples) - CONTEXT_SAMPLES) // FRAME_SAMPLES
-        if n_frames <= 0:
-            self._rest = samples
-            return []
-        n_read = n_frames * FRAME_SAMPLES
-        edges: list[Edge] = []
-        for probability in self._probabilities(samples[: CONTEXT_SAMPLES + n_read], n_frames):
-            edges += self._take(self._n_frames * FRAME_SAMPLES, probability)
-            self._n_frames += 1
-        self._rest = samples[n_read:].copy()
-        return edges
+        return add_together([self], [block])[0]
 
     def end(self) -> list[Edge]:
         """Ends an utterance that lasts, as if a pause began now."""
@@ -75,23 +67,27 @@ class UtteranceFinder:
         self._last_end = at
         return [Edge(at, is_start=False)] if was_confirmed else []
 
-    def _probabilities(self, samples: Float32, n_frames: int) -> list[float]:
-        """[64 + 512 n_frames] -> the higher probability of both LSTMs for each frame."""
-        n_padded = -n_frames % FRAMES_MULTIPLE * FRAME_SAMPLES
-        padded = np.concatenate([samples, np.zeros(n_padded, np.float32)])
-        inputs = self._network.gate_inputs(padded)[:n_frames]
-        carried = self._network.probabilities(inputs, self._state)
-        fresh: list[Float32] = []
-        first = 0
-        while first < n_frames:
-            age = (self._n_frames + first) % _FRESH_FRAMES
-            if age == 0:
-                self._fresh = LstmState()
-            last = min(n_frames, first + _FRESH_FRAMES - age)
-            fresh.append(self._network.probabilities(inputs[first:last], self._fresh))
-            first = last
-        higher: list[float] = np.maximum(carried, np.concatenate(fresh)).tolist()
-        return higher
+    def _next_frames(self, block: Float32) -> Float32:
+        """Adds samples -> [n_frames, 576], the frames that are whole by now."""
+        samples = np.concatenate([self._rest, np.clip(block, -_MAX_SAMPLE, _MAX_SAMPLE)])
+        n_read = (len(samples) - CONTEXT_SAMPLES) // FRAME_SAMPLES * FRAME_SAMPLES
+        self._rest = samples[n_read:].copy()
+        return frames_of(samples[: CONTEXT_SAMPLES + n_read])
+
+    def _streams(self, inputs: Float32) -> tuple[StreamFrames, StreamFrames]:
+        """[n_frames, 512], at most 256 frames -> those of both LSTMs."""
+        until_fresh = -self._n_frames % _FRESH_FRAMES
+        return (
+            StreamFrames(inputs, self._state),
+            StreamFrames(inputs, self._fresh, until_fresh),
+        )
+
+    def _take_all(self, probabilities: Float32) -> list[Edge]:
+        edges: list[Edge] = []
+        for probability in probabilities.tolist():
+            edges += self._take(self._n_frames * FRAME_SAMPLES, probability)
+            self._n_frames += 1
+        return edges
 
     def _take(self, at: int, probability: float) -> list[Edge]:
         """Takes the frame that begins at sample `at`; returns the edge that it shows, if any."""
@@ -118,6 +114,37 @@ class UtteranceFinder:
             return []
         self._last_end = end
         return [Edge(end, is_start=False)]
+
+
+def add_together(finders: Sequence[UtteranceFinder], blocks: Sequence[Float32]) -> list[list[Edge]]:
+    """Adds samples to streams that share a network; returns the edges of each, as `add` does.
+
+    What a stream shows does not depend on the others.
+    """
+    if not finders:
+        return []
+    frames = [finder._next_frames(block) for finder, block in zip(finders, blocks, strict=True)]
+    counts = [len(each) for each in frames]
+    edges: list[list[Edge]] = [[] for _ in finders]
+    if not any(counts):
+        return edges
+    n_padded = -sum(counts) % FRAMES_MULTIPLE
+    padding = np.zeros((n_padded, CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
+    network = finders[0]._network
+    every = network.gate_inputs_of(np.concatenate([*frames, padding]))
+    inputs = np.split(every[: sum(counts)], np.cumsum(counts)[:-1])
+    for first in range(0, max(counts), _FRESH_FRAMES):
+        chosen = [index for index, count in enumerate(counts) if count > first]
+        parts = [inputs[index][first : first + _FRESH_FRAMES] for index in chosen]
+        streams = [
+            stream
+            for index, part in zip(chosen, parts, strict=True)
+            for stream in finders[index]._streams(part)
+        ]
+        found = network.probabilities_together(streams)
+        for index, carried, fresh in zip(chosen, found[::2], found[1::2], strict=True):
+            edges[index] += finders[index]._take_all(np.maximum(carried, fresh))
+    return edges
 
 
 def _samples(milliseconds: int) -> int:

@@ -82,6 +82,11 @@ class RequestBuilder:
     ) -> DecodeRequest:
         """Returns the request for a window that follows `previous_tokens`."""
         prompt = self.sot_sequence + self.prefix
+        n_given, rules = len(self.prefix), self.rules
+        if n_given and not rules.with_timestamps:
+            # No rule looks back but that for the first token: the prefix is only more prompt,
+            # behind which devices decode by themselves.
+            n_given, rules = 0, replace(rules, suppressed_first=())
         if previous_tokens:
             max_previous = self.dims.n_text_ctx // 2 - 1
             prompt = (self.tokenizer.sot_prev, *previous_tokens[-max_previous:], *prompt)
@@ -90,9 +95,9 @@ class RequestBuilder:
             sot_index=prompt.index(self.tokenizer.sot),
             n_text_ctx=self.dims.n_text_ctx,
             max_new_tokens=self.max_new_tokens,
-            rules=self.rules,
+            rules=rules,
             search=self._search(temperature, seed),
-            n_given=len(self.prefix),
+            n_given=n_given,
         )
 
     def _search(self, temperature: float, seed: tuple[int, ...]) -> Search:

@@ -7,7 +7,7 @@ import pytest
 
 from maxwhisper_cli.speech.activity import VoiceActivity
 from maxwhisper_cli.speech.network import VoiceNetwork
-from maxwhisper_cli.speech.utterances import Edge, UtteranceFinder
+from maxwhisper_cli.speech.utterances import Edge, UtteranceFinder, add_together
 from maxwhisper_cli.transcription.vad_options import VadOptions
 from tests.support import loaded
 from tests.support.live_clock import SAMPLE_RATE
@@ -36,6 +36,25 @@ def test_blocks_of_any_length_give_the_same_edges(
     whole, _ = found(network, samples, len(samples))
     assert [edge for _, edge in edges] == [edge for _, edge in whole]
     assert len(edges) >= 3
+
+
+def test_streams_together_show_the_edges_of_each_alone(network: VoiceNetwork, jfk: Path) -> None:
+    """Eleven streams that begin at different places, with blocks of different lengths."""
+    whole = np.tile(loaded.samples_of(jfk), 2)
+    streams = [whole[index * 7000 :] for index in range(11)]
+    lengths = [300 * (index + 2) for index in range(11)]
+    alone, together = ([UtteranceFinder(network, OPTIONS) for _ in streams] for _ in range(2))
+    for number in range(40):
+        blocks = [
+            samples[number * length : (number + 1) * length]
+            for samples, length in zip(streams, lengths, strict=True)
+        ]
+        edges = [finder.add(block) for finder, block in zip(alone, blocks, strict=True)]
+        assert add_together(together, blocks) == edges
+    for one, another in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one._state.cell, another._state.cell)
+        np.testing.assert_array_equal(one._fresh.hidden, another._fresh.hidden)
+    assert any(finder._n_frames > 256 for finder in alone)
 
 
 def test_the_probabilities_are_those_of_a_whole_recording(

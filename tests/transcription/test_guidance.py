@@ -19,6 +19,7 @@ from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.segments import Transcript
 from maxwhisper_cli.transcription.speakers import start_run
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
+from maxwhisper_cli.transcription.window_request import RequestBuilder
 from tests.support import loaded
 from tests.support.driving import parts
 from tests.support.scripted import BEGIN, EOT, ScriptedImplementation, window
@@ -113,6 +114,21 @@ def test_without_timestamps_the_prefix_has_none() -> None:
         *TOKENIZER.encode(" Tell"),
     )
     assert transcript.text == " Tell me."
+    assert (requests[0].n_given, requests[0].rules.suppressed_first) == (0, ())
+
+
+def test_a_prefix_without_timestamps_may_be_prompt(jfk: Path, quick_model: Model) -> None:
+    """The text is that behind tokens which count as sampled: greedy, of beams, and drawn."""
+    implementation = quick_model.implementation
+    with MelSpectrogram([loaded.samples_of(jfk)], 80) as mel:
+        features = implementation.encode(mel.window(0, 3000)[None])
+    for temperature, beam_size in ((0.0, None), (0.0, 3), (0.4, None)):
+        options = TranscribeOptions(prefix=PREFIX, without_timestamps=True, beam_size=beam_size)
+        builder = RequestBuilder.create(implementation.dims, options, TOKENIZER)
+        prompt = builder.build((), temperature, (1,))
+        assert prompt.n_given == 0
+        given = replace(prompt, n_given=len(builder.prefix), rules=builder.rules)
+        assert implementation.decode(features, prompt) == implementation.decode(features, given)
 
 
 @pytest.mark.parametrize("prefix", ["", "  "])
