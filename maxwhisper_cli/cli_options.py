@@ -136,6 +136,10 @@ Device = Annotated[
     str | None,
     option("--device", "cpu, cuda, cuda:1, ...; else a GPU if --impl can.", _MODEL, "DEVICE"),
 ]
+Devices = Annotated[
+    str | None,
+    option("--device", "cpu, cuda, cuda:1; several with commas; cuda:all.", _MODEL, "DEVICE"),
+]
 Dtype = Annotated[
     str | None,
     option("--dtype", "auto, float32, float16, bfloat16, int8.", _MODEL, "DTYPE"),

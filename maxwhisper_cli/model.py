@@ -36,6 +36,7 @@ from maxwhisper_cli.recording import (
     start,
 )
 from maxwhisper_cli.speech.network_loader import NetworkLoader
+from maxwhisper_cli.throughput.feed import NOTHING_NOW, Feed
 from maxwhisper_cli.throughput.rows import count_rows, decode_run, report_part
 from maxwhisper_cli.transcription.options import TranscribeOptions, check_options
 from maxwhisper_cli.transcription.segments import OnProgress, OnSegment, Segment, Transcript
@@ -158,7 +159,7 @@ class Model(Closing):
 
     def transcribe_several(
         self,
-        audios: Iterable[AudioSource | RecordingRequest],
+        audios: Iterable[AudioSource | RecordingRequest] | Feed[AudioSource | RecordingRequest],
         options: TranscribeOptions = _DEFAULTS,
         *,
         on_progress: "OnProgressOf | None" = None,
@@ -177,7 +178,7 @@ class Model(Closing):
         bound on memory); other iterables are asked for a recording when it is needed.
 
         Args:
-            audios: Recordings, each as `transcribe` accepts it.
+            audios: Recordings, each as `transcribe` accepts it; or a feed that gives them.
             options: Options of the transcription.
             on_progress: Called with a recording's index and its progress; raise from it to stop.
             on_segment: Called with a recording's index and each of its segments, as it is decoded.
@@ -195,7 +196,7 @@ class Model(Closing):
             recordings = takewhile(lambda _: keep_going(), opening)
             if n_rows == 1:
                 options = replace(options, batch_size=1)
-                for index, recording in enumerate(recordings):
+                for index, recording in enumerate(r for r in recordings if r is not NOTHING_NOW):
                     on_segment_of, on_progress_of = listener.of(index)
                     arguments = recording, options, on_segment_of, on_progress_of
                     yield alone(index, partial(self.transcribe_opened, *arguments))

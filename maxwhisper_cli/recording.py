@@ -24,6 +24,7 @@ from maxwhisper_cli.audio.reader import (
 from maxwhisper_cli.audio.stream import Float32
 from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.system_errors import refusals_as_errors
+from maxwhisper_cli.throughput.feed import NOTHING_NOW, Feed
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import (
     AUTO_ROWS,
@@ -156,21 +157,23 @@ def _named(source: AudioSource, name: str) -> Iterator[None]:
 @contextmanager
 def open_several(
     reader: RecordingReader,
-    audios: Iterable[AudioSource | RecordingRequest],
+    audios: Iterable[AudioSource | RecordingRequest] | Feed[AudioSource | RecordingRequest],
     options: TranscribeOptions,
     reading: ReadingOptions,
 ) -> Iterator[Iterable[AbstractContextManager[Recording]]]:
-    """Opens recordings one after the other; the files of a list or tuple are read ahead.
+    """Opens recordings one after the other; the files of a list, tuple or feed are read ahead.
 
-    Other iterables are left alone: a generator may wait for the result of what it gave.
+    Other iterables are left alone: a generator may wait for the result of what it gave. A feed that
+    has nothing now gives `NOTHING_NOW`.
     """
-    if not isinstance(audios, list | tuple) or len(audios) <= 1:
+    if not isinstance(audios, Feed) and (not isinstance(audios, list | tuple) or len(audios) <= 1):
         yield (reader.open(audio, options, reading) for audio in audios)
         return
     from maxwhisper_cli.throughput.read_ahead import ReadAhead, count_reading_threads
 
     n_threads = count_reading_threads(reader.implementation.device, reader.n_threads)
-    n_per_recording = max(1, n_threads // max(1, len(audios) - 1))
+    n_at_once = n_threads if isinstance(audios, Feed) else len(audios) - 1
+    n_per_recording = max(1, n_threads // max(1, n_at_once))
     ahead = replace(reader, stopwatch=STOPPED, n_threads=n_per_recording)
 
     def open_one(
@@ -183,13 +186,21 @@ def open_several(
         yield recordings
 
 
-@contextmanager
 def start(
     reader: RecordingReader,
     recording: AbstractContextManager[Recording],
     options: TranscribeOptions,
+) -> AbstractContextManager["Opened"]:
+    """Opens a recording, and starts its run in rows; `NOTHING_NOW` stays that."""
+    return NOTHING_NOW if recording is NOTHING_NOW else _start(reader, recording, options)
+
+
+@contextmanager
+def _start(
+    reader: RecordingReader,
+    recording: AbstractContextManager[Recording],
+    options: TranscribeOptions,
 ) -> Iterator["Opened"]:
-    """Opens a recording, and starts its run in rows."""
     from maxwhisper_cli.throughput.several import Opened
 
     implementation, is_cut = reader.implementation, options.batch_size != AUTO_ROWS

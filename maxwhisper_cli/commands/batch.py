@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from maxwhisper_cli.commands.interrupting import Stopping, finishing_on_interrupt
-from maxwhisper_cli.commands.loading import fit_to_model, load_model
+from maxwhisper_cli.commands.loading import fit_to_model, load_on_devices
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names
 from maxwhisper_cli.commands.resuming import options_record, write_summary
 from maxwhisper_cli.commands.sinks import Sink
-from maxwhisper_cli.commands.work import File, Settings, Work
+from maxwhisper_cli.commands.work import Fetching, File, Settings, Work
 from maxwhisper_cli.inputs.input import Input
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
+    from maxwhisper_cli.devices.pool import DevicePool
     from maxwhisper_cli.model import Model
 
 
@@ -53,8 +54,9 @@ class _Run:
             self._refuse()
             if self._settings.loading.model is not None:
                 self._skip(None)
-            if self._left():
-                with load_model(self._settings.loading, self._terminal) as model:
+            if left := self._left():
+                loading = self._settings.loading
+                with load_on_devices(loading, self._terminal, len(left)) as model:
                     if self._settings.loading.model is None:
                         self._skip(model.name)
                     if is_several:
@@ -114,15 +116,18 @@ class _Run:
             if index not in self._outcomes and not isinstance(sink, MaxWhisperError)
         ]
 
-    def _transcribe(self, model: "Model") -> None:
+    def _transcribe(self, model: "Model | DevicePool") -> None:
+        from maxwhisper_cli.devices.messages import Facts
         from maxwhisper_cli.throughput.rows import count_rows  # after the model: it takes numpy
 
         settings, terminal = self._settings, self._terminal
         fitting = fit_to_model(settings.options, model, terminal)
-        work = Work(model, settings, fitting, self._stopping, self._record)
         files = self._left()
         is_several = len(self._sinks) > 1
-        is_batch = is_several and count_rows(model.implementation, fitting) > 1
+        is_pool = isinstance(model.implementation, Facts)
+        fetching = None if is_pool else Fetching()
+        work = Work(model, settings, fitting, self._stopping, self._record, fetching)
+        is_batch = is_pool or (is_several and count_rows(model.implementation, fitting) > 1)
         done = (work.transcribe_together if is_batch else work.transcribe_in_turn)(files)
         for file, outcome in zip(files, done, strict=False):
             self._outcomes[file.index] = outcome.without_text()

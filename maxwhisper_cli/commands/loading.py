@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 from implementations import nvidia, registry
 from implementations.options import AUTO
 from maxwhisper_cli.console import Terminal
-from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from weights.default_model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from maxwhisper_cli.devices.pool import DevicePool
     from maxwhisper_cli.model import Model
 
 
@@ -23,6 +24,7 @@ class Loading:
     """A name or path; None if none was given."""
     impl: str
     device: str | None
+    """One, or several with commas."""
     dtype: str | None
     n_threads: int
     model_dir: Path | None
@@ -36,6 +38,50 @@ class Loading:
     """False to load what a check has refused."""
     n_audio_ctx: int | None = None
     """Positions of the encoder to load, for live text alone; None is all of them."""
+
+
+def load_on_devices(loading: Loading, terminal: Terminal, n_files: int) -> "Model | DevicePool":
+    """Loads the model on each of several devices, in processes of their own, or as `load_model`.
+
+    Args:
+        loading: The model, and the devices.
+        terminal: Shows progress and notes.
+        n_files: Files to transcribe: a device for each is the most.
+
+    Raises:
+        MaxWhisperError: A device does not exist, or the model cannot be loaded.
+    """
+    if loading.device is None or not _names_several(loading.device):
+        return load_model(loading, terminal)
+    from maxwhisper_cli.devices.names import parse_devices
+
+    devices = parse_devices(loading.device, loading.impl)[:n_files]
+    if len(devices) == 1:
+        return load_model(replace(loading, device=devices[0]), terminal)
+    if loading.stopwatch is not STOPPED:
+        raise OptionsError("--timings measures one device: give --device one")
+    _fetch_voices(loading, terminal)
+    from maxwhisper_cli.devices.load import loads_of
+    from maxwhisper_cli.devices.pool import DevicePool
+
+    name = loading.model or DEFAULT_MODEL
+    with terminal.activity() as activity:
+        activity.show(f"loading {name} on {' and '.join(devices)}")
+        arguments = {
+            "model": loading.model,
+            "impl": loading.impl,
+            "dtype": loading.dtype,
+            "model_dir": loading.model_dir,
+            "offline": loading.is_offline,
+            "is_english": loading.is_english,
+            "self_check": loading.self_check,
+        }
+        pool = DevicePool(loads_of(devices, arguments, loading.n_threads), terminal.note)
+    for note in pool.notes:
+        terminal.warning(note)
+    if pool.hint is not None:
+        terminal.note(f"running on {pool.implementation.name}; {pool.hint}")
+    return pool
 
 
 def load_model(loading: Loading, terminal: Terminal) -> "Model":
@@ -95,6 +141,10 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
     return model
 
 
+def _names_several(device: str) -> bool:
+    return "," in device or device.endswith(":all")
+
+
 def _fetch_voices(loading: Loading, terminal: Terminal) -> None:
     """Finds or fetches the network for voice activity, if that is needed.
 
@@ -131,7 +181,7 @@ def _is_for_gpu(impl: str, device: str | None) -> bool:
 
 
 def fit_to_model(
-    options: TranscribeOptions, model: "Model", terminal: Terminal
+    options: TranscribeOptions, model: "Model | DevicePool", terminal: Terminal
 ) -> TranscribeOptions:
     """Replaces options that the model does not support as openai-whisper does, with a warning."""
     dims = model.implementation.dims

@@ -16,6 +16,8 @@ from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
     from implementations.implementation import Implementation
+    from maxwhisper_cli.devices.messages import Facts
+    from maxwhisper_cli.throughput.several import Origin
 
 COLUMNS = (
     Column("file"),
@@ -46,6 +48,8 @@ class Outcome:
     """Line about the captions of a style."""
     language_before: str | None = None
     """Language in an earlier run, whose outputs are still there; None if it was not done before."""
+    origin: "Origin | None" = None
+    """Implementation, where several devices share the work."""
 
     @property
     def is_done_before(self) -> bool:
@@ -64,7 +68,9 @@ class Outcome:
 
 
 def summary_line(
-    outcome: Outcome, implementation: "Implementation", sink: Outputs | Writer | JsonLines
+    outcome: Outcome,
+    implementation: "Implementation | Facts | Origin",
+    sink: Outputs | Writer | JsonLines,
 ) -> str:
     """Returns the summary line of a transcribed file."""
     assert outcome.transcript is not None

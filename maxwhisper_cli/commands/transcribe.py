@@ -79,7 +79,7 @@ class Transcribe:
     model_dir: cli.ModelDir = None
     offline: cli.Offline = False
     impl: cli.Impl = registry.AUTO
-    device: cli.Device = None
+    device: cli.Devices = None
     dtype: cli.Dtype = "auto"
     fp16: cli.Fp16 = None
     threads: cli.Threads = 0

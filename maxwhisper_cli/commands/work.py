@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from maxwhisper_cli.activity import Activity, Pace, clock
 from maxwhisper_cli.captions.captions import CaptionOptions, make_captions
@@ -32,8 +33,10 @@ from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
     from maxwhisper_cli.audio.reader import ReadingOptions
+    from maxwhisper_cli.devices.pool import DevicePool
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.recording import Recording, RecordingRequest
+    from maxwhisper_cli.throughput.several import Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +93,20 @@ OnWritten = Callable[[File, Outcome], None]
 class Work:
     """Model, and what its work on all files shares."""
 
-    model: "Model"
+    model: "Model | DevicePool"
     settings: Settings
     options: TranscribeOptions
     """Options of the settings, as they fit the model."""
     stopping: Stopping
     on_written: OnWritten
-    fetching: Fetching = field(default_factory=Fetching)
+    fetching: Fetching | None = field(default_factory=Fetching)
+    """None where other processes fetch."""
 
     def transcribe_in_turn(self, files: Sequence[File]) -> Iterator[Outcome]:
         """Transcribes files one after the other and writes each; those to come are read ahead."""
         sources = [self._source(file) for file in files]
-        with self.model.read_ahead(sources, self.options, **self.settings.reading) as recordings:
+        model = cast("Model", self.model)
+        with model.read_ahead(sources, self.options, **self.settings.reading) as recordings:
             for file, recording in zip(files, recordings, strict=True):
                 if not self.stopping.keep_going():
                     return
@@ -112,8 +117,9 @@ class Work:
         try:
             with self._activity() as activity:
                 activity.show(file.name)
-                self.fetching.activity = activity
-                transcript = self.model.transcribe_opened(
+                if self.fetching is not None:
+                    self.fetching.activity = activity
+                transcript = cast("Model", self.model).transcribe_opened(
                     recording,
                     self.options,
                     on_segment=lambda segment: self._show(file, segment),
@@ -164,9 +170,8 @@ class Work:
                         if each is None:  # it was stopped before this file
                             return
                         overview.finished.add(each.index)
-                        outcomes[each.index] = self._finish(
-                            files[each.index], each.wall_seconds, each.transcript, each.error
-                        )
+                        ended = each.wall_seconds, each.transcript, each.error, each.origin
+                        outcomes[each.index] = self._finish(files[each.index], *ended)
                 yield outcomes.pop(index)
 
     def report(self, outcome: Outcome, sink: Outputs | Stdout, *, is_only: bool) -> None:
@@ -185,7 +190,7 @@ class Work:
         if outcome.captions_report:
             terminal.note(f"{outcome.name}: {outcome.captions_report}")
         if outcome.error is None:
-            line = summary_line(outcome, self.model.implementation, sink)
+            line = summary_line(outcome, outcome.origin or self.model.implementation, sink)
             terminal.note(line + (self._saving(outcome) if is_only else ""))
 
     def _finish(
@@ -194,6 +199,7 @@ class Work:
         wall_seconds: float,
         transcript: Transcript | None,
         error: MaxWhisperError | None,
+        origin: "Origin | None" = None,
     ) -> Outcome:
         """Writes a transcript's files, unless it is for stdout; returns the outcome."""
         seconds = self._transcribed_seconds(transcript.duration_seconds) if transcript else 0.0
@@ -204,7 +210,7 @@ class Work:
             )
             try:
                 with self.settings.loading.stopwatch.on("writing"):
-                    document = self._document(transcript, file.name)
+                    document = self._document(transcript, file.name, origin)
                     if isinstance(file.sink, Outputs):
                         file.sink.write(document)
             except MaxWhisperError as unwritten:
@@ -215,7 +221,9 @@ class Work:
             line = file.sink.line(file.input.source, document, error, file.input.fields)
             self.settings.display.terminal.document(line)
         report = document.laid_out().report if document else None
-        outcome = Outcome(file.name, wall_seconds, transcript, seconds, error, document, report)
+        outcome = Outcome(
+            file.name, wall_seconds, transcript, seconds, error, document, report, origin=origin
+        )
         if error is None:
             self.on_written(file, outcome)
         elif self.settings.fails_fast:
@@ -263,13 +271,14 @@ class Work:
         from maxwhisper_cli.recording import RecordingRequest
 
         excerpt = Excerpt(each.start_seconds, each.duration_seconds) if each.is_excerpt else None
-        opener = self.settings.remote.opener(each, lambda *n: self.fetching.show(file.name, *n))
+        shows = None if self.fetching is None else partial(self.fetching.show, file.name)
+        opener = self.settings.remote.opener(each, shows)
         return RecordingRequest(
             file.name, opener, excerpt, language, may_stall=not _is_file_or_address(each)
         )
 
-    def _document(self, transcript: Transcript, name: str) -> Document:
-        implementation = self.model.implementation
+    def _document(self, transcript: Transcript, name: str, origin: "Origin | None") -> Document:
+        implementation = origin or self.model.implementation
         return Document(
             transcript=transcript,
             task=self.options.task,

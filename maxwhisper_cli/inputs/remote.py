@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -71,18 +72,20 @@ class Remote(Resolver):
     ) -> Callable[[], AbstractContextManager[str]]:
         """Returns a function that gives the local file of an input; errors come when it is called.
 
+        Other processes may be given it, if they can be given `on_fetched`.
+
         Args:
             each: The input.
             on_fetched: Called as bytes come in.
         """
         address, scheme = each.source, each.scheme
         if scheme is None:
-            return lambda: nullcontext(address)
+            return partial(_as_it_is, address)
         if scheme == "ytdl":
-            return lambda: self._by_ytdl(address.partition(":")[2])
+            return partial(self._by_ytdl, address.partition(":")[2])
         if scheme in _HTTP_SCHEMES:
-            return lambda: self._by_http(address, on_fetched)
-        return lambda: self._by_fsspec(address)
+            return partial(self._by_http, address, on_fetched)
+        return partial(self._by_fsspec, address)
 
     def version(self, each: Input) -> str | None:
         """Returns what an address holds now, without fetching it; None if that cannot be told."""
@@ -191,6 +194,10 @@ class Remote(Resolver):
     def _refuse_offline(self, address: str) -> None:
         if self.is_offline:
             raise InputError(f"{address} is on a network, which --offline forbids")
+
+
+def _as_it_is(path: str) -> AbstractContextManager[str]:
+    return nullcontext(path)
 
 
 def _path_of(address: str) -> str:

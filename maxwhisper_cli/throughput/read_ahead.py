@@ -1,8 +1,9 @@
 """Several recordings read ahead by threads, in order of need, with a bound on what waits.
 
-Input is a list of sources, and a function that opens one of them: a context manager. Output is a
-context manager for each source, in order; entering one waits until its recording is open, or opens
-it at once if no thread has begun with it. An error belongs to its recording: it is raised there.
+Input is a list or a feed of sources, and a function that opens one of them: a context manager.
+Output is a context manager for each source, in order; entering one waits until its recording is
+open, or opens it at once if no thread has begun with it. An error belongs to its recording: it is
+raised there. A feed is asked for as many sources as there are threads, beyond those needed.
 
 | bound | number |
 | --- | --- |
@@ -21,10 +22,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Condition, Thread
+from threading import Condition, Lock, Thread
 from typing import Final, Generic, Self, TypeVar
 
 from implementations.processor_threads import available_threads
+from maxwhisper_cli.throughput.feed import NOTHING_NOW, Feed
 from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 
 MAX_WAITING_BYTES: Final = 256 * 2**20
@@ -66,7 +68,7 @@ class ReadAhead(Generic[Source, Opened]):
 
     def __init__(
         self,
-        sources: Sequence[Source],
+        sources: Sequence[Source] | Feed[Source],
         open_source: Open[Source, Opened],
         n_threads: int,
         *,
@@ -76,21 +78,26 @@ class ReadAhead(Generic[Source, Opened]):
         """Starts no thread yet.
 
         Args:
-            sources: All of them.
+            sources: All of them, or what gives them.
             open_source: Opens one, in any thread.
             n_threads: Number of threads.
             stopwatch: Counts the time of waiting as that of audio.
             max_bytes: Bytes of samples that may wait.
         """
-        self._sources = sources
+        self._feed = sources if isinstance(sources, Feed) else None
+        self._sources = [] if isinstance(sources, Feed) else list(sources)
         self._open_source = open_source
-        self._n_threads = min(n_threads, len(sources) - 1)
+        is_fed = self._feed is not None
+        self._n_threads = n_threads if is_fed else min(n_threads, len(self._sources) - 1)
+        self._max_ahead = min(n_threads, MAX_WAITING) if is_fed else MAX_WAITING
         self._stopwatch = stopwatch
         self._max_bytes = max_bytes
-        self._places: list[_Place[Opened]] = [_Place(index) for index in range(len(sources))]
+        self._places: list[_Place[Opened]] = [_Place(index) for index in range(len(self._sources))]
+        self._asking = Lock()
+        """Held while the feed is asked."""
         self._changed = Condition()
-        self._n_begun = 1
-        """Sources up to which threads have gone; the first is needed at once."""
+        self._n_begun = 0 if is_fed else 1
+        """Sources up to which threads have gone; the first of a list is needed at once."""
         self._n_needed = 0
         self._n_bytes = 0
         self._is_over = False
@@ -102,8 +109,31 @@ class ReadAhead(Generic[Source, Opened]):
         return self._n_bytes
 
     def __iter__(self) -> Iterator[AbstractContextManager[Opened]]:
-        """Yields a context manager for each source; enter them in order."""
-        return map(self._entered, self._places)
+        """Yields a context manager for each source; enter them in order.
+
+        A feed that has none now gives `NOTHING_NOW`.
+        """
+        index = 0
+        while index < len(self._places) or self._ask(index) or self._may_get_more():
+            if index < len(self._places):
+                yield self._entered(self._places[index])
+                index += 1
+            else:
+                yield NOTHING_NOW
+
+    def _may_get_more(self) -> bool:
+        return self._feed is not None and not self._feed.is_over
+
+    def _ask(self, index: int) -> bool:
+        """Asks the feed for the source of an index, unless that is known; True if it is."""
+        if self._feed is None:
+            return index < len(self._places)
+        with self._asking:
+            if index == len(self._places) and (source := self._feed.take()) is not None:
+                self._sources.append(source)
+                with self._changed:
+                    self._places.append(_Place(index))
+        return index < len(self._places)
 
     def __enter__(self) -> Self:
         for number in range(self._n_threads):
@@ -169,18 +199,45 @@ class ReadAhead(Generic[Source, Opened]):
 
     def _next_place(self) -> _Place[Opened] | None:
         """Returns the next place to begin with; None at the end."""
-        with self._changed:
-            while not self._is_over and self._n_begun < len(self._places):
+        while not self._is_over:
+            with self._changed:
+                place = self._free_place()
+                if place is not None or self._is_over:
+                    return place
+                n_known = len(self._places)
+            if not self._may_get_more():
+                return None
+            if not self._ask(n_known):
+                self._wait_for_more(n_known)
+        return None
+
+    def _free_place(self) -> _Place[Opened] | None:
+        """Returns the next known place once it may be read; None if all known ones are begun."""
+        while not self._is_over:
+            if self._n_begun - self._n_needed >= self._max_ahead:
+                self._changed.wait()
+            elif self._n_begun == len(self._places):
+                return None
+            else:
                 place = self._places[self._n_begun]
-                if place.is_begun or may_stall(self._sources[place.index]):
-                    self._n_begun += 1
-                elif self._n_begun - self._n_needed < MAX_WAITING:
-                    self._n_begun += 1
+                self._n_begun += 1
+                if not (place.is_begun or may_stall(self._sources[place.index])):
                     place.is_begun = True
                     return place
-                else:
-                    self._changed.wait()
         return None
+
+    def _wait_for_more(self, n_known: int) -> None:
+        """Waits, after the feed had none, until it may have one: a recording has been taken."""
+        with self._changed:
+            n_needed = self._n_needed
+            self._changed.wait_for(
+                lambda: (
+                    self._is_over
+                    or self._n_needed != n_needed
+                    or len(self._places) > n_known
+                    or not self._may_get_more()
+                )
+            )
 
     def _admit(self, place: _Place[Opened], n_bytes: int) -> None:
         def fits() -> bool:

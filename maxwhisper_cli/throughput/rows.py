@@ -1,7 +1,7 @@
 """Choice of the way to decode a recording, in turn or in rows, and the report of its parts."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from implementations.implementation import Implementation
 from maxwhisper_cli.transcription.drivers import decode_in_turn
@@ -15,7 +15,15 @@ if TYPE_CHECKING:
     from maxwhisper_cli.throughput.scheduler import OnWarning, Scheduler
 
 
-def count_rows(implementation: Implementation, options: TranscribeOptions) -> int:
+class HasRows(Protocol):
+    """An implementation, or the facts of one in another process."""
+
+    @property
+    def default_rows(self) -> int:
+        """Rows that pay best on its device."""
+
+
+def count_rows(implementation: HasRows, options: TranscribeOptions) -> int:
     """Returns the number of windows decoded side by side; `auto` is the implementation's."""
     if options.batch_size == AUTO_ROWS:
         return implementation.default_rows

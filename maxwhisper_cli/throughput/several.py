@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
+from maxwhisper_cli.throughput.feed import NOTHING_NOW
 from maxwhisper_cli.throughput.scheduler import Scheduler
 from maxwhisper_cli.transcription.segments import (
     OnProgress,
@@ -28,6 +29,15 @@ OnSegmentOf = Callable[[int, Segment], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Implementation that transcribed a recording, where several share the work."""
+
+    name: str
+    device: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """Result of one of several recordings."""
 
@@ -38,6 +48,8 @@ class Finished:
     transcript: Transcript | None = None
     error: MaxWhisperError | None = None
     """Error, if there is no transcript."""
+    origin: Origin | None = None
+    """Implementation, where there is more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +125,15 @@ class Batch:
         scheduler: Scheduler,
         listener: Listener,
     ) -> None:
-        """Stores the arguments; recordings are opened while iterating."""
-        self._sources = enumerate(recordings)
+        """Stores the arguments; recordings are opened while iterating.
+
+        Args:
+            recordings: In order; `NOTHING_NOW` is followed by more once others have gone on.
+            scheduler: Rows.
+            listener: Callbacks.
+        """
+        self._sources = iter(recordings)
+        self._n_taken = 0
         self._scheduler = scheduler
         self._listener = listener
         self._open: dict[Run, _OpenRecording] = {}
@@ -135,9 +154,11 @@ class Batch:
     def _open_recordings(self) -> Iterator[Finished]:
         """Opens recordings for the free rows; yields those that fail or have no audio."""
         while (
-            self._scheduler.has_free_place and (following := next(self._sources, None)) is not None
+            self._scheduler.has_free_place
+            and (source := next(self._sources, NOTHING_NOW)) is not NOTHING_NOW
         ):
-            index, source = following
+            index = self._n_taken
+            self._n_taken += 1
             start_time = time.perf_counter()
             try:
                 with ExitStack() as resources:
