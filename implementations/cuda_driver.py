@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any
 
 from weights.helper_process import run_module
+from weights.whole_number import whole_number
 
 LIBRARY = "libcuda.so.1"
 _PATIENCE_SECONDS = 60
@@ -74,8 +75,7 @@ class CudaView:
 def gpu_index(device: str) -> int | None:
     """Returns N for `cuda:N`, 0 for `cuda`, None for any other name."""
     kind, _, index = device.partition(":")
-    index = index or "0"
-    return int(index) if kind == "cuda" and index.isdecimal() else None
+    return whole_number(index or "0") if kind == "cuda" else None
 
 
 def read_cuda() -> CudaView:

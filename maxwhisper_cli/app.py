@@ -31,6 +31,8 @@ _FAILED = 1
 _USAGE = 2
 
 
+_HELP = "Usage: "
+"""Beginning of the help, which is the message where a command is given nothing."""
 _UsageError: Any = typer.BadParameter.__bases__[0]  # click's, wherever typer keeps it
 
 
@@ -40,7 +42,8 @@ def _printable_usage_errors() -> Iterator[None]:
     try:
         yield
     except _UsageError as error:
-        error.message = printable(error.message) + _origin(error)
+        keep = "\n" if error.message.startswith(_HELP) else ""
+        error.message = printable(error.message, keep) + _origin(error)
         raise
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from maxwhisper_cli.transcription.options import OptionsError
+from weights.whole_number import whole_number
 
 if TYPE_CHECKING:
     from maxwhisper_cli.audio import reader as audio
@@ -73,15 +74,15 @@ class GivenReading:
         text = self.channel
         if text in {"mix", "left", "right", SPLIT}:
             return text  # type: ignore[return-value]
-        if text.isdecimal() and int(text) >= 1:
-            return int(text)
+        if (number := whole_number(text)) is not None and number >= 1:
+            return number
         raise OptionsError(
             f"--channel is mix, left, right, {SPLIT} or a number from 1 on, not {text!r}"
         )
 
     def _track(self, text: str) -> int | str:
-        if text.isdecimal() and int(text) >= 1:
-            return int(text)
+        if (number := whole_number(text)) is not None and number >= 1:
+            return number
         if text.strip() and not text.lstrip("-").isdecimal():
             return text
         raise OptionsError(f"--audio-track is a number from 1 on or a language, not {text!r}")

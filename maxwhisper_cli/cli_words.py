@@ -4,6 +4,7 @@ from typing import Annotated
 
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.upstream_style import Switch, float_option, option, switch, text_option
+from weights.whole_number import whole_number
 
 PANEL = "Words"
 
@@ -52,4 +53,4 @@ def parse_heads(text: str | None) -> tuple[tuple[int, int], ...] | None:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdecimal()
+    return whole_number(text) is not None

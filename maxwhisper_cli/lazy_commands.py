@@ -27,7 +27,9 @@ class CommandEntry:
         app = typer.Typer(rich_markup_mode=None)
         app.callback()(_no_callback)  # with one, an application of one command is a group as well
         import_module(self.module).add_to(app)
-        return cast("TyperGroup", typer.main.get_command(app)).commands[self.name]  # type: ignore[return-value]
+        command = cast("TyperGroup", typer.main.get_command(app)).commands[self.name]
+        command.help = command.help or self.summary  # `python -OO` has no docstrings
+        return command  # type: ignore[return-value]
 
 
 COMMANDS = (

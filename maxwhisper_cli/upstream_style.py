@@ -5,6 +5,7 @@ themselves are in `cli_options`.
 """
 
 import math
+import sys
 from collections.abc import Callable
 from enum import StrEnum
 from functools import wraps
@@ -39,7 +40,7 @@ class UpstreamCommand(TyperCommand):
         super().__init__(*args, **settings)  # type: ignore[arg-type]
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Adds True to each switch without a value, then parses as usual."""
+        """Adds True to each switch without a value, parses, and refuses infinite numbers."""
         switches = {
             name
             for parameter in self.params
@@ -56,7 +57,12 @@ class UpstreamCommand(TyperCommand):
             has_no_value = not following or following[0].lower() not in {"true", "false"}
             if arg.replace("_", "-") in switches and has_no_value:
                 completed.append(Switch.ON.value)
-        return super().parse_args(ctx, completed)
+        rest = super().parse_args(ctx, completed)
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name or "")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise typer.BadParameter(f"{value} is no finite number", ctx=ctx, param=parameter)
+        return rest
 
     def format_options(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         """Lists the options under the headings of their panels."""
@@ -162,4 +168,6 @@ def as_command(arguments: Callable[..., Arguments]) -> Callable[..., None]:
     def command(**values: object) -> None:
         arguments(**values).run()
 
+    if sys.flags.optimize > 1:  # docstrings are gone, and a dataclass then has its fields instead
+        command.__doc__ = None
     return command

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from weights.cache import CACHE_VARIABLE, hash_file, record_sha256, set_aside, sha256_of
 from weights.errors import ModelNotFoundError, WeightsError
+from weights.whole_number import whole_number
 
 if TYPE_CHECKING:
     import httpx2
@@ -143,8 +144,8 @@ def _append(client: "httpx2.Client", url: str, part: Path, progress: Progress | 
         response.raise_for_status()
         is_rest = response.headers.get("Content-Range", "").startswith(f"bytes {n_done}-")
         n_done = n_done if is_rest else 0
-        announced = response.headers.get("Content-Length", "")
-        n_total = n_done + int(announced) if announced.isdecimal() else 0
+        announced = whole_number(response.headers.get("Content-Length", ""))
+        n_total = 0 if announced is None else n_done + announced
         with part.open("ab" if is_rest else "wb") as file:
             for chunk in response.iter_raw():
                 file.write(chunk)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weights.cache import sha256_of
+from weights.cache import expanded, sha256_of
 from weights.download import Progress
 from weights.errors import ModelNotFoundError, WeightsError
 
@@ -123,7 +123,7 @@ class _Hub:
         self._settings: dict[str, Any] = {
             "repo_id": model.repo,
             "revision": model.revision,
-            "cache_dir": None if model_dir is None else str(model_dir.expanduser()),
+            "cache_dir": None if model_dir is None else str(expanded(model_dir)),
             "library_name": "maxwhisper",
             "endpoint": os.environ.get("HF_ENDPOINT") or None,
         }

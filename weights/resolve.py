@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from weights.cache import model_folder, openai_whisper_folder, sha256_of
+from weights.cache import expanded, model_folder, openai_whisper_folder, sha256_of
 from weights.checkpoint import Checkpoint
 from weights.detect import format_of, is_weights, read_checkpoint
 from weights.download import Progress, fetch
@@ -141,7 +141,7 @@ def _path_of(
 def _existing_path(name_or_path: str) -> Path | None:
     if not name_or_path.strip():
         raise ModelNotFoundError("no model is named: give a name or the path of a weights file")
-    path = Path(name_or_path).expanduser()
+    path = expanded(Path(name_or_path))
     is_weights_path = path.exists() and (name_or_path not in NAMED_MODELS or is_weights(path))
     return path if is_weights_path else None
 

@@ -14,6 +14,7 @@ from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 from weights.errors import WeightsError
 from weights.models import NAMED_MODELS
+from weights.whole_number import whole_number
 
 _EMBEDDING = "decoder.token_embedding.weight"
 _SIZES = frozenset({51864, 51865, 51866})
@@ -137,9 +138,9 @@ def _by_tokenizer_config(content: object, dims: ModelDimensions) -> int | None:
     added = content.get("added_tokens_decoder") if isinstance(content, dict) else None
     entries = added.items() if isinstance(added, dict) else ()
     ids = {
-        str(entry.get("content")): int(key)
+        str(entry.get("content")): number
         for key, entry in entries
-        if isinstance(entry, dict) and str(key).isdecimal()
+        if isinstance(entry, dict) and (number := whole_number(str(key))) is not None
     }
     return _by_table(ids, dims)
 

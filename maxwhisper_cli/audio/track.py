@@ -7,6 +7,7 @@ from av.container import InputContainer
 
 from maxwhisper_cli.audio.stream import AudioError
 from maxwhisper_cli.transcription.languages import LanguageError, parse_language
+from weights.whole_number import whole_number
 
 
 def choose_track(container: InputContainer, track: int | str | None, name: str) -> AudioStream:
@@ -27,11 +28,12 @@ def _find_track(container: InputContainer, track: int | str | None, name: str) -
         best = container.streams.best("audio")
         assert isinstance(best, AudioStream)
         return best
-    if isinstance(track, int) or track.isdecimal():
-        if 1 <= int(track) <= len(tracks):
-            return tracks[int(track) - 1]
+    number = whole_number(str(track))
+    if number is not None:
+        if 1 <= number <= len(tracks):
+            return tracks[number - 1]
     else:
-        wanted = _language_keys(track)
+        wanted = _language_keys(str(track))
         for each in tracks:
             if wanted & _language_keys(each.metadata.get("language", "")):
                 return each

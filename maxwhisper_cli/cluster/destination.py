@@ -17,13 +17,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from maxwhisper_cli.cluster.plan import Unit
 from maxwhisper_cli.inputs.remote import is_remote, remote_errors, require_fsspec
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.writers.base import OutputError
 from weights.errors import MaxWhisperError
+
+UNIT_PREFIX: Final = "unit-"
+"""Beginning of the names of a unit's files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +149,4 @@ class Destination:
 
 
 def _name(unit: Unit) -> str:
-    return f"unit-{unit.number:06d}"
+    return f"{UNIT_PREFIX}{unit.number:06d}"

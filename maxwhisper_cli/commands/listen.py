@@ -19,7 +19,13 @@ from maxwhisper_cli.console import Column, Terminal
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.upstream_style import Switch, UpstreamCommand, as_command
 from maxwhisper_cli.writers.base import Document
-from maxwhisper_cli.writers.files import STDIN, Outputs, plan_outputs, prepare_folder
+from maxwhisper_cli.writers.files import (
+    STDIN,
+    Outputs,
+    files_of_model,
+    plan_outputs,
+    prepare_folder,
+)
 from maxwhisper_cli.writers.registry import choose_writers
 from weights.audio_context import positions_of
 from weights.errors import MaxWhisperError
@@ -77,7 +83,7 @@ class Listen:
 
     def run(self) -> None:
         """Checks all options, then listens."""
-        terminal = Terminal(is_quiet=self.quiet)
+        terminal = Terminal(is_quiet=self.quiet, needs_reader=self.output_format is None)
         if self.list_devices:
             _list_devices(terminal)
             return
@@ -94,6 +100,7 @@ class Listen:
             session.run()
             if outputs is not None:
                 terminal.note(f"wrote {', '.join(map(str, outputs.paths))}")
+            terminal.check_results()
 
     def _check_source(self) -> None:
         if self.source is None:
@@ -132,12 +139,15 @@ class Listen:
             if self.output_dir != ".":
                 raise OptionsError("--output-dir needs --output-format")
             return None
+        if self.output_dir == cli.STDOUT:
+            raise OptionsError("--output-dir is a folder here: finished lines go to stdout anyway")
         writers = choose_writers(self.output_format)
         if any(writer.needs_speakers for writer in writers):
             raise OptionsError("rttm says who speaks, which nothing tells here")
         folder = Path(self.output_dir)
         source = _NAME if self.source is None else self.source
-        (planned,) = plan_outputs([source], writers, folder, self.output_name, model=self.model)
+        read = files_of_model(self.model)
+        (planned,) = plan_outputs([source], writers, folder, self.output_name, read=read)
         prepare_folder(folder, planned.paths)
         return planned
 

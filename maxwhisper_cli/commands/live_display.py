@@ -63,7 +63,7 @@ class JsonView:
                     "is_final": isinstance(event, FinalWords),
                     "emitted_at": round(self._clock() - self._began, 3),
                 }
-                self._terminal.document(json.dumps(fields, ensure_ascii=False) + "\n")
+                self._terminal.record(json.dumps(fields, ensure_ascii=False) + "\n")
 
     def __enter__(self) -> Self:
         return self

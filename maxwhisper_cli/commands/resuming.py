@@ -16,6 +16,7 @@ from maxwhisper_cli.inputs.remote import Remote
 from maxwhisper_cli.inputs.state import Done, DoneRecordings, content_key, excerpt_key
 from maxwhisper_cli.transcription.options import AUTO_ROWS, OptionsError, TranscribeOptions
 from maxwhisper_cli.writers.files import Outputs, write_atomically
+from weights.cache import expanded
 
 if TYPE_CHECKING:
     from maxwhisper_cli.audio.reader import ReadingOptions
@@ -172,7 +173,7 @@ def _model_identity(model: str | None) -> str | None:
     """Returns a model's name, or the state of the files at its path."""
     if model is None:
         return None
-    path = Path(os.path.realpath(Path(model).expanduser()))
+    path = Path(os.path.realpath(expanded(Path(model))))
     if not path.exists():
         return model
     files = sorted(path.iterdir()) if path.is_dir() else [path]

@@ -22,7 +22,9 @@ from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.stopping import INTERRUPTED
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
+from weights.cache import expanded
 from weights.errors import MaxWhisperError
+from weights.whole_number import whole_number
 
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
@@ -33,6 +35,7 @@ _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus
 _OTHERS = 0o077
 """Bits of a file's mode that let others read or change it."""
 _MAX_PORT = 65535
+_MAX_ROWS = 1024
 
 
 class MissingPackagesError(MaxWhisperError):
@@ -80,8 +83,8 @@ class Serve:
         _log_to(terminal)
         from maxwhisper_cli.serve.server import address_of, open_socket, serve
 
-        _import_framework(self.impl)
         settings = self._settings(terminal)
+        _import_framework(self.impl)
         with open_socket(settings.host, settings.port) as listening:
             address = address_of(listening)
             terminal.note(f"listening on {address}; loading {settings.sources[0]}")
@@ -137,10 +140,13 @@ class Serve:
     def _n_rows(self) -> int | None:
         if self.batch_size in {None, "auto"}:
             return None
-        text = str(self.batch_size)
-        if not text.isdecimal() or not 1 <= int(text) <= 1024:
-            raise OptionsError(f"--batch-size takes a number from 1 to 1024 or auto, not {text!r}")
-        return int(text)
+        n_rows = whole_number(str(self.batch_size))
+        if n_rows is None or not 1 <= n_rows <= _MAX_ROWS:
+            raise OptionsError(
+                f"--batch-size takes a number from 1 to {_MAX_ROWS} or auto, not "
+                f"{self.batch_size!r:.40}"
+            )
+        return n_rows
 
     def _sources(self, terminal: Terminal) -> tuple[str, ...]:
         """Returns the models that are served, each of which must be found here or by name."""
@@ -183,7 +189,7 @@ def _check_source(source: str) -> None:
     from weights.models import NAMED_MODELS
     from weights.resolve import resolve
 
-    is_known = source in NAMED_MODELS or Path(source).expanduser().exists()
+    is_known = source in NAMED_MODELS or expanded(Path(source)).exists()
     if not is_known and hub_model(source) is None:
         resolve(source, offline=True)  # its error says which there are
 

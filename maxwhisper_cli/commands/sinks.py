@@ -13,11 +13,15 @@ from maxwhisper_cli.cli_options import STDOUT
 from maxwhisper_cli.cli_reading import SPLIT
 from maxwhisper_cli.inputs.input import STDIN, Input
 from maxwhisper_cli.inputs.naming import output_names
+from maxwhisper_cli.inputs.state import FILE_NAME
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.writers import DEFAULT_NAME
 from maxwhisper_cli.writers.base import Writer
 from maxwhisper_cli.writers.files import (
     Outputs,
+    absolute,
+    check_reports,
+    files_of_model,
     plan_outputs,
     prepare_folder,
     refused_outputs,
@@ -42,17 +46,32 @@ class GivenOutputs:
     is_jsonl: bool
     has_speakers: bool
     """True if the transcripts say who speaks."""
+    summary: Path | None = None
+    """File that says how each input ended."""
 
-    def sinks(self, inputs: Sequence[Input], model: str | None) -> list[tuple[Input, Sink]]:
-        """Returns each input with its sink.
+    def sinks(
+        self, inputs: Sequence[Input], model: str | None, lists: Sequence[Path] = ()
+    ) -> list[tuple[Input, Sink]]:
+        """Returns each input with its sink, or with its problem.
 
         Args:
             inputs: Recordings.
             model: Name or path of the model, whose files may not be replaced.
+            lists: Files that name recordings, which may not be replaced.
 
         Raises:
             MaxWhisperError: Nothing can be read or written, or options contradict each other.
         """
+        sinks = iter(self._sinks([each for each in inputs if not each.problem], model, lists))
+        found = [(each, each.problem) if each.problem else next(sinks) for each in inputs]
+        outputs = [path for _, sink in found if isinstance(sink, Outputs) for path in sink.paths]
+        record = Path(self.output_dir) / FILE_NAME
+        check_summary(self.summary, inputs, [*files_of_model(model), *lists], [*outputs, record])
+        return found
+
+    def _sinks(
+        self, inputs: Sequence[Input], model: str | None, lists: Sequence[Path]
+    ) -> list[tuple[Input, Sink]]:
         writers = self._writers()
         if self.is_jsonl:
             if self.output_format is not None or self.output_dir != ".":
@@ -67,7 +86,8 @@ class GivenOutputs:
         folder = Path(self.output_dir)
         bases = output_names(inputs) if self.output_name == DEFAULT_NAME else None
         sources = [each.source if each.scheme is None else str(each.path) for each in inputs]
-        planned = plan_outputs(sources, writers, folder, self.output_name, model=model, bases=bases)
+        read = [*files_of_model(model), *lists]
+        planned = plan_outputs(sources, writers, folder, self.output_name, read=read, bases=bases)
         require_sources(inputs)
         places = (path.parent for outputs in planned for path in outputs.paths)
         for place in dict.fromkeys([folder, *places]):
@@ -85,6 +105,30 @@ class GivenOutputs:
                     f"{writer.name} says who speaks, which only --channel {SPLIT} tells"
                 )
         return writers
+
+
+def check_summary(
+    summary: Path | None,
+    inputs: Sequence[Input],
+    read: Sequence[Path],
+    outputs: Sequence[Path],
+) -> None:
+    """Checks that a summary can be written, and replaces nothing that is read or written.
+
+    Args:
+        summary: The file; None if none is wanted.
+        inputs: Recordings.
+        read: Other files that are read.
+        outputs: Other files that are written.
+
+    Raises:
+        MaxWhisperError: It cannot, or does.
+    """
+    if summary is None:
+        return
+    recordings = [each.path for each in inputs if each.scheme is None and each.source != STDIN]
+    check_reports({"--summary": summary}, [*recordings, *read], outputs)
+    prepare_folder(absolute(summary).parent, [summary])
 
 
 def require_sources(inputs: Sequence[Input]) -> None:

@@ -1,11 +1,10 @@
 """Inputs of `transcribe`: from arguments, a manifest and addresses."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maxwhisper_cli.inputs.expand import expand
+from maxwhisper_cli.inputs.expand import expand, identity_of, lists_of
 from maxwhisper_cli.inputs.fetch import FetchLimits
 from maxwhisper_cli.inputs.input import STDIN, Input
 from maxwhisper_cli.inputs.remote import Remote
@@ -22,11 +21,11 @@ class GivenInputs:
     remote: Remote
 
     def inputs(self) -> list[Input]:
-        """Returns all inputs in order.
+        """Returns all inputs in order; those with a problem stand for no recording.
 
         Raises:
             OptionsError: There are none, or one is named twice.
-            InputError: A folder, list, manifest or feed cannot be read.
+            InputError: The manifest cannot be read, or no argument stands for a recording.
         """
         if not self.files and self.manifest is None:
             raise OptionsError("name recordings, folders or addresses, or give --manifest")
@@ -35,8 +34,16 @@ class GivenInputs:
             from maxwhisper_cli.inputs.manifest import read_manifest
 
             inputs += read_manifest(self.manifest)
+        problems = [each.problem for each in inputs if each.problem is not None]
+        if len(problems) == len(inputs):
+            raise problems[0]
         _refuse_repeated(inputs)
         return inputs
+
+    def lists(self) -> list[Path]:
+        """Returns the files that name inputs, which no output may replace."""
+        manifest = [] if self.manifest is None else [self.manifest]
+        return [*manifest, *lists_of(self.files)]
 
 
 def make_remote(
@@ -57,7 +64,7 @@ def _refuse_repeated(inputs: Sequence[Input]) -> None:
     for each in inputs:
         if each.is_listed or each.source == STDIN:
             continue
-        identity = each.source if each.scheme is not None else os.path.realpath(each.source)
+        identity = identity_of(each)
         if identity in named:
             raise OptionsError(f"{each.source} is given more than once; name each input once")
         named.add(identity)

@@ -148,7 +148,9 @@ class Transcribe:
             from maxwhisper_cli.commands.units import GivenUnits, transcribe_units
 
             places = self.manifest, self.output_dir, self.shard, self.cluster
-            units = GivenUnits(*places, self.price_per_hour, self.force, self.summary)
+            units = GivenUnits(
+                *places, self.price_per_hour, self.force, self.summary, given.lists()
+            )
             loading = self._loading(terminal, STOPPED, is_english=options.language == "en")
             work = options, reading
             transcribe_units(inputs, units, loading, work, given.remote, terminal)
@@ -157,7 +159,7 @@ class Transcribe:
         from maxwhisper_cli.commands.resuming import make_resuming
         from maxwhisper_cli.commands.work import Settings
 
-        sinks = self._sinks(inputs)
+        sinks = self._sinks(inputs, given)
         folder = None if is_for_stdout else self.output_dir
         resuming = make_resuming(
             folder, given.remote, len(inputs), skips=self.resume, forces=self.force
@@ -254,7 +256,7 @@ class Transcribe:
         )
         return GivenInputs(self.files or (), self.manifest, self.recursive, remote)
 
-    def _sinks(self, inputs: "Sequence[Input]") -> "list[tuple[Input, Sink]]":
+    def _sinks(self, inputs: "Sequence[Input]", given: "GivenInputs") -> "list[tuple[Input, Sink]]":
         from maxwhisper_cli.commands.sinks import GivenOutputs
 
         return GivenOutputs(
@@ -263,7 +265,8 @@ class Transcribe:
             self.output_name,
             self.jsonl,
             has_speakers=self.channel == cli_reading.SPLIT,
-        ).sinks(inputs, self.model)
+            summary=self.summary,
+        ).sinks(inputs, self.model, given.lists())
 
     def _loading(
         self, terminal: Terminal, stopwatch: "Stopwatch", *, is_english: bool

@@ -9,19 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maxwhisper_cli.cluster.destination import Destination
+from maxwhisper_cli.cluster.destination import UNIT_PREFIX, Destination
 from maxwhisper_cli.cluster.plan import Unit, parse_shard, plan_key, plan_units, units_of_shard
 from maxwhisper_cli.cluster.progress import Tally
 from maxwhisper_cli.cluster.worker import FinishedUnit, UnitWorker
 from maxwhisper_cli.commands.interrupting import Stopping, finishing_on_interrupt
 from maxwhisper_cli.commands.loading import Loading, fit_to_model, load_model
 from maxwhisper_cli.commands.resuming import options_record
+from maxwhisper_cli.commands.sinks import check_summary
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.inputs.input import Input
 from maxwhisper_cli.inputs.remote import Remote
 from maxwhisper_cli.transcription.options import AUTO_ROWS, OptionsError, TranscribeOptions
 from maxwhisper_cli.transcription.stopwatch import STOPPED
-from maxwhisper_cli.writers.files import write_atomically
+from maxwhisper_cli.writers.files import files_of_model, write_atomically
 from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ class GivenUnits:
     price_per_hour: float | None
     forces: bool
     summary: Path | None
+    lists: Sequence[Path]
+    """Files that name recordings."""
 
-    def check(self) -> None:
-        """Checks the options against each other.
+    def check(self, inputs: Sequence[Input], model: str | None) -> None:
+        """Checks the options against each other and against the inputs.
 
         Raises:
             OptionsError: They do not go together.
+            MaxWhisperError: An input stands for no recording, or the summary cannot be written.
         """
         if self.manifest is None or self.output_dir in {".", "-"}:
             raise OptionsError("--shard and --cluster need --manifest, and a folder: -o OUT")
@@ -52,6 +56,12 @@ class GivenUnits:
             raise OptionsError(
                 "--shard is a part for one machine, --cluster all machines: give one"
             )
+        if (problem := next((each.problem for each in inputs if each.problem), None)) is not None:
+            raise problem
+        outputs = [Path(self.output_dir) / "run.json"]
+        if self.summary is not None and self.summary.name.startswith(UNIT_PREFIX):
+            outputs.append(Path(self.output_dir) / self.summary.name)
+        check_summary(self.summary, inputs, [*files_of_model(model), *self.lists], outputs)
 
 
 def transcribe_units(
@@ -68,7 +78,7 @@ def transcribe_units(
         MaxWhisperError: A recording failed twice, or nothing can be written.
         KeyboardInterrupt: The user has stopped the run.
     """
-    given.check()
+    given.check(inputs, loading.model)
     if loading.model is None:
         raise OptionsError("--shard and --cluster need --model, the same for all machines")
     options = replace(transcription[0], batch_size=AUTO_ROWS)

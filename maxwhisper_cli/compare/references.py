@@ -3,21 +3,13 @@
 A transcript that this program wrote is no reference, since it would be judged by itself.
 """
 
-import codecs
 from pathlib import Path
 
 import msgspec
 
 from maxwhisper_cli.compare.results import ComparisonError, Recording
+from maxwhisper_cli.unicode_text import decode_text
 from weights.cache import is_written
-
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 
 
 def text_beside(file: str) -> Path:
@@ -64,9 +56,7 @@ def read_text(path: Path) -> str:
         ComparisonError: it cannot be read, or is no Unicode text.
     """
     try:
-        data = path.read_bytes()
-        mark, encoding = next((m for m in _MARKS if data.startswith(m[0])), (b"", "utf-8"))
-        text = data[len(mark) :].decode(encoding)
+        text = decode_text(path.read_bytes())
     except OSError as error:
         raise ComparisonError(f"the reference {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

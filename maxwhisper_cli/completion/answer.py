@@ -39,7 +39,11 @@ def main() -> None:
         lines = [f"{name[cut:]}" for name, _ in candidates]
     else:
         lines = [f"{name}\t{about}" for name, about in candidates]
-    sys.stdout.write("".join(f"{_printable(text)}\n" for text in (kind, *lines)))
+    answer = "".join(f"{_printable(text)}\n" for text in (kind, *lines))
+    try:
+        os.write(1, answer.encode())
+    except OSError:  # the shell has gone, or its disk is full
+        sys.exit(1)
 
 
 def split(line: str) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 from maxwhisper_cli.completion.answer import Table
 
 _FOLDER = "completion"
+_DIGITS, _HEX = 32, "0123456789abcdef"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 """Paths are texts here: `pathlib` is slow to load, and each key press waits."""
 
@@ -24,7 +25,8 @@ def load_table() -> Table:
     from maxwhisper_cli.completion.table import make_table
 
     table = make_table()
-    _keep(path, table)
+    if os.path.isabs(path):  # noqa: PTH117  (and not a `~` that has no home)
+        _keep(path, table)
     return table
 
 
@@ -46,7 +48,13 @@ def _key() -> str:
         with os.scandir(folder) as entries:
             files = [(e.name, e.stat().st_mtime_ns) for e in entries if e.name.endswith(".py")]
         state += [f"{name} {changed}" for name, changed in sorted(files)]
-    return blake2b("\n".join(state).encode(), digest_size=16).hexdigest()
+    return blake2b("\n".join(state).encode(), digest_size=_DIGITS // 2).hexdigest()
+
+
+def _is_table(name: str) -> bool:
+    """Returns True for the name of a kept table; other files are somebody else's."""
+    stem = name.removesuffix(".json")
+    return len(name) == _DIGITS + len(".json") and len(stem) == _DIGITS and not stem.strip(_HEX)
 
 
 def _keep(path: str, table: Table) -> None:
@@ -54,7 +62,7 @@ def _keep(path: str, table: Table) -> None:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
         for name in os.listdir(os.path.dirname(path)):  # noqa: PTH120, PTH208
-            if name.endswith(".json"):  # of an earlier program
+            if _is_table(name):  # of an earlier program
                 os.unlink(os.path.join(os.path.dirname(path), name))  # noqa: PTH108, PTH118, PTH120
         with open(unfinished, "w", encoding="utf-8") as file:  # noqa: PTH123
             json.dump(table, file)

@@ -1,10 +1,12 @@
 """Shell scripts that ask the program for completions, and where each shell looks for them."""
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from maxwhisper_cli.writers.files import check_place, write_atomically
 from weights.cache import expanded
 
 _BASH = r"""# completions of maxwhisper, for bash
@@ -77,13 +79,14 @@ def _bash() -> Installation:
     path = data / "bash-completion" / "completions" / "maxwhisper"
     if Path("/usr/share/bash-completion/bash_completion").is_file():  # finds it by itself
         return Installation(_BASH, path)
-    return Installation(_BASH, path, expanded(Path("~/.bashrc")), f"source '{path}'")
+    line = f"source {shlex.quote(str(path))}"
+    return Installation(_BASH, path, expanded(Path("~/.bashrc")), line)
 
 
 def _zsh() -> Installation:
     path = _folder("XDG_DATA_HOME", "~/.local/share") / "zsh" / "site-functions" / "_maxwhisper"
     folder = Path(os.environ.get("ZDOTDIR") or "~")
-    line = f"fpath=('{path.parent}' $fpath); autoload -Uz compinit && compinit"
+    line = f"fpath=({shlex.quote(str(path.parent))} $fpath); autoload -Uz compinit && compinit"
     return Installation(_ZSH, path, expanded(folder) / ".zshrc", line)
 
 
@@ -110,11 +113,14 @@ def install(shell: str) -> tuple[Path, Path | None]:
 
     Raises:
         OSError: One of them cannot be written.
+        OutputError: One of them is protected.
     """
     installation = SHELLS[shell]()
-    installation.path.parent.mkdir(parents=True, exist_ok=True)
-    installation.path.write_text(installation.script, encoding="utf-8")
     startup = installation.startup_file
+    if startup is not None:
+        check_place(startup)
+    installation.path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(installation.path, installation.script)
     if startup is None:
         return installation.path, None
     text = startup.read_text(encoding="utf-8", errors="replace") if startup.exists() else ""

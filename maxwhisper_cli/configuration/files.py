@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maxwhisper_cli.transcription.options import OptionsError
+from weights.cache import expanded
 
 FILE_NAME = "maxwhisper.toml"
 PYPROJECT = "pyproject.toml"
@@ -63,7 +64,7 @@ def find_files(chosen: Path | None = None, *, is_off: bool = False) -> FoundFile
     if is_off:
         return FoundFiles()
     if chosen is not None:
-        path = chosen.expanduser()
+        path = expanded(chosen)
         content = _read(path)
         if path.name == PYPROJECT:
             content = _tool_table(content) or {}

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from maxwhisper_cli.configuration.files import ConfigurationFile
+from weights.cache import expanded
 
 PLACES = frozenset({"DIR", "FILE", "PATH"})
 """Metavars of options that are paths."""
@@ -31,7 +32,7 @@ def checked_place(file: ConfigurationFile, key: str, metavar: str, text: str) ->
         ConfigurationError: A project's file may not set this, or names a path outside its folder.
     """
     if not file.is_project:
-        return str(Path(text).expanduser()) if metavar in PLACES and text.startswith("~") else text
+        return str(expanded(Path(text))) if metavar in PLACES and text.startswith("~") else text
     if _RESERVED.fullmatch(key):
         raise file.fail(
             key, "not for a project's file; put it into your own, or on the command line"

@@ -9,17 +9,20 @@
 | `feed:https://...` | the enclosures of a podcast |
 
 Hidden files and folders are left out of folders; links to folders are not followed. What a folder,
-a pattern or a list names again is taken once.
+a pattern or a list names again is taken once. An argument that stands for nothing, and a folder
+below another that cannot be read, cost no other: they are inputs with a problem.
 """
 
 import glob
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from maxwhisper_cli.inputs.input import STDIN, Input, InputError, scheme_of
+from maxwhisper_cli.unicode_text import decode_text
 
 _MAX_NESTED_LISTS: Final = 8
 MEDIA_SUFFIXES: Final = frozenset(
@@ -46,21 +49,39 @@ def expand(
         recursive: True takes folders below a folder too.
         resolve: Turns an address that stands for several inputs into these.
 
-    Raises:
-        InputError: A folder, pattern or list has no recordings, or cannot be read.
+    Returns:
+        The inputs. One with a `problem` is an argument or folder that stands for no recording.
     """
     inputs: list[Input] = []
     found: set[str] = set()
     for argument in arguments:
-        for each in _expanded(argument, recursive=recursive, resolve=resolve):
-            identity = each.source
-            if each.scheme is None and each.source != STDIN:
-                identity = os.path.realpath(each.source)
+        for each in _expanded_or_problem(argument, recursive=recursive, resolve=resolve):
+            identity = identity_of(each)
             if each.is_listed and identity in found:
                 continue
             found.add(identity)
             inputs.append(each)
     return inputs
+
+
+def identity_of(each: Input) -> str:
+    """Returns a key that is equal for inputs of the same file or address."""
+    if each.scheme is not None or each.source == STDIN:
+        return each.source
+    try:
+        return os.path.realpath(each.source)
+    except (OSError, ValueError):  # no path that a system has; opening it says so
+        return each.source
+
+
+def lists_of(arguments: Iterable[str], depth: int = 0) -> Iterator[Path]:
+    """Yields the files of all lists that are named, by lists too."""
+    for argument in arguments:
+        if _is_list(argument) and depth < _MAX_NESTED_LISTS:
+            path = Path(argument[1:])
+            yield path
+            with suppress(InputError):  # that argument is an input with a problem
+                yield from lists_of(read_list(path), depth + 1)
 
 
 class Resolver:
@@ -69,6 +90,15 @@ class Resolver:
     def inputs(self, address: str) -> list[Input] | None:
         """Returns the inputs of an address; None if it is one itself."""
         raise NotImplementedError
+
+
+def _expanded_or_problem(
+    argument: str, *, recursive: bool, resolve: Resolver | None, depth: int = 0
+) -> list[Input]:
+    try:
+        return list(_expanded(argument, recursive=recursive, resolve=resolve, depth=depth))
+    except InputError as error:
+        return [Input(argument, problem=error)]
 
 
 def _expanded(
@@ -81,32 +111,63 @@ def _expanded(
         yield from _in_folder(Path(argument), recursive=recursive)
     elif argument == STDIN or _exists(argument):
         yield Input(argument)
-    elif argument.startswith("@") and len(argument) > 1:
+    elif _is_list(argument):
         if depth == _MAX_NESTED_LISTS:
             raise InputError(f"{argument}: lists that name lists go on and on; name recordings")
         for line in read_list(Path(argument[1:])):
-            for each in _expanded(line, recursive=recursive, resolve=resolve, depth=depth + 1):
+            for each in _expanded_or_problem(
+                line, recursive=recursive, resolve=resolve, depth=depth + 1
+            ):
                 yield replace(each, is_listed=True)
     else:
-        yield from _matching(argument) if glob.has_magic(argument) else [Input(argument)]
+        yield from _matching(argument) if glob.has_magic(argument) else [_named_file(argument)]
+
+
+def _named_file(path: str) -> Input:
+    is_path = is_system_path(path)
+    return Input(path, problem=None if is_path else InputError(f"{path} is no name of a file"))
+
+
+def is_system_path(path: str) -> bool:
+    """Returns True if a path has only characters that the system takes."""
+    try:
+        return b"\0" not in os.fsencode(path)
+    except UnicodeError:
+        return False
 
 
 def read_list(path: Path) -> list[str]:
     """Returns the lines of a list of recordings, without comments and empty ones.
 
-    A relative path that does not exist is looked for beside the list.
+    A relative path that does not exist is looked for beside the list. Names need not be UTF-8, as
+    a file system's are not. A line is taken with its spaces, and `#` at its beginning, where there
+    is such a file.
 
     Raises:
         InputError: The list cannot be read, or is not text.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decode_text(path.read_bytes(), "surrogateescape")
     except (OSError, ValueError) as error:
         raise InputError(
             f"the list {path} cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from error
-    lines = (line.strip() for line in text.splitlines())
-    return [beside(line, path) for line in lines if line and not line.startswith("#")]
+    lines = filter(None, (named_on(line, path) for line in text.replace("\r", "\n").split("\n")))
+    return [beside(line, path) for line in lines]
+
+
+def named_on(line: str, path: Path) -> str:
+    """Returns the name on a line of a list; empty for a comment, and a line without a name.
+
+    Args:
+        line: The line.
+        path: The list.
+    """
+    if line != line.strip() and (_exists(line) or _exists(str(path.parent / line))):
+        return line
+    line = line.strip()
+    is_comment = line.startswith("#")
+    return line if not is_comment or _exists(line) or _exists(str(path.parent / line)) else ""
 
 
 def beside(source: str, listed_in: Path) -> str:
@@ -125,7 +186,10 @@ def _in_folder(folder: Path, *, recursive: bool) -> list[Input]:
     has_folders = False
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+        problem = InputError(f"the folder {error.filename} cannot be read: {error.strerror}")
+        if Path(error.filename) == folder:
+            raise problem from error
+        inputs.append(Input(str(error.filename), is_listed=True, problem=problem))
 
     for name, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(each for each in folders if not each.startswith("."))
@@ -156,6 +220,11 @@ def _found(pattern: str) -> list[str]:
     if "\0" in pattern or len(pattern) > _MAX_PATTERN:
         return []
     return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  (absolute patterns too)
+
+
+def _is_list(argument: str) -> bool:
+    is_marked = argument.startswith("@") and len(argument) > 1
+    return is_marked and not _is_folder(argument) and not _exists(argument)
 
 
 def _exists(path: str) -> bool:

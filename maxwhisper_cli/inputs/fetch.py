@@ -21,6 +21,7 @@ from maxwhisper_cli.inputs.public_network import (
     make_client,
 )
 from weights.cache import cache_root
+from weights.whole_number import whole_number
 
 if TYPE_CHECKING:
     import httpx2
@@ -185,8 +186,8 @@ class Download:
             self._receive(response, n_done if is_rest else 0)
 
     def _receive(self, response: "httpx2.Response", n_done: int) -> None:
-        announced = response.headers.get("Content-Length", "")
-        n_total = n_done + int(announced) if announced.isdecimal() else 0
+        announced = whole_number(response.headers.get("Content-Length", ""))
+        n_total = 0 if announced is None else n_done + announced
         self._check_size(n_total)
         if not n_done:
             self._store_version(response)

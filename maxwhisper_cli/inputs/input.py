@@ -11,6 +11,9 @@ from weights.errors import MaxWhisperError
 
 STDIN: Final = "-"
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(?=//)|(feed|ytdl):")
+_MAX_NAME_BYTES: Final = 200
+"""Longest name of an address's file: outputs are named after it, with an extension."""
+_MAX_SUFFIX_BYTES: Final = 20
 _NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
@@ -37,6 +40,8 @@ class Input:
     """All fields of the manifest, its own names included."""
     is_listed: bool = False
     """True if it was found in a folder, by a pattern or in a list, not named by itself."""
+    problem: InputError | None = None
+    """Reason why an argument or a line of a list stands for no recording; None if it does."""
 
     @property
     def is_excerpt(self) -> bool:
@@ -57,7 +62,15 @@ class Input:
             return Path("stdin" if self.source == STDIN else self.source)
         address = re.split(r"[?#]", self.source.partition(":")[2], maxsplit=1)[0]
         name = address.rstrip("/").rpartition("/")[2]
-        return Path(re.sub(r"%[0-9A-Fa-f]{2}|[^\w.()+ -]", "_", name) or "recording")
+        name = re.sub(r"%[0-9A-Fa-f]{2}|[^\w.()+ -]", "_", name) or "recording"
+        return _shortened(Path(name))
+
+
+def _shortened(path: Path) -> Path:
+    """Returns the name of an address's file with at most 200 bytes, its extension kept."""
+    suffix = path.suffix.encode()[:_MAX_SUFFIX_BYTES]
+    stem = path.stem.encode()[: _MAX_NAME_BYTES - len(suffix)]
+    return Path(stem.decode(errors="ignore") + suffix.decode(errors="ignore"))
 
 
 def scheme_of(source: str) -> str | None:

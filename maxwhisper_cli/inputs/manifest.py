@@ -12,22 +12,24 @@ recording; `language` (or `lang`) holds for this one; `id` names its outputs. `n
 missing.
 """
 
+import codecs
 import gzip
 import io
 import json
-import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from maxwhisper_cli.inputs.expand import beside
+from maxwhisper_cli.inputs.expand import beside, is_system_path, named_on
 from maxwhisper_cli.inputs.input import Input, InputError
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
 
 _PATH_FIELDS: Final = ("audio_filepath", "path")
 _LANGUAGE_FIELDS: Final = ("language", "lang")
 _MAX_LINE_BYTES: Final = 2**24
+_MAX_SECONDS: Final = 1e9
+_OTHER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _OBJECT_SUFFIXES: Final = (".jsonl", ".json", ".ndjson")
 
 
@@ -70,7 +72,7 @@ def _input(
     where: str, entry: Mapping[str, Any], languages: dict[str, str], path: Path | None
 ) -> Input:
     source = next((entry[name] for name in _PATH_FIELDS if entry.get(name)), None)
-    if not isinstance(source, str) or "\0" in source:
+    if not isinstance(source, str) or not is_system_path(source):
         raise InputError(f"{where} names no recording: audio_filepath is missing or no text")
     identifier = entry.get("id")
     if identifier is not None and not isinstance(identifier, str | int):
@@ -93,8 +95,10 @@ def _seconds(where: str, entry: Mapping[str, Any], name: str) -> float | None:
     if value is None:
         return None
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value < 0 or value > 1e9:
-        raise InputError(f"{where}: {name} is {value!r}, and must be a number of seconds from 0 on")
+    if not is_number or not 0 <= value <= _MAX_SECONDS:  # which NaN is not
+        raise InputError(
+            f"{where}: {name} is {value!r:.40}, and must be a number of seconds from 0 on"
+        )
     return float(value)
 
 
@@ -122,18 +126,21 @@ def _entries(path: Path) -> Iterator[tuple[str, object]]:
     with gzip.open(path) if is_packed else path.open("rb") as file:
         for number, line in enumerate(_lines(file, path), 1):  # type: ignore[arg-type]
             where = f"{path}, line {number}"
-            if not line or (not is_of_objects and line.startswith("#")):
-                continue
-            yield where, _parsed(where, line) if is_of_objects else line
+            text = line.decode("utf-8", "strict" if is_of_objects else "surrogateescape")
+            named = text.strip() if is_of_objects else named_on(text.rstrip("\r\n"), path)
+            if named:
+                yield where, _parsed(where, named) if is_of_objects else named
 
 
-def _lines(file: io.BufferedReader, path: Path) -> Iterator[str]:
-    first = True
+def _lines(file: io.BufferedReader, path: Path) -> Iterator[bytes]:
+    is_first = True
     while line := file.readline(_MAX_LINE_BYTES + 1):
         if len(line) > _MAX_LINE_BYTES:
             raise InputError(f"the manifest {path} has a line of more than 16 MiB")
-        yield line.decode("utf-8-sig" if first else "utf-8").strip()
-        first = False
+        if is_first and line.startswith(_OTHER_MARKS):
+            raise InputError(f"the manifest {path} is not text in UTF-8: save it so")
+        yield line.removeprefix(codecs.BOM_UTF8) if is_first else line
+        is_first = False
 
 
 def _parsed(where: str, line: str) -> object:

@@ -62,7 +62,7 @@ def _with_extension(each: Input) -> str:
 
 def _safe(name: str) -> str:
     """Returns a name that is one part of a path."""
-    name = re.sub(r"[/\\\0\x01-\x1f]", "_", name)
+    name = re.sub(r"[/\\\0\x01-\x1f\ud800-\udfff]", "_", name)
     name = name if name.strip(". ") else f"_{name}"
     return name.encode()[:_MAX_NAME_BYTES].decode(errors="ignore")
 

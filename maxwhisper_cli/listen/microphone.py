@@ -11,6 +11,7 @@ import numpy as np
 from maxwhisper_cli.audio.stream import AudioError, Float32
 from maxwhisper_cli.listen.source import LiveBlocks, ThreadedSource
 from maxwhisper_cli.transcription.mel import SAMPLE_RATE
+from weights.whole_number import whole_number
 
 _BLOCK_SECONDS: Final = 0.02
 _STALLED_SECONDS: Final = 5.0
@@ -67,7 +68,8 @@ def open_microphone(device: str | None) -> ThreadedSource:
         MicrophoneError: There is no such device, or it cannot be used.
     """
     sounddevice = _sounddevice()
-    chosen = int(device) if device is not None and device.isdecimal() else device
+    number = None if device is None else whole_number(device)
+    chosen = device if number is None else number
     try:
         found: Any = sounddevice.query_devices(chosen, "input")
         rate = _sample_rate(sounddevice, chosen, int(found["default_samplerate"]))

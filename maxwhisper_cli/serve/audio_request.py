@@ -19,6 +19,7 @@ from maxwhisper_cli.transcription.options import (
     VadOptions,
 )
 from weights.dims import ModelDimensions
+from weights.whole_number import whole_number
 
 _INCREMENT = 0.2
 _MAX_TEMPERATURE = 1.0
@@ -260,14 +261,16 @@ def _captions(values: Values, response_format: str) -> CaptionOptions:
 def _reading(values: Values, response_format: str) -> ReadingOptions:
     is_diarized = response_format == "diarized_json"
     channel = values.get("channel", "split" if is_diarized else "mix")
-    if channel not in _CHANNELS and not (channel.isdecimal() and int(channel) >= 1):
+    number = whole_number(channel)
+    if channel not in _CHANNELS and not number:
         raise invalid("channel must be mix, left, right, split or a number from 1 on", "channel")
     if is_diarized and channel != "split":
         raise invalid("diarized_json needs channel split", "channel")
     if values.get("speaker_names") and channel != "split":
         raise invalid("speaker_names need channel split", "speaker_names")
-    reading: ReadingOptions = {"channel": int(channel) if channel.isdecimal() else channel}
+    reading: ReadingOptions = {"channel": number or channel}
     track = values.get("audio_track")
     if track is not None:
-        reading["audio_track"] = int(track) if track.isdecimal() else track
+        chosen = whole_number(track)
+        reading["audio_track"] = track if chosen is None else chosen
     return reading

@@ -16,6 +16,7 @@ from maxwhisper_cli.serve.errors import ApiError, invalid
 from maxwhisper_cli.serve.limits import Limits
 from maxwhisper_cli.serve.spool import Spool, Upload
 from weights.closing import Closing
+from weights.whole_number import whole_number
 
 _FORM = b"multipart/form-data"
 _MAX_NAME_BYTES = 200
@@ -83,8 +84,8 @@ def too_large(limits: Limits) -> ApiError:
 
 
 def _check_length(request: Request, limits: Limits) -> None:
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > limits.upload_bytes:
+    length = whole_number(request.headers.get("content-length", ""))
+    if length is not None and length > limits.upload_bytes:
         raise too_large(limits)
 
 

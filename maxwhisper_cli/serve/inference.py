@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from maxwhisper_cli.serve.errors import invalid
 from maxwhisper_cli.transcription.options import Task
+from weights.whole_number import whole_number
 
 _SAME = frozenset(
     {
@@ -55,9 +56,10 @@ def from_whisper_cpp(fields: Iterable[tuple[str, str]]) -> tuple[list[tuple[str,
 
 
 def _milliseconds(name: str, text: str) -> float:
-    if not text.strip().isdecimal():
+    number = whole_number(text.strip())
+    if number is None:
         raise invalid(f"{name} must be a number of milliseconds, not {text!r:.40}", name)
-    return int(text) / 1000
+    return number / 1000
 
 
 def _check_neutral(name: str, text: str) -> None:

@@ -20,6 +20,7 @@ from maxwhisper_cli.model import Model
 from maxwhisper_cli.serve.engine import Engine
 from maxwhisper_cli.serve.errors import ApiError
 from maxwhisper_cli.serve.memory import needed_bytes
+from weights.cache import expanded
 from weights.models import NAMED_MODELS
 
 _log = logging.getLogger(__name__)
@@ -227,7 +228,7 @@ def _close(engine: Engine, model: Model) -> None:
 
 
 def _served(source: str) -> Served:
-    path = Path(source).expanduser()
+    path = expanded(Path(source))
     is_path = source not in NAMED_MODELS and path.exists()
     return Served(path.stem if is_path else source, source)
 

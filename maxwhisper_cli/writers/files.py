@@ -57,7 +57,7 @@ def plan_outputs(
     folder: Path,
     name: str = DEFAULT_NAME,
     *,
-    model: str | None = None,
+    read: Iterable[Path] = (),
     bases: Sequence[str] | None = None,
 ) -> list[Outputs]:
     """Names each source's outputs: `talks/a.b.mp3` -> `folder/a.b.txt`, standard input -> `stdin`.
@@ -68,15 +68,15 @@ def plan_outputs(
         folder: Where the outputs go.
         name: Name of outputs without extension; `{stem}`, `{name}` (with its extension) and
             `{parent}` (the folder's name) are filled in from the input.
-        model: Name or path of the model, whose files are inputs too.
+        read: Other files that are read: of the model, lists.
         bases: Path of each source's outputs in the folder, instead of `name`.
 
     Raises:
         OptionsError: An output would replace an input or another output (upper and lower case
             count as the same, as on some file systems), or `name` is no file name.
     """
-    read = [*(Path(source) for source in sources if source != STDIN), *files_of_model(model)]
-    inputs = {_identity(path): path for path in read}
+    recordings = (Path(source) for source in sources if source != STDIN)
+    inputs = {_identity(path): path for path in (*recordings, *read)}
     owners: dict[str, str] = {}
     planned: list[Outputs] = []
     for index, source in enumerate(sources):
@@ -96,25 +96,31 @@ def plan_outputs(
     return planned
 
 
-def check_reports(reports: Mapping[str, Path | None], inputs: Iterable[Path]) -> None:
-    """Checks that no report replaces an input or another report.
+def check_reports(
+    reports: Mapping[str, Path | None], inputs: Iterable[Path], outputs: Iterable[Path] = ()
+) -> None:
+    """Checks that no report replaces an input, an output or another report.
 
     Args:
         reports: Path of each option, such as `--json`; None if it is not given.
         inputs: Files that are read.
+        outputs: Other files that are written.
 
     Raises:
         OptionsError: one does.
     """
-    read = {_identity(path): path for path in inputs}
+    taken = {_identity(path): f"the output {path}" for path in outputs}
+    taken |= {_identity(path): f"the input {path}" for path in inputs}
     options: dict[str, str] = {}
     for option, path in reports.items():
         if path is None:
             continue
+        if str(path) == STDIN:
+            raise OptionsError(f"{option} takes a file; standard output is /dev/stdout")
         identity = _identity(path)
-        if identity in read:
+        if identity in taken:
             raise OptionsError(
-                f"{option} {path} would replace the input {read[identity]}; choose another name"
+                f"{option} {path} would replace {taken[identity]}; choose another name"
             )
         if identity in options:
             raise OptionsError(

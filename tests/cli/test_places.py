@@ -1,6 +1,7 @@
 """Places that outputs may go to: nothing that is there is destroyed, links and devices work."""
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -9,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from maxwhisper_cli.inputs.state import FILE_NAME
 from maxwhisper_cli.transcription.options import OptionsError
 from maxwhisper_cli.writers.base import OutputError
 from maxwhisper_cli.writers.files import (
     check_reports,
+    files_of_model,
     plan_outputs,
     prepare_folder,
     write_atomically,
@@ -123,11 +126,12 @@ def test_the_models_files_are_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "model" / "config.json").write_text("{}")
     json = choose_writers(["json"])
     with pytest.raises(OptionsError, match="would replace the input"):
-        plan_outputs(["config.wav"], json, tmp_path / "model", model="model")
+        plan_outputs(["config.wav"], json, tmp_path / "model", read=files_of_model("model"))
+    read = files_of_model(str(_touched("weights.txt")))
     with pytest.raises(OptionsError, match="would replace the input"):
-        plan_outputs(["a.wav"], TXT, tmp_path, "weights", model=str(_touched("weights.txt")))
-    assert plan_outputs(["a.wav"], TXT, tmp_path, model="tiny.en")
-    assert plan_outputs(["a.wav"], TXT, tmp_path, model="x" * 5000)
+        plan_outputs(["a.wav"], TXT, tmp_path, "weights", read=read)
+    assert plan_outputs(["a.wav"], TXT, tmp_path, read=files_of_model("tiny.en"))
+    assert plan_outputs(["a.wav"], TXT, tmp_path, read=files_of_model("x" * 5000))
 
 
 def _touched(name: str) -> Path:
@@ -164,3 +168,48 @@ def test_a_current_folder_that_is_gone(
     assert maxwhisper("transcribe", sound(), "-f", "txt", "-o", tmp_path / "out").exit_code == 0
     assert maxwhisper("models").exit_code == 0
     assert maxwhisper("compare", sound(), "--json", "x.json").exit_code == 1
+
+
+@pytest.mark.parametrize("given", [["--manifest", "talk.txt"], ["@talk.txt"], ["@more"]])
+def test_lists_of_inputs_are_inputs(
+    maxwhisper: RunCommandLine, sound: MakeSound, given: list[str]
+) -> None:
+    """Outputs are named after the recordings, and lists of them often too."""
+    shutil.copy(sound(), "talk.wav")
+    Path("talk.txt").write_text("talk.wav\n")
+    Path("more").write_text("@talk.txt\n")
+    result = maxwhisper("transcribe", *given)
+    assert result.exit_code == 2
+    assert "talk.txt, an output of talk.wav, would replace the input talk.txt" in result.stderr
+    assert Path("talk.txt").read_text() == "talk.wav\n"
+
+
+@pytest.mark.parametrize(
+    ("summary", "reason", "is_unit"),
+    [
+        ("talk.wav", "--summary talk.wav would replace the input talk.wav", False),
+        ("m.jsonl", "--summary m.jsonl would replace the input m.jsonl", False),
+        ("out/talk.txt", "--summary out/talk.txt would replace the output out/talk.txt", False),
+        (f"out/{FILE_NAME}", "would replace the output", False),
+        ("folder", "folder is a folder", False),
+        ("-", "--summary takes a file", False),
+        ("talk.wav", "--summary talk.wav would replace the input talk.wav", True),
+        ("m.jsonl", "--summary m.jsonl would replace the input m.jsonl", True),
+        ("out/run.json", "would replace the output out/run.json", True),
+        ("out/unit-000000.jsonl", "would replace the output out/unit-000000.jsonl", True),
+    ],
+)
+def test_a_summary_replaces_nothing(
+    maxwhisper: RunCommandLine, sound: MakeSound, summary: str, reason: str, is_unit: bool
+) -> None:
+    more = ["--shard", "1/1", "--model", "tiny.en"] if is_unit else []
+    shutil.copy(sound(), "talk.wav")
+    Path("folder").mkdir()
+    Path("m.jsonl").write_text('{"audio_filepath": "talk.wav"}\n')
+    before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+    run = ["transcribe", "--manifest", "m.jsonl", "-o", "out", "--summary", summary]
+    result = maxwhisper(*run, *more)
+    assert result.exit_code in {1, 2}
+    assert reason in result.stderr
+    assert {path: path.read_bytes() for path in Path().iterdir() if path.is_file()} == before
+    assert list(Path().rglob("talk.txt")) == [], "nothing was done before"

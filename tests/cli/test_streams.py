@@ -74,6 +74,28 @@ def test_closed_reader_ends_a_run_that_only_prints(sound: MakeSound, tmp_path: P
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.parametrize("form", [[], ["--jsonl"]])
+@pytest.mark.parametrize(("shell", "exit_code"), [('"$@" | true', 0), ('"$@" >/dev/full', 1)])
+def test_live_files_are_written_without_a_reader(
+    jfk: Path, tmp_path: Path, shell: str, exit_code: int, form: list[str]
+) -> None:
+    options = ("--model", "tiny.en", "-f", "txt", "-o", tmp_path)
+    done = scripted("listen", jfk, *options, *form, cwd=tmp_path, shell=shell)
+    assert done.returncode == exit_code, done.stderr
+    assert len((tmp_path / "jfk.txt").read_text().splitlines()) == 3, "the speech has two pauses"
+    assert done.stderr.count("error: ") == exit_code
+
+
+@pytest.mark.parametrize("command", [[], ["transcribe"], ["parity"]])
+def test_a_command_without_arguments_shows_its_help(tmp_path: Path, command: list[str]) -> None:
+    done = scripted(*command, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    assert lines[0].startswith("Usage: maxwhisper ")
+    assert len(lines) > 10
+    assert "\\n" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("shell", "expected"),
     [

@@ -1,6 +1,7 @@
 """Completions of a line, as a shell asks for them; the table of commands; the scripts."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from maxwhisper_cli.completion import answer
+from maxwhisper_cli.completion.kept_table import load_table
+from maxwhisper_cli.completion.scripts import install
 from maxwhisper_cli.completion.table import make_table
 from maxwhisper_cli.transcription.languages import language_names
+from maxwhisper_cli.writers.base import OutputError
 from maxwhisper_cli.writers.registry import WRITERS
 from weights.models import NAMED_MODELS
 
@@ -158,6 +162,59 @@ def test_installing_twice_adds_one_line(shell: str, tmp_path: Path) -> None:
         assert len(startup.read_text().splitlines()) == 2
     if shutil.which(shell):
         subprocess.run([shell, "-n", script], check=True)
+
+
+def test_a_protected_startup_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even of root, whom the system would let write."""
+    startup = tmp_path / ".zshrc"
+    startup.write_text("alias x=y")
+    startup.chmod(0o444)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("ZDOTDIR", raising=False)
+    with pytest.raises(OutputError, match="may not be written"):
+        install("zsh")
+    assert startup.read_text() == "alias x=y"
+
+
+def test_a_folder_with_a_quote_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "o'neil"
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("ZDOTDIR", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    home.mkdir()
+    script, startup = install("zsh")
+    assert script.is_file()
+    assert startup is not None
+    (line,) = startup.read_text().splitlines()
+    folder = shlex.split(line.partition(";")[0].replace("(", " ").replace(")", " "))[1]
+    assert folder == str(script.parent)
+
+
+def test_keeping_a_table_removes_only_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder may hold more, as others choose their cache's name too."""
+    monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path))
+    folder = tmp_path / "completion"
+    folder.mkdir()
+    for name in ("mine.json", "x" * 32 + ".json", "0" * 32 + ".txt", "0" * 32 + ".json"):
+        (folder / name).write_text("mine")
+    load_table()
+    left = {path.name for path in folder.iterdir()}
+    assert {"mine.json", "x" * 32 + ".json", "0" * 32 + ".txt"} < left
+    assert "0" * 32 + ".json" not in left
+    assert len(left) == 4
+
+
+def test_no_folder_is_made_without_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MAXWHISPER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    monkeypatch.chdir(tmp_path)
+    load_table()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bash_completes_the_line(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Arguments as inputs: folders, patterns, lists; and the names of their outputs."""
 
+import os
 import random
+import re
 from pathlib import Path
 
 import pytest
 
 from maxwhisper_cli.inputs.expand import expand
-from maxwhisper_cli.inputs.input import Input, InputError
+from maxwhisper_cli.inputs.input import Input
+from maxwhisper_cli.inputs.manifest import read_manifest
 from maxwhisper_cli.inputs.naming import output_names
 
 
@@ -49,8 +52,9 @@ def test_the_tree_below_a_folder_is_kept() -> None:
     ],
 )
 def test_nothing_found(argument: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        expand([argument])
+    (found,) = expand([argument])
+    assert found.problem is not None
+    assert re.search(message, str(found.problem))
 
 
 def test_patterns_that_the_shell_left_alone() -> None:
@@ -71,8 +75,8 @@ def test_a_list_names_paths_addresses_and_lists(tmp_path: Path) -> None:
         "talks/b.mp3", "lists/near.wav", "https://example.org/a.mp3", "talks/a.WAV", "gone.wav",
     ]  # fmt: skip
     Path("loop").write_text("@loop\n")
-    with pytest.raises(InputError, match="go on and on"):
-        expand(["@loop"])
+    (found,) = expand(["@loop"])
+    assert "go on and on" in str(found.problem)
 
 
 def test_what_is_found_twice_is_taken_once() -> None:
@@ -120,3 +124,52 @@ def test_no_two_names_are_ever_equal() -> None:
         names = output_names(inputs)
         assert len({name.casefold() for name in names}) == len(inputs)
         assert all(not name.startswith(("/", "..")) for name in names)
+
+
+def test_an_argument_that_stands_for_nothing_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "outer.txt").write_text("@gone\nempty\ntalks/b.mp3\na\0b.wav\n")
+    found = expand(["none*.wav", "@outer.txt", "[1].wav"])
+    assert [each.source for each in found if not each.problem] == ["talks/b.mp3", "[1].wav"]
+    problems = [str(each.problem) for each in found if each.problem]
+    expected = ["matches no file", "@?gone", "holds no recordings", "is no name of a file"]
+    assert len(problems) == len(expected)
+    assert all(re.search(*pair) for pair in zip(expected, problems, strict=True))
+
+
+def test_a_folder_that_cannot_be_read_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `lost+found` on every disk; root may read it, so that the system is asked to refuse."""
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    *found, last = expand(["talks"], recursive=True)
+    assert [each.source for each in found] == ["talks/a.WAV", "talks/b.mp3", "talks/day 2/a.wav"]
+    assert str(last.problem) == "the folder talks/day 2/deep cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.wav", b"#1 hit.wav", b" x.wav ", b"a\x0cb\xc2\x85.wav"])
+def test_a_list_has_the_names_of_the_file_system(tmp_path: Path, name: bytes) -> None:
+    path = os.fsdecode(name)
+    Path(path).touch()
+    (tmp_path / "l.txt").write_bytes(b"# a comment\n\n  [1].wav\r\n" + name + b"\n")
+    assert sources("@l.txt") == ["[1].wav", path]
+    assert [each.source for each in read_manifest(tmp_path / "l.txt")] == ["[1].wav", path]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_list_may_have_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "l.txt").write_bytes("[1].wav\r\ntalks/b.mp3\r\n".encode(encoding))
+    assert sources("@l.txt") == ["[1].wav", "talks/b.mp3"]
+
+
+def test_a_name_that_no_system_has_is_a_name_of_outputs() -> None:
+    assert output_names([Input("x.wav", stem="a\ud800/b")]) == ["a__b"]
+
+
+def test_an_address_has_outputs_of_a_name_that_the_system_takes() -> None:
+    name = Input(f"https://example.org/{'x' * 400}.mp3?y=1").path
+    assert (len(name.name), name.suffix) == (200, ".mp3")
