@@ -72,6 +72,25 @@ def choose(
     raise ImplementationUnavailableError(f"nothing is ready here{_for(options)}: {explanation}")
 
 
+def fastest_here(impl: str, device: str | None) -> str:
+    """Returns the implementation that is fastest on this machine, compiled or not yet.
+
+    Args:
+        impl: An implementation, which is returned as it is, or `auto`.
+        device: `cpu`, `cuda`; None is either.
+    """
+    if impl != AUTO:
+        return impl
+    for name, kind in registry.fastest_first():
+        if device is not None and registry.device_kind(device) != kind:
+            continue
+        options = LoadOptions(device or _device(name, kind))
+        has_device = kind == "cpu" or nvidia.no_gpu_because() is None
+        if has_device and _unavailable_because(name, options) is None:
+            return name
+    return impl
+
+
 def _place(name: str, options: LoadOptions) -> str:
     return f"{name} on {options.device}"
 

@@ -3,7 +3,7 @@
 | file | content |
 | --- | --- |
 | `run.json` | hashes of plan and options; another manifest or other options are refused |
-| `unit-000012.jsonl` | a line for each recording of a unit |
+| `unit-000012.jsonl` or `.parquet` | a line or row for each recording of a unit |
 | `unit-000012.done.json` | counts, bytes and sha256 of it; written after it |
 
 On a disk a file is written aside, flushed and moved into place; an object store puts it whole.
@@ -27,6 +27,14 @@ from weights.errors import MaxWhisperError
 
 UNIT_PREFIX: Final = "unit-"
 """Beginning of the names of a unit's files."""
+JSONL: Final = "jsonl"
+PARQUET: Final = "parquet"
+FORMATS: Final = (JSONL, PARQUET)
+_SUBJECTS: Final = {
+    "plan": "manifest",
+    "options": "model, options or version",
+    "format": "output format",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class Destination:
 
     place: str
     """Folder or address."""
+    format: str = JSONL
+    """`jsonl` or `parquet`."""
 
     def begin(self, plan: str, options: str) -> None:
         """Claims the folder for a run, or finds that it is that of the same run.
@@ -47,7 +57,7 @@ class Destination:
             OptionsError: It holds another run.
             MaxWhisperError: It cannot be written.
         """
-        own = {"plan": plan, "options": options}
+        own = {"plan": plan, "options": options, "format": self.format}
         data = self._read("run.json")
         if data is None:
             self._write("run.json", json.dumps(own).encode())
@@ -58,8 +68,8 @@ class Destination:
             found = None
         if not isinstance(found, dict):
             raise OptionsError(f"{self.place}/run.json is none of ours; choose another folder")
-        for name, subject in (("plan", "manifest"), ("options", "model, options or version")):
-            if found.get(name) != own[name]:
+        for name, subject in _SUBJECTS.items():
+            if found.get(name, JSONL) != own[name]:
                 raise OptionsError(
                     f"{self.place} holds a run with another {subject}; choose another folder"
                 )
@@ -71,7 +81,7 @@ class Destination:
             record = json.loads(data or b"null")
             return bool(
                 record["n_recordings"] == len(unit.entries)
-                and self._n_bytes(f"{_name(unit)}.jsonl") == record["n_bytes"]
+                and self._n_bytes(self._output(unit)) == record["n_bytes"]
             )
         except (ValueError, KeyError, TypeError):
             return False
@@ -82,10 +92,7 @@ class Destination:
         Raises:
             MaxWhisperError: It cannot be written.
         """
-        lines = [
-            json.dumps(each, ensure_ascii=False, allow_nan=False, default=str) for each in records
-        ]
-        data = "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
+        data = _to_parquet(records) if self.format == PARQUET else _to_lines(records)
         record = {
             "n_recordings": len(records),
             "n_failed": sum("error" in each for each in records),
@@ -93,8 +100,11 @@ class Destination:
             "n_bytes": len(data),
             "sha256": hashlib.sha256(data).hexdigest(),
         }
-        self._write(f"{_name(unit)}.jsonl", data)
+        self._write(self._output(unit), data)
         self._write(f"{_name(unit)}.done.json", json.dumps(record).encode())
+
+    def _output(self, unit: Unit) -> str:
+        return f"{_name(unit)}.{self.format}"
 
     def _read(self, name: str) -> bytes | None:
         try:
@@ -146,6 +156,17 @@ class Destination:
         with remote_errors(self.place):
             system, path = fsspec.core.url_to_fs(f"{self.place.rstrip('/')}/{name}")
         return system, str(path)
+
+
+def _to_lines(records: Sequence[Mapping[str, Any]]) -> bytes:
+    lines = (json.dumps(each, ensure_ascii=False, allow_nan=False, default=str) for each in records)
+    return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
+
+
+def _to_parquet(records: Sequence[Mapping[str, Any]]) -> bytes:
+    from maxwhisper_cli.cluster.parquet import to_parquet
+
+    return to_parquet(records)
 
 
 def _name(unit: Unit) -> str:

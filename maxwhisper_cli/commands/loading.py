@@ -51,7 +51,7 @@ def load_on_devices(loading: Loading, terminal: Terminal, n_files: int) -> "Mode
     Raises:
         MaxWhisperError: A device does not exist, or the model cannot be loaded.
     """
-    if loading.device is None or not _names_several(loading.device):
+    if loading.device is None or not names_several(loading.device):
         return load_model(loading, terminal)
     from maxwhisper_cli.devices.names import parse_devices
 
@@ -141,7 +141,8 @@ def load_model(loading: Loading, terminal: Terminal) -> "Model":
     return model
 
 
-def _names_several(device: str) -> bool:
+def names_several(device: str) -> bool:
+    """Returns True for a list of devices, or all GPUs."""
     return "," in device or device.endswith(":all")
 
 

@@ -145,15 +145,14 @@ class Transcribe:
         is_for_stdout = self.jsonl or self.output_dir == cli.STDOUT
         terminal = Terminal(is_quiet=self.quiet, needs_reader=is_for_stdout)
         if self.shard is not None or self.cluster is not None:
-            from maxwhisper_cli.commands.units import GivenUnits, transcribe_units
+            from maxwhisper_cli.commands.units import GivenUnits, UnitSettings, transcribe_units
 
-            places = self.manifest, self.output_dir, self.shard, self.cluster
-            units = GivenUnits(
-                *places, self.price_per_hour, self.force, self.summary, given.lists()
-            )
+            places = self.manifest, self.output_dir, self.output_format, self.shard, self.cluster
+            rest = self.price_per_hour, self.force, self.jsonl, self.summary, given.lists()
+            units = GivenUnits(*places, *rest)
             loading = self._loading(terminal, STOPPED, is_english=options.language == "en")
-            work = options, reading
-            transcribe_units(inputs, units, loading, work, given.remote, terminal)
+            work = UnitSettings(loading, options, reading, given.remote)
+            transcribe_units(inputs, units, work, terminal)
             return
         from maxwhisper_cli.commands.batch import transcribe_files
         from maxwhisper_cli.commands.resuming import make_resuming

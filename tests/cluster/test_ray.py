@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from maxwhisper_cli.cluster.actors import ActorPool, connect
-from maxwhisper_cli.cluster.plan import Unit, plan_units
+from maxwhisper_cli.cluster.plan import Entry, Unit, plan_units
+from maxwhisper_cli.cluster.unit_feed import UnitFeed
 from maxwhisper_cli.cluster.worker import FinishedUnit
 from maxwhisper_cli.inputs.input import Input
 from tests.cluster import conftest as cluster
@@ -33,13 +34,33 @@ def processes(log: Path) -> set[str]:
 
 
 @dataclass
-class SlowWorker:
-    """Worker that takes a while, and writes down which process did what."""
+class FakeWorker:
+    """Worker that does one unit after the other."""
 
     log: Path
+    place: str = "fake"
+    n_rows: int = 1
 
-    def transcribe(self, units: list[Unit]) -> Iterator[FinishedUnit]:
-        (unit,) = units
+    def request(self, entry: Entry) -> Entry:
+        return entry
+
+    def transcribe_feed(self, feed: UnitFeed[Entry]) -> Iterator[FinishedUnit]:
+        while (entry := feed.take()) is not None:
+            unit, _ = feed.owners[-1]
+            if entry is unit.entries[-1]:
+                yield self.transcribe(unit)
+                for _ in unit.entries:
+                    feed.count_done()
+
+    def transcribe(self, unit: Unit) -> FinishedUnit:
+        raise NotImplementedError
+
+
+@dataclass
+class SlowWorker(FakeWorker):
+    """Worker that takes a while, and writes down which process did what."""
+
+    def transcribe(self, unit: Unit) -> FinishedUnit:
         with self.log.open("a") as file:
             file.write(f"{unit.number} {os.getpid()}\n")
         time.sleep(0.5)
@@ -48,17 +69,14 @@ class SlowWorker:
             time.sleep(0.1)  # the one that is left until another joins
             if time.monotonic() > deadline:
                 break
-        yield FinishedUnit(unit, [{"id": entry.id} for entry in unit.entries], 0.5)
+        return FinishedUnit(unit, [{"id": entry.id} for entry in unit.entries], 0.5)
 
 
 @dataclass
-class FlakyWorker:
+class FlakyWorker(FakeWorker):
     """Worker that fails with each second recording, unless another process has done so before."""
 
-    log: Path
-
-    def transcribe(self, units: list[Unit]) -> Iterator[FinishedUnit]:
-        (unit,) = units
+    def transcribe(self, unit: Unit) -> FinishedUnit:
         records: list[dict[str, Any]] = []
         for entry in unit.entries:
             before = self.log.read_text().splitlines()
@@ -68,7 +86,7 @@ class FlakyWorker:
             with self.log.open("a") as file:
                 file.write(f"{entry.id} {os.getpid()}\n")
         time.sleep(0.2)
-        yield FinishedUnit(unit, records, 0.5)
+        return FinishedUnit(unit, records, 0.5)
 
 
 @pytest.fixture
@@ -96,7 +114,7 @@ def test_a_node_dies_and_another_joins(nodes: Any, tmp_path: Path) -> None:
     pool = ActorPool(ray, functools.partial(SlowWorker, log), units)
     finished: list[int] = []
     has_changed = False
-    for each in pool:
+    for _, _, each in pool:
         finished.append(each.unit.number)
         if not has_changed and len(processes(log)) == 2:
             nodes.remove_node(dying)
@@ -113,7 +131,7 @@ def test_what_fails_is_tried_again_by_another_actor(nodes: Any, tmp_path: Path) 
     units = plan_units([Input(f"{i}.wav", duration_seconds=149.0) for i in range(24)])
     log = tmp_path / "log"
     log.touch()
-    done = list(ActorPool(ray, functools.partial(FlakyWorker, log), units))
+    done = [each for _, _, each in ActorPool(ray, functools.partial(FlakyWorker, log), units)]
     assert sorted(each.unit.number for each in done) == list(range(len(units)))
     records = [record for each in done for record in each.records]
     assert sorted(record["id"] for record in records) == list(range(24))
