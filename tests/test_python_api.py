@@ -29,7 +29,7 @@ def test_all_that_is_promised_is_there() -> None:
 def test_load_transcribe_and_stream_agree(jfk: Path) -> None:
     seen: list[Segment] = []
     progress: list[Progress] = []
-    with maxwhisper_cli.load("tiny.en", impl="cpu", offline=True) as model:
+    with maxwhisper_cli.load("tiny.en", offline=True) as model:
         transcript = model.transcribe(
             jfk, GREEDY, on_segment=seen.append, on_progress=progress.append
         )
@@ -93,14 +93,15 @@ def test_path_file_and_samples_give_the_same_text(jfk: Path, quick_model: Model)
     assert texts == {quick_model.transcribe(loaded.samples_of(jfk), GREEDY).text}
 
 
-def test_threads_share_a_model(jfk: Path, sonnet: Path) -> None:
-    model = loaded.model("tiny.en", "cpu")
+def test_threads_share_a_model(jfk: Path, sonnet: Path, quick_model: Model) -> None:
     greedy = TranscribeOptions(beam_size=None, temperatures=(0.0,), sample_len=8)
     sources = [loaded.samples_of(jfk), loaded.samples_of(sonnet)[: 10 * 16000]]
-    alone = [model.transcribe(source, greedy).text for source in sources]
+    alone = [quick_model.transcribe(source, greedy).text for source in sources]
     assert alone[0] != alone[1]
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda source: model.transcribe(source, greedy).text, sources))
+        together = list(
+            pool.map(lambda source: quick_model.transcribe(source, greedy).text, sources)
+        )
     assert together == alone
 
 

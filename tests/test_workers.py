@@ -82,11 +82,11 @@ def test_graphs_are_compiled_for_all_tests_and_not_for_chosen_marks() -> None:
     assert not workers.runs_graphs(config(keyword="window"))
 
 
-def test_a_unit_is_a_file_or_what_shares_a_reference() -> None:
+def test_a_unit_is_a_file_or_what_shares_windows() -> None:
     assert workers.unit("tests/test_words.py::test_one[cpu-a]") == "tests/test_words.py"
-    units = {workers.unit(f"{EQUALITY}[{impl}-base-jfk-beam5]") for impl in ("cpu", "full-max")}
-    assert units == {f"{EQUALITY}[base-jfk-beam5]"}
-    assert workers.unit(f"{EQUALITY}[cpu-base-jfk-greedy]") not in units
+    cases = ("cpu-base-jfk-beam5", "full-max-base-jfk-beam5", "cpu-base-jfk-greedy")
+    assert {workers.unit(f"{EQUALITY}[{case}]") for case in cases} == {f"{EQUALITY}[base-jfk]"}
+    assert workers.unit(f"{EQUALITY}[cpu-base-sonnet-greedy]") == f"{EQUALITY}[base-sonnet]"
 
 
 def test_what_needs_graphs_comes_last() -> None:

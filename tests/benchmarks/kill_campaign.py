@@ -27,7 +27,7 @@ from maxwhisper_cli.samples import fetch_samples
 SCRIPTED = """
 import time
 from maxwhisper_cli import __main__, model
-from tests.cli.conftest import FakeModels, says
+from tests.support.fake_models import FakeModels, says
 
 fakes = FakeModels()
 speaking = says(" Hello.", fakes.dims)

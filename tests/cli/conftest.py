@@ -1,10 +1,9 @@
 """The command line in this process, on a scripted model that says the same in every window."""
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,48 +13,21 @@ from typer.testing import CliRunner, Result
 from implementations.request import DecodedWindow, DecodeRequest
 from maxwhisper_cli.app import make_app
 from maxwhisper_cli.inputs.state import FILE_NAME
-from maxwhisper_cli.model import Model
-from maxwhisper_cli.transcription.stopwatch import STOPPED
-from maxwhisper_cli.transcription.tokenizer import get_tokenizer
-from tests.support.scripted import BEGIN, TINY_EN, Script, ScriptedImplementation, window
+from tests.support.fake_models import SPOKEN, FakeModels, says
+from tests.support.scripted import TINY_EN, Script
 from tests.support.sound import tone
 from weights.dims import ModelDimensions
 
-SPOKEN = " Grüße, 世界."
+__all__ = ["SPOKEN", "FakeModels", "says"]
+"""Those of tests/support/fake_models.py."""
+
 RunCommandLine = Callable[..., Result]
 MakeSound = Callable[..., Path]
-
-
-@dataclass
-class FakeModels:
-    """Stand-in for `maxwhisper_cli.model.load`, with its calls."""
-
-    dims: ModelDimensions = TINY_EN
-    script: Script | None = None
-    kind: type[ScriptedImplementation] = ScriptedImplementation
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    implementations: list[ScriptedImplementation] = field(default_factory=list)
-
-    def load(self, model: str, impl: str, **settings: Any) -> Model:
-        self.calls.append({"model": model, "impl": impl, **settings})
-        implementation = self.kind(self.script or says(SPOKEN, self.dims))
-        implementation.dims = self.dims
-        self.implementations.append(implementation)
-        return Model(implementation, stopwatch=settings.get("stopwatch", STOPPED))
 
 
 def names(folder: Path) -> list[str]:
     """Names in a folder, without the record of what is done."""
     return sorted(path.name for path in folder.iterdir() if path.name != FILE_NAME)
-
-
-def says(text: str, dims: ModelDimensions) -> Script:
-    """Each window decodes to this text, from 0 to 1 s, to its end."""
-    tokenizer = get_tokenizer(dims.is_multilingual, num_languages=dims.n_languages)
-    begin = tokenizer.timestamp_begin
-    assert dims.is_multilingual or begin == BEGIN
-    tokens: Sequence[int] = (begin, *tokenizer.encode(text), begin + 50)
-    return lambda _: window(tokens)
 
 
 def stopped_after(n_windows: int, script: Script) -> Script:

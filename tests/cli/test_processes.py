@@ -14,6 +14,7 @@ import pytest
 
 from implementations import registry
 
+ROOT = str(Path(__file__).parents[2])
 COMMAND = [sys.executable, "-m", "maxwhisper_cli"]
 JFK = "ask not what your country can do for you"
 GREEDY = [
@@ -33,7 +34,7 @@ PLAIN = {
 SCRIPTED = """
 import maxwhisper_cli.model
 from maxwhisper_cli.__main__ import main
-from tests.cli.conftest import FakeModels
+from tests.support.fake_models import FakeModels
 maxwhisper_cli.model.load = FakeModels().load
 main()
 """
@@ -113,9 +114,9 @@ def test_a_reader_that_leaves_early_gets_no_complaint(tmp_path: Path) -> None:
 def test_a_terminal_without_unicode_stops_nothing(encoding: str, tmp_path: Path) -> None:
     (tmp_path / "世界.wav").write_text("no sound")
     done = subprocess.run(
-        [*COMMAND, "transcribe", "世界.wav", "--model", "tiny.en", "--impl", "cpu"],
+        [sys.executable, "-c", SCRIPTED, "transcribe", "世界.wav", "--model", "tiny.en"],
         cwd=tmp_path,
-        env={**PLAIN, "PYTHONIOENCODING": encoding},
+        env={**PLAIN, "PYTHONIOENCODING": encoding, "PYTHONPATH": ROOT},
         capture_output=True,
         check=False,
     )
@@ -127,8 +128,7 @@ def test_a_terminal_without_unicode_stops_nothing(encoding: str, tmp_path: Path)
 def on_a_terminal(*arguments: str, cwd: Path, **variables: str) -> str:
     """Returns the drawing of the scripted command line on a terminal of 60 columns."""
     ours, theirs = pty.openpty()
-    root = str(Path(__file__).parents[2])
-    settings = {"TERM": "xterm-256color", "COLUMNS": "60", "PYTHONPATH": root}
+    settings = {"TERM": "xterm-256color", "COLUMNS": "60", "PYTHONPATH": ROOT}
     process = subprocess.Popen(
         [sys.executable, "-c", SCRIPTED, *arguments],
         cwd=cwd,
@@ -178,7 +178,7 @@ def test_ctrl_c_stops_cleanly_and_leaves_finished_files(jfk: Path, tmp_path: Pat
 import itertools, signal, time, maxwhisper_cli.model
 from maxwhisper_cli.__main__ import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-from tests.cli.conftest import SPOKEN, FakeModels, says
+from tests.support.fake_models import SPOKEN, FakeModels, says
 fakes = FakeModels()
 speaking, n_windows = says(SPOKEN, fakes.dims), itertools.count()
 fakes.script = lambda request: time.sleep(60 * min(1, next(n_windows))) or speaking(request)

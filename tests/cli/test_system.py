@@ -105,7 +105,7 @@ def test_standard_input_without_room_for_it(
 import sys, tempfile
 from maxwhisper_cli.__main__ import main
 import maxwhisper_cli.model
-from tests.cli.conftest import FakeModels
+from tests.support.fake_models import FakeModels
 maxwhisper_cli.model.load = FakeModels().load
 if {temporary!r} == "missing":
     tempfile.tempdir = "/nonexistent"

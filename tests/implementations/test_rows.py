@@ -56,7 +56,7 @@ def request_of(implementation: Implementation, n_before: int, **options: Any) ->
 def mixed_requests(implementation: Implementation) -> list[tuple[int, DecodeRequest]]:
     """Windows by index, each with a request of another kind."""
     decodes_in_series = type(implementation.row_decoder(2)) is SerialRowDecoder
-    few = 3 if decodes_in_series else 14
+    few = 3 if decodes_in_series else 14 if implementation.name == "full-max" else 7
     return [
         (0, request_of(implementation, 0, sample_len=few)),
         (1, request_of(implementation, 9, sample_len=few)),

@@ -1,7 +1,10 @@
 """Models, most of them loaded once per test run: ours, and openai-whisper's own."""
 
+import copy
 import dataclasses
+import hashlib
 import warnings
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,13 +17,17 @@ import whisper
 from whisper.model import ModelDimensions as WhisperDimensions
 
 from implementations import registry
+from implementations.implementation import Implementation
 from implementations.options import LoadOptions
+from implementations.session import AudioFeatures, FloatArray
 from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import references
 from weights.checkpoint import Checkpoint
 from weights.resolve import load as load_checkpoint
+
+N_KEPT_WINDOWS = 16
 
 
 @cache
@@ -37,8 +44,32 @@ def load(name: str, impl: str, **options: Any) -> Model:
 
 @cache
 def model(name: str, impl: str) -> Model:
-    """A named model on an implementation, in float32."""
-    return load(name, impl, dtype="float32")
+    """A named model on an implementation, in float32, for all tests of a process.
+
+    Most of them hear the same windows, and encoding takes a half to nine tenths of the time: a
+    window is encoded once. That it gives the same again is tested by those who load models of their
+    own, and by every test that runs in another process.
+    """
+    ours = load(name, impl, dtype="float32")
+    if ours.implementation.device == "cpu":
+        _encode_once(ours.implementation)
+    return ours
+
+
+def _encode_once(implementation: Implementation) -> None:
+    """Keeps the features of the last windows or batches: of base, 3 MB a window."""
+    encode = implementation.encode
+    kept: OrderedDict[bytes, AudioFeatures] = OrderedDict()
+
+    def encode_once(mel: FloatArray) -> AudioFeatures:
+        key = hashlib.sha256(mel.tobytes()).digest()
+        features = kept.pop(key, None) or encode(mel)
+        kept[key] = copy.copy(features)  # without the keys and values that a session adds
+        if len(kept) > N_KEPT_WINDOWS:
+            kept.popitem(last=False)
+        return features
+
+    implementation.encode = encode_once  # type: ignore[method-assign]
 
 
 @cache

@@ -6,7 +6,7 @@ python -m tests.support.scripted_program transcribe talk.wav ...
 from unittest import mock
 
 from maxwhisper_cli.__main__ import main
-from tests.cli.conftest import FakeModels
+from tests.support.fake_models import FakeModels
 
 if __name__ == "__main__":
     with mock.patch("maxwhisper_cli.model.load", FakeModels().load):

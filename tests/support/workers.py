@@ -18,8 +18,8 @@ MAX_WORKERS = 8
 GIB_PER_WORKER = 2.5
 """Memory of a process with its models, and of a compiler."""
 SPLIT = {"tests/transcription/test_whisper_equality.py"}
-"""Files whose tests share no more than a reference, in the name of which all but the implementation
-stands; each reference is a unit."""
+"""Files whose tests share no more than a model's windows of a recording, each of which is a unit:
+all that stands in a test's name but the implementation and the search."""
 NEED_GRAPHS = (
     "tests/implementations/test_hybrid.py",
     "tests/implementations/test_processor_threads.py",
@@ -29,7 +29,7 @@ NEED_GRAPHS = (
 LAST = "tests/implementations/max_graph/"
 """Short units, which even out at the end who has done more."""
 
-_IMPLEMENTATION = re.compile(rf"(?<=\[)(?:{'|'.join(registry.names())})-")
+_SEARCHED_BY = re.compile(rf"(?<=\[)(?:{'|'.join(registry.names())})-|-(?:greedy|beam5)(?=\])")
 
 
 def n_workers(config: pytest.Config) -> int:
@@ -78,7 +78,7 @@ def runs_graphs(config: pytest.Config) -> bool:
 def unit(node_id: str) -> str:
     """Returns the name of the unit that a test belongs to: its file, or a part of it."""
     path = node_id.partition("::")[0]
-    return _IMPLEMENTATION.sub("", node_id) if path in SPLIT else path
+    return _SEARCHED_BY.sub("", node_id) if path in SPLIT else path
 
 
 def in_order(items: list[pytest.Item]) -> list[pytest.Item]:

@@ -12,12 +12,14 @@ import pytest
 
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from tests.support import loaded
+from tests.support.hardware import implementations
 from tests.support.words import assert_words_agree, assert_words_equal
 
 OPTIONS = TranscribeOptions(temperatures=(0.0,), beam_size=None, word_timestamps=True)
 SILENCE_SECONDS = 60
 CASES = [("tiny.en", "jfk", None), ("base", "spanish", None)]
-"""Cases of the default suite: both vocabularies, two languages, seconds of computing each."""
+"""Cases of the default suite: both vocabularies, two languages, seconds of computing each. The
+second one runs on `cpu` in `full` alone: `hybrid` aligns by the same code."""
 FURTHER = [
     (model, clip, beam_size)
     for model in ("tiny.en", "base")
@@ -33,7 +35,15 @@ def assert_equal_to_whisper(model: str, impl: str, path: Path, beam_size: int | 
     assert_words_equal(ours, loaded.whisper_result(model, path, beam_size, word_timestamps=True))
 
 
-@pytest.mark.parametrize(("model", "clip", "beam_size"), CASES)
+@pytest.mark.parametrize(
+    ("impl", "model", "clip", "beam_size"),
+    [
+        pytest.param(impl.values[0], *case, marks=impl.marks)
+        for case in CASES
+        for impl in implementations(in_full=["cpu"] * (case[0] == "base"))
+    ],
+    indirect=["impl"],
+)
 def test_words_equal_whisper(
     model: str, impl: str, clip: str, beam_size: int | None, request: pytest.FixtureRequest
 ) -> None:

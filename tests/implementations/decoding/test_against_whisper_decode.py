@@ -24,7 +24,7 @@ from tests.support.driving import finish
 PROMPT = "The inaugural address of the President"
 
 
-SECONDS = 15
+SECONDS = 10
 """Seconds of a recording: a window of speech and silence after it."""
 
 

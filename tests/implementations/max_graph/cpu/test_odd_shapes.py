@@ -14,10 +14,10 @@ from whisper.model import ModelDimensions as WhisperDimensions
 
 from implementations.diagnostics import diagnostics
 from implementations.implementation import Implementation
-from implementations.options import LoadOptions
 from implementations.session import AudioFeatures
 from tests.support.checkpoints import random_tensors
 from tests.support.hypotheses import grown
+from tests.support.precompiled import odd_plan
 from tests.support.sizes import ODD_DIMS
 from weights.checkpoint import Checkpoint
 
@@ -40,11 +40,18 @@ def reference(checkpoint: Checkpoint) -> whisper.Whisper:
     return model.eval()
 
 
+def load(checkpoint: Checkpoint, n_threads: int = 0) -> Implementation:
+    from implementations.max_graph.cpu.implementation import CpuFullMax
+    from implementations.max_graph.cpu.load import load_graphs
+
+    loaded = CpuFullMax(load_graphs(checkpoint, odd_plan(checkpoint, n_threads)))
+    loaded.alignment_heads = checkpoint.alignment_heads
+    return loaded
+
+
 @pytest.fixture(scope="module")
 def full_max(checkpoint: Checkpoint) -> Implementation:
-    from implementations.full_max import FullMaxImplementation
-
-    return FullMaxImplementation.load(checkpoint, LoadOptions())
+    return load(checkpoint)
 
 
 @pytest.fixture(scope="module")
@@ -176,9 +183,7 @@ def test_log_mel_is_exact_beside_loud_tones(full_max: Implementation) -> None:
 def test_the_number_of_threads_changes_nothing(
     checkpoint: Checkpoint, full_max: Implementation, mel: np.ndarray, n_threads: int
 ) -> None:
-    from implementations.full_max import FullMaxImplementation
-
-    other = FullMaxImplementation.load(checkpoint, LoadOptions(n_threads=n_threads))
+    other = load(checkpoint, n_threads)
     np.testing.assert_array_equal(other.encode(mel).numpy(), full_max.encode(mel).numpy())
     for n_group in (1, 7):
         np.testing.assert_array_equal(

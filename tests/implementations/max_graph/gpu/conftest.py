@@ -1,12 +1,23 @@
-"""Fixture of tests of kernels that exist twice: Hopper's own, and those of every GPU."""
+"""Kernels that exist twice, Hopper's own and those of every GPU; files that are left out."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from implementations import nvidia
 from implementations.gpu_targets import KERNELS_SWITCH
 from implementations.max_graph.request import HOPPER
+
+NEEDS_A_GPU = "\npytestmark = [pytest.mark.gpu"
+"""Line of a file, all of whose tests need one."""
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Where there is no GPU, leaves out files that need one: each of 6,500 tests takes a while."""
+    if nvidia.no_gpu_because() is None or not collection_path.name.startswith("test_"):
+        return None
+    return NEEDS_A_GPU in collection_path.read_text("utf-8") or None
 
 
 @pytest.fixture(scope="module", params=["own", "portable"])
