@@ -7,6 +7,7 @@ names are checked as this machine resolves them, and those that it cannot resolv
 proxy.
 """
 
+import asyncio
 import ipaddress
 import socket
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _SCHEMES: Final = ("http", "https")
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAT64: Final = ipaddress.ip_network("64:ff9b:1::/48")
+"""Addresses of IPv4 in IPv6: anywhere (RFC 6052), and as a network pleases (RFC 8215)."""
 _CONNECT_SECONDS: Final = 10.0
 _READ_SECONDS: Final = 30.0
 _MAX_REDIRECTS: Final = 10
@@ -108,13 +111,11 @@ def is_public(address: IpAddress) -> bool:
     """Returns True if an IP address is one of the public network, also in its IPv6 disguises."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour
-        if inner is None and address.teredo is not None:
-            inner = address.teredo[1]
         if inner is None and address in _NAT64:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
-        if address.is_site_local:
+        if address.teredo is not None or address.is_site_local or address in _LOCAL_NAT64:
             return False
     is_special = address.is_multicast or address.is_unspecified or address.is_reserved
     return address.is_global and not is_special
@@ -160,12 +161,46 @@ def _public_transport() -> "httpx2.BaseTransport":
         def handle_request(self, request: httpx2.Request) -> httpx2.Response:
             url = request.url
             _require_http(url)
-            ip = public_ips(url.host)[0]
-            request.extensions = {**request.extensions, "sni_hostname": url.host}
-            request.url = url.copy_with(host=ip)  # the header Host keeps the name
+            _send_to(request, public_ips(url.host)[0])
             try:
                 return super().handle_request(request)
             finally:
                 request.url = url
 
     return PublicTransport()
+
+
+def make_async_client(idle_seconds: float, max_redirects: int) -> "httpx2.AsyncClient":
+    """Returns a client for a server's event loop, which uses no proxies; close it.
+
+    It checks and follows as that of `make_client` does, and raises the same errors.
+
+    Args:
+        idle_seconds: Longest pause of a connection.
+        max_redirects: Most redirects that it follows.
+    """
+    import httpx2
+
+    class PublicTransport(httpx2.AsyncHTTPTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            url = request.url
+            _require_http(url)
+            _send_to(request, (await asyncio.to_thread(public_ips, url.host))[0])
+            try:
+                return await super().handle_async_request(request)
+            finally:
+                request.url = url
+
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(idle_seconds),
+        follow_redirects=True,
+        max_redirects=max_redirects,
+        transport=PublicTransport(trust_env=False),
+        trust_env=False,
+    )
+
+
+def _send_to(request: "httpx2.Request", ip: str) -> None:
+    """Lets a request go to an IP address, under the name that it has."""
+    request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+    request.url = request.url.copy_with(host=ip)  # the header Host keeps the name

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from maxwhisper_cli.serve import fetch
+from maxwhisper_cli.inputs import public_network
 from maxwhisper_cli.serve.errors import ApiError
+from maxwhisper_cli.serve.fetch import fetch
 from maxwhisper_cli.serve.limits import Limits
 from maxwhisper_cli.serve.spool import Spool
 from tests.serve.conftest import Post
@@ -52,8 +54,10 @@ class Site(BaseHTTPRequestHandler):
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A site on this machine, which counts as public for the test."""
-    is_public = fetch.is_public
-    monkeypatch.setattr(fetch, "is_public", lambda text: text == "127.0.0.1" or is_public(text))
+    is_public = public_network.is_public
+    monkeypatch.setattr(
+        public_network, "is_public", lambda ip: str(ip) == "127.0.0.1" or is_public(ip)
+    )
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with HTTPServer(("127.0.0.1", 0), Site) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
@@ -66,18 +70,20 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def get(url: str) -> bytes:
     spool = Spool(None, 10**6)
     limits = Limits(upload_bytes=2000, idle_seconds=5)
-    with asyncio.run(fetch.fetch(url, spool, limits)) as upload:
+    with asyncio.run(fetch(url, spool, limits)) as upload:
         upload.file.seek(0)
         return upload.file.read()
 
 
 @pytest.mark.parametrize("address", PRIVATE)
 def test_no_private_address_is_public(address: str) -> None:
-    assert not fetch.is_public(address)
+    with pytest.raises(public_network.ForbiddenAddressError):
+        public_network.public_ips(address)
 
 
 def test_public_addresses_are() -> None:
-    assert all(map(fetch.is_public, ("1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8")))
+    for address in ("1.1.1.1", "2606:4700:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808"):
+        assert len(public_network.public_ips(address)) == 1
 
 
 def test_a_recording_is_fetched(site: str) -> None:
@@ -106,12 +112,14 @@ def test_a_second_answer_changes_nothing(site: str, monkeypatch: pytest.MonkeyPa
     """The name leads to a public address first, and to another one whenever it is asked again."""
     answers = ["127.0.0.1", "10.0.0.1"]
     port = int(site.rpartition(":")[2])
+    lookup_address = socket.getaddrinfo
 
-    async def lookup(_loop: object, host: str, *_: object, **__: object) -> list[object]:
-        assert host == "rebinding.test"
+    def lookup(host: str, *given: Any, **named: Any) -> list[Any]:
+        if host != "rebinding.test":
+            return lookup_address(host, *given, **named)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", lookup)
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
     assert get(f"http://rebinding.test:{port}/recording") == RECORDING
     assert answers == ["10.0.0.1"]
     assert Site.hosts[-1] == f"rebinding.test:{port}"
