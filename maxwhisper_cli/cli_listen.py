@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from maxwhisper_cli.upstream_style import option
+from maxwhisper_cli import cli_options as cli
+from maxwhisper_cli.upstream_style import format_option, option
 
 _INPUT = "Input and output"
 _LIVE = "Live text"
@@ -24,12 +25,10 @@ InputDevice = Annotated[
 ]
 OutputFormat = Annotated[
     list[str] | None,
-    typer.Option(
-        "--output-format",
-        "-f",
-        metavar="FORMAT",
-        help="Also write files, anew after each pause: txt, srt, vtt, json, ...; or a,b.",
-        rich_help_panel=_INPUT,
+    format_option(
+        _INPUT,
+        "Also write files, anew after each pause: txt, srt, vtt, json, ...; or a,b.",
+        default=False,
     ),
 ]
 JsonLines = Annotated[
@@ -38,13 +37,8 @@ JsonLines = Annotated[
 ]
 Model = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        envvar="MAXWHISPER_MODEL",
-        show_default="base; on a GPU turbo",
-        help="A name (see `maxwhisper models`), or a file or folder.",
-        rich_help_panel="Model and implementation",
+    cli.model_option(
+        "base; on a GPU turbo", "A name (see `maxwhisper models`), or a file or folder."
     ),
 ]
 Policy = Annotated[

@@ -1,7 +1,6 @@
 """Options of commands that transcribe, as types: name, spelling, help and panel of each.
 
-Names are those of openai-whisper's command line where it has the option. The commands define
-defaults and combinations.
+Names are those of openai-whisper's command line. The commands define defaults and combinations.
 """
 
 from pathlib import Path
@@ -14,6 +13,7 @@ from maxwhisper_cli.upstream_style import (
     SWITCH_METAVAR,
     Switch,
     float_option,
+    format_option,
     int_option,
     number,
     option,
@@ -39,6 +39,18 @@ def _known_implementation(name: str) -> str:
     return name
 
 
+def model_option(default: str, help_: str) -> object:
+    """Returns `--model` with a command's own default and help."""
+    return typer.Option(
+        "--model",
+        metavar="MODEL",
+        envvar="MAXWHISPER_MODEL",
+        show_default=default,
+        help=help_,
+        rich_help_panel=_MODEL,
+    )
+
+
 OutputDir = Annotated[
     str,
     typer.Option(
@@ -51,22 +63,13 @@ OutputDir = Annotated[
 ]
 OutputFormat = Annotated[
     list[str] | None,
-    typer.Option(
-        "--output-format",
-        "-f",
-        metavar="FORMAT",
-        show_default="all",
-        help="txt, vtt, srt, tsv, json, or all five; lrc, ass, ttml, csv, md, rttm; or a,b.",
-        rich_help_panel=_FILES,
+    format_option(
+        _FILES, "txt, vtt, srt, tsv, json, or all five; lrc, ass, ttml, csv, md, rttm; or a,b."
     ),
 ]
 JsonLines = Annotated[
     bool,
-    typer.Option(
-        "--jsonl",
-        help="Print a JSON line for each file as it ends, and write no files.",
-        rich_help_panel=_FILES,
-    ),
+    option("--jsonl", "Print a JSON line for each file as it ends, and write no files.", _FILES),
 ]
 OutputName = Annotated[
     str,
@@ -108,13 +111,8 @@ Timings = Annotated[bool, option("--timings", "Show at the end where the time we
 
 Model = Annotated[
     str | None,
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        envvar="MAXWHISPER_MODEL",
-        show_default="turbo, or the best that is here",
-        help="A name (see `maxwhisper models`), or a file or folder.",
-        rich_help_panel=_MODEL,
+    model_option(
+        "turbo, or the best that is here", "A name (see `maxwhisper models`), or a file or folder."
     ),
 ]
 ModelDir = Annotated[

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
+from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli.upstream_style import option
 
 _PLACE = "Where it listens, and who may use it"
@@ -33,13 +32,9 @@ AllowUrl = Annotated[
 
 Models = Annotated[
     list[str] | None,
-    typer.Option(
-        "--model",
-        metavar="MODEL",
-        envvar="MAXWHISPER_MODEL",
-        show_default="turbo, or the best that is here",
-        help="A name or path; several times for several. The first answers to whisper-1.",
-        rich_help_panel=_MODEL,
+    cli.model_option(
+        "turbo, or the best that is here",
+        "A name or path; several times for several. The first answers to whisper-1.",
     ),
 ]
 Rows = Annotated[

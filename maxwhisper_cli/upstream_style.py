@@ -147,6 +147,18 @@ def option(name: str, text: str, panel: str, metavar: str | None = None) -> obje
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
 
 
+def format_option(panel: str, text: str, *, default: str | bool = "all") -> object:
+    """Returns `--output-format` of a command; `default` is shown, unless it is False."""
+    return typer.Option(
+        "--output-format",
+        "-f",
+        metavar="FORMAT",
+        show_default=default,
+        help=text,
+        rich_help_panel=panel,
+    )
+
+
 def switch(name: str, text: str, panel: str) -> object:
     """Returns an option that is `True` or `False`, or True without a value."""
     return typer.Option(

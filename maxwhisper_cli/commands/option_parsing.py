@@ -4,6 +4,7 @@ from typing import Literal, TypeVar
 
 from implementations import registry
 from maxwhisper_cli.transcription.options import AUTO_ROWS, OptionsError, TranscribeOptions
+from weights.whole_number import whole_number
 
 _MAX_TEMPERATURE = 1.0
 _MIN_INCREMENT = 0.01
@@ -41,10 +42,10 @@ def parse_batch_size(given: str | None, n_files: int) -> int | Literal["auto"]:
         return AUTO_ROWS if n_files > 1 else 1
     if given == AUTO_ROWS:
         return AUTO_ROWS
-    try:
-        return int(given)
-    except ValueError as error:
-        raise OptionsError(f"--batch-size takes a number or auto, not {given!r}") from error
+    n_rows = whole_number(given)
+    if n_rows is None:
+        raise OptionsError(f"--batch-size takes a number or auto, not {given!r:.40}")
+    return n_rows
 
 
 def parse_numbers(text: str, kind: type[Number], name: str) -> tuple[Number, ...]:

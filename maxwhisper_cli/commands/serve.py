@@ -17,14 +17,13 @@ from implementations import registry
 from implementations.errors import ImplementationUnavailableError
 from maxwhisper_cli import cli_options as cli
 from maxwhisper_cli import cli_serving
-from maxwhisper_cli.commands.option_parsing import parse_device
+from maxwhisper_cli.commands.option_parsing import parse_batch_size, parse_device
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.stopping import INTERRUPTED
-from maxwhisper_cli.transcription.options import OptionsError
+from maxwhisper_cli.transcription.options import AUTO_ROWS, OptionsError, TranscribeOptions
 from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 from weights.cache import expanded
 from weights.errors import MaxWhisperError
-from weights.whole_number import whole_number
 
 if TYPE_CHECKING:
     from maxwhisper_cli.model import Model
@@ -35,7 +34,6 @@ _PACKAGES = ("fastapi", "uvicorn", "websockets", "python_multipart", "prometheus
 _OTHERS = 0o077
 """Bits of a file's mode that let others read or change it."""
 _MAX_PORT = 65535
-_MAX_ROWS = 1024
 
 
 class MissingPackagesError(MaxWhisperError):
@@ -138,15 +136,9 @@ class Serve:
         )
 
     def _n_rows(self) -> int | None:
-        if self.batch_size in {None, "auto"}:
-            return None
-        n_rows = whole_number(str(self.batch_size))
-        if n_rows is None or not 1 <= n_rows <= _MAX_ROWS:
-            raise OptionsError(
-                f"--batch-size takes a number from 1 to {_MAX_ROWS} or auto, not "
-                f"{self.batch_size!r:.40}"
-            )
-        return n_rows
+        rows = parse_batch_size(self.batch_size, n_files=2)  # as for several files
+        TranscribeOptions(batch_size=rows)  # checks it
+        return None if rows == AUTO_ROWS else rows
 
     def _sources(self, terminal: Terminal) -> tuple[str, ...]:
         """Returns the models that are served, each of which must be found here or by name."""
