@@ -16,6 +16,17 @@ from weights.closing import Closing
 from weights.errors import MaxWhisperError
 
 
+class UnwantedWindowError(MaxWhisperError):
+    """Nobody waits for a window any longer; its row was freed."""
+
+    def __init__(self) -> None:
+        super().__init__("nobody waits for this window any longer")
+
+
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class RowWindow:
     """A window that waits for a row."""
@@ -25,6 +36,8 @@ class RowWindow:
     audio_features: AudioFeatures
     """Its encoder output, a batch of one."""
     request: DecodeRequest
+    is_wanted: Callable[[], bool] = _always
+    """Asked between steps: once it returns False, the window ends with UnwantedWindowError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +47,7 @@ class RowResult:
     key: int
     decoded: DecodedWindow | None
     error: MaxWhisperError | None = None
-    """Error, if there is no decoding: NaN logits in this row."""
+    """Error, if there is no decoding: NaN logits in this row, or nobody waits for it."""
 
 
 class RowDecoder(Closing):
@@ -98,6 +111,8 @@ class SerialRowDecoder(RowDecoder):
         if not self._waiting:
             return []
         window = self._waiting.popleft()
+        if not window.is_wanted():
+            return [RowResult(window.key, None, UnwantedWindowError())]
         try:
             decoded = self._decode(window.audio_features, window.request)
         except NonFiniteLogitsError as error:

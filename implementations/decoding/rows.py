@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from implementations.decoding.loop import WindowDecoding
 from implementations.errors import NonFiniteLogitsError
-from implementations.row_decoder import RowDecoder, RowResult, RowWindow
+from implementations.row_decoder import RowDecoder, RowResult, RowWindow, UnwantedWindowError
 from implementations.session import DecoderSession
 
 
@@ -18,7 +18,7 @@ from implementations.session import DecoderSession
 class Row:
     """A window in a row."""
 
-    key: int
+    window: RowWindow
     decoding: WindowDecoding
 
 
@@ -53,7 +53,7 @@ class LockStepRowDecoder(RowDecoder):
             for window in windows:
                 session = self.open(window)
                 try:
-                    rows.append(Row(window.key, WindowDecoding(session, window.request)))
+                    rows.append(Row(window, WindowDecoding(session, window.request)))
                 except BaseException as error:
                     session.close()
                     if not isinstance(error, NonFiniteLogitsError):
@@ -75,10 +75,12 @@ class LockStepRowDecoder(RowDecoder):
     def _take_ended(self) -> list[RowResult]:
         """Removes the windows that have ended, and returns their results."""
         results, self._ended = self._ended, []
-        for row in [row for row in self._rows if row.decoding.is_complete]:
-            self._rows.remove(row)
-            row.decoding.session.close()
-            results.append(_result(row))
+        for row in list(self._rows):
+            is_wanted = row.window.is_wanted()
+            if row.decoding.is_complete or not is_wanted:
+                self._rows.remove(row)
+                row.decoding.session.close()
+                results.append(_result(row) if is_wanted else _unwanted(row))
         return results
 
     def close(self) -> None:
@@ -90,6 +92,10 @@ class LockStepRowDecoder(RowDecoder):
 
 def _result(row: Row) -> RowResult:
     try:
-        return RowResult(row.key, row.decoding.result())
+        return RowResult(row.window.key, row.decoding.result())
     except NonFiniteLogitsError as error:
-        return RowResult(row.key, None, error)
+        return RowResult(row.window.key, None, error)
+
+
+def _unwanted(row: Row) -> RowResult:
+    return RowResult(row.window.key, None, UnwantedWindowError())

@@ -235,7 +235,7 @@ class Engine(Closing):
             return
         job.begun_at = time.monotonic()
         self._active[run] = opened
-        self._scheduler.add(run)
+        self._scheduler.add(run, lambda: not job.is_cancelled)
         job.put(DecodedPart((), run.progress))
         if run.is_done:  # there is nothing in it
             self._finish(run)

@@ -49,6 +49,8 @@ class _Task:
     """Number of the sequence in the order of input."""
     run: Run
     sequence: StepSequence
+    is_wanted: Callable[[], bool]
+    """Returns False once nobody waits for the run."""
     share: int = 0
     """Windows that count as done; a fair scheduler takes the lowest next."""
     need: Encoding | Decoding | Aligning | None = None
@@ -122,11 +124,17 @@ class Scheduler(Closing):
         """Number of sequences at a time: half as many as rows wait with their window encoded."""
         return self._n_rows + self._n_rows // 2
 
-    def add(self, run: Run) -> None:
-        """Queues the sequences of a run; they begin as there is room for them."""
+    def add(self, run: Run, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Queues the sequences of a run; they begin as there is room for them.
+
+        Args:
+            run: The run.
+            is_wanted: Asked while its windows are decoded: once it returns False, they leave their
+                rows, and the run ends with UnwantedWindowError.
+        """
         for sequence in run.sequences:
             if not sequence.is_done:
-                self._queue.append(_Task(self._n_added, run, sequence, self._share))
+                self._queue.append(_Task(self._n_added, run, sequence, is_wanted, self._share))
                 self._n_added += 1
 
     def drop(self, run: Run) -> None:
@@ -289,4 +297,4 @@ class Scheduler(Closing):
 
 def _row_window(task: _Task) -> RowWindow:
     assert isinstance(task.need, Decoding)
-    return RowWindow(task.order, task.need.features, task.need.request)
+    return RowWindow(task.order, task.need.features, task.need.request, task.is_wanted)

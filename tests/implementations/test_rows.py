@@ -15,7 +15,13 @@ import pytest
 from implementations.errors import NonFiniteLogitsError
 from implementations.implementation import Implementation
 from implementations.request import DecodedWindow, DecodeRequest
-from implementations.row_decoder import RowDecoder, RowResult, RowWindow, SerialRowDecoder
+from implementations.row_decoder import (
+    RowDecoder,
+    RowResult,
+    RowWindow,
+    SerialRowDecoder,
+    UnwantedWindowError,
+)
 from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.mel import MelSpectrogram
 from maxwhisper_cli.transcription.options import TranscribeOptions
@@ -134,6 +140,22 @@ def test_a_row_without_numbers_fails_alone(
         decoded = found[key].decoded
         assert decoded is not None
         assert_same(decoded, implementation.decode(features[key], request))
+
+
+def test_a_row_that_nobody_waits_for_is_freed(
+    implementation: Implementation, features: AudioFeatures
+) -> None:
+    """It ends with an error after a few steps, and its neighbour goes on."""
+    request = request_of(implementation, 0, sample_len=4)
+    answers = iter([True])
+    unwanted = RowWindow(5, features[1], request, lambda: next(answers, False))
+    with implementation.row_decoder(N_ROWS) as rows:
+        found = decode_in_rows(rows, [unwanted, RowWindow(6, features[0], request)], at_once=2)
+        is_serial = type(rows) is SerialRowDecoder
+    assert found[6].decoded is not None
+    assert_same(found[6].decoded, implementation.decode(features[0], request))
+    if not is_serial:  # which asks once, before it begins
+        assert isinstance(found[5].error, UnwantedWindowError)
 
 
 def test_closed_rows_are_free_and_keep_nothing(

@@ -15,7 +15,7 @@ from implementations.max_graph.gpu.row_group import NewWindow, RowGroup
 from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from implementations.max_graph.gpu.session import DecoderModels
 from implementations.request import DecodedWindow, DecodeRequest, Search, TokenRules
-from implementations.row_decoder import RowDecoder, RowResult, RowWindow
+from implementations.row_decoder import RowDecoder, RowResult, RowWindow, UnwantedWindowError
 from implementations.session import AudioFeatures
 
 MAX_FALLBACK_WINDOWS = 8
@@ -87,7 +87,9 @@ class GpuRowDecoder(RowDecoder):
                     self._serial.append((place, window))
                     continue
                 kind = request.rules, replace(request.search, seed=())
-                self._waiting.append(_Waiting(NewWindow(place, request, place), kind))
+                self._waiting.append(
+                    _Waiting(NewWindow(place, request, place, window.is_wanted), kind)
+                )
             self._feed_waiting()
             self._run_ahead()
 
@@ -187,6 +189,8 @@ class GpuRowDecoder(RowDecoder):
         if not self._serial:
             return []
         place, window = self._serial.popleft()
+        if not window.is_wanted():
+            return [RowResult(place, None, UnwantedWindowError())]
         try:
             return [RowResult(place, self._decode(window.audio_features, window.request))]
         except NonFiniteLogitsError as error:

@@ -5,7 +5,7 @@ it waits for an earlier block of steps while the next one runs.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from implementations.max_graph.gpu.device_decoder import Arrays, Buffers, Device
 from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.graphs.token_state import IS_FINISHED, N_STATE_FIELDS
 from implementations.request import DecodeRequest
-from implementations.row_decoder import RowResult
+from implementations.row_decoder import RowResult, UnwantedWindowError
 
 STEPS_AHEAD = 2
 """Steps of a block: between two looks at the rows' states."""
@@ -39,6 +39,8 @@ class NewWindow:
     request: DecodeRequest
     audio: int
     """Its window in the decoder's audio."""
+    is_wanted: Callable[[], bool]
+    """Returns False once nobody waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,10 @@ class RowGroup:
         results = []
         for index, place in enumerate(self._places):
             if place is None or look.block < place.first_block:
+                continue
+            if not place.window.is_wanted():  # steps go on in its row until another window comes
+                results.append(RowResult(place.window.key, None, UnwantedWindowError()))
+                self._places[index] = None
                 continue
             part = {name: self.decoder.part_of(array, index) for name, array in arrays.items()}
             if part["states"][:, IS_FINISHED].all():

@@ -5,6 +5,7 @@ A text is made from the number that stands in its window's audio, and has a leng
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from implementations.errors import NonFiniteLogitsError
 from implementations.request import DecodeRequest, Search, TokenRules
-from implementations.row_decoder import RowResult, RowWindow
+from implementations.row_decoder import RowResult, RowWindow, UnwantedWindowError
 from tests.support.checkpoints import SMALL_DIMS
 
 pytest.importorskip("max.driver", reason="MAX is not installed: maxwhisper[max]")
@@ -220,6 +221,17 @@ def test_a_row_without_numbers_fails_alone(rows: GpuRowDecoder) -> None:
     assert isinstance(found[1].error, NonFiniteLogitsError)
     assert found[0].decoded is not None
     assert found[2].decoded is not None
+
+
+def test_a_row_that_nobody_waits_for_is_freed(rows: GpuRowDecoder) -> None:
+    """The next window gets its place, while the steps that were enqueued go on."""
+    answers = iter([True, True])
+    unwanted = replace(window(1, audio=2), is_wanted=lambda: next(answers, False))
+    found = decode(rows, [unwanted, *(window(key, audio=key) for key in (2, 3, 4, 5))], 2)
+    assert isinstance(found[1].error, UnwantedWindowError)
+    alone = decode(rows, [window(key, audio=key) for key in (2, 3, 4, 5)], 1)
+    assert {key: found[key] for key in alone} == alone
+    assert rows.n_free == rows.n_rows
 
 
 def test_a_prefix_goes_through_the_generic_loop(rows: GpuRowDecoder) -> None:
