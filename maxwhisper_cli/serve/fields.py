@@ -20,6 +20,7 @@ from maxwhisper_cli.serve.values import (
     Kind,
     one_of,
     only,
+    only_false,
     refused,
 )
 
@@ -67,6 +68,8 @@ def _openai() -> Iterable[FieldSpec]:
     )
     yield FieldSpec("timestamp_granularities", granularity, "For verbose_json.", is_list=True)
     yield FieldSpec("stream", SWITCH, "Send text as it is decoded, as server-sent events.")
+    yield FieldSpec("stream_include_usage", SWITCH, "The last event has the usage in any case.")
+    yield FieldSpec("stream_continuous_usage_stats", only_false(), "`false` alone.")
     yield FieldSpec("include", include, "`logprobs`: of each token.", is_list=True)
     yield FieldSpec(STRATEGY, TEXT, "`auto`, or a server_vad object: voice activity detection.")
     yield FieldSpec("known_speaker_names", samples, "Not supported.", is_list=True)
@@ -181,7 +184,7 @@ class Values:
 
     def names(self) -> tuple[str, ...]:
         """Returns the names of all fields that were given."""
-        return tuple(self.by_name)
+        return (*self.by_name, *((STRATEGY,) if self.strategy else ()))
 
 
 def parse_fields(fields: Iterable[tuple[str, str]]) -> Values:

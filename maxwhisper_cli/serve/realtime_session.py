@@ -1,6 +1,6 @@
 """Settings of a realtime session: OpenAI's `session` objects, checked and answered."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -21,6 +21,11 @@ _SERVER_VAD: Final = {
     "prefix_padding_ms": LIVE_VAD.speech_pad_ms,
     "silence_duration_ms": LIVE_VAD.min_silence_ms,
 }
+_TURN_FIELDS: Final = (*_SERVER_VAD, "create_response", "interrupt_response", "idle_timeout_ms")
+"""Fields of server_vad; those on responses have no effect, since this server gives none."""
+_TRANSCRIPTION_FIELDS: Final = ("model", "language", "languages", "prompt", "keywords", "delay")
+_INPUT_FIELDS: Final = ("format", "noise_reduction", "transcription", "turn_detection")
+_SESSION_FIELDS: Final = ("type", "audio", "include", "id", "object", "expires_at")
 _DELAYS: Final = {"minimal": 0.3, "low": 0.6, "medium": 1.0, "high": 1.5, "xhigh": 2.5}
 """Seconds of audio behind a word before it is final."""
 
@@ -53,14 +58,20 @@ class SessionSettings:
             raise invalid("this server transcribes: the type is transcription", "session.type")
         if session.get("include"):
             raise invalid("log-probabilities are not computed live", "session.include")
-        given = _mapping(_mapping(session.get("audio"), "session.audio").get("input"), _INPUT)
+        _check_known(session, _SESSION_FIELDS, "session")
+        audio = _mapping(session.get("audio"), "session.audio")
+        _check_known(audio, ("input",), "session.audio")
+        given = _mapping(audio.get("input"), _INPUT)
+        _check_known(given, _INPUT_FIELDS, _INPUT)
         if given.get("noise_reduction") is not None:
             raise invalid("noise is not reduced: leave it out", f"{_INPUT}.noise_reduction")
         changed = SessionSettings(self.format, self.transcription, self.turn_detection)
         if given.get("format") is not None:
             changed.format = _format(given["format"])
         if given.get("transcription") is not None:
-            changed.transcription = _mapping(given["transcription"], f"{_INPUT}.transcription")
+            where = f"{_INPUT}.transcription"
+            changed.transcription = _mapping(given["transcription"], where)
+            _check_known(changed.transcription, _TRANSCRIPTION_FIELDS, where)
         if "turn_detection" in given:
             changed.turn_detection = _turn_detection(given["turn_detection"])
         changed.options()
@@ -75,6 +86,8 @@ class SessionSettings:
         """
         where = f"{_INPUT}.transcription"
         languages = self.transcription.get("languages") or []
+        if len(languages) > 1:
+            raise invalid("live text has one language: name one, or none", f"{where}.languages")
         language = self.transcription.get("language") or (languages[0] if languages else None)
         delay = self.transcription.get("delay")
         if delay is not None and delay not in _DELAYS:
@@ -147,8 +160,20 @@ def _turn_detection(given: object) -> dict[str, Any] | None:
     if fields.get("type", "server_vad") != "server_vad":
         message = "turns end by server_vad, or, with null, by input_audio_buffer.commit"
         raise invalid(message, f"{_INPUT}.turn_detection.type")
+    where = f"{_INPUT}.turn_detection"
+    _check_known(fields, _TURN_FIELDS, where)
+    if fields.get("idle_timeout_ms") is not None:
+        raise invalid("turns of silence are not made: leave it out", f"{where}.idle_timeout_ms")
     known = {name: fields[name] for name in _SERVER_VAD if fields.get(name) is not None}
     return {**_SERVER_VAD, **known}
+
+
+def _check_known(fields: Mapping[str, Any], known: Sequence[str], where: str) -> None:
+    """Refuses fields that nothing would come of; empty ones pass."""
+    for name, value in fields.items():
+        if name not in known and value is not None:
+            message = f"{where} has no field {name!r:.40} here"
+            raise invalid(message, f"{where}.{name}"[:120], "unknown_parameter")
 
 
 def _mapping(value: object, name: str) -> dict[str, Any]:

@@ -95,6 +95,17 @@ def only(neutral: float, instead: str) -> Kind:
     return Kind(parse, {"type": "number", "enum": [neutral]})
 
 
+def only_false() -> Kind:
+    """Returns the kind of a switch that cannot be on."""
+
+    def parse(name: str, text: str) -> bool:
+        if _switch(name, text):
+            raise invalid(f"{name} is not supported, but as false", name, "unsupported_parameter")
+        return False
+
+    return Kind(parse, {"type": "boolean", "enum": [False]})
+
+
 def refused(instead: str) -> Kind:
     """Returns the kind of a known field that cannot be honoured, with advice."""
 

@@ -60,7 +60,8 @@ class RunningServer:
 @contextmanager
 def running(*options: str) -> Iterator[RunningServer]:
     """Runs a server, and ends it."""
-    command = ["serve", "--port", "0", "--model", "tiny.en", "--offline", "--dtype", "float32"]
+    command = ["serve", "--port", "0", "--offline", "--dtype", "float32"]
+    command += ["--model", "tiny.en", "--model", "base"]  # the second is loaded when it is wanted
     process = subprocess.Popen(
         [sys.executable, "-m", "maxwhisper_cli", *command, *options],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},

@@ -148,7 +148,21 @@ def test_telephone_audio(realtime: RealtimeConnection, jfk: Path, tmp_path: Path
             {"turn_detection": {"type": "server_vad", "threshold": 7}},
             "session.audio.input.turn_detection",
         ),
+        (
+            {"turn_detection": {"type": "server_vad", "idle_timeout_ms": 9000}},
+            "session.audio.input.turn_detection.idle_timeout_ms",
+        ),
+        (
+            {"turn_detection": {"type": "server_vad", "eagerness": "low"}},
+            "session.audio.input.turn_detection.eagerness",
+        ),
         ({"transcription": {"language": "klingon"}}, "session.audio.input.transcription"),
+        (
+            {"transcription": {"languages": ["en", "es"]}},
+            "session.audio.input.transcription.languages",
+        ),
+        ({"transcription": {"voice": "alto"}}, "session.audio.input.transcription.voice"),
+        ({"gain": 2}, "session.audio.input.gain"),
         ({"transcription": {"model": "unknown-model"}}, "model"),
         ({"transcription": {"delay": "none"}}, "session.audio.input.transcription.delay"),
     ],

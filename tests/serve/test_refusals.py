@@ -30,6 +30,7 @@ FORM = b"content-type: multipart/form-data; boundary=b\r\n"
         ("include[]", "everything"),
         ("chunking_strategy", "by hand"),
         ("chunking_strategy", '{"type": "server_vad", "threshold": 2}'),
+        ("stream_continuous_usage_stats", "true"),
         ("known_speaker_names[]", "Ann"),
         ("beam_size", "0"),
         ("beam_size", "1.5"),
@@ -53,6 +54,12 @@ def test_a_field_that_cannot_be_honoured_is_named(post: Post, name: str, value: 
     assert error["type"] == "invalid_request_error"
     assert error["message"]
     assert error["param"] in {name, name.removesuffix("[]")}
+
+
+def test_a_chunking_strategy_is_named_whole(post: Post) -> None:
+    """OpenAI's client sends objects as name[key]."""
+    answer = post(("chunking_strategy[type]", "server_vad"), ("chunking_strategy[threshold]", "9"))
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "chunking_strategy")
 
 
 def test_the_client_raises_its_own_errors(client: openai.OpenAI, jfk: Path) -> None:
