@@ -21,6 +21,7 @@ from maxwhisper_cli.audio.reader import (
     ReadingOptions,
     open_audio,
 )
+from maxwhisper_cli.audio.sixteen_bit import from_16_bit, to_16_bit
 from maxwhisper_cli.audio.stream import Float32
 from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.system_errors import refusals_as_errors
@@ -47,14 +48,16 @@ class RecordingRequest:
 
     name: str
     """Name in messages."""
-    open: Callable[[], AbstractContextManager[AudioSource]]
-    """Gives the source, for as long as it is read."""
+    open: Callable[[], AbstractContextManager[AudioSource | Audio]]
+    """Gives the source, or what was opened of it, for as long as it is read."""
     excerpt: Excerpt | None = None
     """Part to transcribe; times are those of the part. None is all of it."""
     language: str | None = None
     """Language spoken in it; None is that of the options."""
     may_stall: bool = False
     """True if it cannot be read ahead."""
+    rounds_samples: bool = False
+    """True to round samples to 16 bits, as they are sent between machines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +122,15 @@ class RecordingReader:
 
     def _read(
         self,
-        source: AudioSource,
+        source: AudioSource | Audio,
         request: RecordingRequest,
         options: TranscribeOptions,
         reading: ReadingOptions,
         resources: ExitStack,
     ) -> Recording:
         with self.stopwatch.on("audio"), refusals_as_errors(request.name):
-            opened = resources.enter_context(open_audio(source, **reading))
+            opened = source if isinstance(source, Audio) else open_audio(source, **reading)
+            resources.enter_context(opened)
         if request.name:
             opened.warnings[:] = [
                 each.replace(opened.name, request.name) for each in opened.warnings
@@ -134,7 +138,7 @@ class RecordingReader:
             opened.name = request.name
         opened.n_threads = self.n_threads
         network = self.voices.network() if options.vad is not None else None
-        opener = _Opener(self, opened, options.vad, network, resources, request.excerpt)
+        opener = _Opener(self, opened, options.vad, network, resources, request)
         with refusals_as_errors(opened.name):
             if reading.get("channel") == "split":
                 mel: MelSpectrogram | SpeakerMels = opener.speaker_mels(options.speaker_names)
@@ -144,7 +148,7 @@ class RecordingReader:
 
 
 @contextmanager
-def _named(source: AudioSource, name: str) -> Iterator[None]:
+def _named(source: AudioSource | Audio, name: str) -> Iterator[None]:
     """Gives errors the name of a recording instead of that of its temporary file."""
     try:
         yield
@@ -220,7 +224,7 @@ class _Opener:
     vad: VadOptions | None
     network: "VoiceNetwork | None"
     resources: ExitStack
-    excerpt: Excerpt | None = None
+    request: RecordingRequest
 
     def mel(self, blocks: Iterable[Float32]) -> MelSpectrogram:
         """Returns the frames of mono samples, with the parts in which somebody speaks."""
@@ -270,8 +274,11 @@ class _Opener:
 
     def _admitted(self, blocks: Iterable[Float32]) -> Iterable[Float32]:
         """Returns the blocks to transcribe; each waits for room where they are read ahead."""
-        if self.excerpt is not None:
-            blocks = self.excerpt.of(blocks, self.audio.name, self.audio.warnings.append)
+        request = self.request
+        if request.excerpt is not None:
+            blocks = request.excerpt.of(blocks, self.audio.name, self.audio.warnings.append)
+        if request.rounds_samples:
+            blocks = (from_16_bit(to_16_bit(block)) for block in blocks)
         admit = self.reader.admit
         return blocks if admit is None else _waiting_for_room(blocks, admit)
 

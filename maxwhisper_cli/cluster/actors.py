@@ -3,23 +3,33 @@
 There is one actor for each GPU, or without GPUs one for `threads` processors. Each asks for its
 next unit when less than a batch is left. A unit whose actor dies is given to another; actors on
 nodes that join late are added. Recordings that fail are tried again by another actor, if there is
-one. Weights, and the graphs that the first actor compiled, go through the object store. Output is
-not written here: records go back to the machine that began the run.
+one. Where there are GPUs, tasks on all nodes read. Weights, and the graphs that the first actor
+compiled, go through the object store. Output is not written here: records go back to the machine
+that began the run.
 """
 
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from maxwhisper_cli.cluster.actor import Event, MakeWorker, Ready, Refused, Transcriber, Wants
+from maxwhisper_cli.cluster.actor import Event, Ready, Refused, Transcriber, Wants, Worker
 from maxwhisper_cli.cluster.plan import Unit
+from maxwhisper_cli.cluster.reading import Samples, read_samples
 from maxwhisper_cli.cluster.shared_files import SharedFile
 from maxwhisper_cli.cluster.worker import FinishedUnit
 from weights.errors import MaxWhisperError
 
+if TYPE_CHECKING:
+    from maxwhisper_cli.audio.reader import ReadingOptions
+    from maxwhisper_cli.recording import RecordingRequest
+
+_MIN_READ: Final = 2
+_MAX_READ: Final = 64
+"""Recordings that an actor lets others read at a time."""
 _LOOK_SECONDS: Final = 1.0
 """Time between two looks at the cluster's size."""
 _MAX_LOSSES: Final = 5
@@ -55,6 +65,22 @@ def connect(address: str) -> Any:  # noqa: ANN401  (the module ray)
     return ray
 
 
+@dataclass(frozen=True, slots=True)
+class TaskReader:
+    """Reads recordings in tasks of the cluster, each on one processor of any node."""
+
+    n_at_once: int
+    """Tasks of one actor at a time."""
+
+    def __call__(self, request: "RecordingRequest", reading: "ReadingOptions") -> Samples:
+        """Reads a recording in a task, and waits for it; a lost task is begun again."""
+        import ray
+
+        task = ray.remote(num_cpus=1, max_retries=3, scheduling_strategy="SPREAD")(read_samples)
+        found: Samples = ray.get(task.remote(request, reading))
+        return found
+
+
 @dataclass(slots=True, eq=False)
 class Actor:
     """An actor and the units that it has."""
@@ -74,7 +100,7 @@ class ActorPool:
     def __init__(
         self,
         ray: Any,  # noqa: ANN401  (the module, which is imported only here)
-        make_worker: MakeWorker,
+        make_worker: Callable[[TaskReader | None], Worker],
         units: Sequence[Unit],
         n_threads: int = 1,
         files: Sequence[SharedFile] = (),
@@ -83,7 +109,7 @@ class ActorPool:
 
         Args:
             ray: The connected module.
-            make_worker: Makes the worker of an actor, in its process.
+            make_worker: Makes the worker of an actor, in its process, with what reads elsewhere.
             units: Units in order.
             n_threads: Processors of an actor where there is no GPU.
             files: Files that each node needs.
@@ -146,7 +172,8 @@ class ActorPool:
             actor = Actor(self._remote.remote(), self._n_started)
             self._n_started += 1
             self.actors.append(actor)
-            actor.handle.begin.remote(self._make_worker, list(self._shared), *self._shared.values())
+            make_worker = partial(self._make_worker, self._reader())
+            actor.handle.begin.remote(make_worker, list(self._shared), *self._shared.values())
             self._wait_for(actor)
         if not self.actors:
             raise MaxWhisperError(f"no worker can load the model: {'; '.join(self._refusals)}")
@@ -159,6 +186,14 @@ class ActorPool:
             if (file.folder, file.name) not in self._shared:
                 data = np.frombuffer(file.data, np.uint8)
                 self._shared[file.folder, file.name] = self._ray.put(data)
+
+    def _reader(self) -> "TaskReader | None":
+        """Returns what reads in tasks on all nodes; None without GPUs: actors have all cores."""
+        if self._kind != "GPU":
+            return None
+        resources = self._ray.cluster_resources()
+        n_at_once = int(resources.get("CPU", 0) // max(1, resources.get("GPU", 1)))
+        return TaskReader(min(max(_MIN_READ, n_at_once), _MAX_READ))
 
     def _wait_for(self, actor: Actor) -> None:
         self._calls[actor.handle.events.remote()] = actor

@@ -8,10 +8,12 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from maxwhisper_cli.audio.excerpt import Excerpt
 from maxwhisper_cli.cluster.plan import Entry, Unit
+from maxwhisper_cli.cluster.reading import ReadElsewhere, opened_elsewhere
 from maxwhisper_cli.cluster.unit_feed import UnitFeed, UnitRecords, entries_of
 from maxwhisper_cli.inputs.remote import Remote
 from maxwhisper_cli.recording import RecordingRequest
@@ -73,6 +75,8 @@ class UnitWorker:
     """False where another worker tries a second time."""
     stopwatch: Stopwatch = STOPPED
     """Stopwatch of the model."""
+    read_elsewhere: ReadElsewhere | None = None
+    """Reads recordings on other machines; None reads them here."""
     _version: str = field(default_factory=program_version)
 
     @property
@@ -144,7 +148,12 @@ class UnitWorker:
         each = entry.input
         excerpt = Excerpt(each.start_seconds, each.duration_seconds) if each.is_excerpt else None
         language = each.language if self.model.implementation.dims.is_multilingual else None
-        return RecordingRequest(each.source, self.remote.opener(each), excerpt, language)
+        place = each.source, self.remote.opener(each)
+        here = RecordingRequest(*place, excerpt, language, rounds_samples=True)
+        if self.read_elsewhere is None or self.reading.get("channel") == "split":
+            return here
+        opener = partial(opened_elsewhere, here, self.reading, self.read_elsewhere)
+        return RecordingRequest(each.source, opener, None, language, rounds_samples=True)
 
     def _record(
         self,

@@ -34,6 +34,7 @@ from weights.errors import MaxWhisperError
 
 if TYPE_CHECKING:
     from maxwhisper_cli.audio.reader import ReadingOptions
+    from maxwhisper_cli.cluster.actors import TaskReader
 
 Finished = Iterator[tuple[int, str, FinishedUnit]]
 """Units as they end, each with number and name of its worker."""
@@ -236,7 +237,7 @@ class _Run:
             metrics.set(self._tally)
 
 
-def _make_worker(settings: UnitSettings) -> UnitWorker:
+def _make_worker(settings: UnitSettings, read: "TaskReader | None") -> UnitWorker:
     """Loads the model in an actor, without a terminal, on what is fastest there."""
     from implementations.choose import fastest_here
 
@@ -246,8 +247,16 @@ def _make_worker(settings: UnitSettings) -> UnitWorker:
     impl = fastest_here(loading.impl, loading.device)
     model = load_model(replace(loading, stopwatch=watch, impl=impl), terminal)
     fitting = fit_to_model(settings.options, model, terminal)
+    if read is not None:
+        model.n_reading_threads = read.n_at_once + 1
     return UnitWorker(
-        model, fitting, settings.reading, settings.remote, tries_again=False, stopwatch=watch
+        model,
+        fitting,
+        settings.reading,
+        settings.remote,
+        tries_again=False,
+        stopwatch=watch,
+        read_elsewhere=read,
     )
 
 

@@ -113,7 +113,7 @@ def fail() -> UnitWorker:
     ("make", "reason"),
     [(refuse, "there is no GPU"), (fail, "ZeroDivisionError: a fault of ours")],
 )
-def test_a_model_that_cannot_be_loaded_is_an_event(make: "partial[UnitWorker]", reason: str) -> None:
+def test_a_model_that_cannot_load_is_an_event(make: "partial[UnitWorker]", reason: str) -> None:
     actor = Transcriber()
     actor.begin(make, [])
     assert actor.events() == [Refused(reason)]

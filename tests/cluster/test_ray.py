@@ -1,7 +1,6 @@
 """A Ray cluster of two nodes on this machine: one dies while it works, another joins late."""
 
 import contextlib
-import functools
 import os
 import time
 from collections.abc import Iterator
@@ -11,12 +10,21 @@ from typing import Any
 
 import pytest
 
+from implementations.request import DecodedWindow, DecodeRequest
 from maxwhisper_cli.cluster.actors import ActorPool, connect
 from maxwhisper_cli.cluster.plan import Entry, Unit, plan_units
+from maxwhisper_cli.cluster.reading import ReadElsewhere
+from maxwhisper_cli.cluster.shared_files import SharedFile
 from maxwhisper_cli.cluster.unit_feed import UnitFeed
-from maxwhisper_cli.cluster.worker import FinishedUnit
+from maxwhisper_cli.cluster.worker import FinishedUnit, UnitWorker
 from maxwhisper_cli.inputs.input import Input
+from maxwhisper_cli.inputs.remote import Remote
+from maxwhisper_cli.model import Model
+from maxwhisper_cli.transcription.options import TranscribeOptions
+from maxwhisper_cli.transcription.stopwatch import RunningStopwatch
 from tests.cluster import conftest as cluster
+from tests.support.scripted import BEGIN, window
+from tests.support.scripted_rows import RowImplementation
 
 pytestmark = [
     pytest.mark.full,  # a cluster takes 10 s to start and to end
@@ -111,7 +119,7 @@ def test_a_node_dies_and_another_joins(nodes: Any, tmp_path: Path) -> None:
     units = plan_units([Input(f"{i}.wav", duration_seconds=299.0) for i in range(24)])
     assert len(units) == 24
     log = tmp_path / "log"
-    pool = ActorPool(ray, functools.partial(SlowWorker, log), units)
+    pool = ActorPool(ray, lambda _: SlowWorker(log), units)
     finished: list[int] = []
     has_changed = False
     for _, _, each in pool:
@@ -131,7 +139,7 @@ def test_what_fails_is_tried_again_by_another_actor(nodes: Any, tmp_path: Path) 
     units = plan_units([Input(f"{i}.wav", duration_seconds=149.0) for i in range(24)])
     log = tmp_path / "log"
     log.touch()
-    done = [each for _, _, each in ActorPool(ray, functools.partial(FlakyWorker, log), units)]
+    done = [each for _, _, each in ActorPool(ray, lambda _: FlakyWorker(log), units)]
     assert sorted(each.unit.number for each in done) == list(range(len(units)))
     records = [record for each in done for record in each.records]
     assert sorted(record["id"] for record in records) == list(range(24))
@@ -153,3 +161,58 @@ def test_the_cluster_writes_the_bytes_of_a_shard(
     assert 0 < len(cluster.lines(folder)) < 8
     cluster.finish([cluster.start(manifest, folder, "--cluster", nodes.address)])
     assert cluster.lines(folder) == cluster.lines(tmp_path / "one")
+
+
+def say(request: DecodeRequest) -> DecodedWindow:
+    time.sleep(0.2)
+    return window([BEGIN, 1000 + int(request.search.seed[1]), BEGIN + 50, BEGIN + 50])
+
+
+def scripted_worker(read: ReadElsewhere | None) -> UnitWorker:
+    """Reads real files, here or in tasks; says the same of each wherever it is."""
+    watch = RunningStopwatch()
+    model = Model(RowImplementation(say), "tiny.en", stopwatch=watch)
+    options = TranscribeOptions(temperatures=(0.0,), batch_size="auto")
+    tries_again = read is None
+    return UnitWorker(
+        model, options, {}, Remote(), tries_again=tries_again, stopwatch=watch, read_elsewhere=read
+    )
+
+
+def test_four_workers_with_one_killed_give_the_records_of_one(
+    nodes: Any, jfk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The nodes have one made-up GPU each, so that tasks read; one recording is damaged."""
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"no sound")
+    places = [str(bad), *[str(jfk)] * 23]
+    inputs = [
+        Input(path, start_seconds=0.1 * i, duration_seconds=200.0, fields={"offset": 0.1 * i})
+        for i, path in enumerate(places)
+    ]
+    units = plan_units(inputs)
+    expected = [
+        record for each in scripted_worker(None).transcribe(units) for record in each.records
+    ]
+    monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # none would be too few for Ray
+    added = [
+        nodes.add_node(num_cpus=1, num_gpus=1, object_store_memory=80 * 2**20) for _ in range(4)
+    ]
+    ray = connect(nodes.address)
+    pool = ActorPool(ray, scripted_worker, units, files=[SharedFile("models", "none.pt", b"0")])
+    records: list[dict[str, Any]] = []
+    n_workers = set()
+    for _, place, each in pool:
+        assert place.startswith("scripted on cpu of ")
+        assert each.reading_seconds is not None
+        records += each.records
+        n_workers.add(pool.n_workers)
+        if n_workers and pool.n_workers == 4 and len(added) == 4:
+            nodes.remove_node(added.pop())
+    assert (tmp_path / "cache" / "models" / "none.pt").read_bytes() == b"0"
+    assert max(n_workers) == 4
+    assert len(added) == 3
+    by_id = [sorted(each, key=lambda record: int(record["id"])) for each in (expected, records)]
+    assert by_id[0] == by_id[1]
+    assert [record["id"] for record in records if "error" in record] == [0]
