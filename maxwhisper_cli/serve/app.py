@@ -65,12 +65,16 @@ def make_app(
 
 def _add_health(app: FastAPI, service: Service) -> None:
     @app.get("/health", response_model=None)
-    @app.get("/healthz", response_model=None, include_in_schema=False)
+    @app.head("/health", response_model=None, include_in_schema=False)
+    @app.api_route(
+        "/healthz", methods=["GET", "HEAD"], response_model=None, include_in_schema=False
+    )
     async def health() -> JSONResponse:
         """Say that the server runs."""
         return JSONResponse({"status": "ok"})
 
     @app.get("/readyz", response_model=None)
+    @app.head("/readyz", response_model=None, include_in_schema=False)
     async def ready() -> JSONResponse:
         """Say whether the first model is loaded."""
         models = service.models

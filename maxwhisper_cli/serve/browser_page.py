@@ -30,6 +30,7 @@ def page_routes() -> APIRouter:
         if asset.name.rpartition(".")[2] in _MEDIA
     }
 
+    @router.head("/", response_model=None)
     @router.get("/", response_model=None)
     async def browser_page() -> Response:
         return HTMLResponse(page)

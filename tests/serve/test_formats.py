@@ -149,5 +149,8 @@ def test_languages_are_those_that_may_be_spoken(post: Post, spanish: Path) -> No
 
 def test_health(web: httpx2.Client) -> None:
     assert web.get("/health", headers={"authorization": ""}).json() == {"status": "ok"}
+    for path in ("/", "/health", "/healthz", "/readyz"):  # balancers and monitors ask for no body
+        answer = web.head(path, headers={"authorization": ""})
+        assert (answer.status_code, answer.content) == (200, b"")
     ready = web.get("/readyz", headers={"authorization": ""})
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
