@@ -33,6 +33,9 @@ _TOKENS_PER_SECOND: Final = 12
 """More than anybody says; a hypothesis with more is a loop."""
 _MIN_NEW_TOKENS: Final = 8
 _MAX_CONTEXT_TOKENS: Final = 96
+_RUN_WORDS: Final = 6
+_RUN_SECONDS: Final = 0.6
+"""Nobody says so many words in so short a time."""
 _LANGUAGE_SECONDS: Final = 4.0
 """Speech after which a detected language is no longer changed."""
 _RETRIES: Final = (0.0, 0.4, 0.8)
@@ -120,7 +123,7 @@ class LiveDecoder:
         own = TokenAlignment(aligned.positions[n_prefix:], aligned.probabilities[n_prefix:])
         words = group_tokens(new, own, tokenizer, POSITIONS_PER_SECOND)
         merge_punctuations(words, PREPENDED, APPENDED)
-        return [word for word in words if word.word]
+        return believable([word for word in words if word.word])
 
     def _is_loop(self, text: WindowText, new: Sequence[int], builder: RequestBuilder) -> bool:
         """Returns True if the text repeats itself."""
@@ -181,3 +184,14 @@ class LiveDecoder:
             best_of=None,
             without_timestamps=True,
         )
+
+
+def believable(words: Sequence[TimedWord]) -> list[TimedWord]:
+    """Returns the words before the first that are said faster than anybody speaks.
+
+    A decoder that repeats the sentence before gives it the time of the few words that are new.
+    """
+    for first, last in zip(words, words[_RUN_WORDS - 1 :], strict=False):
+        if last.end - first.start < _RUN_SECONDS:
+            return list(words[: words.index(first)])
+    return list(words)

@@ -18,6 +18,7 @@ from maxwhisper_cli.speech.network import (
     VoiceNetwork,
     frames_of,
 )
+from maxwhisper_cli.speech.pause_level import PauseLevel, levels_of
 from maxwhisper_cli.speech.spans import SAMPLE_RATE
 from maxwhisper_cli.speech.tiled_matrix import Float32
 from maxwhisper_cli.transcription.vad_options import VadOptions
@@ -25,6 +26,8 @@ from maxwhisper_cli.transcription.vad_options import VadOptions
 _FRESH_FRAMES = 256
 """Frames after which the second LSTM begins anew, 8 s."""
 _MAX_SAMPLE = 1e6
+_MAX_LOUD_SAMPLES = 2 * SAMPLE_RATE
+"""Longest time by which a pause that is loud is believed later; it may be music, after all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class UtteranceFinder:
         self._is_confirmed = False
         self._pause_start: int | None = None
         self._last_end = 0
+        self._level = PauseLevel()
 
     @property
     def is_speech(self) -> bool:
@@ -82,14 +86,14 @@ class UtteranceFinder:
             StreamFrames(inputs, self._fresh, until_fresh),
         )
 
-    def _take_all(self, probabilities: Float32) -> list[Edge]:
+    def _take_all(self, probabilities: Float32, levels: Sequence[float]) -> list[Edge]:
         edges: list[Edge] = []
-        for probability in probabilities.tolist():
-            edges += self._take(self._n_frames * FRAME_SAMPLES, probability)
+        for probability, level in zip(probabilities.tolist(), levels, strict=True):
+            edges += self._take(self._n_frames * FRAME_SAMPLES, probability, level)
             self._n_frames += 1
         return edges
 
-    def _take(self, at: int, probability: float) -> list[Edge]:
+    def _take(self, at: int, probability: float, level: float) -> list[Edge]:
         """Takes the frame that begins at sample `at`; returns the edge that it shows, if any."""
         options, frame_end = self._options, at + FRAME_SAMPLES
         if probability >= options.threshold:
@@ -97,17 +101,21 @@ class UtteranceFinder:
             self._start = at if self._start is None else self._start
         if self._start is None:
             return []
+        self._level.add(level)
         if probability < options.end_threshold and self._pause_start is None:
             self._pause_start = at
+            self._level.begin()
         if self._pause_start is None:
             if self._is_confirmed or frame_end - self._start <= _samples(options.min_speech_ms):
                 return []
             self._is_confirmed = True
             start = max(self._last_end, self._start - _samples(options.speech_pad_ms))
             return [Edge(start, is_start=True)]
-        if frame_end - self._pause_start < _samples(options.min_silence_ms):
+        pause = frame_end - self._pause_start - _samples(options.min_silence_ms)
+        if pause < 0 or (pause < _MAX_LOUD_SAMPLES and self._level.is_loud):
             return []
-        end = min(self._pause_start + _samples(options.speech_pad_ms), frame_end)
+        spoken_until = self._pause_start + self._level.last_loud * FRAME_SAMPLES
+        end = min(spoken_until + _samples(options.speech_pad_ms), frame_end)
         was_confirmed = self._is_confirmed
         self._start, self._pause_start, self._is_confirmed = None, None, False
         if not was_confirmed:
@@ -131,8 +139,11 @@ def add_together(finders: Sequence[UtteranceFinder], blocks: Sequence[Float32]) 
     n_padded = -sum(counts) % FRAMES_MULTIPLE
     padding = np.zeros((n_padded, CONTEXT_SAMPLES + FRAME_SAMPLES), np.float32)
     network = finders[0]._network
-    every = network.gate_inputs_of(np.concatenate([*frames, padding]))
-    inputs = np.split(every[: sum(counts)], np.cumsum(counts)[:-1])
+    joined = np.concatenate([*frames, padding])
+    levels = levels_of(joined[:, CONTEXT_SAMPLES:])
+    every = network.gate_inputs_of(joined)
+    starts = [0, *np.cumsum(counts).tolist()]
+    inputs = [every[start : start + n] for start, n in zip(starts, counts, strict=False)]
     for first in range(0, max(counts), _FRESH_FRAMES):
         chosen = [index for index, count in enumerate(counts) if count > first]
         parts = [inputs[index][first : first + _FRESH_FRAMES] for index in chosen]
@@ -143,7 +154,9 @@ def add_together(finders: Sequence[UtteranceFinder], blocks: Sequence[Float32]) 
         ]
         found = network.probabilities_together(streams)
         for index, carried, fresh in zip(chosen, found[::2], found[1::2], strict=True):
-            edges[index] += finders[index]._take_all(np.maximum(carried, fresh))
+            begin = starts[index] + first
+            part = levels[begin : begin + len(carried)]
+            edges[index] += finders[index]._take_all(np.maximum(carried, fresh), part)
     return edges
 
 

@@ -1,5 +1,6 @@
 """Policies: which words are final, on hypotheses written by hand."""
 
+from maxwhisper_cli.listen.decoding import believable
 from maxwhisper_cli.listen.policies import AlignAtt, Hypothesis, LocalAgreement
 from maxwhisper_cli.transcription.words import TimedWord
 
@@ -38,3 +39,12 @@ def test_local_agreement_begins_anew() -> None:
     policy.count_final(hypothesis("ask not", 1))
     policy.reset()
     assert policy.count_final(hypothesis("ask not", 1)) == 0
+
+
+def test_words_faster_than_speech_are_left_out() -> None:
+    """A sentence that is said once more shares the time of the words that are new."""
+    spoken = [*hypothesis("the acoustic corpus", 2).words]
+    again = [TimedWord(f" {i}", [i], 1.5 + i / 20, 1.55 + i / 20, 1.0) for i in range(9)]
+    assert believable([*spoken, *again]) == spoken
+    assert believable([*spoken, *again[:4]]) == [*spoken, *again[:4]]
+    assert believable([]) == []

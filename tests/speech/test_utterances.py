@@ -11,6 +11,7 @@ from maxwhisper_cli.speech.utterances import Edge, UtteranceFinder, add_together
 from maxwhisper_cli.transcription.vad_options import VadOptions
 from tests.support import loaded
 from tests.support.live_clock import SAMPLE_RATE
+from tests.support.sound import tone
 
 OPTIONS = VadOptions(threshold=0.4, min_speech_ms=200, min_silence_ms=700, speech_pad_ms=300)
 
@@ -66,7 +67,7 @@ def test_the_probabilities_are_those_of_a_whole_recording(
     taken: list[float] = []
     finder = UtteranceFinder(network, OPTIONS)
 
-    def take(_at: int, probability: float) -> list[Edge]:
+    def take(_at: int, probability: float, _level: float) -> list[Edge]:
         taken.append(probability)
         return []
 
@@ -74,6 +75,26 @@ def test_the_probabilities_are_those_of_a_whole_recording(
     for first in range(0, len(samples), 1600):
         finder.add(samples[first : first + 1600])
     np.testing.assert_allclose(taken, activity.probabilities()[: len(taken)], atol=1e-5)
+
+
+def test_a_hoarse_voice_is_not_cut(network: VoiceNetwork, two_channels: Path) -> None:
+    """Its probabilities fall below 0.1 for a second, in the middle of a sentence that is loud."""
+    samples = loaded.samples_of(two_channels)[27 * SAMPLE_RATE : 45 * SAMPLE_RATE]
+    edges, finder = found(network, samples, 1600)
+    assert [edge.is_start for _, edge in edges] == [True]
+    assert finder.is_speech
+
+
+def test_music_ends_an_utterance_later(network: VoiceNetwork, jfk: Path) -> None:
+    speech = loaded.samples_of(jfk)[: 2 * SAMPLE_RATE]
+    quiet, music = np.zeros(SAMPLE_RATE, np.float32), tone(440, 5, SAMPLE_RATE)
+    ends = []
+    for background in (0 * music, music):
+        samples = np.concatenate([quiet, speech, background]).astype(np.float32)
+        edges, _ = found(network, samples, 1600)
+        assert [edge.is_start for _, edge in edges] == [True, False]
+        ends.append(edges[1][0] / SAMPLE_RATE)
+    assert 1.5 <= ends[1] - ends[0] <= 2.2
 
 
 def test_edges_show_in_time(network: VoiceNetwork, jfk: Path) -> None:
