@@ -21,6 +21,7 @@ def main() -> None:
     from maxwhisper_cli.stopping import stop_at_once
 
     stop_at_once()
+    _leave_current_folder()
     gc.set_threshold(_NEW_OBJECTS_BETWEEN_COLLECTIONS)
     from maxwhisper_cli.standard_streams import guard_standard_streams
 
@@ -32,6 +33,22 @@ def main() -> None:
         app(prog_name="maxwhisper")
     finally:
         gc.freeze()  # the end of the process then collects no garbage
+
+
+def _leave_current_folder() -> None:
+    """Imports nothing from folders that `PYTHONPATH` names as seen from the current one.
+
+    An empty entry, as in `PYTHONPATH=:/opt/lib`, is the current folder itself.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))  # noqa: PTH120
+    for entry in filter(None, [os.environ.get("PYTHONPATH")]):
+        for folder in entry.split(os.pathsep):
+            try:
+                path = os.path.abspath(folder)  # noqa: PTH100  (pathlib is slow to load)
+            except OSError:  # the current folder was removed
+                return
+            if path != folder and os.path.realpath(path) != root:
+                sys.path[:] = [each for each in sys.path if each not in {path, folder}]
 
 
 if __name__ == "__main__":

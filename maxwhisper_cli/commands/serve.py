@@ -21,6 +21,7 @@ from maxwhisper_cli.commands.option_parsing import parse_batch_size, parse_devic
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.stopping import INTERRUPTED
 from maxwhisper_cli.transcription.options import AUTO_ROWS, OptionsError, TranscribeOptions
+from maxwhisper_cli.unicode_text import decode_text
 from maxwhisper_cli.upstream_style import UpstreamCommand, as_command
 from weights.cache import expanded
 from weights.errors import MaxWhisperError
@@ -213,7 +214,7 @@ def _read_keys(path: Path | None, terminal: Terminal) -> list[str]:
     from maxwhisper_cli.serve.guard import read_keys
 
     try:
-        keys = list(read_keys(path.read_text(encoding="utf-8")))
+        keys = list(read_keys(decode_text(path.read_bytes())))
         if path.stat().st_mode & _OTHERS:
             terminal.warning(f"others may read the keys in {path}: chmod 600 {path}")
     except (OSError, UnicodeDecodeError) as error:

@@ -236,7 +236,7 @@ def _strategy(values: Values) -> dict[str, Any] | None:
 def _object(text: str) -> Mapping[str, Any]:
     try:
         fields = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         fields = None
     if not isinstance(fields, dict):
         raise _no_strategy()

@@ -19,6 +19,8 @@ from maxwhisper_cli.serve.jobs import Job
 from maxwhisper_cli.transcription.segments import Transcript
 
 _log = logging.getLogger(__name__)
+_MAX_PATH = 200
+"""Longest path in the log; any client may send one."""
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _FACTORS = (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _UNKNOWN_ROUTE = "other"
@@ -131,4 +133,5 @@ class Counted:
             route = path if path in self._routes else _UNKNOWN_ROUTE
             self._metrics.count(route, code, seconds)
             if scope["method"] == "POST" or code >= 400:
-                _log.info("%s %s %d %.2f s", scope["method"], path, code, seconds)
+                shown = f"{path[:_MAX_PATH]}{'...' * (len(path) > _MAX_PATH)}"
+                _log.info("%s %s %d %.2f s", scope["method"], shown, code, seconds)

@@ -11,7 +11,7 @@ import json
 import logging
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import uuid4
 
 import numpy as np
@@ -24,12 +24,12 @@ from maxwhisper_cli.listen.pipe import raw_samples
 from maxwhisper_cli.listen.streams import LiveStream, LiveStreams
 from maxwhisper_cli.listen.transcriber import LiveTranscriber
 from maxwhisper_cli.serve.errors import ApiError, invalid
-from maxwhisper_cli.serve.realtime_session import SessionSettings
+from maxwhisper_cli.serve.realtime_session import SessionSettings, read_event
 from maxwhisper_cli.serve.registry import Loaded
 from maxwhisper_cli.serve.service import Service, api_error
 from maxwhisper_cli.speech.network_loader import NetworkLoader
 from maxwhisper_cli.transcription.mel import SAMPLE_RATE
-from maxwhisper_cli.transcription.options import OptionsError
+from weights.errors import MaxWhisperError
 
 _log = logging.getLogger(__name__)
 _BUFFER = "input_audio_buffer"
@@ -104,7 +104,7 @@ class _Connection:
             async with self.service.place():
                 await self._start()
                 while True:
-                    await self._answer(await self.socket.receive_text())
+                    await self._answer(await self._receive())
         except WebSocketDisconnect:
             raise
         except ApiError as error:
@@ -122,17 +122,20 @@ class _Connection:
         self.service.models.find(self.settings.model)
         await self._send("session.created", session=self._session())
 
-    async def _answer(self, text: str) -> None:
+    async def _receive(self) -> str | None:
+        """Returns the next message; None if it is not text."""
+        message = await self.socket.receive()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message["code"])
+        return cast("str | None", message.get("text"))
+
+    async def _answer(self, text: str | None) -> None:
         event_id = None
         try:
-            event = json.loads(text)
-            if not isinstance(event, dict) or not isinstance(event.get("type"), str):
-                raise invalid("an event is an object with a type", "type")
+            event = read_event(text)
             event_id = event.get("event_id")
             await self._handle(event["type"], event)
-        except json.JSONDecodeError as error:
-            await self._send_error(invalid(f"this is no JSON: {error}"), event_id)
-        except (ApiError, OptionsError) as error:
+        except (ApiError, MaxWhisperError) as error:
             await self._send_error(api_error(error), event_id)
 
     async def _handle(self, kind: str, event: dict[str, Any]) -> None:
@@ -273,12 +276,14 @@ class _Connection:
         )
 
     async def _send_error(self, error: ApiError, event_id: object) -> None:
-        body: dict[str, object] = {**error.body()["error"], "event_id": event_id}
+        shown = event_id if isinstance(event_id, str) else None
+        body: dict[str, object] = {**error.body()["error"], "event_id": shown}
         await self._send("error", error=body)
 
     async def _send(self, kind: str, **fields: object) -> None:
         event = {"type": kind, "event_id": f"event_{uuid4().hex[:20]}", **fields}
-        await self.socket.send_text(json.dumps(event, ensure_ascii=False))
+        text = json.dumps(event, ensure_ascii=False)
+        await self.socket.send_text(text.encode("utf-8", "replace").decode())
 
     def _session(self) -> dict[str, Any]:
         return {"id": f"sess_{id(self):x}", "object": "realtime.transcription_session"} | (

@@ -1,8 +1,10 @@
 """Settings of a realtime session: OpenAI's `session` objects, checked and answered."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from maxwhisper_cli.audio.raw import RawFormat
 from maxwhisper_cli.listen.options import LIVE_VAD, ListenOptions
@@ -85,14 +87,14 @@ class SessionSettings:
             ApiError: One is out of range.
         """
         where = f"{_INPUT}.transcription"
-        languages = self.transcription.get("languages") or []
+        languages = _texts(self.transcription, "languages")
         if len(languages) > 1:
             raise invalid("live text has one language: name one, or none", f"{where}.languages")
-        language = self.transcription.get("language") or (languages[0] if languages else None)
-        delay = self.transcription.get("delay")
+        language = _text(self.transcription, "language") or next(iter(languages), None)
+        delay = _text(self.transcription, "delay")
         if delay is not None and delay not in _DELAYS:
             raise invalid(f"delay is one of {', '.join(_DELAYS)}", f"{where}.delay")
-        words = [self.transcription.get("prompt"), ", ".join(self.keywords)]
+        words = [_text(self.transcription, "prompt"), ", ".join(self.keywords)]
         try:
             options = ListenOptions(
                 language=language,
@@ -106,7 +108,7 @@ class SessionSettings:
     @property
     def keywords(self) -> list[str]:
         """Words that are likely to be spoken."""
-        return [str(each) for each in self.transcription.get("keywords") or []]
+        return _texts(self.transcription, "keywords")
 
     def shown(self) -> dict[str, Any]:
         """Returns the session as an object of OpenAI's."""
@@ -140,10 +142,26 @@ class SessionSettings:
             raise invalid(str(error), f"{_INPUT}.turn_detection") from error
 
 
+def read_event(text: str | None) -> dict[str, Any]:
+    """Returns an event of the client.
+
+    Raises:
+        ApiError: It is none.
+    """
+    try:
+        event = json.loads(text or "")
+    except (ValueError, RecursionError) as error:
+        reason = "it is no text" if text is None else str(error)
+        raise invalid(f"this is no JSON: {reason}") from error
+    if not isinstance(event, dict) or not isinstance(event.get("type"), str):
+        raise invalid("an event is an object with a type", "type")
+    return event
+
+
 def _format(given: object) -> str:
     fields = _mapping(given, f"{_INPUT}.format")
     kind = fields.get("type", "audio/pcm")
-    if kind not in _FORMATS:
+    if not isinstance(kind, str) or kind not in _FORMATS:
         known = ", ".join(_FORMATS)
         raise invalid(f"the format is one of {known}, not {kind!r:.40}", f"{_INPUT}.format.type")
     rate = fields.get("rate")
@@ -174,6 +192,25 @@ def _check_known(fields: Mapping[str, Any], known: Sequence[str], where: str) ->
         if name not in known and value is not None:
             message = f"{where} has no field {name!r:.40} here"
             raise invalid(message, f"{where}.{name}"[:120], "unknown_parameter")
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str | None:
+    text = fields.get(name)
+    if text is not None and not _is_text(text):
+        raise invalid(f"{name} is text", f"{_INPUT}.transcription.{name}")
+    return text
+
+
+def _texts(fields: Mapping[str, Any], name: str) -> list[str]:
+    texts = fields.get(name) or []
+    if not isinstance(texts, list) or not all(map(_is_text, texts)):
+        raise invalid(f"{name} is a list of texts", f"{_INPUT}.transcription.{name}")
+    return texts
+
+
+def _is_text(value: object) -> TypeGuard[str]:
+    """Returns True for text of whole characters, which JSON may lack."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff\0]", value)
 
 
 def _mapping(value: object, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import shutil
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx2
@@ -21,6 +21,7 @@ from implementations.max_graph.artifacts import compiled_graphs
 from implementations.max_graph.request import CPU_DECODER_GRAPHS, CompileRequest, MatrixTypes
 from maxwhisper_cli.compare.messages import Job
 from maxwhisper_cli.compare.runner import Outcome, run_job
+from maxwhisper_cli.speech.network_file import load_network
 from tests.cli.conftest import MakeSound, RunCommandLine
 from tests.compare.outcomes import done, measured
 from tests.support import faults
@@ -43,7 +44,22 @@ COMMANDS = {
     "samples": ["samples"],
     "cache": ["cache"],
     "clear": ["cache", "clear", "--all"],
+    "resume": [
+        *("transcribe", "folder", "--recursive", "@list.txt", "--model", "tiny.en"),
+        *("-o", "out", "-f", "txt", "--resume", "--summary", "sum.jsonl"),
+    ],
+    "manifest": ["transcribe", "--manifest", "m.jsonl", "-o", "out", "-f", "txt"],
+    "shard": [
+        *("transcribe", "--manifest", "m.jsonl", "--shard", "1/1", "--model", "tiny.en"),
+        *("-o", "out", "--summary", "sum.jsonl"),
+    ],
+    "listen": ["listen", "talk.wav", "--model", "tiny.en", "-f", "txt", "-o", "out"],
+    "config": ["config"],
+    "completion": ["completion", "install", "zsh"],
+    "doctor": ["doctor"],
 }
+SLOW = {"doctor", "listen", "manifest"}
+"""Commands that are tried in the long form only: each run of them takes seconds."""
 ERRORS = {
     "permission": PermissionError(errno.EACCES, os.strerror(errno.EACCES)),
     "full": OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
@@ -61,6 +77,14 @@ class House:
     root: Path
     run: RunCommandLine
     talk: bytes
+    texts: dict[str, str] = field(
+        default_factory=lambda: {
+            "list.txt": "talk.wav\nfolder\n",
+            "m.jsonl": '{"audio_filepath": "talk.wav"}\n{"path": "second.wav", "offset": 0.5}\n',
+            "maxwhisper.toml": "[transcribe]\nseed = 1\n",
+            ".zshrc": "alias x=y\n",
+        }
+    )
 
     def fill(self) -> None:
         for path in (self.root / "here", self.root / "cache"):
@@ -71,6 +95,10 @@ class House:
         for name in ("talk.wav", "second.wav", "model.pt"):
             (here / name).write_bytes(self.talk)
         (here / "talk.txt").write_text("said")
+        (here / "folder" / "below").mkdir(parents=True)
+        (here / "folder" / "below" / "deep.wav").write_bytes(self.talk)
+        for name, text in self.texts.items():
+            (here / name).write_text(text)
         compiled = self.root / "cache" / "compiled"
         compiled.mkdir(parents=True)
         (compiled / f"{'0' * 32}.mef").write_bytes(b"graphs")
@@ -83,9 +111,11 @@ class House:
         here = self.root / "here"
         for name in ("talk.wav", "second.wav", "model.pt"):
             assert (here / name).read_bytes() == self.talk
+        for name, text in self.texts.items():
+            assert (here / name).read_text().startswith(text), name
         assert (self.root / "cache" / "compiled" / "notes").read_text() == "mine"
-        for path in (path for folder in (here, here / "out") for path in folder.glob("*.txt")):
-            assert path.read_text("utf-8") in {"said", "Grüße, 世界.\n"}, "no half file"
+        for path in (path for folder in (here, here / "out") for path in folder.rglob("*.txt")):
+            assert path.read_text("utf-8") in {"said", "Grüße, 世界.\n", "", *self.texts.values()}
 
 
 @pytest.fixture
@@ -95,7 +125,11 @@ def house(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Iterator[House]:
+    network = load_network()
     monkeypatch.setenv("MAXWHISPER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ZDOTDIR", str(tmp_path / "here"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "here" / "data"))
+    monkeypatch.setattr("maxwhisper_cli.speech.network_file.load_network", lambda *_, **__: network)
 
     def run_faked(job: Job, _on_message: object) -> Outcome:
         return done(job.candidate.label, *(measured(file) for file in job.files))
@@ -151,6 +185,8 @@ def test_commands(
     name: str,
     full: bool,
 ) -> None:
+    if name in SLOW and not full:
+        pytest.skip("each of its runs takes seconds: in the long form")
     house.fill()
     of_command(house, COMMANDS[name])()  # imports what it needs
     watched = faults.install(monkeypatch)

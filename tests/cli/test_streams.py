@@ -170,13 +170,15 @@ def test_a_wrong_command_line_is_shown_harmlessly(
     assert "\x1b" not in done.stderr + done.stdout
 
 
-def test_the_folder_of_python_m_decides_nothing(tmp_path: Path) -> None:
-    for name in ("numpy", "typer", "rich", "weights", "json"):
+@pytest.mark.parametrize("before", ["", os.pathsep, f".{os.pathsep}"])
+def test_the_current_folder_decides_nothing(tmp_path: Path, before: str) -> None:
+    """By `python -m`, and by an empty entry of PYTHONPATH, which many have unknowingly."""
+    for name in ("numpy", "typer", "rich", "weights", "yaml"):
         (tmp_path / f"{name}.py").write_text('open("RAN", "w")\n')
     done = subprocess.run(
         [*COMMAND, "implementations"],
         cwd=tmp_path,
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "PYTHONPATH": f"{before}{ROOT}"},
         capture_output=True,
         check=True,
     )

@@ -87,7 +87,7 @@ def running(*options: str) -> Iterator[RunningServer]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server with a key."""
     keys = tmp_path_factory.mktemp("keys") / "keys"
-    keys.write_text(f"# keys\n\nanother key\n{KEY}\n", encoding="utf-8")
+    keys.write_text(f"{KEY}\r\n\r\n# more\r\nanother key\r\n", encoding="utf-8-sig")
     limits = ("--max-upload-mb", "20", "--max-audio-seconds", "600", "--max-idle-seconds", "2")
     with running("--api-key-file", str(keys), *limits) as server:
         yield server

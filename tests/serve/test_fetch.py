@@ -37,8 +37,10 @@ class Site(BaseHTTPRequestHandler):
             "/file": "file:///etc/passwd",
             "/loop": "/loop",
             "/moved": "/recording",
+            "/bad": "http://[::1",
         }.get(self.path)
-        self.send_response(302 if target else 404 if self.path == "/missing" else 200)
+        is_nowhere = self.path == "/nowhere"  # a redirect without a place
+        self.send_response(302 if target or is_nowhere else 404 if self.path == "/missing" else 200)
         if target:
             self.send_header("location", target)
         self.end_headers()
@@ -90,7 +92,9 @@ def test_a_recording_is_fetched(site: str) -> None:
     assert get(f"{site}/recording") == get(f"{site}/moved") == RECORDING
 
 
-@pytest.mark.parametrize("path", ["/metadata", "/file", "/loop", "/missing", "/large"])
+@pytest.mark.parametrize(
+    "path", ["/metadata", "/file", "/loop", "/missing", "/large", "/bad", "/nowhere"]
+)
 def test_what_a_site_may_not_do(site: str, path: str) -> None:
     with pytest.raises(ApiError) as refused:
         get(f"{site}{path}")
@@ -100,7 +104,8 @@ def test_what_a_site_may_not_do(site: str, path: str) -> None:
 @pytest.mark.parametrize(
     "url",
     ["ftp://example.org/a", "file:///etc/passwd", "http://me:you@example.org", "http://", "a",
-     "http://localhost/a", "http://[::1]/a", "http://example.org:99999/a", "http://0x7f.1/a"],
+     "http://localhost/a", "http://[::1]/a", "http://example.org:99999/a", "http://0x7f.1/a",
+     "http://[::1", "http://a..b/", "http://\u2028/"],
 )  # fmt: skip
 def test_what_is_no_public_address(url: str) -> None:
     with pytest.raises(ApiError) as refused:

@@ -1,6 +1,7 @@
 """Realtime transcription over a WebSocket, with OpenAI's own client and its types."""
 
 import base64
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,43 @@ def test_mistakes_are_error_events(realtime: RealtimeConnection) -> None:
     assert unknown.error.code == "unknown_event"
     realtime.send_raw("{")
     assert realtime.recv().type == "error"
+
+
+NO_EVENTS: tuple[str | bytes, ...] = (
+    "", "null", "[1]", "[" * 100_000, '{"type": 1}', '{"type": "' + "x" * 5000 + '"}', b"binary",
+    '{"type": "\\ud800", "event_id": "\\ud800"}',
+    '{"type": "session.update", "event_id": NaN, "session": ' + "9" * 5000 + "}",
+)  # fmt: skip
+OF_ANOTHER_KIND: tuple[dict[str, Any], ...] = (
+    {"transcription": {"delay": []}},
+    {"transcription": {"languages": {"a": 1}}},
+    {"transcription": {"languages": 5}},
+    {"transcription": {"language": ["es"]}},
+    {"transcription": {"keywords": 5}},
+    {"transcription": {"keywords": [1]}},
+    {"transcription": {"prompt": 5}},
+    {"transcription": {"prompt": "\ud800"}},
+    {"format": {"type": []}},
+    {"turn_detection": {"threshold": {}}},
+    {"turn_detection": {"silence_duration_ms": 10**400}},
+)
+
+
+def test_no_message_ends_a_session(server: RunningServer) -> None:
+    """Each mistake is an error event, and the next event is answered."""
+    updates = [{"type": "session.update", "session": session(**each)} for each in OF_ANOTHER_KIND]
+    address = server.address.replace("http", "ws") + "/v1/realtime?intent=transcription"
+    headers = {"authorization": f"Bearer {KEY}"}
+    with connect(address, additional_headers=headers) as raw:
+        assert json.loads(raw.recv())["type"] == "session.created"
+        for message in (*NO_EVENTS, *map(json.dumps, updates)):
+            raw.send(message)
+            answer = json.loads(raw.recv())
+            assert answer["type"] == "error", message[:100]
+            assert answer["error"]["type"] == "invalid_request_error", (message[:100], answer)
+        raw.send(json.dumps({"type": "input_audio_buffer.clear"}))
+        assert json.loads(raw.recv())["type"] == "input_audio_buffer.cleared"
+    assert not any("Traceback" in line for line in server.lines)
 
 
 def test_a_key_is_needed(server: RunningServer) -> None:
