@@ -5,7 +5,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package.__name
 MODEL_FOLDERS = ("torch_model", "torch_decoder", "max_graph")
 FRAMEWORKS = {"torch", "whisper", "max", "numpy"}
 DRAWERS = {"utils.py", "helpers.py", "common.py", "misc.py"}
+REGISTERED = re.compile(r'extensibility\.register\("(\w+)"\)')
 MAX_MOJO_LINES = 60
 LONG_MOJO_FUNCTIONS: dict[str, int] = {
     "cpu/kernels/bind_block.mojo BindBlockOp.execute": 69,
@@ -146,6 +148,47 @@ def test_mojo_files_are_short() -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in paths}
     assert lengths
     assert {path: n for path, n in lengths.items() if n > 300} == {}
+
+
+def test_every_operation_has_a_test_of_its_own() -> None:
+    """In a file of its name, or in one of its device that names it."""
+    found, untested = 0, []
+    for device in ("cpu", "gpu"):
+        tests = [*(ROOT / "tests/implementations/max_graph" / device).rglob("test_*.py")]
+        names, text = {path.stem for path in tests}, "".join(path.read_text() for path in tests)
+        for path in (ROOT / "implementations/max_graph" / device / "kernels").glob("*.mojo"):
+            for operation in REGISTERED.findall(path.read_text(encoding="utf-8")):
+                found += 1
+                name = operation.removeprefix(f"whisper_{device}_")
+                if f"test_{name}" not in names and operation not in text:
+                    untested.append(operation)
+    assert found > 30
+    assert untested == []
+
+
+def test_imports_go_in_no_circle() -> None:
+    """Imports at a module's own level, but those for type checkers alone."""
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in SOURCES}
+    modules = {name.removesuffix(".__init__"): path for name, path in modules.items()}
+    graph = {name: set(imported(path, modules)) - {name} for name, path in modules.items()}
+    assert any(graph.values())
+    list(TopologicalSorter(graph).static_order())  # raises CycleError, with the circle
+
+
+def imported(path: Path, modules: Collection[str]) -> Iterator[str]:
+    """Yields the modules of ours that importing a file imports."""
+    inside = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+        is_for_types = isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.dump(statement.test)
+        if isinstance(statement, inside) or is_for_types:
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names if alias.name in modules)
+            elif isinstance(node, ast.ImportFrom):
+                names = (f"{node.module}.{alias.name}" for alias in node.names)
+                targets = (name if name in modules else str(node.module) for name in names)
+                yield from (target for target in targets if target in modules)
 
 
 def test_no_file_is_a_drawer() -> None:

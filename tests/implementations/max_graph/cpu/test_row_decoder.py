@@ -1,4 +1,7 @@
-"""Rows of several windows on the CPU: bit for bit what each window gives alone."""
+"""Rows of several windows on the CPU: bit for bit what each window gives alone.
+
+So `whisper_cpu_decode_rows` is held to `whisper_cpu_decode_step`, which is held to numpy.
+"""
 
 from pathlib import Path
 
