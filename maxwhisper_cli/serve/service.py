@@ -78,6 +78,10 @@ class Service:
                 f"the request took longer than {self.limits.request_seconds:g} s, "
                 "the limit of this server"
             ) from error
+        except asyncio.CancelledError as error:
+            if not self.models.is_stopping:
+                raise
+            raise _stopping() from error  # its time to end in is over
         finally:
             self.n_in_flight -= 1
 

@@ -1,12 +1,19 @@
 """A full queue, and SIGTERM in the middle of the work."""
 
+import asyncio
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
 
+from maxwhisper_cli.serve.errors import ApiError
+from maxwhisper_cli.serve.limits import Limits
+from maxwhisper_cli.serve.registry import ModelRegistry
+from maxwhisper_cli.serve.service import Service
+from maxwhisper_cli.serve.spool import Spool
 from tests.serve.conftest import RunningServer, running
 
 
@@ -62,3 +69,30 @@ def test_what_is_decoded_ends_and_the_rest_is_refused(sonnet: Path, jfk: Path) -
     assert len(texts) == 2
     assert all("From fairest creatures" in text for text in texts)
     assert [line for line in server.lines if "error" in line or "Traceback" in line] == []
+
+
+def test_what_does_not_end_in_time_is_refused(tmp_path: Path) -> None:
+    """Its task is cancelled, which would be an error of the server else."""
+    models = ModelRegistry(["tiny.en"], refuse, refuse, -1)
+    service = Service(models, Limits(), Spool(tmp_path, 1000))
+
+    async def wait() -> None:
+        async with service.place():
+            await asyncio.sleep(100)
+
+    async def stop(*, is_stopping: bool) -> None:
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        models.is_stopping = is_stopping
+        task.cancel()
+        await task
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(stop(is_stopping=False))
+    with pytest.raises(ApiError) as refused:
+        asyncio.run(stop(is_stopping=True))
+    assert (refused.value.status, service.n_in_flight) == (503, 0)
+
+
+def refuse(_model: object) -> Any:
+    raise AssertionError("nothing is loaded here")
