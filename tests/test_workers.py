@@ -56,6 +56,17 @@ def test_processes_share_no_processor(
     assert found == [set(sorted(s)[: available // 3]) for s in (*shares, shares[0])]
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
+def test_more_processes_than_processors_share_them(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    machine.setattr(workers, "available_threads", lambda: 2)
+    found: list[list[int]] = []
+    machine.setattr(os, "sched_setaffinity", lambda _, processors: found.append(processors))
+    for worker in ("gw0", "gw1", "gw2"):
+        workers.keep_to_own_processors(worker, n_workers=3)
+    assert found == [[3], [5], [3]]
+
+
 @pytest.mark.parametrize(
     "changes",
     [

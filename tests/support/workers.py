@@ -61,7 +61,9 @@ def keep_to_own_processors(worker: str, n_workers: int) -> None:
         return
     index = int(worker.removeprefix("gw")) % n_workers  # one in place of a crashed one counts on
     n_each = max(1, available_threads() // n_workers)
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[index::n_workers][:n_each])
+    processors = sorted(os.sched_getaffinity(0))
+    own = processors[index::n_workers][:n_each] or [processors[index % len(processors)]]
+    os.sched_setaffinity(0, own)
 
 
 def is_whole_suite(config: pytest.Config) -> bool:
