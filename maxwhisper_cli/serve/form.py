@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from maxwhisper_cli.serve.errors import ApiError, invalid
 from maxwhisper_cli.serve.limits import Limits
@@ -91,14 +91,10 @@ def _check_length(request: Request, limits: Limits) -> None:
 
 async def _blocks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
     """Yields the body; a pause that is too long is an error."""
-    stream = aiter(request.stream())
     n_bytes = 0
-    while True:
+    while not getattr(request.state, "is_read", False):
         try:
-            block = await asyncio.wait_for(anext(stream), limits.idle_seconds)
-        except StopAsyncIteration:
-            request.state.is_read = True
-            return
+            message = await asyncio.wait_for(request.receive(), limits.idle_seconds)
         except TimeoutError as error:
             raise ApiError(
                 408,
@@ -106,6 +102,10 @@ async def _blocks(request: Request, limits: Limits) -> AsyncIterator[bytes]:
                 code="upload_timeout",
                 headers={"connection": "close"},
             ) from error
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        request.state.is_read = not message.get("more_body")
+        block = message.get("body", b"")
         n_bytes += len(block)
         if n_bytes > limits.upload_bytes:
             raise too_large(limits)

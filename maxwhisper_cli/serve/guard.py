@@ -84,7 +84,7 @@ class Access:
         """
         if not self.is_local:
             return
-        name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+        name = _host(f"//{headers.get('host', '')}")
         if name not in LOCAL_HOSTS and name not in self.hosts:
             raise ApiError(403, "this server answers to localhost alone", code="wrong_host")
 
@@ -95,11 +95,19 @@ class Access:
             ApiError: It may not.
         """
         origin = headers.get("origin")
-        if origin is None or urlsplit(origin).netloc == headers.get("host"):
+        if origin is None or origin.partition("//")[2] == headers.get("host"):
             return None
         if origin in self.allowed_origins or "*" in self.allowed_origins:
             return origin
         raise ApiError(403, "pages of other origins may not use this server", code="wrong_origin")
+
+
+def _host(url: str) -> str:
+    """Returns the name in an address; empty without one."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # half an address of IPv6
+        return ""
 
 
 def _given_key(headers: Headers) -> str:

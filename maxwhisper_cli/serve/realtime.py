@@ -109,7 +109,7 @@ class _Connection:
             raise
         except ApiError as error:
             await self._send_error(error, None)
-            await self.socket.close(1011, error.message[:100])
+            await self.socket.close(1011, error.message.encode()[:123].decode(errors="ignore"))
         finally:
             await self._close_stream()
 
