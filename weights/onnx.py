@@ -15,14 +15,15 @@ from weights.checkpoint import Array
 from weights.errors import WeightsError
 from weights.mapped_file import MappedFile
 
-_GRAPH, _INITIALIZER = 7, 5
-_DIMS, _DATA_TYPE, _NAME, _RAW_DATA = 1, 2, 8, 9
-_FLOAT = 1
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_GRAPH, _INITIALIZER = (7, _BYTES), (5, _BYTES)
+_DIMS, _DATA_TYPE, _NAME, _RAW_DATA = (1, _VARINT), (2, _VARINT), (8, _BYTES), (9, _BYTES)
+"""Number and wire type of the fields that are read; a number of another type is another field."""
+_FLOAT = 1
 _MAX_VARINT_BITS = 64
 
-Field = tuple[int, int, int]
-"""Number of a field; its value, or the offset of its bytes; the offset behind it."""
+Field = tuple[tuple[int, int], int, int]
+"""Number and wire type of a field; its value, or the offset of its bytes; the offset behind it."""
 
 
 def read_initializers(path: Path) -> dict[str, Array]:
@@ -33,8 +34,8 @@ def read_initializers(path: Path) -> dict[str, Array]:
     """
     parser = _Parser(MappedFile(path))
     tensors: dict[str, Array] = {}
-    for number, begin, end in parser.fields(0, parser.file.n_bytes):
-        if number == _GRAPH:
+    for key, begin, end in parser.fields(0, parser.file.n_bytes):
+        if key == _GRAPH:
             for inner, tensor_begin, tensor_end in parser.fields(begin, end):
                 if inner == _INITIALIZER:
                     name, array = parser.tensor(tensor_begin, tensor_end)
@@ -68,7 +69,7 @@ class _Parser:
                 raise self.damaged(f"there is no wire type {wire_type}")
             if offset > end:
                 raise self.damaged(f"field {number} reaches beyond its message")
-            yield number, value, offset
+            yield (number, wire_type), value, offset
 
     def varint(self, offset: int, end: int) -> tuple[int, int]:
         """Reads a number of seven bits a byte; returns it and the offset behind it."""
@@ -85,9 +86,9 @@ class _Parser:
 
     def tensor(self, begin: int, end: int) -> tuple[str, Array]:
         """Reads one TensorProto; returns its name and its numbers."""
-        found: dict[int, list[tuple[int, int]]] = {}
-        for number, value, after in self.fields(begin, end):
-            found.setdefault(number, []).append((value, after))
+        found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        for key, value, after in self.fields(begin, end):
+            found.setdefault(key, []).append((value, after))
         shape = tuple(value for value, _ in found.get(_DIMS, ()))
         data_type = found.get(_DATA_TYPE, [(0, 0)])[-1][0]
         data = found.get(_RAW_DATA, [(begin, begin)])[-1]

@@ -17,6 +17,7 @@ from maxwhisper_cli.inputs.input import InputError
 from maxwhisper_cli.inputs.manifest import read_manifest
 from weights.detect import read_checkpoint
 from weights.errors import WeightsError
+from weights.onnx import read_initializers
 
 
 def test_a_caf_chunk_beyond_what_a_file_can_be(tmp_path: Path) -> None:
@@ -81,3 +82,11 @@ def test_a_pattern_that_no_system_has_matches_nothing(tmp_path: Path, line: str)
     assert read_list(path) == [line]
     with pytest.raises(InputError, match="matches no file"):
         expand([line])
+
+
+def test_a_number_in_the_place_of_a_graph_is_no_graph(tmp_path: Path) -> None:
+    """Each of many numbers led back to the beginning: minutes for 40 kB."""
+    path = tmp_path / "x.onnx"
+    path.write_bytes(bytes([7 << 3, 0]) * 20_000)
+    with pytest.raises(WeightsError, match="not an ONNX file with weights"):
+        read_initializers(path)
