@@ -15,7 +15,7 @@ INSTALLED := $(ENV)/installed
 EXTRAS := demo,base,max,serve,hub,feeds
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-latest test-oldest fuzz soak lint types layers audit check format bench bench-bars bench-rivals bench-steps bench-listen bench-serve bench-gpu clean
+.PHONY: help install demo test test-all test-latest test-oldest fuzz kills soak lint types layers audit check format bench bench-bars bench-rivals bench-steps bench-listen bench-serve bench-gpu clean
 
 help: ## list these targets
 	@awk -F ': .*## |: ## ' '/^[a-z-]+: .*## / { printf "%-12s %s\n", $$1, $$NF }' $(MAKEFILE_LIST)
@@ -65,7 +65,11 @@ test-oldest: ## run the tests with the oldest versions that pyproject.toml allow
 	$(ENV)-oldest/bin/pytest $(ARGS)
 
 fuzz: $(INSTALLED) ## a long campaign against all parsers; ARGS="--cases 1000000 --seed 7 ggml"
+	$(BIN)/pip install --quiet --constraint constraints.txt --group fuzz
 	nice $(BIN)/python -m tests.fuzz.campaign $(ARGS)
+
+kills: $(INSTALLED) ## kill -9 of a compile, a download, a cache clear, a server; ARGS="--kills 50"
+	$(BIN)/python -m tests.endurance.kills $(ARGS)
 
 soak: $(INSTALLED) ## two hours of mixed work in one process; ARGS="--seconds 600"
 	$(BIN)/python -m tests.endurance.soak $(ARGS)

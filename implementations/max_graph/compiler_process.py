@@ -1,5 +1,6 @@
 """Runs the compiler in a process of its own, which ends with this one or when it is stopped."""
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,8 @@ Notify = Callable[[str], None]
 """Called with a line for the user as something that takes time begins or has ended."""
 
 _POLL_SECONDS = 0.1
+_PREFIX, _GRAPHS = "maxwhisper-", "graphs.mef"
+_OLD_SECONDS = 24 * 3600.0
 
 
 def max_version() -> str:
@@ -36,8 +39,10 @@ def max_version() -> str:
 
 
 def compiler_command(request: CompileRequest, path: Path) -> list[str]:
-    """Returns the command that compiles a request to a file."""
-    return module_command("implementations.max_graph.compile", request.to_json(), str(path))
+    """Returns the command that compiles a request to a file, for as long as this process lives."""
+    return module_command(
+        "implementations.max_graph.start_compiler", str(os.getpid()), request.to_json(), str(path)
+    )
 
 
 def run_compiler(request: CompileRequest, notify: Notify, how_often: str, stop: Event) -> bytes:
@@ -59,9 +64,10 @@ def run_compiler(request: CompileRequest, notify: Notify, how_often: str, stop: 
     )
     began = time.monotonic()
     try:
-        folder = Path(tempfile.mkdtemp(prefix="maxwhisper-"))
+        _remove_old_folders()
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         try:
-            data = _run(request, folder / "graphs.mef", stop)
+            data = _run(request, folder / _GRAPHS, stop)
         finally:  # `TemporaryDirectory` of Python 3.11 recurses where it may not remove one
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
@@ -75,9 +81,8 @@ def run_compiler(request: CompileRequest, notify: Notify, how_often: str, stop: 
 
 def _run(request: CompileRequest, path: Path, stop: Event) -> bytes:
     """Returns the file that the compiler writes to the path."""
-    errors = path.with_name("errors.txt")
     with (
-        errors.open("wb") as error_file,
+        tempfile.TemporaryFile() as error_file,  # without a name, so that none is left behind
         subprocess.Popen(
             compiler_command(request, path),
             cwd=path.parent,  # MAX looks for packages of Mojo in the current folder too
@@ -93,10 +98,22 @@ def _run(request: CompileRequest, path: Path, stop: Event) -> bytes:
                     process.wait(_POLL_SECONDS)
         finally:
             process.kill()
+            process.wait()
+        error_file.seek(0)
+        lines = error_file.read().decode(errors="replace").strip().splitlines()
     if process.returncode != 0 or not path.is_file():
-        lines = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise ImplementationFailedError(
             f"MAX {max_version()} could not compile the graphs (exit {process.returncode}): "
             f"{lines[-1] if lines else 'it did not say why'}"
         )
     return path.read_bytes()
+
+
+def _remove_old_folders() -> None:
+    """Removes what compilers left whose caller was killed just as they had ended."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):
+            names = {each.name for each in folder.iterdir()}
+            is_old = time.time() - folder.stat().st_mtime > _OLD_SECONDS
+            if names == {_GRAPHS} and is_old:  # another user's cannot be removed
+                shutil.rmtree(folder)

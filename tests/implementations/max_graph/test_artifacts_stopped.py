@@ -19,6 +19,7 @@ from implementations.max_graph.request import (
 )
 from tests.support.checkpoints import SMALL_DIMS
 from tests.support.fake_compiler import FakeCompiler
+from weights.helper_process import run_module
 
 REQUEST = CompileRequest(ENCODER_GRAPHS, SMALL_DIMS, MatrixTypes("float16", "float16", "float16"))
 DECODER = replace(REQUEST, graphs=CPU_DECODER_GRAPHS)
@@ -49,6 +50,31 @@ def test_the_compiler_ends_with_a_process_that_is_killed(tmp_path: Path) -> None
         assert process.stdout is not None
         assert process.stdout.read() == b""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_compiler_without_its_caller_does_not_start(tmp_path: Path) -> None:
+    """The caller was killed while the compiler's process was starting."""
+    output = tmp_path / "maxwhisper-temporary" / "graphs.mef"
+    output.parent.mkdir()
+    nobody = "1" if os.getppid() != 1 else "0"
+    done = run_module(
+        "implementations.max_graph.start_compiler", nobody, REQUEST.to_json(), str(output)
+    )
+    assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
+
+
+def test_what_a_killed_caller_left_is_removed_another_day(
+    compiler: FakeCompiler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    for name, age in (("maxwhisper-old", 90_000), ("maxwhisper-new", 60), ("other-old", 90_000)):
+        folder = tmp_path / "temporary" / name
+        folder.mkdir(parents=True)
+        (folder / "graphs.mef").write_bytes(b"graphs")
+        os.utime(folder, (time.time() - age,) * 2)
+    compiled_graphs(REQUEST, None)
+    left = sorted(path.name for path in (tmp_path / "temporary").iterdir())
+    assert (compiler.n_runs, left) == (1, ["maxwhisper-new", "other-old"])
 
 
 INTERRUPTED = """
