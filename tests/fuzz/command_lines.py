@@ -16,15 +16,20 @@ from typer.testing import CliRunner
 from maxwhisper_cli.app import make_app
 from maxwhisper_cli.configuration.settings import NOT_CONFIGURED
 from tests.cli.conftest import FakeModels
-from tests.fuzz.guided import Campaign
+from tests.fuzz.guided import Campaign, time_limit
 from tests.support.sound import tone
 
-_COMMANDS = ("transcribe", "transcribe", "transcribe", "models", "config", "compile", "history")
+_COMMANDS = (
+    *("transcribe",) * 6,
+    *("models", "models", "config", "config", "compile", "compile", "history", "history"),
+    *("listen", "serve", "implementations"),
+)
 _VALUES = (
     *("0", "1", "-1", "5", "0.5", "1e308", "nan", "inf", "None", "True", "False", "auto", ""),
     *("en", "es-MX", "klingon", "x" * 3000, "世界", "\x1b[31m", "a,b", "1,2", "3.1,4.2", "{stem}"),
     *("cpu", "cuda", "cuda:99", "full-max", "float32", "int8", "txt", "srt,json", "all", "rttm"),
     *("talk.wav", "absent.wav", ".", "/", "/dev/null", "out", "-", "--", "split", "2", "netflix"),
+    *("list.jsonl", "@list.txt", "feed:https://x", "s3://b/k", "https://[::1", "*.wav", "1/2"),
     *("9" * 40, "0x10", "1_0", "%s%n", "$(id)", "..", "tiny.en", "owner/name", "maxwhisper.toml"),
 )
 _MAX_CODE = 2
@@ -41,7 +46,11 @@ def run_command_lines(
         while campaign.n_cases < n_cases and time.monotonic() - began < max_seconds:
             generator = random.Random(f"command lines {seed} {campaign.n_cases}")
             arguments = _arguments(options, generator)
-            finding = _run(runner, arguments)
+            try:
+                with time_limit():
+                    finding = _run(runner, arguments)
+            except TimeoutError as error:
+                finding = f"{arguments[0]}: {error}"
             campaign.n_cases += 1
             if finding is not None:
                 campaign.findings.setdefault(
@@ -62,6 +71,7 @@ def _workplace(folder: Path) -> Iterator[CliRunner]:
     soundfile.write(str(here / "talk.wav"), tone(440, 0.2, 16000), 16000)
     environment = {
         "MAXWHISPER_CACHE": str(folder / "cache"),
+        "HOME": str(here),
         "MAXWHISPER_HISTORY": str(here / "history"),
         "HF_HUB_OFFLINE": "1",
         "HTTPS_PROXY": "http://127.0.0.1:9",
@@ -73,6 +83,8 @@ def _workplace(folder: Path) -> Iterator[CliRunner]:
         contextlib.chdir(here),
         mock.patch.dict(os.environ, environment),
         mock.patch("maxwhisper_cli.model.load", FakeModels().load),
+        mock.patch("maxwhisper_cli.serve.server.serve", return_value=None),
+        mock.patch("maxwhisper_cli.cluster.actors.connect", _no_network),
         mock.patch("maxwhisper_cli.speech.network_file._fetch", _no_network),
         mock.patch("weights.download._RETRY_SECONDS", 0.0),
         mock.patch("implementations.full_max.FullMaxImplementation.compile", _no_compiler),

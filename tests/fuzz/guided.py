@@ -84,7 +84,9 @@ class _Lines:
 
 
 @contextmanager
-def _time_limit() -> Iterator[None]:
+def time_limit() -> Iterator[None]:
+    """Interrupts what takes longer than a case may."""
+
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"more than {MAX_SECONDS} s")
 
@@ -120,35 +122,35 @@ def run_campaign(
     case_folder = folder / "case"
     case_folder.mkdir(parents=True, exist_ok=True)
     campaign = Campaign(corpus=[*target.seeds(folder), *corpus])
-    outside = _contents(folder)
+    outside = contents(folder)
     lines = _Lines(target.sources)
     began = time.monotonic()
     for case in campaign.corpus.copy():
         with lines.traced():
-            _run_case(target, case, case_folder, campaign)
+            run_case(target, case, case_folder, campaign)
     while campaign.n_cases < n_cases and time.monotonic() - began < max_seconds:
         data = generator.choice(campaign.corpus)
         case = mutated(data, campaign.corpus, target.tokens, generator)
         n_before = len(lines.seen)
         with lines.traced():
-            _run_case(target, case, case_folder, campaign)
+            run_case(target, case, case_folder, campaign)
         campaign.n_cases += 1
         if len(lines.seen) > n_before and len(campaign.corpus) < _MAX_CORPUS:
             campaign.corpus.append(case)
     campaign.seconds = time.monotonic() - began
     campaign.n_lines = len({(name, line) for name, _, line in lines.seen})
-    if _contents(folder) != outside:
+    if contents(folder) != outside:
         campaign.findings["a file outside of its folder"] = b""
     return campaign
 
 
-def _contents(folder: Path) -> set[str]:
+def contents(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def _run_case(target: Target, case: bytes, folder: Path, campaign: Campaign) -> None:
+def run_case(target: Target, case: bytes, folder: Path, campaign: Campaign) -> None:
     try:
-        with _time_limit():
+        with time_limit():
             target.run(case, folder)
     except MaxWhisperError:
         return

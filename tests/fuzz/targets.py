@@ -1,6 +1,7 @@
 """The project's own parsers as targets, with small valid inputs."""
 
 import gzip
+import hashlib
 import json
 import os
 import struct
@@ -19,12 +20,14 @@ from maxwhisper_cli.app import make_app
 from maxwhisper_cli.captions import style
 from maxwhisper_cli.cli_words import parse_heads
 from maxwhisper_cli.commands.option_parsing import parse_batch_size, parse_numbers
+from maxwhisper_cli.compare.references import with_reference
 from maxwhisper_cli.completion import answer
 from maxwhisper_cli.completion.table import make_table
 from maxwhisper_cli.configuration.settings import Settings
 from maxwhisper_cli.inputs.expand import read_list
 from maxwhisper_cli.inputs.manifest import read_manifest
 from maxwhisper_cli.inputs.naming import output_names
+from maxwhisper_cli.inputs.state import FILE_NAME, DoneRecordings
 from maxwhisper_cli.speech.network import VoiceNetwork
 from maxwhisper_cli.transcription.languages import parse_language
 from maxwhisper_cli.writers.times import format_timestamp
@@ -151,8 +154,6 @@ def _run_record(data: bytes, folder: Path) -> None:
 
 
 def _record_seeds(_folder: Path) -> list[bytes]:
-    import hashlib
-
     from tests.implementations.max_graph.test_artifacts import REQUEST
 
     record = {
@@ -290,7 +291,52 @@ def _run_manifest(data: bytes, folder: Path) -> None:
             assert not any(Path(each).is_absolute() for each in names), names
 
 
+def _run_done(data: bytes, folder: Path) -> None:
+    """Records of a run that goes on: no output outside of the folder is read or written."""
+    out = folder / "out"
+    out.mkdir(exist_ok=True)
+    (out / "a.txt").write_text("a", encoding="utf-8")
+    (out / FILE_NAME).write_bytes(data)
+    done = DoneRecordings(out, {})
+    done.options_key = "o"
+    done.load()
+    done.reuse("k", {"txt": out / "a.txt"})
+    done.reuse("k", {"txt": out / "renamed.txt"})
+
+
+def _done_seeds(_folder: Path) -> list[bytes]:
+    sha256 = hashlib.sha256(b"a").hexdigest()
+    entry = {"key": "k", "options": "o", "outputs": {"txt": ["a.txt", sha256]}, "seconds": 1.5}
+    line = json.dumps(entry | {"language": "en"}).encode()
+    return [line + b"\n", line + b"\n" + line[:40] + b"\n" + line]
+
+
+def _run_reference(data: bytes, folder: Path) -> None:
+    """A text beside a recording, with the same bytes as JSON beside it."""
+    (folder / "x.txt").write_bytes(data)
+    (folder / "x.json").write_bytes(data)
+    with mock.patch.dict(os.environ, {cache.CACHE_VARIABLE: str(folder / "cache")}):
+        with_reference(str(folder / "x.wav"), None)
+    if data.startswith(b"{"):
+        (folder / "x.txt").write_bytes(b"words")
+        with_reference(str(folder / "x.wav"), None)
+
+
 TARGETS: tuple[Target, ...] = (
+    Target(
+        "resume records",
+        _run_done,
+        _done_seeds,
+        ("inputs/state.py",),
+        (*_JSON_TOKENS, b"../", b"/etc/", b"\n", b"\0", b'"key": "k"', b"1e999", b"NaN"),
+    ),
+    Target(
+        "references",
+        _run_reference,
+        lambda _: [b"words", "\ufeffw".encode("utf-16"), b'{"text": "words", "segments": []}'],
+        ("compare/references.py",),
+        (*_JSON_TOKENS, b"\xef\xbb\xbf", b"\xff\xfe\0\0", b"\0\0\xfe\xff", b"\0", b"\r"),
+    ),
     Target(
         "manifests",
         _run_manifest,
