@@ -275,8 +275,8 @@ class _Opener:
     def _admitted(self, blocks: Iterable[Float32]) -> Iterable[Float32]:
         """Returns the blocks to transcribe; each waits for room where they are read ahead."""
         request = self.request
-        if request.excerpt is not None:
-            blocks = request.excerpt.of(blocks, self.audio.name, self.audio.warnings.append)
+        if request.excerpt is not None and blocks is self.audio:  # channels are parts of it already
+            blocks = request.excerpt.of(self.audio)
         if request.rounds_samples:
             blocks = (from_16_bit(to_16_bit(block)) for block in blocks)
         admit = self.reader.admit

@@ -1,10 +1,10 @@
 """Excerpt of a recording: its samples from a start on, so many seconds."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from maxwhisper_cli.audio.spans import SAMPLE_RATE
-from maxwhisper_cli.audio.stream import Float32, Warn
+from maxwhisper_cli.audio.reader import SAMPLE_RATE, Audio
+from maxwhisper_cli.audio.stream import Float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,18 +15,16 @@ class Excerpt:
     n_seconds: float | None = None
     """Length; None is the rest."""
 
-    def of(self, blocks: Iterable[Float32], name: str, warn: Warn) -> Iterator[Float32]:
-        """Yields the samples of the excerpt; what follows it is not read.
+    def of(self, audio: Audio) -> Iterator[Float32]:
+        """Yields the samples of the excerpt; what follows it is not read, nor what lies before it.
 
-        Args:
-            blocks: Samples of the whole recording at 16 kHz, `[n_samples, ...]` each.
-            name: Name of the recording.
-            warn: Called if it ends before the excerpt begins.
+        A file that can only be decoded from its beginning is. A warning of the recording says so if
+        it ends before the excerpt begins.
         """
         first = round(self.start_seconds * SAMPLE_RATE)
         last = None if self.n_seconds is None else first + round(self.n_seconds * SAMPLE_RATE)
-        at = 0
-        for block in blocks:
+        at = audio.skip_to(first, last)
+        for block in audio:
             start, end = at, at + len(block)
             at = end
             if end > first:
@@ -34,4 +32,7 @@ class Excerpt:
             if last is not None and end >= last:
                 return
         if at <= first > 0:
-            warn(f"{name} ends at {at / SAMPLE_RATE:.2f} s, before its excerpt begins")
+            seconds = at / SAMPLE_RATE
+            audio.warnings.append(
+                f"{audio.name} ends at {seconds:.2f} s, before its excerpt begins"
+            )

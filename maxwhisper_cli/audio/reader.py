@@ -21,8 +21,7 @@ are always reported. A 16 kHz mono 16-bit wav gives exactly what openai-whisper'
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import TypedDict
+from contextlib import ExitStack, suppress
 
 import numpy as np
 import soxr
@@ -31,6 +30,7 @@ from implementations.processor_threads import available_threads
 from maxwhisper_cli.audio.array import from_samples
 from maxwhisper_cli.audio.columns import Channel, columns_of, select
 from maxwhisper_cli.audio.decode import Track, decode
+from maxwhisper_cli.audio.options import ReadingOptions
 from maxwhisper_cli.audio.raw import RawFormat, decode_raw
 from maxwhisper_cli.audio.scale import (
     LOOK_AHEAD_SECONDS,
@@ -48,6 +48,8 @@ from maxwhisper_cli.audio.source import (
 from maxwhisper_cli.audio.spans import (
     MIN_SECONDS,
     SAMPLE_RATE,
+    WHOLE,
+    Part,
     SpanReader,
     without_first,
 )
@@ -75,19 +77,6 @@ _BLOCK_SAMPLES = 65536
 _MAX_SAMPLE = 1e12  # its square, summed over a frame, is still a float32
 
 
-class ReadingOptions(TypedDict, total=False):
-    """Keywords of `open_audio`, and of everything else that takes a source."""
-
-    channel: Channel
-    """Channel to read, `mix` for the mean of all, or `split` for each by itself."""
-    sample_rate: float | None
-    """Rate of samples in an array, in Hz; None is 16 kHz."""
-    audio_track: Track
-    """Number of an audio track, from 1 on, or its language; None is the default track."""
-    raw: RawFormat | None
-    """Format of a file without a header."""
-
-
 class Audio(Closing):
     """Recording that is being read: iterate once over its blocks; a context manager."""
 
@@ -103,6 +92,7 @@ class Audio(Closing):
     """Messages about missing or damaged audio; complete once the last block is read."""
     n_threads: int = 0
     """Threads that read a long recording; 0 is as many as can run at a time."""
+    _part: Part = WHOLE
 
     def __init__(
         self,
@@ -134,7 +124,7 @@ class Audio(Closing):
         Raises:
             AudioError: The samples cannot be resampled to 16 kHz, or the file cannot be read on.
         """
-        n_read = 0
+        n_read = self._part.n_skipped
         try:
             for block in self._by_spans():
                 n_read += len(block)
@@ -144,19 +134,31 @@ class Audio(Closing):
         if self._guard is not None and self._guard.error is not None:
             raise self._guard.error
 
-    def _by_spans(self) -> Iterator[Float32]:
-        """Yields the samples that several threads read.
+    def skip_to(self, first: int, last: int | None) -> int:
+        """Leaves out what lies before and behind a part, where the file can be read from anywhere.
 
-        Raises:
-            CutError: The rest has to be read in one pass.
+        Args:
+            first: First sample of the part, at 16 kHz.
+            last: Sample behind it; None is the end.
+
+        Returns:
+            The sample at which the blocks begin now, at most `first`.
         """
+        with suppress(CutError):
+            self._part = self._span_reader().part_of(first, last)
+        return self._part.n_skipped
+
+    def _by_spans(self) -> Iterator[Float32]:
+        """Yields the samples that several threads read; raises CutError where one pass has to."""
+        yield from self._span_reader().blocks()
+
+    def _span_reader(self) -> SpanReader:
         cuttable = self._stream.cuttable() if self._is_long else None
         if cuttable is None or cuttable.n_samples < MIN_SECONDS * self.sample_rate:
             raise CutError
         n_columns = self._shape[0] if self._shape else 1
-        yield from SpanReader(
-            cuttable, self.sample_rate, self._columns, n_columns, self._n_threads
-        ).blocks()
+        form = cuttable, self.sample_rate, self._columns, n_columns
+        return SpanReader(*form, self._n_threads, self._part)
 
     def _resampled(self) -> Iterator[Float32]:
         if self.sample_rate == SAMPLE_RATE:

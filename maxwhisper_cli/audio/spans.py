@@ -20,7 +20,7 @@ import numpy as np
 import soxr
 
 from maxwhisper_cli.audio.columns import select
-from maxwhisper_cli.audio.scale import MAX_FULL_SCALE
+from maxwhisper_cli.audio.scale import LOOK_AHEAD_SECONDS, MAX_FULL_SCALE
 from maxwhisper_cli.audio.stream import CutError, Cuttable, Float32
 
 SAMPLE_RATE: Final = 16000
@@ -35,6 +35,19 @@ _MAX_PERIOD: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a recording, in samples of the source."""
+
+    start: int = 0
+    end: int | None = None
+    n_skipped: int = 0
+    """Samples at 16 kHz that lie before it."""
+
+
+WHOLE: Final = Part()
+
+
+@dataclass(frozen=True, slots=True)
 class SpanReader:
     """Reader of one recording."""
 
@@ -44,14 +57,33 @@ class SpanReader:
     """Channels to read, as `select` takes them."""
     n_channels: int
     n_threads: int
+    part: Part = WHOLE
 
     @property
     def _period(self) -> int:
         """Samples of the source between those that fall on one of 16 kHz."""
         return self.sample_rate // math.gcd(self.sample_rate, SAMPLE_RATE)
 
+    def part_of(self, first: int, last: int | None) -> Part:
+        """Returns the part that has the samples from `first` to before `last`, at 16 kHz.
+
+        Raises:
+            CutError: All before it has to be read, since it decides how samples are scaled.
+        """
+        n_samples, period = self.cuttable.n_samples, self._period
+        for _ in self._selected(0, min(n_samples, LOOK_AHEAD_SECONDS * self.sample_rate)):
+            pass
+        start = first * self.sample_rate // SAMPLE_RATE // period * period
+        if period > _MAX_PERIOD or start >= n_samples:
+            raise CutError
+        end = n_samples
+        if last is not None:
+            periods = -(-last * self.sample_rate // (SAMPLE_RATE * period))
+            end = min(n_samples, max(periods, start // period + 1) * period)
+        return Part(start, end, start * SAMPLE_RATE // self.sample_rate)
+
     def blocks(self) -> Iterator[Float32]:
-        """Yields the samples at 16 kHz, at most four seconds at a time.
+        """Yields the samples of a part at 16 kHz, at most four seconds at a time.
 
         Raises:
             CutError: The rest has to be read in one pass.
@@ -72,16 +104,18 @@ class SpanReader:
 
     def _spans(self) -> Iterator[tuple[int, int]]:
         """Yields the spans in samples of the source, each at a multiple of the period."""
-        n_samples, rate = self.cuttable.n_samples, self.sample_rate
+        first, last = self.part.start, self.part.end
+        last = self.cuttable.n_samples if last is None else last
+        n_samples, rate = last - first, self.sample_rate
         n_spans = max(
             min(self.n_threads, n_samples // (_MIN_SPAN_SECONDS * rate)),
             -(-n_samples // (_MAX_SPAN_SECONDS * rate)),
             1,
         )
-        start = 0
+        start = first
         for number in range(1, n_spans + 1):  # a header may announce millions of hours
             cut = n_samples * number // n_spans // self._period * self._period
-            end = n_samples if number == n_spans else cut
+            end = last if number == n_spans else first + cut
             yield start, end
             start = end
 
