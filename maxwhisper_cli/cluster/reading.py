@@ -45,9 +45,7 @@ def read_samples(request: "RecordingRequest", reading: "ReadingOptions") -> Samp
     try:
         with request.open() as source, _opened(source, reading) as audio:
             name = audio.name
-            blocks = iter(audio)
-            if request.excerpt is not None:
-                blocks = request.excerpt.of(blocks, request.name, audio.warnings.append)
+            blocks = iter(audio) if request.excerpt is None else request.excerpt.of(audio)
             parts = [to_16_bit(block) for block in blocks]
             samples = np.concatenate(parts) if parts else np.zeros(0, np.int16)
             warnings = tuple(each.replace(name, request.name) for each in audio.warnings)

@@ -69,7 +69,11 @@ class _Run:
         except MaxWhisperError:
             self._summarise(has_table=False)
             raise
-        self._summarise(has_table=is_several and bool(self._outcomes))
+        try:
+            self._summarise(has_table=is_several and bool(self._outcomes))
+        except KeyboardInterrupt:  # the table is cut short, and nothing else
+            self._stopping.is_interrupted = True
+            self._summarise(has_table=False)
         self._end()
 
     def _refuse(self) -> None:

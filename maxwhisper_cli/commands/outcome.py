@@ -93,7 +93,8 @@ def row(outcome: Outcome) -> tuple[str, ...]:
     if outcome.is_done_before:
         return name, clock(outcome.transcribed_seconds), "", "", "", "done before"
     if outcome.transcript is None or outcome.error is not None:
-        reason = headline(str(outcome.error))
+        address, _, rest = str(outcome.error).partition(" ")
+        reason = headline(rest.lstrip() if ":" in address else str(outcome.error))
         return name, "", took, "", "", f"failed: {reason.partition(f'{name} ')[2] or reason}"
     language = _language_name(outcome.transcript)
     return name, clock(outcome.transcribed_seconds), took, f"{outcome.speed:.1f}x", language, "ok"

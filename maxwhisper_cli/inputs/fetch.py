@@ -51,6 +51,11 @@ class FetchLimits:
     allow_private: bool = False
     """True allows addresses of private networks."""
 
+    @property
+    def max_size(self) -> str:
+        """The largest size, in words."""
+        return f"{round(self.max_bytes / 2**20, 3):,.10g} MiB"
+
 
 @contextmanager
 def fetched(url: str, limits: FetchLimits, on_fetched: OnFetched | None = None) -> Iterator[Path]:
@@ -206,8 +211,7 @@ class Download:
         if n_bytes > self._limits.max_bytes:
             _remove(self._part)
             raise InputError(
-                f"{self._url} has more than {self._limits.max_bytes / 2**20:,.0f} MiB: "
-                "--max-download-mb allows more"
+                f"{self._url} has more than {self._limits.max_size}: --max-download-mb allows more"
             )
 
     def _check_time(self) -> None:

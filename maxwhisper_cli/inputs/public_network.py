@@ -100,8 +100,9 @@ def public_ips(host: str) -> list[str]:
     addresses = _resolve(host)
     for address in addresses:
         if not is_public(address):
+            is_name = host.strip("[]") != str(address)
             raise ForbiddenAddressError(
-                f"{host} is {address}, which is no public address; "
+                f"{host} is {f'{address}, which is ' * is_name}no public address; "
                 "--allow-private allows private ones"
             )
     return [str(address) for address in addresses]

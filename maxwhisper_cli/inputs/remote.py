@@ -125,7 +125,7 @@ class Remote(Resolver):
                     n_bytes += len(block)
                     if n_bytes > self.limits.max_bytes:
                         raise InputError(
-                            f"{address} has more than {self.limits.max_bytes / 2**20:,.0f} MiB: "
+                            f"{address} has more than {self.limits.max_size}: "
                             "--max-download-mb allows more"
                         )
                     file.write(block)

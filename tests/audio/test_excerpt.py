@@ -59,7 +59,7 @@ def test_it_is_that_part_of_the_whole(
         assert 0 < n_read[0] < n_wanted + 1.3 * opened.sample_rate
 
 
-def test_an_excerpt_behind_the_end_is_said(recording: Path) -> None:
+def test_an_excerpt_behind_the_end_has_a_warning(recording: Path) -> None:
     with open_audio(str(recording)) as opened:
         assert [len(block) for block in Excerpt(41.0, 2.0).of(opened)] == []
         (warning,) = opened.warnings

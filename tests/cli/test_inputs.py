@@ -105,8 +105,10 @@ def test_an_address_is_fetched(
     url = server.url("/talks/day%201.wav?key=3")
     refused = maxwhisper("transcribe", url)
     assert (refused.exit_code, names(Path())) == (1, [])
-    assert "127.0.0.1 is 127.0.0.1, which is no public address; --allow-private" in refused.stderr
+    assert "127.0.0.1 is no public address; --allow-private" in refused.stderr
     assert server.requests == []
+    both = maxwhisper("transcribe", url, "s3:///x.wav")
+    assert "failed: cannot be fetched" in both.stderr
     done = maxwhisper("transcribe", url, sound("b.wav"), "--allow-private", "-f", "txt")
     assert done.exit_code == 0
     assert names(Path()) == ["b.txt", "day_1.txt"]

@@ -198,6 +198,23 @@ def test_a_second_ctrl_c_stops_at_once(
 
 
 @pytest.mark.usefixtures("interruptible")
+def test_a_second_ctrl_c_in_the_table_leaves_the_advice(
+    maxwhisper: RunCommandLine,
+    sounds: list[Path],
+    models: FakeModels,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("maxwhisper_cli.console.Terminal.summary", interrupted)
+    models.script = pressing(says(SPOKEN, models.dims), 2)
+    done = maxwhisper("transcribe", *sounds, *OPTIONS, "--summary", "summary.jsonl")
+    assert (done.exit_code, Path("summary.jsonl").is_file()) == (130, True)
+    assert "error: 2 of 4 files are left to do: the same command with --resume" in done.stderr
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_while_the_last_file_ends_changes_nothing(
     maxwhisper: RunCommandLine, sounds: list[Path], models: FakeModels
 ) -> None:

@@ -47,9 +47,9 @@ def run_server_kills(folder: Path, n_kills: int, generator: random.Random) -> Co
     for number in range(n_kills + 1):
         process, address = _start(spool)
         try:
-            asked = time.monotonic()
+            start = time.monotonic()
             text = _ask(address, clip)
-            answer_seconds = time.monotonic() - asked if not number else answer_seconds
+            answer_seconds = time.monotonic() - start if not number else answer_seconds
             expected = expected or text or ""
             counts.n_undisturbed += 1
             if text != expected or not text:

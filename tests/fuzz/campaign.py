@@ -94,9 +94,9 @@ def _by_atheris(name: str, folder: Path, given: argparse.Namespace) -> Campaign:
         text = log.read_text(encoding="utf-8", errors="replace")[-3000:]
         finding = f"the process ended with {done.returncode}: {text}"
         return Campaign(findings={finding: _last_case()})
-    told = json.loads(report.read_bytes())
-    findings = {place: bytes.fromhex(case) for place, case in told["findings"].items()}
-    return Campaign(told["cases"], told["seconds"], findings=findings)
+    counted = json.loads(report.read_bytes())
+    findings = {place: bytes.fromhex(case) for place, case in counted["findings"].items()}
+    return Campaign(counted["cases"], counted["seconds"], findings=findings)
 
 
 def _last_case() -> bytes:

@@ -140,7 +140,7 @@ def test_a_beginning_of_something_else_is_never_used(server: Server, change: str
 @pytest.mark.parametrize("announces", [True, False])
 def test_a_recording_that_is_too_large_is_refused(server: Server, announces: bool) -> None:
     server.pages["/a"] = Page(CONTENT, announces=announces)
-    with pytest.raises(InputError, match=r"more than 0 MiB: --max-download-mb"):
+    with pytest.raises(InputError, match=r"more than 0.001 MiB: --max-download-mb"):
         content_of(server.url("/a"), FetchLimits(max_bytes=1000, allow_private=True))
     assert left_behind() == []
 
