@@ -12,7 +12,12 @@ from dataclasses import dataclass, replace
 
 from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.fallback import WindowText, decode_with_fallback
-from maxwhisper_cli.transcription.mel import N_FRAMES, Clip, MelSpectrogram
+from maxwhisper_cli.transcription.mel import (
+    FRAMES_PER_SECOND,
+    N_FRAMES,
+    Clip,
+    MelSpectrogram,
+)
 from maxwhisper_cli.transcription.options import TranscribeOptions
 from maxwhisper_cli.transcription.prompt_history import PromptHistory
 from maxwhisper_cli.transcription.recording_language import RecordingLanguage
@@ -98,7 +103,7 @@ class WindowSequence(StepSequence):
             seek = start
             while seek < end:
                 cut, temperature = yield from self._decode_window(self._place(seek, end))
-                segments = () if cut.is_dropped else self._add(cut.segments, temperature)
+                segments = () if cut.is_dropped else self._add(cut.segments, temperature, end)
                 n_frames = min(cut.n_frames, end - seek)
                 self.n_done_frames += n_frames
                 seek += cut.n_frames
@@ -195,23 +200,29 @@ class WindowSequence(StepSequence):
             language=window.language,
         )
 
-    def _add(self, segments: Sequence[Segment], temperature: float) -> tuple[Segment, ...]:
+    def _add(
+        self, segments: Sequence[Segment], temperature: float, clip_end: int
+    ) -> tuple[Segment, ...]:
         """Adds a window's segments to the prompt history, and returns them as they are shown."""
-        added = tuple(map(self._finish, segments))
+        added = tuple(self._finish(segment, clip_end) for segment in segments)
         self._history.add((token for each in added for token in each.tokens), temperature)
         if added:
             self._last_language = added[-1].language
         return added
 
-    def _finish(self, segment: Segment) -> Segment:
-        """Returns a segment that, without length or text, has no tokens and words."""
+    def _finish(self, segment: Segment, clip_end: int) -> Segment:
+        """Returns a segment that, without length or text, has no tokens and words.
+
+        With voice activity none ends after the speech, behind which the model hears silence.
+        """
         if segment.start == segment.end or not segment.text.strip():
             no_words = None if segment.words is None else ()
             no_scores = None if segment.token_logprobs is None else ()
             segment = replace(segment, text="", tokens=(), words=no_words, token_logprobs=no_scores)
-        if self._context.options.clamp_timestamps:
-            segment = segment.clamped(self._context.mel.seconds)
-        return segment
+        mel = self._context.mel
+        if mel.speech is not None and clip_end < mel.n_content_frames:
+            segment = segment.clamped(clip_end / FRAMES_PER_SECOND)
+        return segment.clamped(mel.seconds) if self._context.options.clamp_timestamps else segment
 
     def _place(self, seek: int, clip_end: int) -> WindowPlace:
         return WindowPlace(

@@ -164,8 +164,8 @@ def _take_words(remaining: Iterator[TimedWord], segment: Segment, eot: int) -> l
     while n_tokens > 0 and (word := next(remaining, None)) is not None:
         n_tokens -= len(word.tokens)
         if word.word:
-            start, end = round(offset + word.start, 2), round(offset + word.end, 2)
-            taken.append(TimedWord(word.word, word.tokens, start, end, word.probability))
+            word.start, word.end = round(offset + word.start, 2), round(offset + word.end, 2)
+            taken.append(word)
     return taken
 
 

@@ -103,6 +103,20 @@ def test_clips_of_the_user_hold_too() -> None:
     assert [segment.start for segment in transcript.segments] == [7.0, 20.0]
 
 
+def test_segments_end_with_the_speech() -> None:
+    """A window of 5 s of speech is filled up to 30 s with silence, where timestamps may lie."""
+    transcript, _, _ = run(SPEECH, say(" One.", 29))
+    assert [(s.start, s.end) for s in transcript.segments] == [
+        (5.0, 10.0),
+        (20.0, 23.0),
+        (80.0, 109.0),
+        (110.0, 125.0),
+    ]
+    options = replace(OPTIONS, vad=None, clip_timestamps=(5.0, 10.0))
+    transcript, _, _ = run(None, say(" One.", 29), options)
+    assert [(s.start, s.end) for s in transcript.segments] == [(5.0, 34.0)]  # as upstream
+
+
 def test_clips_without_speech() -> None:
     transcript, implementation, _ = run(SPEECH, [], replace(OPTIONS, clip_timestamps=(11.0, 19.0)))
     assert implementation.windows == []
