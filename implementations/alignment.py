@@ -20,13 +20,6 @@ MEDIAN_WIDTH: Final = 7
 """Audio positions under the median filter, 20 ms each."""
 
 
-MEDIAN_EXCHANGES: Final = (
-    (0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6),
-    (2, 3), (3, 6), (4, 5), (1, 4), (1, 3), (3, 4),
-)  # fmt: skip
-"""Exchanges after which the fourth of seven values is their median (Paeth, Graphics Gems, 1990)."""
-
-
 @dataclass(frozen=True, slots=True)
 class AlignmentRequest:
     """Text of one window to be aligned with its audio.
@@ -99,12 +92,26 @@ def median_filter(values: FloatArray) -> FloatArray:
     if values.ndim > 2:  # a head at a time stays in the cache
         return np.stack([median_filter(head) for head in values])
     padded = np.pad(values, [(0, 0)] * (values.ndim - 1) + [(pad, pad)], mode="reflect")
-    window = [padded[..., i : i + n_values].copy() for i in range(MEDIAN_WIDTH)]
-    for low, high in MEDIAN_EXCHANGES:
-        smaller = np.minimum(window[low], window[high])
-        np.maximum(window[low], window[high], out=window[high])
-        window[low] = smaller
-    return window[pad]
+    low, middle, high = _sorted_triples(padded)
+    # The median lies between the third and the fourth of the six values around the centre.
+    a, b = slice(n_values), slice(pad + 1, None)
+    third = np.minimum(high[..., a], high[..., b])
+    np.minimum(third, np.maximum(middle[..., a], low[..., b]), out=third)
+    np.minimum(third, np.maximum(low[..., a], middle[..., b]), out=third)
+    fourth = np.maximum(low[..., a], low[..., b])
+    np.maximum(fourth, np.minimum(middle[..., a], high[..., b]), out=fourth)
+    np.maximum(fourth, np.minimum(high[..., a], middle[..., b]), out=fourth)
+    np.minimum(fourth, padded[..., pad : pad + n_values], out=fourth)
+    return np.maximum(third, fourth, out=third)
+
+
+def _sorted_triples(values: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Returns each value and the two after it in order of size, [..., n] -> [..., n - 2] each."""
+    first, second, third = values[..., :-2], values[..., 1:-1], values[..., 2:]
+    low, high = np.minimum(first, second), np.maximum(first, second)
+    middle = np.maximum(low, third)
+    np.minimum(low, third, out=low)
+    return low, np.minimum(middle, high), np.maximum(middle, high)
 
 
 def warp(costs: FloatArray) -> IntArray:

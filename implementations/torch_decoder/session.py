@@ -130,6 +130,8 @@ def _scores_and_states(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns scores before softmax [n_heads, n_tokens, n_audio_ctx], states [n_tokens, n_state].
 
+    Scores are float32 in every dtype: rounded to bfloat16 they move words.
+
     Source: `qkv_attention` of whisper/model.py, which scales queries and keys before the matmul.
     """
     cross_kv = _own(audio_features).cross_kv(decoder)
@@ -137,8 +139,8 @@ def _scores_and_states(
     states, cross_queries = decoder(
         torch.tensor([list(tokens)], device=device), decoder.new_cache(1), cross_kv
     )
-    queries = torch.stack([cross_queries[layer][0, head] for layer, head in heads])
-    keys = torch.stack([cross_kv[layer][0][0, head] for layer, head in heads])
+    queries = torch.stack([cross_queries[layer][0, head].float() for layer, head in heads])
+    keys = torch.stack([cross_kv[layer][0][0, head].float() for layer, head in heads])
     scale = queries.shape[-1] ** -0.25
     return (queries * scale) @ (keys * scale).transpose(1, 2), states[0]
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 
 import torch
-from whisper.model import Whisper
+from whisper.model import MultiHeadAttention, Whisper
 
 from implementations.session import DecoderSession, FloatArray, Heads, IntArray
 
@@ -63,6 +63,18 @@ class TorchSession(DecoderSession):
         return logits
 
 
+def float32_scores(
+    attention: MultiHeadAttention, text: torch.Tensor, audio: torch.Tensor
+) -> torch.Tensor:
+    """[1, n_tokens, n_state], [1, n_audio_ctx, n_state] -> [n_head, n_tokens, n_audio_ctx]."""
+    queries, keys = (
+        states[0].float().unflatten(-1, (attention.n_head, -1)).transpose(0, 1)
+        for states in (attention.query(text), attention.key(audio))
+    )
+    scale = queries.shape[-1] ** -0.25
+    return (queries * scale) @ (keys * scale).transpose(1, 2)
+
+
 @torch.inference_mode()
 def cross_attention(
     model: Whisper,
@@ -74,6 +86,9 @@ def cross_attention(
 
     [n_tokens] -> ([n_heads, n_tokens, n_audio_ctx], [n_tokens, n_vocab])
 
+    In float32 they are upstream's own. In half precision, to which upstream rounds them, they are
+    computed again in float32: rounded to bfloat16 they move words.
+
     Source: `find_alignment` of whisper/timing.py.
     """
     from whisper.model import disable_sdpa
@@ -81,8 +96,13 @@ def cross_attention(
     scores: dict[int, torch.Tensor] = {}
 
     def hook_scores(layer: int) -> torch.utils.hooks.RemovableHandle:
-        def save(_module: torch.nn.Module, _inputs: object, outputs: list[torch.Tensor]) -> None:
-            scores[layer] = outputs[-1][0]
+        def save(
+            module: MultiHeadAttention,
+            inputs: tuple[torch.Tensor, torch.Tensor],
+            outputs: list[torch.Tensor],
+        ) -> None:
+            is_exact = inputs[0].dtype == torch.float32
+            scores[layer] = outputs[-1][0] if is_exact else float32_scores(module, *inputs)
 
         return model.decoder.blocks[layer].cross_attn.register_forward_hook(save)
 

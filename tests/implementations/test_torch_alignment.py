@@ -17,8 +17,9 @@ def test_median_filter_is_upstreams(n_positions: int) -> None:
     np.testing.assert_array_equal(median_filter(values), timing.median_filter(values, 7))
 
 
-def test_matrix_is_upstreams() -> None:
-    scores = torch.randn((6, 40, 700), generator=torch.Generator().manual_seed(1)) * 4
+@pytest.mark.parametrize("shape", [(6, 40, 700), (2, 3, 1500), (8, 130, 33), (1, 448, 5)])
+def test_matrix_is_upstreams(shape: tuple[int, int, int]) -> None:
+    scores = torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 4
     weights = scores.softmax(dim=-1)
     std, mean = torch.std_mean(weights, dim=-2, keepdim=True, unbiased=False)
     expected = timing.median_filter((weights - mean) / std, 7).mean(dim=0)
