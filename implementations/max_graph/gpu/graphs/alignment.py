@@ -8,6 +8,7 @@ from max.graph import Graph, KernelLibrary, Module, TensorType
 
 from implementations.max_graph.gpu.graphs.alignment_ops import alignment_matrix, dtw, token_probs
 from implementations.max_graph.gpu.graphs.decoder import TextDecoder
+from implementations.max_graph.gpu.graphs.ops import MAX_SPLITS
 from implementations.max_graph.graphs.aligned_text import N_TEXT_FIELDS
 
 
@@ -36,7 +37,7 @@ class AlignmentGraphs:
         with Graph(
             "align_texts", input_types=types, module=module, kernel_library=kernels
         ) as graph:
-            logits, queries = decoder.feed(graph.inputs)
+            logits, queries = decoder.feed(graph.inputs, shared_splits=MAX_SPLITS)
             decoder.store_scores(graph.inputs, queries)
             texts, targets = graph.inputs[9].tensor, graph.inputs[10].tensor
             matrix = alignment_matrix(graph.inputs[7].buffer, texts)

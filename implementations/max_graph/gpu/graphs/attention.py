@@ -37,6 +37,8 @@ class CrossKV:
     """[n_windows, n_audio_ctx, n_layer * 2 * n_state]."""
     windows: TensorValue
     """[n_rows]: window of each row."""
+    shared_splits: int = 1
+    """Blocks that share the keys of several queries, at most."""
 
 
 class SelfAttention:
@@ -73,5 +75,11 @@ class CrossAttention:
         self, x: TensorValue, query: TensorValue, audio: CrossKV, layer: int
     ) -> TensorValue:
         """[n_rows, n_new, n_state] -> the same shape, x added; `query` is this layer's own."""
-        attended = cross_attention(query, audio.kv, audio.windows, layer, self.head_dim)
+        attended = cross_attention(
+            query,
+            (audio.kv, audio.windows),
+            layer,
+            self.head_dim,
+            shared_splits=audio.shared_splits,
+        )
         return self.out(attended, residual=x)

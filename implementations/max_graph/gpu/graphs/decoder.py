@@ -111,14 +111,16 @@ class TextDecoder:
                 self.store_scores(graph.inputs, queries)
             graph.output(logits)
 
-    def feed(self, inputs: Sequence[Value[Any]]) -> tuple[TensorValue, list[TensorValue]]:
+    def feed(
+        self, inputs: Sequence[Value[Any]], *, shared_splits: int = 1
+    ) -> tuple[TensorValue, list[TensorValue]]:
         """Returns logits of the rows [1, n_chosen, n_vocab], and each layer's queries.
 
-        `inputs` are as `input_types` gives them.
+        `inputs` are as `input_types` gives them; `shared_splits` is that of `CrossKV`.
         """
         tokens, offsets, windows, rows = (inputs[i].tensor for i in (0, 1, 3, 4))
         past = SelfKV(inputs[5].buffer, offsets, inputs[2].buffer)
-        audio = CrossKV(inputs[6].tensor, windows)
+        audio = CrossKV(inputs[6].tensor, windows, shared_splits)
         embedding, positional = self.embeddings()
         x, queries = self(embed_tokens(tokens, offsets, embedding, positional), past, audio)
         return self.logits(gather_rows(x, rows), embedding), queries

@@ -167,19 +167,38 @@ def self_attention_kv_cache(
 
 
 def cross_attention(
-    q: TensorValue, audio: TensorValue, windows: TensorValue, layer: int, head_dim: int
+    q: TensorValue,
+    audio: tuple[TensorValue, TensorValue],
+    layer: int,
+    head_dim: int,
+    *,
+    shared_splits: int = 1,
 ) -> TensorValue:
-    """[n_rows, n_new, n_state] -> the same shape; row i attends to window windows[i] of audio."""
+    """[n_rows, n_new, n_state] -> the same shape.
+
+    Args:
+        q: [n_rows, n_new, n_state].
+        audio: Keys and values of all layers, and each row's window.
+        layer: The decoder's layer.
+        head_dim: Width of a head.
+        shared_splits: Blocks that share the keys of several queries, at most. With more than one,
+            sums depend on the number of rows and of new tokens.
+    """
     n_queries = q.shape[0] * q.shape[1] * (int(q.shape[2]) // head_dim)
     attended, _ = ops.custom(
         "whisper_gpu_cross_attention",
         gpu(),
-        [q, audio, windows],
+        [q, *audio],
         [
             TensorType(q.dtype, q.shape, gpu()),
             TensorType(DType.float32, [n_queries, MAX_SPLITS * (head_dim + 2)], gpu()),
         ],
-        {"head_dim": head_dim, "layer": layer, "max_splits": MAX_SPLITS},
+        {
+            "head_dim": head_dim,
+            "layer": layer,
+            "max_splits": MAX_SPLITS,
+            "shared_splits": shared_splits,
+        },
     )
     return attended.tensor
 

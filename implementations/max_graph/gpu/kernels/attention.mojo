@@ -23,6 +23,11 @@ comptime FILLING_BLOCKS = 2
 """Blocks of each multiprocessor that fill the GPU; with fewer, keys are split."""
 
 
+def count_splits(n_blocks: Int, most: Int, ctx: DeviceContext) raises -> Int:
+    """Returns how many blocks are to share the keys of one, so that the GPU is filled."""
+    return max(1, min(most, ceildiv(FILLING_BLOCKS * multiprocessors(ctx), n_blocks)))
+
+
 @extensibility.register("whisper_gpu_attention")
 struct Attention:
     @staticmethod
@@ -101,7 +106,7 @@ struct Attention:
 struct CrossAttention:
     @staticmethod
     def execute[
-        target: StaticString, head_dim: Int, layer: Int, max_splits: Int
+        target: StaticString, head_dim: Int, layer: Int, max_splits: Int, shared_splits: Int
     ](
         output: OutputTensor[rank=3, ...],
         partials: OutputTensor[dtype=F32, rank=2, ...],
@@ -117,6 +122,7 @@ struct CrossAttention:
             head_dim: Width of a head.
             layer: The decoder's layer.
             max_splits: Blocks that share the keys of a query, at most.
+            shared_splits: The same where blocks have several queries.
 
         Args:
             output: [n_rows, n_new, n_state].
@@ -134,7 +140,8 @@ struct CrossAttention:
         var n_queries = q.dim_size(1)
 
         @__parameter
-        def launch[queries: Int](n_splits: Int) raises:
+        def launch[queries: Int, most: Int]() raises -> Int:
+            var n_splits = count_splits(n_rows * n_head * ceildiv(n_queries, queries), most, ctx)
             ctx.enqueue_function[
                 attention_kernel[
                     q_type = q.dtype,
@@ -163,14 +170,12 @@ struct CrossAttention:
                 block_dim=THREADS,
                 attributes=pdl_attributes(),
             )
+            return n_splits
 
-        var n_splits = 1
-        if n_queries >= QUERIES_PER_BLOCK:
-            launch[queries=QUERIES_PER_BLOCK](1)
-        else:
-            var n_blocks = n_rows * n_queries * n_head
-            n_splits = max(1, min(max_splits, ceildiv(FILLING_BLOCKS * multiprocessors(ctx), n_blocks)))
-            launch[queries=1](n_splits)
+        var n_splits = (
+            launch[queries=QUERIES_PER_BLOCK, most=shared_splits]() if n_queries
+            >= QUERIES_PER_BLOCK else launch[queries=1, most=max_splits]()
+        )
         if n_splits > 1:
             ctx.enqueue_function[combine_splits_kernel[out_type = output.dtype, head_dim=head_dim]](
                 pointer(output),

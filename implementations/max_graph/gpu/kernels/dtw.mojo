@@ -1,9 +1,9 @@
 """Dynamic time warping: the cheapest monotonic path through a matrix of tokens by positions.
 
 It is implementations/alignment.py's, cell by cell: sums in float64, and where two ways cost the
-same the path comes from the left. A lane goes along each line, one cell behind the lane above, from
-which it gets the sum above its own; a warp goes some chunks behind the warp above, so that warps
-wait for each other once a chunk.
+same the path comes from the left. A lane goes along each line, four cells at a time, and four cells
+behind the lane above, from which it gets the sums above its own. A warp goes some chunks behind the
+warp above, so that warps wait for each other once a chunk.
 """
 import extensibility
 import max.gpu.primitives.warp as warp
@@ -23,60 +23,30 @@ from std.math import ceildiv
 from std.memory import bitcast
 from std.utils.static_tuple import StaticTuple
 from .aligned_text import N_POSITIONS, N_SOT, N_TEXT_FIELDS, N_TOKENS, TEXT_FIELDS
-from .dtw_trace import CHUNK, FROM_ABOVE, FROM_ACROSS, FROM_LEFT, follow
+from .dtw_costs import TILE_WIDTH, load_costs, share_costs
+from .dtw_trace import CHUNK, COLUMNS, FROM_ABOVE, FROM_ACROSS, FROM_LEFT, follow
 from .pointers import F32, DevicePointer, FloatPointer, IntPointer, pointer
 from .wgmma import LANES, Shared
 
 comptime MAX_LINES = 448
 """Threads of a block, at most; the text decoder takes no more tokens."""
-comptime BEHIND = 3
-"""Chunks that a warp is behind the warp above: its last lane is 31 cells behind its first."""
+comptime STEPS = CHUNK // COLUMNS
+"""Exchanges in a chunk."""
+comptime LANE_CHUNKS = Int32(ceildiv(COLUMNS * (WARP_SIZE - 1), CHUNK))
+"""Chunks that the last lane of a warp is behind the first."""
+comptime BEHIND = LANE_CHUNKS + 1
+"""Chunks that a warp is behind the warp above."""
 comptime RING = 64
 """Sums of a warp's last line that are kept for the warp below; those of four chunks."""
-comptime TILE_WIDTH = CHUNK + 1
-"""Costs of a lane in a tile, one more than a chunk, so that lanes read from different banks."""
-comptime WARP_WORDS = 2 * RING + WARP_SIZE * TILE_WIDTH
+comptime RING_WORDS = 2 * RING
+comptime WARP_WORDS = RING_WORDS + WARP_SIZE * TILE_WIDTH
 """Words of shared memory for each warp: its ring and its tile of costs."""
 comptime FAR = Float64(1e300)
 """Sum of a cell outside the matrix: above every other."""
+comptime NEVER = Float64(1e301)
+"""Sum of a step that is not taken: above FAR."""
 comptime LATEST_CELL = UInt32(2 * CHUNK - 2)
 """Bits below the cell of a word that was added last."""
-
-
-@always_inline
-def load_costs(
-    matrix: FloatPointer,
-    first_line: Int32,
-    first_column: Int32,
-    n_lines: Int32,
-    n_columns: Int32,
-    n_keys: Int32,
-    mut costs: Array[Float32, CHUNK],
-):
-    """Loads a warp's costs of a chunk: half a warp reads the neighbours of a line.
-
-    Those beyond the last line or column mean nothing; those before the first column are nought, so
-    that sums stay FAR.
-    """
-    comptime for i in range(CHUNK):
-        var line = Int32(2 * i) + Int32(lane_id()) // CHUNK
-        var column = first_column + Int32(lane_id()) % CHUNK - line
-        var place = min(first_line + line, n_lines - 1) * n_keys
-        place += max(Int32(0), min(column, n_columns - 1))
-        var cost = -matrix[unsafe_offset=Int(place)]
-        costs[i] = cost if column >= 0 else Float32(0)
-
-
-@always_inline
-def share_costs(tile: Shared[F32], mut costs: Array[Float32, CHUNK]):
-    """Gives each lane the costs of its own line, by a warp's tile in shared memory."""
-    syncwarp()
-    comptime for i in range(CHUNK):
-        var line = 2 * i + Int(lane_id()) // CHUNK
-        tile[unsafe_offset=line * TILE_WIDTH + Int(lane_id()) % CHUNK] = costs[i]
-    syncwarp()
-    comptime for i in range(CHUNK):
-        costs[i] = tile[unsafe_offset=Int(lane_id()) * TILE_WIDTH + i]
 
 
 @always_inline
@@ -88,39 +58,52 @@ def from_lane_above(sum: Float64) -> Float64:
     return bitcast[DType.float64, 1](SIMD[DType.uint32, 2](low, high))
 
 
-@always_inline
-def choose_step(left: Float64, across: Float64, above: Float64) -> Tuple[Float64, UInt32]:
-    """Returns the sum of the cell that the path comes from, and which one that is."""
-    var is_across = (across < above) & (across < left)
-    var is_above = (above < across) & (above < left)
-    var cheapest = across if is_across else (above if is_above else left)
-    return cheapest, FROM_ACROSS if is_across else (FROM_ABOVE if is_above else FROM_LEFT)
-
-
 @fieldwise_init
 struct LinePath(Copyable, Movable):
     """A lane's progress along its line: the sums beside the next cell, and the steps behind it."""
 
-    var left: Float64
-    """Sum of the cell that was computed last."""
+    var sums: Array[Float64, COLUMNS]
+    """Sums of the cells that were computed last."""
     var across: Float64
-    """Sum of the cell above that one."""
+    """Sum of the cell above the last of them."""
     var word: UInt32
     """Steps of the last CHUNK cells."""
 
     @always_inline
-    def add(mut self, above: Float64, cost: Float32):
-        """Computes the next cell, given the sum of the one above it."""
-        var cheapest, step = choose_step(self.left, self.across, above)
-        self.left = Float64(cost) + cheapest
+    def add[j: Int](mut self, left: Float64, above: Float64, cost: Float32):
+        """Computes the next cell as the j-th of COLUMNS, given the sums left of it and above it.
+
+        Only the last comparison waits for the sum on the left.
+        """
+        var is_across = self.across < above
+        var is_above = above < self.across
+        var other = self.across if is_across else (above if is_above else NEVER)
+        var step = FROM_ACROSS if is_across else FROM_ABOVE
+        var is_other = other < left
+        self.sums[j] = Float64(cost) + (other if is_other else left)
+        self.word = (self.word >> 2) | ((step if is_other else FROM_LEFT) << LATEST_CELL)
         self.across = above
-        self.word = (self.word >> 2) | (step << LATEST_CELL)
+
+
+@always_inline
+def first_path(line: Int32) -> LinePath:
+    """Returns a lane's progress before its first cell; the path begins across the first one."""
+    var sums = Array[Float64, COLUMNS](fill=FAR)
+    return LinePath(sums=sums^, across=FAR if line > 0 else Float64(0), word=0)
+
+
+@always_inline
+def fill_ring(ring: Shared[DType.uint32]):
+    """Fills the sums above the first line; all threads must call it."""
+    for i in range(Int(thread_idx.x), RING, Int(block_dim.x)):
+        ring.unsafe_bitcast[Float64]()[unsafe_offset=i] = FAR
+    barrier()
 
 
 @always_inline
 def last_step_of_word(lane: Int32) -> Int32:
     """Returns the step of each chunk at which a lane ends a word of the trace."""
-    return (lane + CHUNK - 1) % CHUNK
+    return (lane + STEPS - 1) % STEPS
 
 
 @always_inline
@@ -128,7 +111,7 @@ def sum_chunk(
     mut path: LinePath,
     costs: Array[Float32, CHUNK],
     first: Int32,
-    own_warp: Int32,
+    above_ring: Shared[DType.uint32],
     own_ring: Shared[DType.uint32],
 ) -> UInt32:
     """Computes CHUNK cells of each line of a warp, and returns the word that a lane ended.
@@ -136,27 +119,31 @@ def sum_chunk(
     Args:
         path: Where this lane is.
         costs: Costs of its line.
-        first: Step of the first cell, a multiple of CHUNK.
-        own_warp: Number of the warp.
-        own_ring: Sums of the warp's last line; those of the warp above are WARP_WORDS before.
+        first: First column of the warp's first line, a multiple of CHUNK.
+        above_ring: Sums of the line above the warp.
+        own_ring: Sums of the warp's last line.
     """
     var lane = Int32(lane_id())
-    var ring = own_ring.unsafe_bitcast[Float64]()
+    var incoming = above_ring.unsafe_bitcast[Float64]()
+    var outgoing = own_ring.unsafe_bitcast[Float64]()
     var ended = UInt32(0)
-    comptime for i in range(CHUNK):
-        var above = from_lane_above(path.left)
-        if lane == 0:
-            above = FAR
-            if own_warp > 0:
-                var at = Int(first % RING) + i - WARP_WORDS // 2
-                above = ring[unsafe_offset=at]
-        path.add(above, costs[i])
+    comptime for i in range(STEPS):
+        var above = Array[Float64, COLUMNS](fill=0)
+        comptime for j in range(COLUMNS):
+            var own = from_lane_above(path.sums[j])
+            var given = incoming[unsafe_offset=Int(first % RING) + i * COLUMNS + j]
+            above[j] = given if lane == 0 else own
+        var left = path.sums[COLUMNS - 1]
+        comptime for j in range(COLUMNS):
+            path.add[j](left, above[j], costs[i * COLUMNS + j])
+            left = path.sums[j]
         if Int32(i) == last_step_of_word(lane):
             ended = path.word
         # Columns before the first fill places that are filled again before they are read.
         if lane == LANES - 1:
-            var column = first + Int32(i) - (LANES - 1)
-            ring[unsafe_offset=Int(column & (RING - 1))] = path.left
+            var column = first + Int32(i * COLUMNS) - COLUMNS * (LANES - 1)
+            comptime for j in range(COLUMNS):
+                outgoing[unsafe_offset=Int(column & (RING - 1)) + j] = path.sums[j]
     return ended
 
 
@@ -173,7 +160,8 @@ def dtw_kernel[
 ):
     """Finds the path of a row by each block, with a thread for each of `n_new` lines or more.
 
-    In shared memory are WARP_WORDS a warp, then the trace, [n_new, n_columns / CHUNK, rounded up].
+    In shared memory are the sums above the first line, WARP_WORDS a warp, then the trace,
+    [n_new, n_columns / CHUNK, rounded up].
 
     Parameters:
         is_shared: False where the trace is in device memory, being longer.
@@ -192,32 +180,31 @@ def dtw_kernel[
     var n_columns = text[unsafe_offset=N_POSITIONS]
     var own_matrix = matrix.unsafe_offset(row * Int(n_new) * Int(n_keys))
     var n_words = ceildiv(n_columns, Int32(CHUNK))
-    # A warp's last lane ends its last word 31 steps after the first lane.
-    var n_chunks = n_words + 2
     var lane = Int32(lane_id())
     var line = Int32(thread_idx.x)
     var own_warp = line // LANES
     var n_warps = ceildiv(n_lines, LANES)
 
     var words = external_memory[UInt32, address_space=.SHARED, alignment=16]()
-    var trace = words.unsafe_offset(Int(block_dim.x) // WARP_SIZE * WARP_WORDS)
+    var trace = words.unsafe_offset(RING_WORDS + Int(block_dim.x) // WARP_SIZE * WARP_WORDS)
     var own_trace = long_trace.unsafe_offset(row * Int(n_new) * ceildiv(Int(n_keys), CHUNK))
-    var own_ring = words.unsafe_offset(Int(own_warp) * WARP_WORDS)
-    var tile = own_ring.unsafe_offset(2 * RING).unsafe_bitcast[Float32]()
-
-    var path = LinePath(left=FAR, across=FAR if line > 0 else Float64(0), word=0)
+    var own_ring = words.unsafe_offset(RING_WORDS + Int(own_warp) * WARP_WORDS)
+    var above_ring = words if own_warp == 0 else own_ring.unsafe_offset(-WARP_WORDS)
+    var tile = own_ring.unsafe_offset(RING_WORDS).unsafe_bitcast[Float32]()
+    fill_ring(words)
+    var path = first_path(line)
     var ahead = Array[Float32, CHUNK](fill=0)
     load_costs(own_matrix, own_warp * LANES, 0, n_lines, n_columns, n_keys, ahead)
-    for phase in range(n_chunks + BEHIND * (n_warps - 1)):
+    for phase in range(n_words + LANE_CHUNKS + BEHIND * (n_warps - 1)):
         var chunk = phase - BEHIND * own_warp
-        if own_warp < n_warps and chunk >= 0 and chunk < n_chunks:
+        if own_warp < n_warps and chunk >= 0 and chunk < n_words + LANE_CHUNKS:
             var first = chunk * CHUNK
             var costs = ahead.copy()
             var after = first + CHUNK
             load_costs(own_matrix, own_warp * LANES, after, n_lines, n_columns, n_keys, ahead)
             share_costs(tile, costs)
-            var ended = sum_chunk(path, costs, first, own_warp, own_ring)
-            var column = first + last_step_of_word(lane) - lane
+            var ended = sum_chunk(path, costs, first, above_ring, own_ring)
+            var column = first + COLUMNS * (last_step_of_word(lane) - lane)
             if column >= 0 and column // CHUNK < n_words and line < n_lines:
                 comptime if is_shared:
                     trace[unsafe_offset=Int(line * n_words + column // CHUNK)] = ended
@@ -281,7 +268,7 @@ struct DynamicTimeWarping:
                 func_attribute=FuncAttribute.MAX_DYNAMIC_SHARED_SIZE_BYTES(UInt32(bytes)),
             )
 
-        var own_bytes = 4 * n_warps * WARP_WORDS
+        var own_bytes = 4 * (RING_WORDS + n_warps * WARP_WORDS)
         var trace_bytes = 4 * n_new * ceildiv(matrix.dim_size(2), CHUNK)
         if own_bytes + trace_bytes <= max_shared_bytes:
             launch[is_shared=True](own_bytes + trace_bytes)

@@ -4,7 +4,9 @@ from std.memory import AddressSpace, Pointer
 from .pointers import IntPointer
 
 comptime CHUNK = 16
-"""Cells of a word of the trace, two bits each; also the steps between two barriers."""
+"""Cells of a word of the trace, two bits each, and of a line between two barriers."""
+comptime COLUMNS = 4
+"""Cells of a line between two exchanges of sums with the lane above."""
 comptime FROM_LEFT = UInt32(0)
 comptime FROM_ACROSS = UInt32(1)
 comptime FROM_ABOVE = UInt32(2)

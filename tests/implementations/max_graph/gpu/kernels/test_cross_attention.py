@@ -7,7 +7,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 
 from max.graph import TensorValue
 
-from implementations.max_graph.gpu.graphs.ops import cross_attention
+from implementations.max_graph.gpu.graphs.ops import MAX_SPLITS, cross_attention
 from tests.support.gpu_cases import WHISPER_HEADS, Heads, expected_attention
 from tests.support.gpu_ops import (
     F32,
@@ -27,11 +27,12 @@ N_LAYER, LAYER = 2, 1
 CASES = [*WHISPER_HEADS, Heads(F32, 2, 32)]
 
 
-def graph(heads: Heads) -> OneOp:
+def graph(heads: Heads, shared_splits: int) -> OneOp:
     dtype, n_state = heads.dtype, heads.n_state
 
     def build(q: TensorValue, audio: TensorValue, windows: TensorValue) -> TensorValue:
-        return cross_attention(q, audio, windows, LAYER, heads.head_dim)
+        attended = (audio, windows)
+        return cross_attention(q, attended, LAYER, heads.head_dim, shared_splits=shared_splits)
 
     inputs = (
         tensor(dtype, "n_rows", "n_new", n_state),
@@ -41,21 +42,27 @@ def graph(heads: Heads) -> OneOp:
     return OneOp(inputs, build)
 
 
-OPS = GpuOps(**{str(heads): graph(heads) for heads in CASES})
+OPS = GpuOps(
+    **{f"{heads} {splits}": graph(heads, splits) for heads in CASES for splits in (1, MAX_SPLITS)}
+)
 
 
 def check(heads: Heads, windows: list[int], n_new: int, n_audio_ctx: int) -> None:
+    """Compares both ways to feed several tokens: in a decoder, and for word times."""
     dtype, n_state = heads.dtype, heads.n_state
     q = normal(len(windows), n_new, n_state)
     audio = normal(max(windows) + 2, n_audio_ctx, N_LAYER * 2 * n_state, seed=1)
-    (found,) = OPS.run(str(heads), q, audio, np.array(windows))
+    results = [
+        OPS.run(f"{heads} {splits}", q, audio, np.array(windows))[0] for splits in (1, MAX_SPLITS)
+    ]
     q, audio = rounded(q, dtype), rounded(audio, dtype)
     k, v = np.split(audio[..., 2 * LAYER * n_state :], 2, axis=-1)
     expected = [
         expected_attention(heads, row, k[window], v[window])
         for row, window in zip(q, windows, strict=True)
     ]
-    assert_rows_close(found, np.stack(expected), dtype)
+    for found in results:
+        assert_rows_close(found, np.stack(expected), dtype)
 
 
 @pytest.mark.parametrize("heads", CASES, ids=str)
