@@ -7,7 +7,7 @@ write; one that can run the whole loop on its own device overrides `decode` with
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from implementations.alignment import AlignmentRequest, TokenAlignment, align_text
@@ -19,6 +19,13 @@ from implementations.row_decoder import RowDecoder, SerialRowDecoder
 from implementations.session import Alignment, AudioFeatures, DecoderSession, FloatArray, Heads
 from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
+
+Meanwhile = Callable[[], None]
+"""Work of the host for the time that a device takes."""
+
+
+def nothing() -> None:
+    """Does nothing meanwhile."""
 
 
 class Implementation(ABC):
@@ -111,9 +118,17 @@ class Implementation(ABC):
         ]
 
     def align_windows(
-        self, windows: Sequence[tuple[AudioFeatures, AlignmentRequest]]
+        self,
+        windows: Sequence[tuple[AudioFeatures, AlignmentRequest]],
+        meanwhile: Meanwhile = nothing,
     ) -> list[TokenAlignment]:
-        """Aligns windows of any batches, each a batch of one; together where that saves time."""
+        """Aligns windows of any batches, each a batch of one; together where that saves time.
+
+        Args:
+            windows: Features and text of each.
+            meanwhile: Called while a device computes, or before; repeating it is harmless.
+        """
+        meanwhile()
         return [self.align_batch(features, [request])[0] for features, request in windows]
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:

@@ -26,7 +26,7 @@ from maxwhisper_cli.transcription.steps import Aligning, Decoding, Need
 from maxwhisper_cli.transcription.tokenizer import Tokenizer, get_tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder, encode_text
 from maxwhisper_cli.transcription.word_timing import choose_heads
-from maxwhisper_cli.transcription.words import TimedWord, group_tokens, merge_punctuations
+from maxwhisper_cli.transcription.words import SpelledText, TimedWord, merge_punctuations
 
 POSITIONS_PER_SECOND: Final = 50
 _TOKENS_PER_SECOND: Final = 12
@@ -121,7 +121,7 @@ class LiveDecoder:
         yield aligning
         aligned = aligning.answer
         own = TokenAlignment(aligned.positions[n_prefix:], aligned.probabilities[n_prefix:])
-        words = group_tokens(new, own, tokenizer, POSITIONS_PER_SECOND)
+        words = SpelledText(new, tokenizer).timed(own, POSITIONS_PER_SECOND)
         merge_punctuations(words, PREPENDED, APPENDED)
         return believable([word for word in words if word.word])
 

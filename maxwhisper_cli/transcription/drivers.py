@@ -100,8 +100,14 @@ def align_windows(
     implementation: Implementation, needs: Sequence[Aligning], stopwatch: Stopwatch
 ) -> None:
     """Answers needs of alignment, all at once where the implementation does that."""
+
+    def meanwhile() -> None:
+        for need in needs:
+            need.meanwhile()
+
+    windows = [(need.features, need.request) for need in needs]
     with stopwatch.on("words", len(needs)):
-        aligned = implementation.align_windows([(need.features, need.request) for need in needs])
+        aligned = implementation.align_windows(windows, meanwhile)
     for need, alignment in zip(needs, aligned, strict=True):
         need.give(alignment)
 

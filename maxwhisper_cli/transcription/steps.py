@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
 from implementations.alignment import AlignmentRequest, TokenAlignment
+from implementations.implementation import Meanwhile, nothing
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.mel import Float32, MelSpectrogram
@@ -70,6 +71,8 @@ class Aligning(Need[TokenAlignment]):
 
     features: AudioFeatures
     request: AlignmentRequest
+    meanwhile: Meanwhile = nothing
+    """Work that does not depend on the answer, for the time that a device takes."""
 
 
 @dataclass(eq=False)

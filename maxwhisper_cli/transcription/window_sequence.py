@@ -39,6 +39,7 @@ from maxwhisper_cli.transcription.timestamps import (
 from maxwhisper_cli.transcription.tokenizer import Tokenizer
 from maxwhisper_cli.transcription.window_request import RequestBuilder
 from maxwhisper_cli.transcription.word_timing import CutWindow, WordTimer
+from maxwhisper_cli.transcription.words import SpelledText, TimedWord
 from weights.dims import ModelDimensions
 
 
@@ -147,12 +148,13 @@ class WindowSequence(StepSequence):
         self, timer: WordTimer, cut: CutWindow, features: AudioFeatures
     ) -> Generator[Step, None, CutWindow]:
         """Returns a window with its words, and with the next one where these end."""
-        words = []
+        words: list[TimedWord] = []
         request = timer.request(cut)
         if request is not None:
-            aligning = Aligning(features, request)
+            spelled = SpelledText(request.text, cut.tokenizer)
+            aligning = Aligning(features, request, spelled.split)
             yield aligning
-            words = timer.words(cut, request, aligning.answer)
+            words = timer.words(cut, request, aligning.answer, spelled)
         timed = timer.time(cut, words, self._last_speech, self._context.mel.n_content_frames)
         self._last_speech = timed.last_end or self._last_speech
         return timed

@@ -24,7 +24,7 @@ from maxwhisper_cli.transcription.segments import Segment
 from maxwhisper_cli.transcription.stopwatch import Stopwatch
 from maxwhisper_cli.transcription.timestamps import WindowPlace
 from maxwhisper_cli.transcription.tokenizer import Tokenizer
-from maxwhisper_cli.transcription.words import TimedWord, add_words, group_tokens
+from maxwhisper_cli.transcription.words import SpelledText, TimedWord, add_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,11 @@ class WordTimer:
         )
 
     def words(
-        self, window: CutWindow, request: AlignmentRequest, aligned: TokenAlignment
+        self,
+        window: CutWindow,
+        request: AlignmentRequest,
+        aligned: TokenAlignment,
+        spelled: SpelledText,
     ) -> list[TimedWord]:
         """Returns the words of a window, in seconds within it.
 
@@ -112,9 +116,7 @@ class WordTimer:
         if request.n_positions == 1:
             aligned = replace(aligned, positions=aligned.positions - 1)
         with self._stopwatch.on("words", 0):
-            return group_tokens(
-                request.text, aligned, window.tokenizer, window.place.positions_per_second
-            )
+            return spelled.timed(aligned, window.place.positions_per_second)
 
     def time(
         self,

@@ -9,7 +9,7 @@ whisper/timing.py.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -57,48 +57,64 @@ class Pace:
     @classmethod
     def of(cls, words: Sequence[TimedWord]) -> "Pace | None":
         """Returns the pace of words; None if none of them lasts."""
-        durations = [word.duration for word in words if word.duration != 0]
+        durations = [word.end - word.start for word in words if word.end != word.start]
         import statistics  # only words need it
 
         return cls(min(_LONGEST_MEDIAN, statistics.median(durations))) if durations else None
 
 
-def group_tokens(
-    tokens: Sequence[int],
-    alignment: TokenAlignment,
-    tokenizer: Tokenizer,
-    positions_per_second: float,
-) -> list[TimedWord]:
-    """Returns the words that tokens make up, with times and mean probability.
+class SpelledText:
+    """The words that tokens of a window's text make up, before and after their times are known."""
 
-    Args:
-        tokens: Tokens of text, [n_text].
-        alignment: Their positions and probabilities.
-        tokenizer: Tokenizer, by whose language words are told apart.
-        positions_per_second: Audio positions in a second.
-    """
-    words, word_tokens = tokenizer.split_to_word_tokens([*tokens, tokenizer.eot])
-    counts = np.array([len(each) for each in word_tokens[:-1]], np.int64)
-    ends = np.cumsum(counts)
-    starts = ends - counts
-    seconds = alignment.positions / positions_per_second
-    means = np.add.reduceat(alignment.probabilities.astype(np.float64), starts) / counts
-    numbers = zip(*(each.tolist() for each in (seconds[starts], seconds[ends], means)), strict=True)
-    return [
-        TimedWord(word, each, *times)
-        for word, each, times in zip(words[:-1], word_tokens[:-1], numbers, strict=True)
-    ]
+    def __init__(self, tokens: Sequence[int], tokenizer: Tokenizer) -> None:
+        """Splits nothing yet.
+
+        Args:
+            tokens: Tokens of text, [n_text].
+            tokenizer: Tokenizer, by whose language words are told apart.
+        """
+        self._tokens, self._tokenizer = tokens, tokenizer
+        self._words: list[TimedWord] | None = None
+
+    def split(self) -> None:
+        """Splits the text, unless that is done; this needs no times."""
+        if self._words is None:
+            tokens = [*self._tokens, self._tokenizer.eot]
+            words, word_tokens = self._tokenizer.split_to_word_tokens(tokens)
+            self._words = [
+                TimedWord(word, own, 0.0, 0.0, 0.0)
+                for word, own in zip(words[:-1], word_tokens[:-1], strict=True)
+            ]
+
+    def timed(self, alignment: TokenAlignment, positions_per_second: float) -> list[TimedWord]:
+        """Returns the words with times and mean probability, which may be changed.
+
+        Args:
+            alignment: Positions and probabilities of the tokens.
+            positions_per_second: Audio positions in a second.
+        """
+        self.split()
+        assert self._words is not None
+        words, self._words = self._words, None
+        seconds = (alignment.positions / positions_per_second).tolist()
+        starts = [0, *accumulate(len(word.tokens) for word in words)]
+        sums = np.add.reduceat(alignment.probabilities.astype(np.float64), starts[:-1]).tolist()
+        for word, start, end, total in zip(words, starts, starts[1:], sums, strict=False):
+            word.start, word.end = seconds[start], seconds[end]
+            word.probability = total / (end - start)
+        return words
 
 
 def shorten_at_sentence_ends(words: Sequence[TimedWord], pace: Pace) -> None:
     """Cuts marks that end sentences, and words after them, to twice the median duration."""
+    longest = pace.longest
     for previous, word in pairwise(words):
-        if word.duration <= pace.longest:
+        if word.end - word.start <= longest:
             continue
         if word.word in _SENTENCE_ENDS:
-            word.end = word.start + pace.longest
+            word.end = word.start + longest
         elif previous.word in _SENTENCE_ENDS:
-            word.start = word.end - pace.longest
+            word.start = word.end - longest
 
 
 def merge_punctuations(words: Sequence[TimedWord], prepended: str, appended: str) -> None:

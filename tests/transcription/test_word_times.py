@@ -17,9 +17,9 @@ from maxwhisper_cli.transcription.options import APPENDED, PREPENDED
 from maxwhisper_cli.transcription.segments import Segment
 from maxwhisper_cli.transcription.tokenizer import get_tokenizer
 from maxwhisper_cli.transcription.words import (
+    SpelledText,
     TimedWord,
     add_words,
-    group_tokens,
     merge_punctuations,
 )
 
@@ -167,7 +167,7 @@ def test_tokens_become_upstreams_words(model: whisper.Whisper, language: str) ->
             features = model.encoder(mel[None])
         scores, logits = cross_attention(model, features, request.tokens, heads)
         aligned = align_text(Alignment(scores.numpy(), logits.numpy()), request)
-        words = group_tokens(text, aligned, tokenizer, 50)
+        words = SpelledText(text, tokenizer).timed(aligned, 50)
         assert [(w.word, w.tokens) for w in words] == [(w.word, w.tokens) for w in expected]
         assert [(w.start, w.end) for w in words] == [(w.start, w.end) for w in expected]
         np.testing.assert_allclose(

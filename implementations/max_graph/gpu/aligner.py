@@ -7,7 +7,7 @@ graph is captured: single kernels would take the host longer than the device.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Self
 
 import numpy as np
@@ -16,10 +16,12 @@ from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.alignment import AlignmentRequest, TokenAlignment
+from implementations.implementation import Meanwhile, nothing
 from implementations.max_graph.gpu.device_decoder import DeviceDecoder
 from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.gpu.load import CapturedGraph
 from implementations.max_graph.gpu.session import DecoderModels
+from implementations.max_graph.graphs.aligned_text import N_TEXT_FIELDS
 from weights.dims import ModelDimensions
 
 _BYTES_AT_ONCE = 1 << 30
@@ -42,13 +44,16 @@ class _Packed:
     shapes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, *arrays: npt.NDArray[np.int64] | npt.NDArray[np.int32]) -> Self:
-        """Packs arrays in their order."""
-        shapes = tuple(array.shape for array in arrays)
-        values = np.zeros(_offsets(shapes)[-1], np.int32)
-        for start, array in zip(_offsets(shapes), arrays, strict=False):
-            values[start : start + array.size] = array.ravel()
-        return cls(values, shapes)
+    def of(cls, *shapes: tuple[int, ...]) -> Self:
+        """Returns zeros in such shapes."""
+        return cls(np.zeros(_offsets(shapes)[-1], np.int32), shapes)
+
+    def parts(self) -> list[npt.NDArray[np.int32]]:
+        """Returns the arrays as parts of the packed one, to be filled."""
+        return [
+            self.values[start : start + math.prod(shape)].reshape(shape)
+            for start, shape in zip(_offsets(self.shapes), self.shapes, strict=False)
+        ]
 
     def views(self, uploaded: Buffer) -> list[Buffer]:
         """Returns the arrays as parts of the packed one on the device."""
@@ -60,8 +65,8 @@ class _Packed:
 
 def _offsets(shapes: Sequence[tuple[int, ...]]) -> list[int]:
     """Returns where each array begins, and where the last one ends."""
-    sizes = [-(-math.prod(shape) // _ALIGNED) * _ALIGNED for shape in shapes]
-    return [0, *np.cumsum(sizes).tolist()]
+    sizes = (-(-math.prod(shape) // _ALIGNED) * _ALIGNED for shape in shapes)
+    return list(accumulate(sizes, initial=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +96,17 @@ class TextAligner:
         self._captured: dict[tuple[int, int], _CapturedAlignment] = {}
         """Graphs by tokens and heads, the last used at the end."""
 
-    def align(self, audio: Buffer, requests: Sequence[AlignmentRequest]) -> list[TokenAlignment]:
+    def align(
+        self, audio: Buffer, requests: Sequence[AlignmentRequest], meanwhile: Meanwhile = nothing
+    ) -> list[TokenAlignment]:
         """Aligns text i with window i of cross-attention's keys and values."""
         found: list[TokenAlignment] = []
         with self._models.lock:
             for group in text_groups(self._models.dims, requests):
-                found += self._align_group(audio, group, [requests[i] for i in group])
+                own = [requests[i] for i in group]
+                outputs = self._align_group(audio, group, own)
+                meanwhile()
+                found += _read(own, *outputs)
         return found
 
     def release(self) -> None:
@@ -107,7 +117,8 @@ class TextAligner:
 
     def _align_group(
         self, audio: Buffer, windows: range, requests: Sequence[AlignmentRequest]
-    ) -> list[TokenAlignment]:
+    ) -> Sequence[Buffer]:
+        """Returns positions and probabilities, which the device may still be computing."""
         dims = self._models.dims
         n_new = max(len(request.tokens) for request in requests)
         padded = min(-(-n_new // _LENGTH_STEP) * _LENGTH_STEP, dims.n_text_ctx)
@@ -115,14 +126,15 @@ class TextAligner:
         if is_small and int(audio.shape[0]) == 1 and (lender := self._find_lender()):
             packed = _pack(dims, windows, requests, padded, padded)
             lender.audio.inplace_copy_from(audio)
-            return _read(requests, *self._replay(packed, lender))
+            return self._replay(packed, lender)
         n_lines = sum(len(request.text) for request in requests)
         packed = _pack(dims, windows, requests, n_new, n_lines)
         uploaded = Buffer.from_numpy(packed.values).to(self._models.device)
         idle = self._find_decoder(len(requests))
         cache = self._models.new_cache(len(requests)) if idle is None else idle.cache
         inputs = self._inputs(packed, uploaded, cache, audio)
-        return _read(requests, *self._models.models["align_texts"].execute(*inputs))
+        outputs: Sequence[Buffer] = self._models.models["align_texts"].execute(*inputs)
+        return outputs
 
     def _find_lender(self) -> DeviceDecoder | None:
         if self._lender is None:
@@ -192,30 +204,31 @@ def _pack(
 
     Rows are filled up to `n_new` tokens, and lines and targets up to `n_lines`.
     """
-    n_rows = len(requests)
-    tokens, texts = np.zeros((n_rows, n_new), np.int32), np.zeros((n_rows, 4), np.int32)
-    lines, targets = np.zeros(n_lines, np.int32), np.zeros(n_lines, np.int32)
+    n_rows, heads = len(requests), requests[0].heads
+    packed = _Packed.of(
+        (n_rows, n_new), (n_rows,), (n_rows, dims.n_text_ctx), (n_rows,), (n_lines,),
+        (len(heads), 2), (n_rows, N_TEXT_FIELDS), (n_lines,),
+    )  # fmt: skip
+    tokens, _, slots, own_windows, lines, own_heads, texts, targets = packed.parts()
+    own_windows[:], own_heads[:] = windows, heads
+    slots += np.arange(n_rows, dtype=np.int32)[:, None]
     n_filled = 0
     for row, request in enumerate(requests):
-        n_sot, n_text, n_all = len(request.sot_sequence), len(request.text), len(request.tokens)
-        tokens[row, :n_all] = request.tokens
-        texts[row] = n_sot, n_all, request.n_positions, request.eot
+        n_sot, n_text, all_tokens = len(request.sot_sequence), len(request.text), request.tokens
+        tokens[row, : len(all_tokens)] = all_tokens
+        texts[row] = n_sot, len(all_tokens), request.n_positions, request.eot
         first = row * n_new + n_sot
         lines[n_filled : n_filled + n_text] = np.arange(first, first + n_text)
         targets[n_filled : n_filled + n_text] = request.text
         n_filled += n_text
-    slots = np.repeat(np.arange(n_rows)[:, None], dims.n_text_ctx, axis=1)
-    heads = np.array(requests[0].heads)
-    return _Packed.of(
-        tokens, np.zeros(n_rows, np.int32), slots, np.array(windows), lines, heads, texts, targets
-    )
+    return packed
 
 
 def _read(
     requests: Sequence[AlignmentRequest], positions: Buffer, probabilities: Buffer
 ) -> list[TokenAlignment]:
     of_rows, of_lines = positions.to_numpy().astype(np.int64), probabilities.to_numpy()
-    ends = np.cumsum([0, *(len(request.text) for request in requests)]).tolist()
+    ends = list(accumulate((len(request.text) for request in requests), initial=0))
     return [
         TokenAlignment(of_rows[row, : end - start + 1], of_lines[start:end].copy())
         for row, (start, end) in enumerate(pairwise(ends))

@@ -9,7 +9,7 @@ from max.driver import Buffer
 from max.dtype import DType
 
 from implementations.alignment import AlignmentRequest, TokenAlignment
-from implementations.implementation import Implementation
+from implementations.implementation import Implementation, Meanwhile, nothing
 from implementations.max_graph.features import MaxAudioFeatures, own_features
 from implementations.max_graph.gpu.aligner import TextAligner
 from implementations.max_graph.gpu.beam_decoder import BeamDecoder
@@ -213,17 +213,21 @@ class GpuFullMax(Implementation):
             return self._aligner.align(audio, requests)
 
     def align_windows(
-        self, windows: Sequence[tuple[AudioFeatures, AlignmentRequest]]
+        self,
+        windows: Sequence[tuple[AudioFeatures, AlignmentRequest]],
+        meanwhile: Meanwhile = nothing,
     ) -> list[TokenAlignment]:
         """Aligns windows of several batches in one graph."""
-        if len(windows) == 1:
-            return self.align_batch(windows[0][0], [windows[0][1]])
         features = [own_features(each) for each, _ in windows]
+        requests = [request for _, request in windows]
         with self._lock:
+            if len(windows) == 1:
+                audio = self._models.compute_cross_kv(features[0])
+                return self._aligner.align(audio, requests, meanwhile)
             audio = self._models.new_audio(len(windows))
             for i, kv in enumerate(self._models.compute_all_cross_kv(features)):
                 audio[i : i + 1, :, :].inplace_copy_from(kv)
-            return self._aligner.align(audio, [request for _, request in windows])
+            return self._aligner.align(audio, requests, meanwhile)
 
     def _idle_decoder(self, n_rows: int) -> DeviceDecoder | None:
         """Returns the smallest decoder with so many rows or more."""
