@@ -36,17 +36,23 @@ class UnitsDisplay:
         self._is_jsonl = is_jsonl
         self._resources = ExitStack()
 
+        self._is_drawn = False
+
     def __enter__(self) -> Self:
-        self._resources.enter_context(self._terminal.live(self))
         return self
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
+        if self._is_drawn and self._terminal.draws_live:
+            self._terminal.note(self._tally.line())
         if self._tally.n_workers > 1 and self._tally.n_done and not self._terminal.is_quiet:
             self._terminal.summary(_COLUMNS, self._tally.rows())
 
     def show(self, line: Mapping[str, object]) -> None:
-        """Shows that a unit is done."""
+        """Shows that a unit is done; from the first on the table is drawn."""
+        if not self._is_drawn:
+            self._is_drawn = True
+            self._resources.enter_context(self._terminal.live(self))
         if self._is_jsonl:
             self._terminal.document(f"{json.dumps(line)}\n")
         if not self._terminal.draws_live:

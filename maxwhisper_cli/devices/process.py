@@ -129,6 +129,7 @@ def run(connection: "Connection[Any, Any]") -> None:
     while (job := parent.jobs.get()) is not None:
         _do(model, job, parent)
         parent.send(Idle())
+    os._exit(0)  # all is done; freeing what the system frees would keep the parent waiting
 
 
 def _do(model: "Model", job: Job, parent: _Parent) -> None:
