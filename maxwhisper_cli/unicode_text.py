@@ -23,4 +23,5 @@ def decode_text(data: bytes, errors: str = "strict") -> str:
         UnicodeDecodeError: It is no such text.
     """
     mark, encoding = next((each for each in _MARKS if data.startswith(each[0])), (b"", "utf-8"))
-    return data[len(mark) :].decode(encoding, errors if encoding == "utf-8" else "strict")
+    text = data[len(mark) :].decode(encoding, errors if encoding == "utf-8" else "strict")
+    return text.lstrip("\ufeff")  # of a file that was converted with its mark

@@ -5,8 +5,8 @@ they know, or beyond 4 GB, where they wrap around. What lies behind the announce
 further chunks, another recording or a tag make the header true, anything else is sound.
 """
 
-from dataclasses import dataclass
-from typing import IO, Final, Literal
+from dataclasses import dataclass, replace
+from typing import IO, Any, Final, Literal
 
 from maxwhisper_cli.audio.window import n_bytes_of, read_at
 
@@ -68,6 +68,8 @@ class SoundHeader:
     """True if the samples are MPEG audio."""
     is_rifx: bool = False
     """True for a wav in big-endian order, which FFmpeg reads as little-endian."""
+    more: "tuple[SoundHeader, ...]" = ()
+    """Further chunks of samples in the same file, which libraries leave out."""
 
     @property
     def is_true(self) -> bool:
@@ -132,7 +134,9 @@ class _Walk:
         self._n_bytes = n_bytes_of(file)
         self._chunk = start + layout.first
         self._size_64 = 0
-        self._kind = {"is_mpeg": False, "is_rifx": layout is _RIFX}
+        self._kind: dict[str, Any] = {"is_mpeg": False, "is_rifx": layout is _RIFX}
+        self._more: list[tuple[int, int]] = []
+        """Begin and end of the samples in further chunks."""
 
     def find_sound(self) -> bool:
         """Moves to the chunk of samples."""
@@ -171,7 +175,12 @@ class _Walk:
             mended = self._mended(body, end)
             return SoundHeader(end, body, end, mended, size or None, **self._kind)
         mended = None if self._outer_is_true(announced_end) else self._mended(body, announced_end)
-        return SoundHeader(next_start, body, announced_end, mended, None, **self._kind)
+        more = tuple(
+            SoundHeader(next_start, first, end, self._mended(body, body + end - first))
+            for first, end in self._more
+        )
+        header = SoundHeader(next_start, body, announced_end, mended, None, **self._kind)
+        return replace(header, more=more)
 
     def _head(self, position: int) -> tuple[bytes, int]:
         layout = self._layout
@@ -214,6 +223,9 @@ class _Walk:
             end = position + self._layout.header_bytes + size
             if not self._is_name(name) or end > self._n_bytes + self._layout.align:
                 return None if position == begin else self._n_bytes
+            if name == self._layout.sound and size > 0:
+                first = position + self._layout.header_bytes
+                self._more.append((first, min(first + size, self._n_bytes)))
             position = self._next(position + self._layout.header_bytes, size)
         return self._n_bytes
 

@@ -6,7 +6,7 @@ of the first. MPEG audio and transport streams need no care: their pieces stand 
 
 import zlib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Final, cast
 
 from maxwhisper_cli.audio.header import SoundHeader, layout_of, read_header
@@ -63,8 +63,10 @@ def find_parts(file: IO[bytes]) -> list[Part]:
         return [Part(0, n_bytes, "")]
     parts: list[Part] = []
     while start < n_bytes and len(parts) < _MAX_PARTS and (kind := kind_at(file, start)):
-        parts.append(_part(file, start, n_bytes, kind))
-        start = skip_tags(file, parts[-1].end)
+        part = _part(file, start, n_bytes, kind)
+        more = () if part.sound is None else part.sound.more
+        parts += [part, *(replace(part, sound=each) for each in more)]
+        start = skip_tags(file, part.end)
     return parts
 
 

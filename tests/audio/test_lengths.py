@@ -114,6 +114,20 @@ def test_what_follows_the_sound_of_a_wav_is_no_sound(tmp_path: Path, tail: bytes
     assert_same_sound(path, samples)
 
 
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("between", [b"", b"LIST\4\0\0\0INFO"], ids=["adjacent", "apart"])
+def test_a_wav_with_several_chunks_of_sound(tmp_path: Path, subtype: str, between: bytes) -> None:
+    """Which libsndfile and FFmpeg both end after the first."""
+    path, samples = tmp_path / "a.wav", tone(440, 3.0, RATE)
+    data = written(path, samples, subtype=subtype)
+    at = data.index(b"data") + 8
+    size = (len(data) - at) // 3
+    sound = [data[at + i * size : at + (i + 1) * size] for i in range(3)]
+    chunks = between.join(b"data" + struct.pack("<I", size) + each for each in sound)
+    path.write_bytes(replace_size(data[: at - 8] + chunks, b"RIFF", at - 16 + len(chunks)))
+    assert_same_sound(path, samples)
+
+
 def test_an_empty_wav_with_a_chunk_behind_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(written(path, np.zeros(0, np.float32)) + b"LIST\4\0\0\0INFO")

@@ -162,8 +162,9 @@ def test_a_list_has_the_names_of_the_file_system(tmp_path: Path, name: bytes) ->
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
 def test_a_list_may_have_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
-    (tmp_path / "l.txt").write_bytes("[1].wav\r\ntalks/b.mp3\r\n".encode(encoding))
-    assert sources("@l.txt") == ["[1].wav", "talks/b.mp3"]
+    for mark in ("", "\ufeff"):  # one more where a file was converted with its mark
+        (tmp_path / "l.txt").write_bytes(f"{mark}[1].wav\r\ntalks/b.mp3\r\n".encode(encoding))
+        assert sources("@l.txt") == ["[1].wav", "talks/b.mp3"]
 
 
 def test_a_name_that_no_system_has_is_a_name_of_outputs() -> None:
