@@ -121,8 +121,8 @@ def _rules(dims: ModelDimensions, options: TranscribeOptions, tokenizer: Tokeniz
     first = {*tokenizer.blank_tokens, tokenizer.eot} if options.suppress_blank else set()
     latest = None
     if options.max_initial_timestamp:
-        steps = round(options.max_initial_timestamp / (_WINDOW_SECONDS / dims.n_audio_ctx))
-        latest = min(steps, dims.n_audio_ctx)
+        steps = options.max_initial_timestamp / (_WINDOW_SECONDS / dims.n_audio_ctx)
+        latest = round(min(steps, dims.n_audio_ctx))
     return TokenRules(
         eot=tokenizer.eot,
         timestamp_begin=tokenizer.timestamp_begin,

@@ -30,7 +30,7 @@ _VALUES = (
     *("cpu", "cuda", "cuda:99", "full-max", "float32", "int8", "txt", "srt,json", "all", "rttm"),
     *("talk.wav", "absent.wav", ".", "/", "/dev/null", "out", "-", "--", "split", "2", "netflix"),
     *("list.jsonl", "@list.txt", "feed:https://x", "s3://b/k", "https://[::1", "*.wav", "1/2"),
-    *("9" * 40, "0x10", "1_0", "%s%n", "$(id)", "..", "tiny.en", "owner/name", "maxwhisper.toml"),
+    *("9" * 40, "0x10", "1_0", "%s%n", "$(id)", "tiny.en", "owner/name", "maxwhisper.toml"),
 )
 _MAX_CODE = 2
 
@@ -41,7 +41,7 @@ def run_command_lines(
     """Runs so many command lines on a scripted model, or as many as the time allows."""
     campaign = Campaign()
     began = time.monotonic()
-    with _workplace(folder) as runner:
+    with workplace(folder) as runner:
         options = _options()
         while campaign.n_cases < n_cases and time.monotonic() - began < max_seconds:
             generator = random.Random(f"command lines {seed} {campaign.n_cases}")
@@ -64,7 +64,7 @@ def run_command_lines(
 
 
 @contextlib.contextmanager
-def _workplace(folder: Path) -> Iterator[CliRunner]:
+def workplace(folder: Path) -> Iterator[CliRunner]:
     """A folder with a recording, a cache of its own, no network, and scripted models."""
     here = folder / "here"
     here.mkdir()

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from maxwhisper_cli.app import make_app
 from tests.fuzz.audio import run_audio
-from tests.fuzz.command_lines import run_command_lines
+from tests.fuzz.command_lines import run_command_lines, workplace
 from tests.fuzz.guided import Target, run_campaign
 from tests.fuzz.targets import TARGETS
 
@@ -44,5 +45,21 @@ def test_damaged_recordings(tmp_path: Path) -> None:
 
 
 def test_command_lines(tmp_path: Path) -> None:
-    campaign = run_command_lines(tmp_path, seed=1, n_cases=30)
-    assert (campaign.n_cases, campaign.findings) == (30, {})
+    campaign = run_command_lines(tmp_path, seed=1, n_cases=15)
+    assert (campaign.n_cases, campaign.findings) == (15, {})
+
+
+FINDINGS = (
+    (["compile", "--model", "tiny.en", "--window-seconds", "nan"], "nan is no finite number"),
+    (["serve", "--max-spool-mb", "inf"], "inf is no finite number"),
+    (["transcribe", "talk.wav", "--model", "tiny.en", "--max-initial-timestamp", "1e308"], None),
+)
+
+
+def test_findings_of_command_lines(tmp_path: Path) -> None:
+    """Numbers that are none, or that no integer has."""
+    with workplace(tmp_path) as runner:
+        for arguments, error in FINDINGS:
+            done = runner.invoke(make_app(), arguments, prog_name="maxwhisper")
+            assert (done.exit_code, (error or "") in done.stderr) == (2 if error else 0, True)
+            assert not isinstance(done.exception, Exception)
