@@ -36,9 +36,8 @@ $(INSTALLED): $(VENV) pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(INSTALLED) ## compare all implementations on real speech, and leave a page in out/demo
-	$(BIN)/maxwhisper compile --model tiny.en --dtype float32
 	$(BIN)/maxwhisper compile --model tiny.en
-	$(BIN)/maxwhisper compare --model tiny.en --impl cpu,cuda,hybrid,full-max,full-max:auto \
+	$(BIN)/maxwhisper compare --model tiny.en --impl cpu,cuda,hybrid:auto,full-max:auto \
 		--runs 1 --html out/demo/compare.html $(ARGS)
 
 test: $(INSTALLED) ## run the tests

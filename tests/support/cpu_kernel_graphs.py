@@ -38,11 +38,11 @@ from tests.support.cpu_kernels import (
     N_TOKENS,
     N_VOCAB,
     SAMPLE_VOCABULARIES,
-    has_amx,
+    has_bfloat16,
 )
 
 DTYPES = ("float32", "float16", "bfloat16")
-"""Types of matrices of operations over many rows; the last where there is AMX."""
+"""Types of matrices of operations over many rows; the last where the processor has it."""
 DECODERS = {
     "float32": (DType.float32, DType.float32, DType.float32),
     "float16": (DType.float16, DType.float32, DType.float16),
@@ -278,9 +278,9 @@ def step_inputs(name: str, values: Sequence[Any]) -> ops.StepInputs:
 def build() -> Builder:
     builder = Builder()
     builder.add_others()
-    for dtype in DTYPES[: 2 + has_amx()]:
+    for dtype in DTYPES[: 2 + has_bfloat16()]:
         builder.add_rows(dtype)
-    for name in list(DECODERS)[: 3 + has_amx()]:
+    for name in list(DECODERS)[: 3 + has_bfloat16()]:
         builder.add_steps(name)
     return builder
 

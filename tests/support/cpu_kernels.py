@@ -23,6 +23,7 @@ from filelock import FileLock
 from implementations.errors import ImplementationUnavailableError
 from implementations.max_graph import artifacts, compiler_process
 from implementations.max_graph.cpu import cpu_level
+from implementations.max_graph.cpu.dtypes import HALF_LEVELS
 from implementations.max_graph.cpu.weights import graph_constants
 from implementations.max_graph.request import HOST
 from weights.cache import cache_root
@@ -45,18 +46,18 @@ WEEK = 7 * 24 * 60 * 60
 """In seconds."""
 
 
-def has_amx() -> bool:
+def has_bfloat16() -> bool:
     """Returns True where graphs with bfloat16 matrices run."""
     try:
-        return cpu_level.cpu_level() == "amx"
+        return cpu_level.cpu_level() in HALF_LEVELS
     except ImplementationUnavailableError:
         return False
 
 
-needs_amx = pytest.mark.skipif(
-    not has_amx(), reason="bfloat16 needs a CPU with AMX (Intel Xeon, 2023 or later)"
+needs_bfloat16 = pytest.mark.skipif(
+    not has_bfloat16(), reason="bfloat16 needs a CPU with AMX or AVX-512 BF16"
 )
-BFLOAT16 = pytest.param("bfloat16", marks=needs_amx)
+BFLOAT16 = pytest.param("bfloat16", marks=needs_bfloat16)
 DTYPES = ["float32", "float16", BFLOAT16]
 """Types of matrices of operations over many rows."""
 DECODERS = ["float32", "float16", "int8", BFLOAT16]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from implementations.max_graph.cpu.graphs.layouts import GROUP
 from implementations.max_graph.cpu.weights import graph_weights
 from implementations.max_graph.request import MatrixTypes
 from tests.support.checkpoints import SMALL_DIMS
@@ -76,7 +77,8 @@ def packed(matrix: Array, dtype: str) -> Packed:
         return Packed([panels, scales], numbers[:n_out])
     numbers = rows_of(panels.astype(np.float64))
     if scales is not None:
-        numbers = numbers * scales.astype(np.float64)[:, None]
+        by_group = rows_of(scales.reshape(len(panels), -1, PANEL))
+        numbers = numbers * by_group.astype(np.float64).repeat(GROUP, axis=1)[:, :n_in]
     operands = [panels, np.ones(1, np.float32) if scales is None else scales]
     return Packed(operands, numbers[:n_out])
 

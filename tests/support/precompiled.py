@@ -18,6 +18,7 @@ import pytest
 from implementations.errors import ImplementationFailedError, ImplementationUnavailableError
 from implementations.max_graph.artifacts import compiled_graphs
 from implementations.max_graph.cpu.cpu_level import FORCED, LEVELS, cpu_level
+from implementations.max_graph.cpu.dtypes import HALF_LEVELS
 from implementations.max_graph.load_plan import LoadPlan, make_plan
 from implementations.max_graph.request import CompileRequest
 from implementations.options import LoadOptions
@@ -100,7 +101,9 @@ def _levels() -> list[tuple[str, str]]:
     """Returns levels and dtypes of a small model; the processor's own runs tiny.en instead."""
     with suppress(ImplementationUnavailableError):
         own = cpu_level()
-        dtypes = {level.name: "bfloat16" if level.name == "amx" else "float32" for level in LEVELS}
+        dtypes = {
+            level.name: "bfloat16" if level.name in HALF_LEVELS else "float32" for level in LEVELS
+        }
         return [(name, of) for name, of in dtypes.items() if (name, of) != (own, "float32")]
     return []
 

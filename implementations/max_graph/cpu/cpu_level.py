@@ -1,7 +1,8 @@
 """Levels of processors that graphs are compiled for; imports no MAX.
 
 A level is a set of instructions: code compiled for it runs on every processor that has them.
-MAXWHISPER_CPU=avx2 or avx512 restricts to less than the processor has, to try another one's code.
+MAXWHISPER_CPU=avx2, avx512 or bf16 restricts to less than the processor has, to try the code of
+another one.
 """
 
 import ctypes
@@ -18,8 +19,9 @@ _CPUINFO = Path("/proc/cpuinfo")
 _AVX2 = {"abm", "avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"}
 """`abm` has lzcnt, which processors without it take for another instruction, without a fault."""
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
-_AMX = _AVX512 | {
-    *("amx_tile", "amx_bf16", "amx_int8", "avx512_bf16", "avx512_fp16", "avx512_vnni"),
+_BF16 = _AVX512 | {"avx512_bf16", "avx512_vnni"}
+_AMX = _BF16 | {
+    *("amx_tile", "amx_bf16", "amx_int8", "avx512_fp16"),
     *("avx512vbmi", "avx512_vbmi2", "avx512_bitalg", "avx512_vpopcntdq", "avx512ifma"),
     *("avx_vnni", "gfni", "vaes", "vpclmulqdq"),
 }
@@ -41,6 +43,7 @@ class CpuLevel:
 LEVELS = (
     CpuLevel("avx2", "x86-64-v3", frozenset(_AVX2)),
     CpuLevel("avx512", "x86-64-v4", frozenset(_AVX512)),
+    CpuLevel("bf16", "cooperlake", frozenset(_BF16)),
     CpuLevel("amx", "sapphirerapids", frozenset(_AMX)),
 )
 

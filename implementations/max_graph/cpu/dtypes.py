@@ -18,6 +18,9 @@ HALF = "bfloat16"
 
 Logits are computed from a `TWO_BYTES` embedding, as in int8.
 """
+HALF_LEVELS = frozenset({"bf16", "amx"})
+"""Levels whose processors multiply bfloat16: AMX, or AVX-512 with dot products of pairs."""
+_HALF_NEEDS = "AMX or AVX-512 BF16 (Intel Xeon since 2023, AMD since 2022)"
 
 
 def choose_dtype(
@@ -37,7 +40,7 @@ def choose_dtype(
     Raises:
         ImplementationUnavailableError: the graphs do not compute in that dtype here.
     """
-    available: tuple[str, ...] = (EXACT, HALF) if level == "amx" else (EXACT,)
+    available: tuple[str, ...] = (EXACT, HALF) if level in HALF_LEVELS else (EXACT,)
     if has_decoder:
         available = (*available, "int8")
     if requested is None:
@@ -45,7 +48,7 @@ def choose_dtype(
     if requested == AUTO:
         return HALF if HALF in available and _fills_tiles(dims) else EXACT
     if requested not in available:
-        without = " without AMX (Intel Xeon, 2023 or later)" if requested == HALF else ""
+        without = f" without {_HALF_NEEDS}" if requested == HALF else ""
         raise ImplementationUnavailableError(
             f"the MAX graphs do not compute in {requested} on the CPU{without}; "
             f"drop --dtype or use {' or '.join(available)}"
@@ -57,12 +60,12 @@ def matrix_types(checkpoint: Checkpoint, dtype: str, level: str) -> MatrixTypes:
     """Returns the types of matrices for a dtype that `choose_dtype` returned.
 
     Raises:
-        ImplementationUnavailableError: the model's heads do not fill the tiles of AMX.
+        ImplementationUnavailableError: the model's heads do not fill the steps of bfloat16.
     """
     exact = exact_type(checkpoint)
     if dtype == EXACT:
         return MatrixTypes(exact, exact, exact)
-    tiles = level == "amx" and _fills_tiles(checkpoint.dims)
+    tiles = level in HALF_LEVELS and _fills_tiles(checkpoint.dims)
     if dtype == HALF and not tiles:
         raise ImplementationUnavailableError(
             f"{HALF} needs attention heads of whole multiples of {AMX_STEP} channels; "

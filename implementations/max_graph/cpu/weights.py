@@ -1,8 +1,8 @@
 """Packing of a checkpoint's tensors into the names and shapes that the graphs declare.
 
 Matrices become panels [n_panels, n_in, PANEL]. They stay in half precision where the checkpoint has
-them so, since the kernels widen them exactly, or become integers with a scale for each row. All
-else is float32. Done once per load, without MAX.
+them so, since the kernels widen them exactly, or become integers with scales. All else is
+float32. Done once per load, without MAX.
 """
 
 import math
@@ -15,9 +15,11 @@ import numpy.typing as npt
 from implementations.log_mel import hann_window
 from implementations.max_graph.cpu.dtypes import is_matrix
 from implementations.max_graph.cpu.graphs.layouts import (
+    GROUP,
     N_WAVE_COLUMNS,
     PANEL,
     n_panels,
+    scales_shape,
     weight_shape,
 )
 from implementations.max_graph.request import TWO_BYTES, MatrixTypes
@@ -179,14 +181,17 @@ def _float32_of(halves: Array) -> Array:
 
 
 def _int8_panels(matrix: Array) -> tuple[Array, Array]:
-    """[n_out, n_in] -> panels of integers from -127 to 127, and the scale of each row."""
+    """[n_out, n_in] -> panels of integers from -127 to 127, and the scales of groups of inputs."""
     n_out, n_in = matrix.shape
     panels = np.empty((n_panels(n_out), n_in, PANEL), np.int8)
-    scales = np.zeros(n_panels(n_out) * PANEL, np.float32)
-    for start, integers, scale in _quantized_rows(matrix, 127):
-        panels[start // PANEL :][: len(integers)] = integers.transpose(0, 2, 1)
-        scales[start : start + len(scale)] = scale
-    return panels, scales
+    scales = np.empty(scales_shape(n_out, n_in), np.float32)
+    for group, first in enumerate(range(0, n_in, GROUP)):
+        columns = slice(first, min(first + GROUP, n_in))
+        for start, integers, scale in _quantized_rows(matrix[:, columns], 127):
+            here = slice(start // PANEL, start // PANEL + len(integers))
+            panels[here, columns] = integers.transpose(0, 2, 1)
+            scales[here, group] = scale.reshape(-1, PANEL)
+    return panels, scales.reshape(-1)
 
 
 def _int16_panels(matrix: Array) -> tuple[Array, Array]:
@@ -195,10 +200,11 @@ def _int16_panels(matrix: Array) -> tuple[Array, Array]:
     panels = np.empty((2, n_panels(n_out), n_in, PANEL), np.int8)
     scales = np.zeros((2, n_panels(n_out) * PANEL), np.float32)
     for start, integers, scale in _quantized_rows(matrix, 127 * 256):
-        both = integers.transpose(0, 2, 1).astype(np.int16)
-        high = (both + 128) >> 8
+        both = integers.astype("<i2")
         here = slice(start // PANEL, start // PANEL + len(both))
-        panels[0, here], panels[1, here] = high, both - (high << 8)
+        panels[1, here] = both.view(np.int8)[..., ::2].transpose(0, 2, 1)
+        both += 128  # the low byte is signed: from half a step on, the high one is the next
+        panels[0, here] = both.view(np.int8)[..., 1::2].transpose(0, 2, 1)
         scales[:, start : start + len(scale)] = scale * 256, scale
     return panels.reshape(-1, n_in, PANEL), scales.reshape(-1)
 
@@ -232,18 +238,26 @@ def canonical_weights(
         scales = packed.get(f"{array_name.removesuffix('weight')}scales")
         if array.dtype == np.uint16:
             array = _float32_of(array)
-        elif scales is not None and len(scales) == 2 * n_panels(shape[0]) * PANEL:
-            high, low = np.split(array.astype(np.int16), 2)
-            array, scales = (high << 8) + low, np.split(scales, 2)[1]
+        elif scales is not None:
+            array = _dequantized(
+                array, scales, is_two_bytes=name.endswith("token_embedding.weight")
+            )
         if array.ndim == 3:
             array = array.transpose(0, 2, 1).reshape(-1, array.shape[1])
             array = array[:, : math.prod(shape[1:])]
         part = array[first : first + shape[0]].astype(np.float32)
-        if scales is not None and array_name.endswith("weight"):
-            part *= scales[first : first + shape[0], None]
         if len(shape) == 3:
             part = part.reshape(shape[0], shape[2], shape[1]).transpose(0, 2, 1)
         yield name, part.reshape(shape).copy()
+
+
+def _dequantized(panels: Array, scales: Array, *, is_two_bytes: bool) -> Array:
+    """Returns the numbers that panels of integers mean, as panels of float32."""
+    if is_two_bytes:
+        (high, low), (coarse, fine) = np.split(panels, 2), np.split(scales, 2)
+        return high * coarse.reshape(-1, 1, PANEL) + low * fine.reshape(-1, 1, PANEL)
+    by_group = scales.reshape(len(panels), -1, PANEL)
+    return panels * by_group.repeat(GROUP, axis=1)[:, : panels.shape[1]]
 
 
 def _packed_name(name: str, n_out: int) -> tuple[str, int]:

@@ -3,10 +3,17 @@
 A layer owns its weights' names and shapes; cpu/weights.py packs the arrays into those shapes.
 """
 
+import math
+
 from max.dtype import DType
 from max.graph import Graph, TensorValue, Weight
 
-from implementations.max_graph.cpu.graphs.layouts import PANEL, n_panels, weight_shape
+from implementations.max_graph.cpu.graphs.layouts import (
+    PANEL,
+    n_panels,
+    scales_shape,
+    weight_shape,
+)
 from implementations.max_graph.cpu.graphs.ops import CPU, NO_SCALES, Matrix, layer_norm
 
 
@@ -20,7 +27,7 @@ def matrix(name: str, n_out: int, n_in: int, dtype: DType) -> Matrix:
     shape = weight_shape(n_out, n_in, in_pairs=dtype == DType.bfloat16)
     panels = weight(f"{name}.weight", shape, dtype)
     if dtype.is_integral():
-        return Matrix(panels, weight(f"{name}.scales", (n_panels(n_out) * PANEL,)))
+        return Matrix(panels, weight(f"{name}.scales", (math.prod(scales_shape(n_out, n_in)),)))
     return Matrix(panels, Graph.current.add_weight(NO_SCALES))
 
 

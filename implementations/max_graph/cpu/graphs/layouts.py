@@ -14,6 +14,9 @@ Size = TypeVar("Size", int, "Dim")
 PANEL = 32
 """Columns of a panel."""
 
+GROUP = 32
+"""Inputs of a row of int8 that share a scale."""
+
 N_WAVE_COLUMNS = 208
 """Columns of the tables of waves: 201, rounded up to whole vectors on every CPU."""
 
@@ -26,10 +29,15 @@ def n_panels(n_columns: Size) -> Size:
     return (n_columns + (PANEL - 1)) // PANEL
 
 
+def scales_shape(n_out: int, n_in: int) -> tuple[int, int, int]:
+    """Returns the shape of the scales of a matrix [n_out, n_in] of int8, by panel and group."""
+    return n_panels(n_out), -(-n_in // GROUP), PANEL
+
+
 def weight_shape(n_out: int, n_in: int, *, in_pairs: bool = False) -> tuple[int, int, int]:
     """Returns the shape of a matrix [n_out, n_in] in panels of output columns.
 
-    For AMX inputs lie in pairs, in whole steps of AMX_STEP.
+    In bfloat16 inputs lie in pairs, in whole steps of AMX_STEP, whatever multiplies them.
     """
     return n_panels(n_out), -(-n_in // AMX_STEP) * AMX_STEP if in_pairs else n_in, PANEL
 

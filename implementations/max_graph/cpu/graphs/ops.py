@@ -65,7 +65,7 @@ class Matrix:
     panels: TensorValue
     """[n_panels, n_in, PANEL]."""
     scales: TensorValue
-    """[n_panels * PANEL] of integers, one for each row of the matrix; otherwise not read."""
+    """Those of `scales_shape` in int8, one for each row in two bytes; otherwise not read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ A tile is 16 rows of 64 bytes. The left factor lies row by row; the right one in
 column's two numbers side by side, which is how the instruction takes them.
 """
 from std.memory import Pointer
+from std.sys.info import CompilationTarget
 from std.sys.intrinsics import llvm_intrinsic
 from .tile import PANEL, Floats
 
@@ -12,6 +13,8 @@ comptime TILE = 16
 comptime STEP = 32
 """Numbers of bfloat16 in a tile's row: the depth of one instruction."""
 comptime Halves = Pointer[BFloat16, MutUntrackedOrigin]
+comptime HAS_TILES = CompilationTarget.has_intel_amx()
+"""True where code is compiled for AMX; matmuls of bfloat16 go by dot_pairs.mojo elsewhere."""
 
 
 @always_inline
@@ -24,14 +27,14 @@ def check_layout[panel: Int, amx_step: Int]():
 @always_inline
 def open_tiles[dtype: DType]():
     """Configures eight tiles for this thread where the dtype needs them."""
-    comptime if dtype == DType.bfloat16:
+    comptime if dtype == DType.bfloat16 and HAS_TILES:
         configure_tiles()
 
 
 @always_inline
 def close_tiles[dtype: DType]():
     """Releases the tiles, so that a switch of threads need not save them."""
-    comptime if dtype == DType.bfloat16:
+    comptime if dtype == DType.bfloat16 and HAS_TILES:
         llvm_intrinsic["llvm.x86.tilerelease", NoneType]()
 
 

@@ -5,8 +5,10 @@ Operations over all blocks read it; it must be filled and used within one run of
 import extensibility
 from extensibility import IO, InputTensor, IOSpec, ManagedTensorSlice
 from max.gpu.host import DeviceContext
+from std.math import ceildiv
 from std.memory import Pointer
-from .tile import F32
+from .skinny_matmul import N_PARTS
+from .tile import F32, GROUP, PANEL
 
 comptime MutableTensor = ManagedTensorSlice[IOSpec[True, IO.Input](), static_spec=_]
 comptime Addresses = Pointer[Int64, MutUntrackedOrigin]
@@ -39,6 +41,22 @@ struct BlockPointers(Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassa
         return Pointer[Scalar[dtype], MutUntrackedOrigin](
             unsafe_from_address=Int(self.addresses.unsafe_load(field))
         )
+
+
+@always_inline
+def address_of_scales(panels: ManagedTensorSlice, scales: ManagedTensorSlice) raises -> Int:
+    """Returns where a matrix's scales begin.
+
+    Raises:
+        An error if integers are packed in other groups than kernels read.
+    """
+    comptime if panels.dtype.is_integral():
+        var n_groups = ceildiv(panels.dim_size(1), GROUP)
+        if scales.dim_size(0) != panels.dim_size(0) * n_groups * PANEL:
+            raise Error("layouts.GROUP differs from GROUP in tile.mojo")
+        if panels.dim_size(1) % N_PARTS != 0:
+            raise Error("the width of a model in int8 is a multiple of ", N_PARTS)
+    return Int(scales.unsafe_ptr())
 
 
 @extensibility.register("whisper_cpu_bind_block")
@@ -87,7 +105,7 @@ struct BindBlockOp:
             Int(attn_ln_weight.unsafe_ptr()),
             Int(attn_ln_bias.unsafe_ptr()),
             Int(qkv.unsafe_ptr()),
-            Int(qkv_scales.unsafe_ptr()),
+            address_of_scales(qkv, qkv_scales),
             Int(qkv_bias.unsafe_ptr()),
             Int(attn_out.unsafe_ptr()),
             Int(attn_out_scales.unsafe_ptr()),
@@ -106,7 +124,7 @@ struct BindBlockOp:
             Int(fc1_scales.unsafe_ptr()),
             Int(fc1_bias.unsafe_ptr()),
             Int(fc2.unsafe_ptr()),
-            Int(fc2_scales.unsafe_ptr()),
+            address_of_scales(fc2, fc2_scales),
             Int(fc2_bias.unsafe_ptr()),
             Int(keys.unsafe_ptr()),
             Int(values.unsafe_ptr()),

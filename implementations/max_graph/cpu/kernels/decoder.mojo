@@ -94,9 +94,9 @@ struct Decoder[w_dtype: DType, kv_dtype: DType, e_dtype: DType](
         n_out: Int,
         has_gelu: Bool = False,
         has_residual: Bool = False,
-    ) -> SkinnyLinear[Self.w_dtype]:
+    ) -> SkinnyLinear[Self.w_dtype, Self.w_dtype.is_integral()]:
         """Returns the dense layer at a field of a block."""
-        return SkinnyLinear[Self.w_dtype](
+        return SkinnyLinear[Self.w_dtype, Self.w_dtype.is_integral()](
             panels=block.pointer[Self.w_dtype](field),
             scales=block.pointer[F32](field + 1),
             bias=block.pointer[F32](field + 2),
@@ -274,7 +274,7 @@ struct Decoder[w_dtype: DType, kv_dtype: DType, e_dtype: DType](
         at: StepWorkspace,
         into: Floats,
         x: Floats,
-        linear: SkinnyLinear[Self.w_dtype],
+        linear: SkinnyLinear[Self.w_dtype, _],
     ):
         """Runs a dense layer from x to `into`, its panels shared among workers."""
         var n_pieces = linear.n_pieces(worker.n_threads)

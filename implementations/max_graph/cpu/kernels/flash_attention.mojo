@@ -10,7 +10,7 @@ from .matmul import gemm_tile, span_of
 from .packed_kv import PackedKV
 from .prefetch import prefetch_part
 from .row_block import BLOCK, RowBlock, Scalars, Workspace
-from .row_block import chunk_of, depth_of, pair_of, round_up, rows_of, stride_of
+from .row_block import chunk_of, depth_of, is_tiled, pair_of, round_up, rows_of, stride_of
 from .tile import F32, LOWEST, PANEL, WIDTH, Floats, Vector
 
 comptime GROUP = 4 if WIDTH == 16 else 2
@@ -19,7 +19,7 @@ comptime KEY_TILE = chunk_of[F32]
 """Keys of a tile."""
 comptime SCORE_STRIDE = stride_of[F32]
 """Floats from a row of scores to the next."""
-comptime query_tile_of[dtype: DType] = rows_of[dtype] if dtype == DType.bfloat16 else BLOCK
+comptime query_tile_of[dtype: DType] = rows_of[dtype] if is_tiled[dtype] else BLOCK
 """Rows that attend to a tile of keys together: their scores, or the keys, stay in the cache."""
 
 

@@ -5,10 +5,11 @@ finished, in the cache. Nothing here splits work or knows a layer.
 """
 from extensibility import ManagedTensorSlice
 from std.math import ceildiv
-from .amx import Halves, gemm_tile_amx
+from .amx import HAS_TILES, Halves, gemm_tile_amx
+from .dot_pairs import gemm_tile_pairs
 from .prefetch import prefetch_part
 from .row_block import RowBlock, Scalars, chunk_of, pair_of, rows_of, stride_of
-from .tile import F32, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, floats
+from .tile import F32, GROUP, PANEL, ROWS, SPAN, WIDTH, Floats, Vector, floats
 
 comptime span_of[dtype: DType] = PANEL if dtype == DType.bfloat16 else SPAN
 """Columns of a tile."""
@@ -81,17 +82,30 @@ def gemm_tile[
 ):
     """Does the work of `gemm_tile_f32` for rows_of[dtype] rows and span_of[dtype] columns."""
     comptime if dtype == DType.bfloat16:
-        gemm_tile_amx(
-            into,
-            into_stride,
-            start,
-            start_stride,
-            rebind[Halves](a),
-            a_chunk,
-            rebind[Halves](b),
-            b_stride,
-            depth,
-        )
+        comptime if HAS_TILES:
+            gemm_tile_amx(
+                into,
+                into_stride,
+                start,
+                start_stride,
+                rebind[Halves](a),
+                a_chunk,
+                rebind[Halves](b),
+                b_stride,
+                depth,
+            )
+        else:
+            gemm_tile_pairs(
+                into,
+                into_stride,
+                start,
+                start_stride,
+                rebind[Halves](a),
+                a_chunk,
+                rebind[Halves](b),
+                b_stride,
+                depth,
+            )
     else:
         gemm_tile_f32(
             into,
@@ -119,7 +133,7 @@ struct PackedMatrix[w_dtype: DType, dtype: DType](
 
     var panels: Scalars[Self.w_dtype]
     var scales: Floats
-    """One for each column of panels of integers; otherwise not read."""
+    """Those of panels of integers, [n_panels, n_groups, PANEL]; otherwise not read."""
     var bias: Floats
     """[n_out]."""
     var n_out: Int
@@ -133,23 +147,25 @@ struct PackedMatrix[w_dtype: DType, dtype: DType](
         return ceildiv(self.n_out, PANEL)
 
     @always_inline
-    def dequantized(self, source: Scalars[Self.w_dtype], k: Int, column: Int, panel: Int) -> Vector:
-        """Returns neighbouring columns of a panel at depth k as float32; `source` is depth 0."""
-        var w = source.unsafe_load[width=WIDTH](k * PANEL + column).cast[F32]()
+    def dequantized(self, panel: Int, k: Int, column: Int) -> Vector:
+        """Returns neighbouring columns of a panel at depth k as float32."""
+        var at = (panel * self.depth + k) * PANEL + column
+        var w = self.panels.unsafe_load[width=WIDTH](at).cast[F32]()
         comptime if Self.w_dtype.is_integral():
-            w *= self.scales.unsafe_load[width=WIDTH](panel * PANEL + column)
+            var group = panel * ceildiv(self.depth, GROUP) + k // GROUP
+            w *= self.scales.unsafe_load[width=WIDTH](group * PANEL + column)
         return w
 
     @always_inline
     def convert_panel(
-        self, into: Scalars[Self.dtype], source: Scalars[Self.w_dtype], panel: Int, depth: Int
+        self, into: Scalars[Self.dtype], panel: Int, first: Int, depth: Int
     ):
-        """Converts a panel to the type of the factors, [depth, PANEL]."""
+        """Converts a panel's rows from `first` on to the type of the factors, [depth, PANEL]."""
         for k in range(0, depth, pair_of[Self.dtype]):
             for j in range(0, PANEL, WIDTH):
-                var low = self.dequantized(source, k, j, panel)
+                var low = self.dequantized(panel, first + k, j)
                 comptime if pair_of[Self.dtype] == 2:
-                    var high = self.dequantized(source, k + 1, j, panel)
+                    var high = self.dequantized(panel, first + k + 1, j)
                     into.unsafe_store(k * PANEL + 2 * j, low.interleave(high).cast[Self.dtype]())
                 else:
                     into.unsafe_store(k * PANEL + j, low.cast[Self.dtype]())
@@ -186,7 +202,7 @@ struct PackedMatrix[w_dtype: DType, dtype: DType](
             b = rebind[Scalars[Self.dtype]](source)
         else:
             b = workspace.unsafe_offset(2 * PANEL)
-            self.convert_panel(b, source, panel, depth)
+            self.convert_panel(b, panel, first, depth)
         var after = source.unsafe_offset(self.ahead * self.depth * PANEL)
         var n_tiles = ceildiv(n_rows, rows_of[Self.dtype])
         for i in range(n_tiles):

@@ -1,6 +1,6 @@
 """Keys and values as attention over many queries reads them: layout and storing.
 
-In float32 they lie as in kv_cache.mojo. In bfloat16, for AMX, keys lie in pairs of channels,
+In float32 they lie as in kv_cache.mojo. In bfloat16 keys lie in pairs of channels,
 [n_head, n_panels, head_dim / 2, PANEL, 2], and values in pairs of positions,
 [n_head, n_padded / 2, n_columns, 2]; positions are padded with zeros to a whole AMX step.
 """

@@ -1,13 +1,13 @@
 """Blocks of rows: the left factor of a matmul, which a core holds while panels of weights pass by.
 
 A block lies in chunks of columns, each [n_capacity, stride], so that the rows of a tile are a fixed
-distance apart. Its numbers are float32, or bfloat16 for AMX: there a chunk is as wide as a tile,
-which so is one piece of memory. Nothing here multiplies.
+distance apart. Its numbers are float32, or bfloat16: there a chunk is as wide as a tile
+of AMX, which so is one piece of memory. Nothing here multiplies.
 """
 from std.math import ceildiv
 from std.memory import Pointer
 from std.sys import size_of
-from .amx import STEP, TILE
+from .amx import HAS_TILES, STEP, TILE
 from .layer_norm import RowNorm
 from .tile import F32, ROWS, WIDTH, Floats
 
@@ -20,7 +20,9 @@ comptime chunk_of[dtype: DType] = STEP if dtype == DType.bfloat16 else 128
 """Columns of a chunk."""
 comptime stride_of[dtype: DType] = STEP if dtype == DType.bfloat16 else chunk_of[F32] + 16
 """Numbers from a row to the next: one line, or nine, since even numbers crowd a few cache sets."""
-comptime rows_of[dtype: DType] = 2 * TILE if dtype == DType.bfloat16 else ROWS
+comptime is_tiled[dtype: DType] = dtype == DType.bfloat16 and HAS_TILES
+"""True where matmuls go by the tiles of AMX."""
+comptime rows_of[dtype: DType] = 2 * TILE if is_tiled[dtype] else ROWS
 """Rows of a tile."""
 comptime depth_of[dtype: DType] = STEP if dtype == DType.bfloat16 else 1
 """The depth of a matmul is a multiple of this; zeros fill it up."""

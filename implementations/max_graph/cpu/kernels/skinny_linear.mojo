@@ -3,21 +3,28 @@ from std.math import ceildiv
 from std.memory import Pointer
 from std.sys.info import size_of
 from .math import gelu
+from .skinny_groups import Bytes, skinny_matmul_groups
 from .skinny_matmul import skinny_matmul
-from .tile import F32, PANEL, SPAN, WIDTH, Floats
+from .tile import F32, GROUP, PANEL, SPAN, WIDTH, Floats
 
 comptime PIECE_BYTES = 65536
 """Bytes of weights that are worth being claimed on their own."""
 
 
-struct SkinnyLinear[w_dtype: DType](
+struct SkinnyLinear[w_dtype: DType, has_groups: Bool = False](
     Copyable, ImplicitlyCopyable, Movable, TrivialRegisterPassable
 ):
-    """A matrix [n_out, n_in] in panels, with an epilogue: scales, bias, GELU, residual."""
+    """A matrix [n_out, n_in] in panels, with an epilogue: scales, bias, GELU, residual.
+
+    Parameters:
+        w_dtype: Type of the matrix.
+        has_groups: True where integers have a scale for each GROUP inputs of a row.
+    """
 
     var panels: Pointer[Scalar[Self.w_dtype], MutUntrackedOrigin]
     var scales: Floats
-    """One for each row of a matrix of integers; otherwise not read."""
+    """One for each row of a matrix of integers, or for each of its groups, [n_panels, n_groups,
+    PANEL]; otherwise not read."""
     var bias: Floats
     var has_bias: Bool
     var has_gelu: Bool
@@ -89,7 +96,14 @@ struct SkinnyLinear[w_dtype: DType](
         for column in range(first * PANEL, min(last * PANEL, self.n_out), SPAN):
             var panel = column // PANEL * PANEL
             var b = self.panels.unsafe_offset(panel * self.n_in + column % PANEL)
-            skinny_matmul[Self.w_dtype](n_rows, sums, SPAN, x, self.n_in, b, PANEL, self.n_in)
+            comptime if Self.has_groups:
+                var n_groups = ceildiv(self.n_in, GROUP)
+                var scales = self.scales.unsafe_offset(panel * n_groups + column % PANEL)
+                skinny_matmul_groups(
+                    n_rows, sums, SPAN, x, self.n_in, rebind[Bytes](b), scales, self.n_in
+                )
+            else:
+                skinny_matmul[Self.w_dtype](n_rows, sums, SPAN, x, self.n_in, b, PANEL, self.n_in)
             for row in range(n_rows):
                 for i in range(0, SPAN, WIDTH):
                     var at = row * self.n_out + column + i
@@ -106,7 +120,7 @@ struct SkinnyLinear[w_dtype: DType](
     def apply_epilogue[width: Int](self, into: Floats, sums: Floats, column: Int):
         """Finishes `width` neighbouring sums of one row, from a column on, and stores them."""
         var y = sums.unsafe_load[width=width](0)
-        comptime if Self.w_dtype.is_integral():
+        comptime if Self.w_dtype.is_integral() and not Self.has_groups:
             y *= self.scales.unsafe_load[width=width](column)
         if self.has_bias:
             y += self.bias.unsafe_load[width=width](column)

@@ -15,6 +15,8 @@ comptime SPAN = 2 * WIDTH
 """Columns of one tile; a panel is a whole number of spans on every CPU."""
 comptime ROWS = 6 if WIDTH == 8 else 12
 """Rows of a full tile: as many as the registers hold (16 registers with AVX2, 32 elsewhere)."""
+comptime GROUP = 32
+"""Inputs of a column of integers that share a scale; no share of one ends within N_PARTS."""
 comptime LOWEST = Float32(-3e38)
 """Minus infinity for scores and logits: its exponential is zero, and differences are finite."""
 

@@ -32,7 +32,8 @@ from weights.checkpoint import Checkpoint
 from weights.dims import ModelDimensions
 
 SKYLAKE = LEVELS[1].flags
-SAPPHIRE_RAPIDS = LEVELS[2].flags
+ZEN_4 = LEVELS[2].flags
+SAPPHIRE_RAPIDS = LEVELS[3].flags
 
 
 @pytest.fixture
@@ -48,6 +49,8 @@ def processor(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_the_highest_level_is_taken(processor: pytest.MonkeyPatch) -> None:
     assert cpu_level() == "amx"
+    processor.setattr(levels, "_flags", lambda: ZEN_4)
+    assert cpu_level() == "bf16"
     processor.setattr(levels, "_flags", lambda: SKYLAKE)
     assert cpu_level() == "avx512"
     processor.setattr(levels, "_flags", lambda: SKYLAKE - {"avx512dq"})
@@ -56,9 +59,9 @@ def test_the_highest_level_is_taken(processor: pytest.MonkeyPatch) -> None:
 
 def test_amx_wants_the_system_to_grant_its_tiles(processor: pytest.MonkeyPatch) -> None:
     processor.setattr(levels, "_tiles_granted", lambda: False)
-    assert cpu_level() == "avx512"
+    assert cpu_level() == "bf16"
     processor.setenv(FORCED, "amx")
-    with pytest.raises(ImplementationUnavailableError, match=r"MAXWHISPER_CPU=amx.*use avx512"):
+    with pytest.raises(ImplementationUnavailableError, match=r"MAXWHISPER_CPU=amx.*use bf16"):
         cpu_level()
 
 
@@ -70,7 +73,7 @@ def test_a_lower_level_can_be_forced_and_a_higher_one_not(processor: pytest.Monk
     with pytest.raises(ImplementationUnavailableError, match="more than this processor offers"):
         cpu_level()
     processor.setenv(FORCED, "sse")
-    with pytest.raises(ImplementationUnavailableError, match="use avx2, avx512, amx"):
+    with pytest.raises(ImplementationUnavailableError, match="use avx2, avx512, bf16, amx"):
         cpu_level()
 
 
@@ -121,9 +124,11 @@ def encoded(weights: Checkpoint, mel: np.ndarray) -> np.ndarray:
         return model.encoder(torch.from_numpy(mel)).numpy()
 
 
-def test_bfloat16_is_for_amx(checkpoint: Checkpoint) -> None:
-    assert choose_dtype("bfloat16", LEVEL_DIMS, "amx", has_decoder=True) == "bfloat16"
-    assert matrix_types(checkpoint, "int8", "amx") == MatrixTypes("bfloat16", "int8", "int16")
+def test_bfloat16_is_for_processors_that_multiply_it(checkpoint: Checkpoint) -> None:
+    for level in ("bf16", "amx"):
+        assert choose_dtype("bfloat16", LEVEL_DIMS, level, has_decoder=True) == "bfloat16"
+        expected = MatrixTypes("bfloat16", "int8", "int16")
+        assert matrix_types(checkpoint, "int8", level) == expected
     with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*float32 or int8$"):
         choose_dtype("bfloat16", LEVEL_DIMS, "avx512", has_decoder=True)
     with pytest.raises(ImplementationUnavailableError, match=r"without AMX.*use float32$"):
@@ -133,7 +138,8 @@ def test_bfloat16_is_for_amx(checkpoint: Checkpoint) -> None:
 
 @pytest.mark.parametrize("has_decoder", [True, False], ids=["full-max", "hybrid"])
 def test_auto_is_bfloat16_where_it_can_be(has_decoder: bool) -> None:
-    assert choose_dtype("auto", LEVEL_DIMS, "amx", has_decoder=has_decoder) == "bfloat16"
+    for level in ("bf16", "amx"):
+        assert choose_dtype("auto", LEVEL_DIMS, level, has_decoder=has_decoder) == "bfloat16"
     odd_heads = replace(LEVEL_DIMS, n_audio_head=LEVEL_DIMS.n_audio_head * 4)
     assert choose_dtype("auto", odd_heads, "amx", has_decoder=has_decoder) == "float32"
     assert choose_dtype("auto", LEVEL_DIMS, "avx512", has_decoder=has_decoder) == "float32"
@@ -158,7 +164,7 @@ def test_the_plan_is_for_the_level_that_is_here(
     assert plan.stacks == ("encoder",)
 
 
-@pytest.mark.parametrize("level", ["avx2", "avx512", "amx"])
+@pytest.mark.parametrize("level", [level.name for level in LEVELS])
 @pytest.mark.parametrize("dtype", ["float32", "auto"])
 def test_the_encoder_is_compiled_once_for_both(
     processor: pytest.MonkeyPatch, checkpoint: Checkpoint, level: str, dtype: str
@@ -171,7 +177,8 @@ def test_the_encoder_is_compiled_once_for_both(
 
 @pytest.mark.max
 @pytest.mark.parametrize(
-    ("level", "encoder"), [("avx2", "float32"), ("avx512", "float32"), ("amx", "bfloat16")]
+    ("level", "encoder"),
+    [("avx2", "float32"), ("avx512", "float32"), ("bf16", "bfloat16"), ("amx", "bfloat16")],
 )
 def test_the_encoder_is_the_same_on_each_level(
     level: str, encoder: str, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,7 @@ from implementations import registry
 from implementations.decoding.loop import decode_window
 from implementations.diagnostics import diagnostics
 from implementations.implementation import Implementation
+from implementations.max_graph.cpu.graphs.layouts import GROUP
 from implementations.options import LoadOptions
 from implementations.session import AudioFeatures, DecoderSession
 from maxwhisper_cli.transcription.mel import MelSpectrogram
@@ -74,6 +75,12 @@ def assert_near(logits: np.ndarray, expected: np.ndarray, tolerance: float = TOL
     assert error < tolerance
 
 
+def half_steps_of(matrix: np.ndarray) -> np.ndarray:
+    """Returns half of each number's step: every GROUP inputs of a row have a scale."""
+    largest = np.abs(matrix).reshape(len(matrix), -1, GROUP).max(axis=-1) / 254
+    return largest.repeat(GROUP, axis=1)
+
+
 def test_matrices_of_steps_are_rounded_to_integers(int8: Implementation) -> None:
     assert int8.dtype == "int8"
     tensors = loaded.checkpoint("tiny.en").tensors
@@ -83,8 +90,8 @@ def test_matrices_of_steps_are_rounded_to_integers(int8: Implementation) -> None
             continue
         exact = tensors[name].astype(np.float32)
         is_rounded = exact.ndim == 2 and "positional" not in name
-        # A row's largest number is 127 of its steps, and rounding is off by half of one.
-        half_steps = np.abs(exact).max(axis=-1, keepdims=True) / 254 if is_rounded else 0.0
+        # A group's largest number is 127 of its steps, and rounding is off by half of one.
+        half_steps = half_steps_of(exact) if is_rounded else 0.0
         assert (np.abs(array - exact) <= half_steps * 1.001).all(), name
         assert np.array_equal(array, exact) != is_rounded, name
 

@@ -36,7 +36,7 @@ def test_matrices_become_panels_and_stay_in_half_precision(checkpoint: Checkpoin
     assert not panels[-1, :, 51864 % PANEL :].any()
 
 
-def test_matrices_for_amx_are_bfloat16_with_two_inputs_side_by_side(
+def test_matrices_of_bfloat16_have_two_inputs_side_by_side(
     checkpoint: Checkpoint,
 ) -> None:
     name = "encoder.conv1.weight"  # 16 rows of 3 * 80 numbers: both are filled up
@@ -82,6 +82,26 @@ def test_an_embedding_in_two_bytes_is_a_coarse_one_and_what_it_lacks(
     assert (np.abs(coarse - exact) <= largest / 252).all()
     whole = coarse + matrix_of(low, 51864) * fine[:51864, None]
     assert (np.abs(whole - exact) <= largest / 64000).all()
+
+
+def test_integers_have_a_scale_for_each_group_of_inputs() -> None:
+    name = "decoder.blocks.0.mlp.0.weight"
+    tensor = np.random.default_rng(0).normal(size=(40, 80)).astype(np.float16)
+    tensor[3, 32:64] = 0
+    tensor[:, 70] *= 100  # what a row's only scale would drown the others in
+    checkpoint = Checkpoint(SMALL_DIMS, {name: tensor}, (), Path("made-up"))
+    weights = graph_weights(checkpoint, MatrixTypes("float16", "int8", "float16"))
+    integers = matrix_of(weights[name], 40)
+    scales = matrix_of(weights["decoder.blocks.0.mlp.0.scales"].reshape(2, 3, PANEL), 40)
+    assert integers.dtype == np.int8
+    for group, columns in enumerate((slice(0, 32), slice(32, 64), slice(64, 80))):
+        exact = tensor[:, columns].astype(np.float64)
+        found = integers[:, columns] * scales[:, group, None].astype(np.float64)
+        largest = np.abs(exact).max(axis=1, keepdims=True)
+        assert (np.abs(found - exact) <= largest / 253).all()
+        assert (
+            np.abs(integers[:, columns]).max(axis=1) == np.where(largest[:, 0] > 0, 127, 0)
+        ).all()
 
 
 def test_a_convolution_reads_its_three_frames_in_time_order(checkpoint: Checkpoint) -> None:
