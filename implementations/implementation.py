@@ -13,6 +13,7 @@ from typing import ClassVar
 from implementations.alignment import AlignmentRequest, TokenAlignment, align_text
 from implementations.decoding.loop import decode_window
 from implementations.log_mel import log_mel_frames
+from implementations.mel_frames import MelFrames, MelWindow
 from implementations.options import LoadOptions, LoadReport
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.row_decoder import RowDecoder, SerialRowDecoder
@@ -87,16 +88,21 @@ class Implementation(ABC):
         MAX enters a context as it is imported, and leaves it in the main thread at exit.
         """
 
-    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray | MelFrames:
         """Computes log-mel frames of a stretch of audio, before floor and scale.
 
-        [n_samples] at 16 kHz and [n_mels, 201] filters -> log10 band power, [n_frames, n_mels].
+        [n_samples] at 16 kHz and [n_mels, 201] filters -> log10 band power, [n_frames, n_mels], on
+        the host, or on the device, for `encode_frames`. The samples may be overwritten afterwards.
         """
         return log_mel_frames(samples, filters)
 
     @abstractmethod
     def encode(self, mel: FloatArray) -> AudioFeatures:
         """Encodes log-mel windows: [n_batch, n_mels, 3000] -> features of n_batch windows."""
+
+    def encode_frames(self, windows: Sequence[MelWindow]) -> AudioFeatures:
+        """Encodes windows of frames that its `log_mel` left on the device."""
+        raise NotImplementedError(f"{self.name} keeps no mel frames on its device")
 
     @abstractmethod
     def start(self, audio_features: AudioFeatures, n_group: int) -> DecoderSession:

@@ -43,7 +43,7 @@ LONG_MOJO_FUNCTIONS: dict[str, int] = {
     "gpu/kernels/gemm.mojo gemm_kernel": 150,
     "gpu/kernels/gemm_tma.mojo gemm_tma_kernel": 231,
     "gpu/kernels/gemv.mojo gemv_kernel": 67,
-    "gpu/kernels/log_mel.mojo log_mel_kernel": 64,
+    "gpu/kernels/log_mel.mojo log_mel_kernel": 69,
     "gpu/kernels/matmul.mojo tiled_matmul_kernel": 66,
     "gpu/kernels/matmul.mojo Matmul.execute": 77,
     "gpu/kernels/matmul_half.mojo MatmulHalf.execute": 110,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from maxwhisper_cli.transcription.mel import FRAMES_PER_SECOND, N_FRAMES, Clip, Float32
+from maxwhisper_cli.transcription.mel import FRAMES_PER_SECOND, N_FRAMES, Clip, Float64
 
 _REACH_FRAMES = N_FRAMES // 3
 """Frames at the end of a full window among which the quietest moment is looked for."""
@@ -19,18 +19,18 @@ _LEAST_FRAMES = 500
 _QUIET_FRAMES = 31
 """Length of the moment that is to be quiet."""
 
-Window = Callable[[int, int], Float32]
-"""Reads mel frames: (first frame, number of frames) -> [n_mels, n_frames]."""
+Loudness = Callable[[int, int], Float64]
+"""Returns the mean over the bands of mel frames: (first frame, number of frames) -> [n_frames]."""
 
 
-def cut_clips(clips: Sequence[Clip], window: Window) -> list[Clip]:
+def cut_clips(clips: Sequence[Clip], loudness: Loudness) -> list[Clip]:
     """Returns the parts of clips, of at most 30 s each, in order.
 
     Args:
         clips: Clips to transcribe, in order, in mel frames; none overlaps another.
-        window: Reads mel frames of the recording.
+        loudness: Returns the loudness of the recording's mel frames.
     """
-    return [part for clip in clips for part in _parts(clip, window)]
+    return [part for clip in clips for part in _parts(clip, loudness)]
 
 
 def count_parts(seconds: float) -> int:
@@ -38,19 +38,18 @@ def count_parts(seconds: float) -> int:
     return max(1, -(-int(seconds * FRAMES_PER_SECOND) // N_FRAMES))
 
 
-def _parts(clip: Clip, window: Window) -> Iterator[Clip]:
+def _parts(clip: Clip, loudness: Loudness) -> Iterator[Clip]:
     start, end = clip
     while end - start > N_FRAMES:
         last = min(start + N_FRAMES, end - _LEAST_FRAMES)
-        cut = _quietest(start + N_FRAMES - _REACH_FRAMES, last, window)
+        cut = _quietest(start + N_FRAMES - _REACH_FRAMES, last, loudness)
         yield start, cut
         start = cut
     if start < end:
         yield start, end
 
 
-def _quietest(first: int, last: int, window: Window) -> int:
+def _quietest(first: int, last: int, loudness: Loudness) -> int:
     """Returns the middle of the quietest moment between two frames."""
-    loudness = window(first, last - first).mean(axis=0, dtype=np.float64)
-    sums = np.convolve(loudness, np.ones(_QUIET_FRAMES), mode="valid")
+    sums = np.convolve(loudness(first, last - first), np.ones(_QUIET_FRAMES), mode="valid")
     return first + int(sums.argmin()) + _QUIET_FRAMES // 2

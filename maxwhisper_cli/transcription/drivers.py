@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 
 from implementations.implementation import Implementation
+from implementations.mel_frames import MelWindow
 from implementations.request import DecodedWindow
 from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.mel import N_FRAMES, Float32
@@ -76,6 +77,10 @@ def encode_windows(
     implementation: Implementation, needs: Sequence[Encoding], stopwatch: Stopwatch
 ) -> list[AudioFeatures | MaxWhisperError]:
     """Returns the features of each window, encoded as one batch; an error for an unreadable one."""
+    on_device = [window for need in needs if (window := need.device_window()) is not None]
+    if len(on_device) == len(needs):
+        features = encode(implementation, on_device, stopwatch)
+        return [features[i] for i in range(len(needs))]
     mel = np.empty((len(needs), implementation.dims.n_mels, N_FRAMES), np.float32)
     if len(needs) == 1:
         error = needs[0].fill(mel[0])
@@ -112,10 +117,15 @@ def align_windows(
         need.give(alignment)
 
 
-def encode(implementation: Implementation, mel: Float32, stopwatch: Stopwatch) -> AudioFeatures:
-    """[n_batch, n_mels, 3000] -> features of n_batch windows."""
+def encode(
+    implementation: Implementation, mel: Float32 | Sequence[MelWindow], stopwatch: Stopwatch
+) -> AudioFeatures:
+    """[n_batch, n_mels, 3000], or as many windows on the device -> features of n_batch windows."""
     with stopwatch.on("encoder", len(mel)):
-        features = implementation.encode(mel)
+        if isinstance(mel, np.ndarray):
+            features = implementation.encode(mel)
+        else:
+            features = implementation.encode_frames(mel)
         if stopwatch.is_running:
             implementation.wait()
     return features

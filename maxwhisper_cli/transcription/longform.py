@@ -58,7 +58,7 @@ class TranscriptionRun(Run):
         """Parts to transcribe, in mel frames within the recording."""
         self._language = RecordingLanguage(implementation, mel, options, clips, stopwatch)
         context = RecordingContext(dims, mel, options, self._language, timer)
-        parts = [[part] for part in cut_clips(clips, mel.window)] if is_cut else [clips]
+        parts = [[part] for part in cut_clips(clips, mel.loudness)] if is_cut else [clips]
         ends = [0, *(part[-1][1] for part in parts if part)]
         self._sequences = [
             WindowSequence(

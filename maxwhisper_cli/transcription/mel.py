@@ -4,27 +4,26 @@ The numbers are those of openai-whisper's `log_mel_spectrogram` with 30 s of pad
 themselves are computed by `implementations.log_mel` or by an implementation's own transform.
 Frames are stored as plain log10 values, because the floor of the scale is set by the loudest frame
 of the whole recording: it is applied when a window is read. They stay in the arrays in which they
-were computed, and move to a temporary file when there are too many for memory. This module depends
-on neither recordings nor models.
+were computed, on the host or on the implementation's device. This module depends on neither
+recordings nor models.
 
 Each frame covers 25 ms of samples around its time and comes every 10 ms (Hann window, 400-point
 Fourier transform), reflected at the start as `torch.stft(center=True)` does.
 """
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from tempfile import TemporaryFile
-from threading import Lock
-from typing import IO, Final
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from implementations.log_mel import log_mel_frames
+from implementations.mel_frames import MelFrames, MelPart, MelWindow
+from maxwhisper_cli.transcription.mel_store import MelStore
 from maxwhisper_cli.transcription.upstream import mel_filters
 from weights.closing import Closing
 from weights.dims import HOP_LENGTH, N_FFT
-from weights.errors import MaxWhisperError
 
 SAMPLE_RATE: Final = 16000
 FRAMES_PER_SECOND: Final = SAMPLE_RATE // HOP_LENGTH
@@ -32,10 +31,10 @@ N_FRAMES: Final = 3000
 """Frames of the 30 s window that the encoder reads."""
 
 _QUIETEST_LOG10 = -10.0  # NumPy's log10 of it is one rounding step lower
-_MEMORY_BYTES = 256 * 2**20  # 2 h 19 min at 80 bands; what is longer goes to a temporary file
 
 Float32 = npt.NDArray[np.float32]
-LogMel = Callable[[Float32, Float32], Float32]
+Float64 = npt.NDArray[np.float64]
+LogMel = Callable[[Float32, Float32], Float32 | MelFrames]
 Clip = tuple[int, int]
 """Start and end of a part of a recording, in mel frames."""
 
@@ -61,7 +60,7 @@ class MelSpectrogram(Closing):
             blocks: Mono samples at 16 kHz, in blocks of any length.
             n_mels: Mel bands: 80, or 128 from large-v3 on.
             transform: Computes the frames: (samples, filters) -> log10 of band powers, in an array
-                that is not written to again.
+                that is not written to again, or on a device.
             frames_at_once: Largest number of frames per call of `transform`.
             progress: Called with the seconds of audio read so far.
         """
@@ -71,13 +70,7 @@ class MelSpectrogram(Closing):
         self._filters = mel_filters(n_mels)
         self._transform = transform
         self._samples_at_once = frames_at_once * HOP_LENGTH
-        self._lock = Lock()
-        self._arrays: list[Float32] = []
-        self._starts: list[int] = []
-        """First frame of each array."""
-        self._file: IO[bytes] | None = None
-        """File of all frames, once they are too many for memory."""
-        self._n_stored = 0
+        self._store = MelStore(n_mels)
         self._loudest = _QUIETEST_LOG10
         self._n_samples = 0
         try:
@@ -133,11 +126,44 @@ class MelSpectrogram(Closing):
         self._fill(window[:, :n_filled], start_frame)
         window[:, n_filled:] = 0
 
+    def device_window(self, start_frame: int, n_frames: int) -> MelWindow | None:
+        """Returns the same window as `padded_window`, for `Implementation.encode_frames`.
+
+        None if not all of its frames are on the device.
+        """
+        parts = list(self._store.parts(start_frame, start_frame + min(n_frames, N_FRAMES)))
+        on_device = [each for each in parts if isinstance(each, MelPart)]
+        if not on_device or len(on_device) < len(parts):
+            return None
+        n_filled = min(n_frames, N_FRAMES, self.n_frames - start_frame)
+        return MelWindow(on_device, float(self._floor), n_filled)
+
+    def loudness(self, start_frame: int, n_frames: int) -> Float64:
+        """Returns the mean over the bands of each scaled frame, from `start_frame` on."""
+        if self._device_loudness is None:
+            window = self.window(start_frame, n_frames)
+            return window.mean(axis=0, dtype=np.float64)
+        return self._device_loudness[start_frame : start_frame + n_frames]
+
+    @cached_property
+    def _device_loudness(self) -> Float64 | None:
+        """Loudness of all frames, padding included; None unless they are on a device."""
+        means = [each.loudness(float(self._floor)) for each in self._store.on_device]
+        if not means:
+            return None
+        silence = (self._floor + np.float32(4.0)) * np.float32(0.25)
+        n_silent = max(0, self.n_frames - len(self._store))
+        return np.concatenate([*means, np.full(n_silent, silence, np.float64)])[: self.n_frames]
+
+    @property
+    def _floor(self) -> np.float32:
+        return max(np.float32(self._loudest) - np.float32(8.0), np.float32(_QUIETEST_LOG10))
+
     def _fill(self, log_spec: Float32, start_frame: int) -> None:
         """Writes scaled frames from `start_frame` on into `[n_mels, n_frames]`."""
-        floor = max(np.float32(self._loudest) - np.float32(8.0), np.float32(_QUIETEST_LOG10))
+        floor = self._floor
         n_filled = 0
-        for stored in self._read(start_frame, start_frame + log_spec.shape[1]):
+        for stored in self._store.read(start_frame, start_frame + log_spec.shape[1]):
             filled = log_spec[:, n_filled : n_filled + len(stored)]
             np.maximum(stored.T, floor, out=filled)
             n_filled += len(stored)
@@ -147,9 +173,7 @@ class MelSpectrogram(Closing):
 
     def close(self) -> None:
         """Drops the frames and their temporary file."""
-        self._arrays, self._starts = [], []
-        if self._file is not None:
-            self._file.close()
+        self._store.close()
 
     def _build(self, blocks: Iterable[Float32], progress: Callable[[float], None] | None) -> None:
         buffer = np.empty(self._samples_at_once + 3 * N_FFT, np.float32)
@@ -165,6 +189,7 @@ class MelSpectrogram(Closing):
         # Silence up to the last frame that overlaps the audio; those after it are not stored.
         buffer[n_buffered : n_buffered + 2 * N_FFT] = 0
         self._store_frames(buffer, n_buffered + 2 * N_FFT)
+        self._loudest = max(self._loudest, self._store.loudest)
 
     def _store_frames(self, buffer: Float32, n_buffered: int) -> int:
         """Stores every whole frame of the buffer; moves the samples still needed to its front.
@@ -174,60 +199,13 @@ class MelSpectrogram(Closing):
         """
         if n_buffered <= N_FFT:
             return n_buffered
-        if not self._n_stored:
+        if not len(self._store):
             buffer[: N_FFT // 2] = buffer[N_FFT : N_FFT // 2 : -1]
-        log_spec = np.ascontiguousarray(self._transform(buffer[:n_buffered], self._filters))
-        self._loudest = max(self._loudest, float(log_spec.max()))
-        self._append_frames(log_spec)
+        log_spec = self._transform(buffer[:n_buffered], self._filters)
+        self._store.append(log_spec)
         n_done = len(log_spec) * HOP_LENGTH
         buffer[: n_buffered - n_done] = buffer[n_done:n_buffered]
         return n_buffered - n_done
-
-    def _append_frames(self, log_spec: Float32) -> None:
-        """Appends frames, in memory as long as all of them fit there."""
-        n_stored = self._n_stored + len(log_spec)
-        if self._file is None and n_stored * self.n_mels * 4 <= _MEMORY_BYTES:
-            self._arrays.append(log_spec)
-            self._starts.append(self._n_stored)
-        else:
-            try:
-                self._write_to_file(log_spec)
-            except OSError as error:
-                raise MaxWhisperError(
-                    "the spectrogram of so long a recording needs a temporary file, which cannot "
-                    f"be written ({error.strerror or error}): set TMPDIR to another folder"
-                ) from error
-        self._n_stored = n_stored
-
-    def _write_to_file(self, log_spec: Float32) -> None:
-        if self._file is None:
-            self._file = TemporaryFile()  # noqa: SIM115 - closed by close()
-            for array in self._arrays:
-                self._file.write(array.data)
-            self._arrays, self._starts = [], []
-        self._file.write(log_spec.data)
-
-    def _read(self, start: int, stop: int) -> Iterator[Float32]:
-        """Yields the stored frames from `start` to before `stop`, as `[n_frames, n_mels]`."""
-        stop = min(stop, self._n_stored)
-        if self._file is not None and start < stop:
-            try:
-                with self._lock:
-                    self._file.seek(start * self.n_mels * 4)
-                    data = self._file.read((stop - start) * self.n_mels * 4)
-            except OSError as error:
-                raise MaxWhisperError(
-                    "the temporary file of a long recording's spectrogram cannot be read "
-                    f"({error.strerror or error}): set TMPDIR to another folder"
-                ) from error
-            yield np.frombuffer(data, np.float32).reshape(-1, self.n_mels)
-            return
-        index = bisect_right(self._starts, start) - 1
-        while start < stop:
-            stored = self._arrays[index][start - self._starts[index] :][: stop - start]
-            yield stored
-            start += len(stored)
-            index += 1
 
 
 def _split_blocks(blocks: Iterable[Float32], size: int) -> Iterator[tuple[Float32, bool]]:

@@ -11,6 +11,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from implementations.alignment import AlignmentRequest, TokenAlignment
 from implementations.implementation import Meanwhile, nothing
+from implementations.mel_frames import MelWindow
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures
 from maxwhisper_cli.transcription.mel import Float32, MelSpectrogram
@@ -43,6 +44,10 @@ class Encoding(Need[AudioFeatures]):
 
     mel: MelSpectrogram
     place: WindowPlace
+
+    def device_window(self) -> MelWindow | None:
+        """Returns the window if its frames are on the implementation's device."""
+        return self.mel.device_window(self.place.seek, self.place.n_frames)
 
     def fill(self, window: Float32) -> MaxWhisperError | None:
         """Writes the window's mel frames and the zeros after them into `[n_mels, 3000]`.

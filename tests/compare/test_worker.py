@@ -11,6 +11,7 @@ import soundfile
 
 from implementations import registry
 from implementations.errors import ImplementationUnavailableError
+from implementations.mel_frames import MelFrames
 from implementations.options import LoadReport
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import FloatArray
@@ -134,7 +135,7 @@ def test_measures_with_the_implementation_s_own_mel_and_batches(
     monkeypatch.setattr(type(scripted), "mel_frames_at_once", 16384)
     log_mel, encode = scripted.log_mel, scripted.encode
 
-    def spy_log_mel(samples: FloatArray, filters: FloatArray) -> FloatArray:
+    def spy_log_mel(samples: FloatArray, filters: FloatArray) -> FloatArray | MelFrames:
         n_samples.append(len(samples))
         return log_mel(samples, filters)
 

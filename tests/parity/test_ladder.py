@@ -9,6 +9,7 @@ import pytest
 
 from implementations.cpu import CpuImplementation
 from implementations.implementation import Implementation
+from implementations.mel_frames import MelFrames
 from implementations.options import LoadOptions
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.session import AudioFeatures, FloatArray
@@ -44,7 +45,7 @@ class Faulty(CpuImplementation):
                 array[0] += 1e-4
             yield name, array
 
-    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray | MelFrames:
         return super().log_mel(samples, filters * (1.1 if self.fault == "mel" else 1))
 
     def trace_encoder(self, mel: FloatArray) -> list[FloatArray]:

@@ -21,6 +21,7 @@ from whisper.audio import N_SAMPLES, log_mel_spectrogram
 
 from maxwhisper_cli.audio.reader import open_audio
 from maxwhisper_cli.transcription import mel as mel_module
+from maxwhisper_cli.transcription import mel_store
 from maxwhisper_cli.transcription.mel import N_FRAMES, MelSpectrogram
 
 LARGEST_DIFFERENCE = 1e-4
@@ -143,11 +144,11 @@ class SlowFile:
 
 
 def test_threads_read_their_own_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mel_module, "_MEMORY_BYTES", 0)
+    monkeypatch.setattr(mel_store, "_MEMORY_BYTES", 0)
     with MelSpectrogram([noise(16000 * 60)], 80) as mel:
         starts = [(37 * index) % 5900 for index in range(400)]
         expected = [mel.window(start, 50) for start in starts]
-        monkeypatch.setattr(mel, "_file", SlowFile(mel._file))
+        monkeypatch.setattr(mel._store, "_file", SlowFile(mel._store._file))
         with ThreadPoolExecutor(8) as pool:
             windows = list(pool.map(lambda start: mel.window(start, 50), starts))
     for window, wanted in zip(windows, expected, strict=True):
@@ -164,7 +165,7 @@ def test_progress_counts_seconds() -> None:
 
 def test_frames_go_to_disk_beyond_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten hours in small: an hour in blocks that are made on demand, with 2 MB allowed."""
-    monkeypatch.setattr(mel_module, "_MEMORY_BYTES", 2 * 2**20)
+    monkeypatch.setattr(mel_store, "_MEMORY_BYTES", 2 * 2**20)
     block = noise(16000 * 30)
     tracemalloc.start()
     try:
@@ -181,7 +182,7 @@ def test_windows_from_disk_are_those_from_memory(monkeypatch: pytest.MonkeyPatch
     samples = noise(16000 * 40)
     with MelSpectrogram([samples], 80) as mel:
         in_memory = mel.window(0, mel.n_frames)
-    monkeypatch.setattr(mel_module, "_MEMORY_BYTES", 10**6)  # 3,125 frames: some are there by then
+    monkeypatch.setattr(mel_store, "_MEMORY_BYTES", 10**6)  # 3,125 frames: some are there by then
     with MelSpectrogram([samples], 80) as mel:
         for start, n_frames in ((0, mel.n_frames), (3000, 3000), (mel.n_frames - 5, 100)):
             window = mel.window(start, n_frames)

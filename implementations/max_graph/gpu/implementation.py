@@ -15,6 +15,7 @@ from implementations.max_graph.gpu.aligner import TextAligner
 from implementations.max_graph.gpu.beam_decoder import BeamDecoder
 from implementations.max_graph.gpu.device_decoder import DeviceDecoder
 from implementations.max_graph.gpu.load import GpuGraphs, load_gpu_graphs
+from implementations.max_graph.gpu.mel import GpuMel
 from implementations.max_graph.gpu.row_decoder import GpuRowDecoder, runs_on_device
 from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from implementations.max_graph.gpu.session import (
@@ -22,6 +23,7 @@ from implementations.max_graph.gpu.session import (
     GpuSession,
     align,
 )
+from implementations.mel_frames import MelFrames, MelWindow
 from implementations.options import LoadOptions
 from implementations.request import DecodedWindow, DecodeRequest
 from implementations.row_decoder import RowDecoder
@@ -66,6 +68,7 @@ class GpuFullMax(Implementation):
         self._rows: GpuRowDecoder | None = None
         """The rows last opened, whose buffers are used again."""
         self._aligner = TextAligner(self._models, self._idle_decoder)
+        self._mel = GpuMel(graphs, self._lock)
         self._filters: tuple[FloatArray, Buffer] | None = None
         """The mel filters last used, here and on the GPU."""
 
@@ -74,12 +77,16 @@ class GpuFullMax(Implementation):
         """Loads graphs and weights, compiling graphs where that was never done."""
         return cls(load_gpu_graphs(checkpoint, options, has_decoder=True))
 
-    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray:
-        """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels]."""
+    def log_mel(self, samples: FloatArray, filters: FloatArray) -> FloatArray | MelFrames:
+        """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels], on the GPU.
+
+        They are returned on the host once the recordings that are open fill the memory for frames.
+        """
         with self._lock:
             if self._filters is None or self._filters[0] is not filters:
                 self._filters = filters, self._graphs.upload(filters)
-            return self._graphs.log_mel(samples, self._filters[1])
+            uploaded = self._filters[1]
+        return self._mel.frames(samples, uploaded)
 
     def encode(self, mel: FloatArray) -> MaxAudioFeatures:
         """[n_batch, n_mels, 3000] -> features of n_batch windows.
@@ -89,6 +96,17 @@ class GpuFullMax(Implementation):
         """
         self._graphs.budget.check_fits(len(mel))
         with self._lock:
+            return MaxAudioFeatures(self._graphs.encode(mel))
+
+    def encode_frames(self, windows: Sequence[MelWindow]) -> MaxAudioFeatures:
+        """Encodes windows of frames that are on the GPU.
+
+        Raises:
+            ImplementationFailedError: memory does not suffice for so many, decoding included.
+        """
+        self._graphs.budget.check_fits(len(windows))
+        with self._lock:
+            mel = self._mel.windows(windows, 2 * self.dims.n_audio_ctx)
             return MaxAudioFeatures(self._graphs.encode(mel))
 
     def decode(self, audio_features: AudioFeatures, request: DecodeRequest) -> DecodedWindow:

@@ -79,17 +79,21 @@ class GpuGraphs:
         """Yields the weights by canonical name, as float32 copies."""
         return canonical_weights(self.packed, self.dims)
 
-    def encode(self, mel: FloatArray) -> Buffer:
-        """[n_batch, n_mels, 3000] -> [n_batch, n_audio_ctx, n_audio_state] on the GPU."""
+    def encode(self, mel: FloatArray | Buffer) -> Buffer:
+        """[n_batch, n_mels, 3000] -> [n_batch, n_audio_ctx, n_audio_state] on the GPU.
+
+        The windows are on the host, or in a buffer of the GPU that the caller no longer needs.
+        """
         encoder = self.models["encoder"]
-        if len(mel) > 1 or not self._one_window:
-            uploaded = self.upload(mel)
+        n_windows = int(mel.shape[0])
+        if n_windows > 1 or not self._one_window:
+            uploaded = mel if isinstance(mel, Buffer) else self.upload(mel)
             (features,) = encoder.execute(uploaded)
-            if len(mel) == 1:
+            if n_windows == 1:
                 self._one_window.append(CapturedGraph.capture(encoder, uploaded))
             return features
         captured = self._one_window[0]
-        captured.inputs[0].inplace_copy_from(_on_host(mel))
+        captured.inputs[0].inplace_copy_from(mel if isinstance(mel, Buffer) else _on_host(mel))
         captured.replay()
         (features,) = captured.outputs
         return features.copy()
@@ -98,12 +102,6 @@ class GpuGraphs:
         """[n_batch, n_mels, 3000] -> n_audio_layer + 1 states."""
         states = self.models["encoder_states"].execute(self.upload(mel))
         return [state.to_numpy().copy() for state in states]
-
-    def log_mel(self, samples: FloatArray, filters: Buffer) -> FloatArray:
-        """[n_samples], [n_mels, 201] -> log10 band power, [n_frames, n_mels]."""
-        (frames,) = self.models["log_mel"].execute(self.upload(samples), filters)
-        array: FloatArray = frames.to_numpy()
-        return array
 
     def close(self) -> None:
         """Frees the weights and the captured graphs."""

@@ -16,6 +16,10 @@ LIMIT = "MAXWHISPER_GPU_MEMORY"
 
 _SHARE = 0.85
 """Share of the free memory for batches; MAX keeps some, and some falls between allocations."""
+_MEL_SHARE = 1 / 32
+"""Share of the free memory for log-mel frames that stay on the GPU, beside that for batches."""
+_MAX_MEL_BYTES = 4 * 2**30
+"""Bytes of these frames at most: 37 hours at 80 bands."""
 _ENCODER_BYTES = 80
 """Bytes of workspace for each number of the encoder's output in half precision: 37 were measured
 with tiny.en, 79 with large-v3. In float32 it is twice as much."""
@@ -87,6 +91,11 @@ class MemoryBudget:
     available_bytes: int | None
     """Free before the weights were loaded, or the limit if that is less; None if unknown."""
     total_bytes: int | None
+
+    @property
+    def mel_bytes(self) -> int:
+        """Bytes of log-mel frames that may stay on the GPU, of all recordings that are open."""
+        return min(_MAX_MEL_BYTES, int(_MEL_SHARE * (self.available_bytes or 0)))
 
     def fits(self, n_windows: int, n_group: int = 1) -> bool:
         """Returns True where a batch with `n_group` hypotheses a window fits.

@@ -9,7 +9,7 @@ from implementations.max_graph.gpu.graphs.decoder import TextDecoder
 from implementations.max_graph.gpu.graphs.encoder import AudioEncoder
 from implementations.max_graph.gpu.graphs.encoder_ops import COLUMNS
 from implementations.max_graph.gpu.graphs.half_encoder import HalfEncoder
-from implementations.max_graph.gpu.graphs.mel import LogMel
+from implementations.max_graph.gpu.graphs.mel import MelGraphs
 from implementations.max_graph.gpu.graphs.ops import KERNELS, kernels_for
 from implementations.max_graph.gpu.graphs.sampling import SamplingGraphs
 from implementations.max_graph.request import CompileRequest
@@ -30,7 +30,8 @@ def add_graphs(request: CompileRequest, module: Module, kernels: KernelLibrary) 
 
 def _add_decoder(request: CompileRequest, module: Module, kernels: KernelLibrary) -> None:
     device, dtype = DeviceRef.GPU(request.gpu), DType[request.matrices.encoder]
-    LogMel(request.dims.n_mels, device).add_graph(module, kernels)
+    n_frames = 2 * request.dims.n_audio_ctx
+    MelGraphs(request.dims.n_mels, n_frames, device).add_graphs(module, kernels)
     decoder = TextDecoder(request.dims, dtype, device)
     decoder.add_graphs(module, kernels)
     AlignmentGraphs(decoder).add_graphs(module, kernels)

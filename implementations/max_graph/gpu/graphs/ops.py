@@ -13,8 +13,6 @@ from pathlib import Path
 from max.dtype import DType
 from max.graph import BufferValue, DeviceRef, Dim, Graph, ShapeLike, TensorType, TensorValue, ops
 
-from weights.dims import HOP_LENGTH, N_FFT
-
 KERNELS = Path(__file__).parents[1] / "kernels"
 MAX_SPLITS = 16
 """Blocks that share the keys of a query in cross-attention, at most."""
@@ -97,15 +95,6 @@ def matmul(
     parameters |= {"n_in": int(x.shape[2]), "portable": is_portable()}
     result, _ = ops.custom("whisper_gpu_matmul_half", gpu(), values, types, parameters)
     return result.tensor
-
-
-def log_mel(
-    samples: TensorValue, filters: TensorValue, window: TensorValue, waves: TensorValue
-) -> TensorValue:
-    """[n_samples], [n_mels, 201] -> log10 of band power, [n_frames, n_mels]."""
-    n_frames = (samples.shape[0] - N_FFT) // HOP_LENGTH + 1
-    values = [samples, filters, window, waves]
-    return one_tensor("whisper_gpu_log_mel", values, [n_frames, filters.shape[0]])
 
 
 def transpose(mel: TensorValue, dtype: DType) -> TensorValue:

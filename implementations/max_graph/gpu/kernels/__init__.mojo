@@ -12,6 +12,7 @@ from .layer_norm import *
 from .log_mel import *
 from .matmul import *
 from .matmul_half import *
+from .mel_windows import *
 from .no_speech_prob import *
 from .sample import *
 from .token_probs import *

@@ -3,9 +3,10 @@
 The transform sums products with cosines and sines in float64, as the CPU's kernel does: it is exact
 to the last bit of float32, and quiet bands beside loud ones keep their digits.
 """
+import max.gpu.primitives.warp as warp
 import extensibility
 from extensibility import InputTensor, OutputTensor
-from max.gpu import block_idx, thread_idx
+from max.gpu import WARP_SIZE, block_idx, lane_id, thread_idx
 from max.gpu.host import DeviceContext
 from max.gpu.sync import barrier
 from std.math import ceildiv, log10
@@ -19,11 +20,33 @@ comptime HOP = 160
 comptime FRAMES = 8
 """Number of frames of a block."""
 comptime THREADS = 256
+comptime WARPS = THREADS // WARP_SIZE
 comptime QUIETEST = Float32(1e-10)
+
+
+@always_inline
+def store_highest(output: FloatPointer, at: Int, value: Float32):
+    """Stores the highest value of a block's threads.
+
+    Args:
+        output: Device memory.
+        at: Offset to store it at.
+        value: The thread's value.
+    """
+    var of_warps = unsafe_stack_allocation[WARPS, Float32, alignment=16, address_space=.SHARED]()
+    var of_warp = warp.max(value)
+    if lane_id() == 0:
+        of_warps[unsafe_offset=Int(thread_idx.x) // WARP_SIZE] = of_warp
+    barrier()
+    if thread_idx.x == 0:
+        for i in range(1, WARPS):
+            of_warp = max(of_warp, of_warps[unsafe_offset=i])
+        output[unsafe_offset=at] = of_warp
 
 
 def log_mel_kernel(
     output: FloatPointer,
+    peaks: FloatPointer,
     samples: FloatPointer,
     filters: FloatPointer,
     window: FloatPointer,
@@ -76,6 +99,7 @@ def log_mel_kernel(
             thread * FRAMES, (real * real + imaginary * imaginary).cast[F32]()
         )
     barrier()
+    var highest = log10(QUIETEST)
     for i in range(thread, Int(n_mels) * FRAMES, THREADS):
         var frame = i % FRAMES
         var band = i // FRAMES
@@ -85,16 +109,20 @@ def log_mel_kernel(
                 power[unsafe_offset=k * FRAMES + frame], sum
             )
         if first + frame < Int(n_frames):
-            output[unsafe_offset=(first + frame) * Int(n_mels) + band] = log10(max(sum, QUIETEST))
+            var level = log10(max(sum, QUIETEST))
+            output[unsafe_offset=(first + frame) * Int(n_mels) + band] = level
+            highest = max(highest, level)
+    store_highest(peaks, Int(block_idx.x), highest)
 
 
 @extensibility.register("whisper_gpu_log_mel")
 struct LogMel:
     @staticmethod
     def execute[
-        target: StaticString
+        target: StaticString, frames_of_block: Int
     ](
         output: OutputTensor[dtype=F32, rank=2, ...],
+        peaks: OutputTensor[dtype=F32, rank=1, ...],
         samples: InputTensor[dtype=F32, rank=1, ...],
         filters: InputTensor[dtype=F32, rank=2, ...],
         window: InputTensor[dtype=F32, rank=1, ...],
@@ -103,16 +131,23 @@ struct LogMel:
     ) raises:
         """Computes log10 of band power of every frame that lies wholly in the samples.
 
+        Parameters:
+            target: Device of the graph.
+            frames_of_block: Python's number of frames of a block.
+
         Args:
             output: [n_frames, n_mels].
+            peaks: Highest value of each block's frames, [ceil(n_frames / FRAMES)].
             samples: [n_samples].
             filters: [n_mels, N_FFT / 2 + 1].
             window: [N_FFT].
             waves: Cosines and sines of one period, [2, N_FFT].
             ctx: Stream.
         """
+        comptime assert frames_of_block == FRAMES, "Python and Mojo differ in a block's frames"
         ctx.enqueue_function[log_mel_kernel](
             pointer(output),
+            pointer(peaks),
             pointer(samples),
             pointer(filters),
             pointer(window),

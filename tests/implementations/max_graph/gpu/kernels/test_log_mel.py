@@ -8,7 +8,7 @@ pytest.importorskip("max", reason="MAX is not installed: pip install 'maxwhisper
 from max.dtype import DType
 
 from implementations.log_mel import hann_window
-from implementations.max_graph.gpu.graphs.ops import log_mel
+from implementations.max_graph.gpu.graphs.mel_ops import FRAMES_OF_BLOCK, log_mel
 from implementations.max_graph.gpu.weights import log_mel_constants
 from tests.support.gpu_ops import F32, FloatArray, GpuOps, OneOp, normal, tensor
 from tests.support.hardware import needs_max_gpu
@@ -36,7 +36,10 @@ OPS = GpuOps(
 def found_and_expected(samples: FloatArray, n_mels: int) -> tuple[FloatArray, FloatArray]:
     filters = np.random.default_rng(3).random((n_mels, N_BINS), np.float32) ** 8
     window, waves = log_mel_constants().values()
-    (found,) = OPS.run("log_mel", samples, filters, window, waves)
+    found, peaks = OPS.run("log_mel", samples, filters, window, waves)
+    starts = range(0, len(found), FRAMES_OF_BLOCK)
+    highest = [found[start : start + FRAMES_OF_BLOCK].max() for start in starts]
+    np.testing.assert_array_equal(peaks, np.array(highest, np.float32))
     frames = np.lib.stride_tricks.sliding_window_view(samples, N_FFT)[::HOP_LENGTH]
     power = np.abs(np.fft.rfft((frames * hann_window()).astype(np.float64))) ** 2
     return found, np.log10(np.maximum(power @ filters.astype(np.float64).T, 1e-10))
