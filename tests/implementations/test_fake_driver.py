@@ -89,3 +89,35 @@ def test_who_asks_for_gpus_may_fork(libraries: Path) -> None:
     """Forks cannot use CUDA once it was initialised; in the process that asks it is not."""
     done = run(libraries, "-c", PROGRAM, FAKE_GPUS=TWO)
     assert done.stdout.split() == ["2", "3"]  # CUDA_ERROR_NOT_INITIALIZED
+
+
+BEGINS = """
+import sys
+from implementations import cuda_driver
+cuda_driver.run_module = None  # no other process
+for device in sys.argv[1:]:
+    cuda_driver.begin(device)
+print(len(cuda_driver.read_cuda().gpus), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("device", "context"),
+    [("cuda", "context of 0"), ("cuda:1", "context of 2"), ("cuda:2", None)],
+)
+def test_a_program_may_ask_in_itself_and_get_a_context(
+    libraries: Path, device: str, context: str | None
+) -> None:
+    """The second GPU of three has failed; a context is made by the end of the process."""
+    done = run(libraries, "-c", BEGINS, device, "cuda", "cpu", FAKE_GPUS=TWO)
+    assert sorted(done.stdout.splitlines()) == sorted(filter(None, ["2", context]))
+
+
+def test_no_context_is_made_by_a_driver_that_fails(libraries: Path) -> None:
+    done = run(libraries, "-c", BEGINS, "cuda", FAKE_GPUS=TWO, FAKE_CUDA="803")
+    assert done.stdout.split() == ["0"]
+
+
+def test_a_cpu_begins_nothing(libraries: Path) -> None:
+    done = run(libraries, "-c", BEGINS, "cpu", FAKE_GPUS=TWO)
+    assert done.stdout.split() == ["0"]  # it would have asked in another process
