@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from maxwhisper_cli.commands.interrupting import Stopping, finishing_on_interrupt
-from maxwhisper_cli.commands.loading import fit_to_model, load_on_devices
+from maxwhisper_cli.commands.loading import begin, fit_to_model, load_on_devices
 from maxwhisper_cli.commands.outcome import COLUMNS, Outcome, row, short_names
 from maxwhisper_cli.commands.resuming import options_record, write_summary
 from maxwhisper_cli.commands.sinks import Sink
@@ -19,6 +19,7 @@ from weights.errors import MaxWhisperError
 if TYPE_CHECKING:
     from maxwhisper_cli.devices.pool import DevicePool
     from maxwhisper_cli.model import Model
+    from maxwhisper_cli.throughput.reading_processes import ReadingProcesses
 
 
 def transcribe_files(sinks: Sequence[tuple[Input, Sink]], settings: Settings) -> None:
@@ -56,14 +57,17 @@ class _Run:
                 self._skip(None)
             if left := self._left():
                 loading = self._settings.loading
-                with load_on_devices(loading, self._terminal, len(left)) as model:
+                with (
+                    self._begin(left) as processes,
+                    load_on_devices(loading, self._terminal, len(left)) as model,
+                ):
                     if self._settings.loading.model is None:
                         self._skip(model.name)
                     if is_several:
                         with finishing_on_interrupt(self._stopping, self._say_finishing):
-                            self._transcribe(model)
+                            self._transcribe(model, processes)
                     else:
-                        self._transcribe(model)
+                        self._transcribe(model, processes)
         except KeyboardInterrupt:
             self._stopping.is_interrupted = True
         except MaxWhisperError:
@@ -120,7 +124,16 @@ class _Run:
             if index not in self._outcomes and not isinstance(sink, MaxWhisperError)
         ]
 
-    def _transcribe(self, model: "Model | DevicePool") -> None:
+    def _begin(self, files: Sequence[File]) -> "ReadingProcesses":
+        """Begins to read the first files, while the model is loaded."""
+        paths = [
+            file.input.source
+            for file in files
+            if file.input.scheme is None and not file.input.is_excerpt
+        ]
+        return begin(self._settings.loading, paths, self._settings.reading)
+
+    def _transcribe(self, model: "Model | DevicePool", processes: "ReadingProcesses") -> None:
         from maxwhisper_cli.devices.messages import Facts
         from maxwhisper_cli.throughput.rows import count_rows  # after the model: it takes numpy
 
@@ -130,7 +143,7 @@ class _Run:
         is_several = len(self._sinks) > 1
         is_pool = isinstance(model.implementation, Facts)
         fetching = None if is_pool else Fetching()
-        work = Work(model, settings, fitting, self._stopping, self._record, fetching)
+        work = Work(model, settings, fitting, self._stopping, self._record, processes, fetching)
         is_batch = is_pool or (is_several and count_rows(model.implementation, fitting) > 1)
         done = (work.transcribe_together if is_batch else work.transcribe_in_turn)(files)
         for file, outcome in zip(files, done, strict=False):

@@ -1,10 +1,11 @@
 """Loading of a model for a command, with progress and warnings on the terminal."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from implementations import nvidia, registry
+from implementations import cuda_driver, nvidia, registry
 from implementations.options import AUTO
 from maxwhisper_cli.console import Terminal
 from maxwhisper_cli.transcription.options import OptionsError, TranscribeOptions
@@ -12,8 +13,11 @@ from maxwhisper_cli.transcription.stopwatch import STOPPED, Stopwatch
 from weights.default_model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
+    from maxwhisper_cli.audio.reader import ReadingOptions
     from maxwhisper_cli.devices.pool import DevicePool
     from maxwhisper_cli.model import Model
+    from maxwhisper_cli.throughput.reading_processes import ReadingProcesses
+    from maxwhisper_cli.throughput.reading_start import Started
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,37 @@ class Loading:
     """False to load what a check has refused."""
     n_audio_ctx: int | None = None
     """Positions of the encoder to load, for live text alone; None is all of them."""
+
+
+def begin(loading: Loading, paths: Sequence[str], reading: "ReadingOptions") -> "ReadingProcesses":
+    """Begins with what may be done while a model is loaded that may run on a GPU.
+
+    The GPU is made ready, and processes read the first files. A processor is left to the model.
+
+    Args:
+        loading: The model.
+        paths: Files to transcribe, in order.
+        reading: How they are read.
+    """
+    started: list[Started] = []
+    if _may_use_gpu(loading):
+        from implementations.processor_threads import available_threads
+        from maxwhisper_cli.throughput.reading_start import start_reading
+
+        n_threads = loading.n_threads or available_threads()
+        started = start_reading(paths, reading, n_threads)
+        cuda_driver.begin(loading.device or "cuda")
+    with loading.stopwatch.on("imports"):
+        from maxwhisper_cli.throughput.reading_processes import ReadingProcesses
+    return ReadingProcesses(started, reading)
+
+
+def _may_use_gpu(loading: Loading) -> bool:
+    """Returns True if the model may be loaded onto one GPU, into this process."""
+    device = loading.device or "cuda"
+    if not device.startswith("cuda") or names_several(device) or not cuda_driver.has_library():
+        return False
+    return loading.impl == registry.AUTO or ("cuda" in registry.entry(loading.impl).device_kinds)
 
 
 def load_on_devices(loading: Loading, terminal: Terminal, n_files: int) -> "Model | DevicePool":

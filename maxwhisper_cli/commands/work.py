@@ -1,7 +1,4 @@
-"""Transcription of the files of a run, one after the other or in one batch, into their sinks.
-
-In a batch each file is written as soon as it is done, and yielded in input order.
-"""
+"""Transcription of the files of a run, one after the other or in one batch, into their sinks."""
 
 import os
 import threading
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     from maxwhisper_cli.devices.pool import DevicePool
     from maxwhisper_cli.model import Model
     from maxwhisper_cli.recording import Recording, RecordingRequest
+    from maxwhisper_cli.throughput.reading_processes import ReadingProcesses
     from maxwhisper_cli.throughput.several import Origin
 
 
@@ -99,6 +97,8 @@ class Work:
     """Options of the settings, as they fit the model."""
     stopping: Stopping
     on_written: OnWritten
+    processes: "ReadingProcesses"
+    """Processes that read the first files."""
     fetching: Fetching | None = field(default_factory=Fetching)
     """None where other processes fetch."""
 
@@ -265,17 +265,17 @@ class Work:
         each = file.input
         is_plain = each.scheme is None and not each.is_excerpt
         language = each.language if self.model.implementation.dims.is_multilingual else None
-        if is_plain and language is None:
+        read = self.processes.opener(each.source) if is_plain else None
+        if read is None and is_plain and language is None:
             return each.source
         from maxwhisper_cli.audio.excerpt import Excerpt
         from maxwhisper_cli.recording import RecordingRequest
 
         excerpt = Excerpt(each.start_seconds, each.duration_seconds) if each.is_excerpt else None
         shows = None if self.fetching is None else partial(self.fetching.show, file.name)
-        opener = self.settings.remote.opener(each, shows)
-        return RecordingRequest(
-            file.name, opener, excerpt, language, may_stall=not _is_file_or_address(each)
-        )
+        opener = read or self.settings.remote.opener(each, shows)
+        name = each.source if read else file.name
+        return RecordingRequest(name, opener, excerpt, language, not _is_file_or_address(each))
 
     def _document(self, transcript: Transcript, name: str, origin: "Origin | None") -> Document:
         implementation = origin or self.model.implementation
@@ -293,6 +293,6 @@ class Work:
 
 
 def _is_file_or_address(each: Input) -> bool:
-    if each.scheme is not None:
-        return True
-    return each.source != STDIN and (not os.path.exists(each.source) or each.path.is_file())  # noqa: PTH110
+    if each.scheme is not None or each.source == STDIN:
+        return each.scheme is not None
+    return each.path.is_file() or not os.path.exists(each.source)  # noqa: PTH110  (as text)
