@@ -26,6 +26,62 @@ with maxwhisper_cli.load("tiny.en", sys.argv[1], device="cuda", offline=True) as
     print((free - torch.cuda.mem_get_info()[0]) / total)
 """
 
+LARGE_V3 = """
+import numpy as np
+import torch
+from pathlib import Path
+free, _ = torch.cuda.mem_get_info()
+others = torch.empty(free - int(7.5 * 2**30), dtype=torch.uint8, device="cuda")
+torch.cuda.synchronize()
+from implementations.max_graph.gpu.memory_budget import MemoryNeed
+from implementations.options import LoadOptions
+from implementations.registry import implementation_class
+from implementations.request import DecodeRequest, Search, TokenRules
+from tests.support.checkpoints import random_tensors
+from weights.checkpoint import Checkpoint
+from weights.dims import ModelDimensions
+dims = ModelDimensions(128, 1500, 1280, 20, 32, 51866, 448, 1280, 20, 32)
+checkpoint = Checkpoint(dims, random_tensors(dims), ((0, 0),), Path("random"))
+before = torch.cuda.mem_get_info()[0]
+model = implementation_class("full-max").load(checkpoint, LoadOptions("cuda", "float16"))
+mel = np.random.default_rng(0).standard_normal((1, 128, 3000), np.float32)
+rules = TokenRules(eot=50257, timestamp_begin=50365, no_speech=50363)
+decoded = []
+for search in (Search(), Search(n_group=5, is_beam_search=True)):
+    request = DecodeRequest((50258, 50259, 50360), 0, 448, 32, rules, search)
+    decoded.append(model.decode(model.encode(mel), request).tokens)
+taken = before - torch.cuda.mem_get_info()[0]
+need = MemoryNeed.of(dims, "float16", 1, 5).total_bytes
+print(*map(len, decoded), model.default_rows, taken, need)
+"""
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+def test_large_v3_fits_into_a_card_of_8_gb() -> None:
+    """All but 7.5 GiB of the card is taken by somebody else: a card of 8 GB with a screen."""
+    command = [sys.executable, "-c", LARGE_V3]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    greedy, beams, rows, taken, need = map(int, done.stdout.split()[-5:])
+    assert greedy > 0
+    assert beams > 0
+    assert rows >= 1
+    assert taken <= 1.1 * need  # pages and pools of MAX beside what was computed
+    assert need < 7.5 * 2**30
+
+
+@pytest.mark.gpu
+@needs_max_gpu
+@pytest.mark.parametrize(("limit", "code"), [("8GiB", 0), ("100MiB", 1)])
+def test_a_limit_is_planned_with(limit: str, code: int, jfk: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MAXWHISPER_GPU_MEMORY", limit)
+        done = fresh_process.transcribe(jfk, tmp_path, "--impl", "full-max", "--device", "cuda")
+    assert done.returncode == code, done.stderr
+    assert bool(list(tmp_path.iterdir())) is not bool(code)
+    assert (f"MAXWHISPER_GPU_MEMORY={limit}" in done.stderr) is bool(code)
+
 
 @pytest.mark.gpu
 @needs_max_gpu
