@@ -27,10 +27,13 @@ with maxwhisper_cli.load("tiny.en", sys.argv[1], device="cuda", offline=True) as
 """
 
 LARGE_V3 = """
+import os
+# MAX takes memory in pieces of 5 % of the card: 0.4 GB of 8 GB, but 7 GB of an H200
+os.environ["MODULAR_DEVICE_CONTEXT_MEMORY_MANAGER_CHUNK_PERCENT"] = "1"
 import numpy as np
 import torch
 from pathlib import Path
-free, _ = torch.cuda.mem_get_info()
+free, total = torch.cuda.mem_get_info()
 others = torch.empty(free - int(7.5 * 2**30), dtype=torch.uint8, device="cuda")
 torch.cuda.synchronize()
 from implementations.max_graph.gpu.memory_budget import MemoryNeed
@@ -52,7 +55,7 @@ for search in (Search(), Search(n_group=5, is_beam_search=True)):
     decoded.append(model.decode(model.encode(mel), request).tokens)
 taken = before - torch.cuda.mem_get_info()[0]
 need = MemoryNeed.of(dims, "float16", 1, 5).total_bytes
-print(*map(len, decoded), model.default_rows, taken, need)
+print(*map(len, decoded), model.default_rows, taken, need, total // 100)
 """
 
 
@@ -63,11 +66,11 @@ def test_large_v3_fits_into_a_card_of_8_gb() -> None:
     command = [sys.executable, "-c", LARGE_V3]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    greedy, beams, rows, taken, need = map(int, done.stdout.split()[-5:])
+    greedy, beams, rows, taken, need, piece = map(int, done.stdout.split()[-6:])
     assert greedy > 0
     assert beams > 0
     assert rows >= 1
-    assert taken <= 1.1 * need  # pages and pools of MAX beside what was computed
+    assert taken <= 1.1 * need + piece  # the last piece is used in part
     assert need < 7.5 * 2**30
 
 
