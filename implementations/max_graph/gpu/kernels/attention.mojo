@@ -19,8 +19,8 @@ from .pointers import F32, FloatPointer, IntPointer, MutableTensor, pointer
 
 comptime QUERIES_PER_BLOCK = 8
 """Queries that share the keys that a block reads, where a row has so many."""
-comptime FILLING_BLOCKS = 2
-"""Blocks of each multiprocessor that fill the GPU; with fewer, keys are split."""
+comptime FILLING_BLOCKS = 8
+"""Blocks of each multiprocessor that read memory at its full speed; with fewer, keys are split."""
 
 
 def count_splits(n_blocks: Int, most: Int, ctx: DeviceContext) raises -> Int:

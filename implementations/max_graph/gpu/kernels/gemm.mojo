@@ -36,6 +36,8 @@ comptime N_SM = DeviceContext.default_device_info.sm_count
 """Multiprocessors; more blocks than run there at once take their tiles in turn."""
 comptime MIN_LARGE_TILES = 120
 """Large tiles from which they are faster than small ones, measured on an H100."""
+comptime MIN_LARGE_TILE_ROWS = 129
+"""Rows from which they are, however many columns there are."""
 
 
 @__llvm_metadata(
@@ -104,6 +106,8 @@ def gemm_kernel[
     var sources = Array[Int32, rows // at_once](fill=0)
     var factors = Array[Int32, columns // at_once](fill=0)
     var loaded_tile = Int32(block_idx.x)
+    var rows_left = Int32(0)
+    var columns_left = Int32(0)
     var loaded_k = Int32(0)
     var loaded_stage = Int32(0)
 
@@ -123,20 +127,22 @@ def gemm_kernel[
             if loaded_k == 0:
                 var top = loaded_tile // n_across * Int32(rows)
                 var left = loaded_tile % n_across * Int32(columns)
+                rows_left = n_rows - top - line
+                columns_left = n_out - left - line
                 comptime for i in range(rows // at_once):
-                    var row = min(top + line + Int32(i * at_once), n_rows - 1)
-                    sources[i] = row * n_in + shift_in
+                    sources[i] = (top + line + Int32(i * at_once)) * n_in + shift_in
                 comptime for i in range(columns // at_once):
-                    var column = min(left + line + Int32(i * at_once), n_out - 1)
-                    factors[i] = column * n_in + shift_in
+                    factors[i] = (left + line + Int32(i * at_once)) * n_in + shift_in
             var stage = shared.unsafe_offset(Int(loaded_stage * Int32(stage_size)))
             var is_in = loaded_k + shift_in < n_in
             comptime for i in range(rows // at_once):
                 var at = sources[i] + loaded_k
-                cp_async_chunk(stage, to + Int32(i * at_once * TILE_K), x, at, is_in)
+                var is_there = is_in and Int32(i * at_once) < rows_left
+                cp_async_chunk(stage, to + Int32(i * at_once * TILE_K), x, at, is_there)
             comptime for i in range(columns // at_once):
                 var at = factors[i] + loaded_k
-                cp_async_chunk(stage, to + Int32((rows + i * at_once) * TILE_K), w, at, is_in)
+                var is_there = is_in and Int32(i * at_once) < columns_left
+                cp_async_chunk(stage, to + Int32((rows + i * at_once) * TILE_K), w, at, is_there)
             loaded_stage = loaded_stage + 1 if loaded_stage + 1 < Int32(stages) else 0
             loaded_k += TILE_K
             if loaded_k >= n_in:
@@ -294,7 +300,8 @@ def gemm[
             attributes=pdl_attributes(),
         )
 
-    if ceildiv(n_rows, 256) * ceildiv(n_out, 128) >= MIN_LARGE_TILES:
+    var n_large = ceildiv(n_rows, 256) * ceildiv(n_out, 128)
+    if n_rows >= MIN_LARGE_TILE_ROWS and n_large >= MIN_LARGE_TILES:
         launch[groups=4, columns=128, stages=3]()
     else:
         launch[groups=1, columns=64, stages=6]()

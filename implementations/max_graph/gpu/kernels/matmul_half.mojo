@@ -1,6 +1,7 @@
 """Matmul of the decoder in half precision as an operation, with sums in float32.
 
-A few rows are computed by warps, more by the tensor cores, for which the rows are rounded.
+Up to five rows are computed by warps, more by the tensor cores, for which the rows are rounded:
+where there is little to compute the warps of a block share the inputs, otherwise blocks have tiles.
 """
 import extensibility
 from extensibility import InputTensor, OutputTensor
@@ -12,6 +13,7 @@ from .layer_norm import WARP_CHUNK, cast_rows
 from .mma_gemm import mma_gemm
 from .pointers import F32, FloatPointer, pointer
 from .skinny_matmul import MAX_SKINNY_ROWS, skinny_matmul
+from .split_k_matmul import is_split_k_faster, split_k_matmul
 
 
 @extensibility.register("whisper_gpu_matmul_half")
@@ -95,6 +97,20 @@ struct MatmulHalf:
                 n_state=x.dim_size(2),
                 ctx=ctx,
             )
+        if is_split_k_faster(n_rows, n_out):
+            split_k_matmul[has_gelu=has_gelu, has_residual=has_residual](
+                output=pointer(output),
+                x=rows,
+                w=pointer(w),
+                bias=pointer(bias),
+                residual=pointer(residual),
+                n_rows=n_rows,
+                n_in=x.dim_size(2),
+                n_out=n_out,
+                n_residual_rows=residual.size() // n_out,
+                ctx=ctx,
+            )
+            return
         comptime if portable:
             mma_gemm[
                 epilogue = Epilogue(

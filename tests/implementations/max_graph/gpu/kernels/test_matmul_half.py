@@ -1,5 +1,7 @@
 """whisper_gpu_matmul_half beside NumPy: up to five rows by warps, more by the tensor cores.
 
+Those split the inputs or have tiles, which depends on the numbers of rows and outputs.
+
 The reference rounds matrices and what is given in half precision, and nothing else.
 """
 
@@ -37,7 +39,7 @@ CASES = [
     ("narrow", BF16, 1536),
     *((kind, BF16, 1280) for kind in ("query", "narrow")),
 ]
-ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 33, 64, 65, 129]
+ROWS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 17, 32, 33, 64, 65, 128, 129]
 
 
 def name_of(kind: str, dtype: DType, n_in: int) -> str:
@@ -66,6 +68,14 @@ def test_matmul_half(case: tuple[str, DType, int], n_rows: int, n_out: int) -> N
 )
 def test_outputs_that_fill_no_tile(kind: str, n_batch: int, n_rows: int, n_out: int) -> None:
     check((kind, F16, 1536 if kind == "narrow" else 384), n_batch, n_rows, n_out)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("dtype", [F16, BF16])
+@pytest.mark.parametrize("n_rows", [6, 32, 33, 64, 65, 128, 129])
+@pytest.mark.parametrize("n_out", [1536, 5120, 51866])
+def test_rows_of_a_batch(kind: str, dtype: DType, n_rows: int, n_out: int) -> None:
+    check((kind, dtype, 1536 if kind == "narrow" else 384), n_rows, 1, n_out)
 
 
 @pytest.mark.parametrize("kind", KINDS)
