@@ -1,14 +1,16 @@
 """Matmul of the encoder in half precision as an operation: choice of kernel and tiles, and launch.
 
-The kernels are in gemm_tma.mojo for Hopper, and in mma_gemm.mojo for all GPUs.
+The kernels are in gemm_tma.mojo and gemm_persistent.mojo for Hopper, and in mma_gemm.mojo for all
+GPUs.
 """
 import extensibility
 from extensibility import InputTensor, OutputTensor
 from max.gpu.host import DeviceContext, Dim, FuncAttribute
 from std.math import ceildiv
 from .epilogue import Epilogue
+from .gemm_persistent import gemm_persistent
 from .gemm_tma import Tile, gemm_tma_kernel
-from .layer_norm import WARP_CHUNK, cast_rows, layer_norm
+from .layer_norm import layer_norm_to
 from .mma_gemm import mma_gemm
 from .pdl import pdl_attributes
 from .pointers import F32, DevicePointer, FloatPointer, pointer
@@ -146,6 +148,40 @@ struct EncoderMatmul:
         )
 
 
+def matmul_persistently[
+    dtype: DType, out_type: DType, norm_type: DType, //, *, n_out: Int, epilogue: Epilogue
+](
+    operands: Operands[dtype, out_type, norm_type], n_rows: Int, shape: Shape, ctx: DeviceContext
+) raises:
+    """Launches a matmul without layer norm; for the arguments see `encoder_matmul`."""
+    gemm_persistent[epilogue=epilogue](
+        output=operands.output,
+        x=operands.x,
+        w=operands.w,
+        bias=operands.bias,
+        residual=operands.residual,
+        n_rows=n_rows,
+        n_in=shape.n_in,
+        n_out=n_out,
+        n_residual_rows=shape.n_residual_rows,
+        ctx=ctx,
+    )
+
+
+def normalize[
+    dtype: DType, out_type: DType, norm_type: DType, //, *, n_out: Int
+](operands: Operands[dtype, out_type, norm_type], n_rows: Int, ctx: DeviceContext) raises:
+    """Launches the layer norm of stored sums; for the arguments see `encoder_matmul`."""
+    layer_norm_to[n_state=n_out](
+        operands.normed,
+        rebind[FloatPointer](operands.output),
+        operands.norm_weight,
+        operands.norm_bias,
+        n_rows,
+        ctx,
+    )
+
+
 def encoder_matmul[
     dtype: DType,
     out_type: DType,
@@ -195,21 +231,9 @@ def encoder_matmul[
             operands.output,
             operands.normed,
             tensor_map(
-                operands.x,
-                n_batch=shape.n_batch,
-                n_rows=shape.n_rows,
-                n_columns=stride * shape.n_in,
-                box_rows=tile.rows(),
-                ctx=ctx,
+                operands.x, shape.n_batch, shape.n_rows, stride * shape.n_in, tile.rows(), ctx
             ),
-            tensor_map(
-                operands.w,
-                n_batch=1,
-                n_rows=n_out,
-                n_columns=n_taps * shape.n_in,
-                box_rows=tile.columns,
-                ctx=ctx,
-            ),
+            tensor_map(operands.w, 1, n_out, n_taps * shape.n_in, tile.columns, ctx),
             operands.bias,
             operands.residual,
             operands.norm_weight,
@@ -244,52 +268,16 @@ def encoder_matmul[
         )
         comptime if epilogue.residual_norm:
             normalize[n_out=n_out](operands, n_all, ctx)
-    elif not epilogue.residual_norm:
-        launch[tile=LARGE_TILE, with_norm=False]()
-    elif n_out > MAX_CLUSTER * COLUMNS:
-        launch[tile=LARGE_TILE, with_norm=False]()
-        normalize[n_out=n_out](operands, n_all, ctx)
+    elif not epilogue.residual_norm or n_out > MAX_CLUSTER * COLUMNS:
+        comptime if n_taps > 1:
+            launch[tile=LARGE_TILE, with_norm=False]()
+        else:
+            matmul_persistently[n_out=n_out, epilogue=epilogue](operands, n_all, shape, ctx)
+        comptime if epilogue.residual_norm:
+            normalize[n_out=n_out](operands, n_all, ctx)
     else:
         comptime if n_out <= MAX_CLUSTER * SMALL_TILE.columns:
             if n_all <= MAX_SMALL_TILE_ROWS:
                 launch[tile=SMALL_TILE, with_norm=True]()
                 return
         launch[tile=LARGE_TILE, with_norm=True]()
-
-
-def normalize[
-    dtype: DType, out_type: DType, norm_type: DType, //, *, n_out: Int
-](operands: Operands[dtype, out_type, norm_type], n_rows: Int, ctx: DeviceContext) raises:
-    """Launches the layer norm of stored sums as a kernel of its own.
-
-    Parameters:
-        dtype: Of x and of the matrix.
-        out_type: Of the output, float32.
-        norm_type: Of the normalized output.
-        n_out: Width of the rows.
-
-    Args:
-        operands: Device memory.
-        n_rows: Number of rows.
-        ctx: Stream.
-    """
-    comptime if norm_type == F32:
-        layer_norm(
-            rebind[FloatPointer](operands.normed),
-            rebind[FloatPointer](operands.output),
-            operands.norm_weight,
-            operands.norm_bias,
-            n_rows,
-            n_out,
-            ctx,
-        )
-    else:
-        cast_rows[out_type=norm_type, has_norm=True, n_chunks = ceildiv(n_out, WARP_CHUNK)](
-            operands.normed,
-            rebind[FloatPointer](operands.output),
-            operands.norm_weight,
-            operands.norm_bias,
-            n_rows,
-            n_out,
-            ctx,
-        )

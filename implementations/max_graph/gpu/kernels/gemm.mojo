@@ -36,8 +36,6 @@ comptime N_SM = DeviceContext.default_device_info.sm_count
 """Multiprocessors; more blocks than run there at once take their tiles in turn."""
 comptime MIN_LARGE_TILES = 120
 """Large tiles from which they are faster than small ones, measured on an H100."""
-comptime MIN_LARGE_TILE_ROWS = 129
-"""Rows from which they are, however many columns there are."""
 
 
 @__llvm_metadata(
@@ -106,8 +104,6 @@ def gemm_kernel[
     var sources = Array[Int32, rows // at_once](fill=0)
     var factors = Array[Int32, columns // at_once](fill=0)
     var loaded_tile = Int32(block_idx.x)
-    var rows_left = Int32(0)
-    var columns_left = Int32(0)
     var loaded_k = Int32(0)
     var loaded_stage = Int32(0)
 
@@ -127,8 +123,6 @@ def gemm_kernel[
             if loaded_k == 0:
                 var top = loaded_tile // n_across * Int32(rows)
                 var left = loaded_tile % n_across * Int32(columns)
-                rows_left = n_rows - top - line
-                columns_left = n_out - left - line
                 comptime for i in range(rows // at_once):
                     sources[i] = (top + line + Int32(i * at_once)) * n_in + shift_in
                 comptime for i in range(columns // at_once):
@@ -137,11 +131,11 @@ def gemm_kernel[
             var is_in = loaded_k + shift_in < n_in
             comptime for i in range(rows // at_once):
                 var at = sources[i] + loaded_k
-                var is_there = is_in and Int32(i * at_once) < rows_left
+                var is_there = is_in and sources[i] < n_rows * n_in
                 cp_async_chunk(stage, to + Int32(i * at_once * TILE_K), x, at, is_there)
             comptime for i in range(columns // at_once):
                 var at = factors[i] + loaded_k
-                var is_there = is_in and Int32(i * at_once) < columns_left
+                var is_there = is_in and factors[i] < n_out * n_in
                 cp_async_chunk(stage, to + Int32((rows + i * at_once) * TILE_K), w, at, is_there)
             loaded_stage = loaded_stage + 1 if loaded_stage + 1 < Int32(stages) else 0
             loaded_k += TILE_K
@@ -300,8 +294,7 @@ def gemm[
             attributes=pdl_attributes(),
         )
 
-    var n_large = ceildiv(n_rows, 256) * ceildiv(n_out, 128)
-    if n_rows >= MIN_LARGE_TILE_ROWS and n_large >= MIN_LARGE_TILES:
+    if n_rows > 128 and ceildiv(n_rows, 256) * ceildiv(n_out, 128) >= MIN_LARGE_TILES:
         launch[groups=4, columns=128, stages=3]()
     else:
         launch[groups=1, columns=64, stages=6]()

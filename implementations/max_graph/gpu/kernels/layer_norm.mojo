@@ -223,3 +223,35 @@ def cast_rows[
         block_dim=THREADS,
         attributes=pdl_attributes(),
     )
+
+
+def layer_norm_to[
+    norm_type: DType, //, *, n_state: Int
+](
+    output: DevicePointer[norm_type],
+    x: FloatPointer,
+    weight: FloatPointer,
+    bias: FloatPointer,
+    n_rows: Int,
+    ctx: DeviceContext,
+) raises:
+    """Launches layer norm of rows to any type.
+
+    Parameters:
+        norm_type: Of the output.
+        n_state: Width of a row.
+
+    Args:
+        output: [n_rows, n_state].
+        x: [n_rows, n_state].
+        weight: [n_state].
+        bias: [n_state].
+        n_rows: Number of rows.
+        ctx: Stream.
+    """
+    comptime if norm_type == F32:
+        layer_norm(rebind[FloatPointer](output), x, weight, bias, n_rows, n_state, ctx)
+    else:
+        cast_rows[out_type=norm_type, has_norm=True, n_chunks = ceildiv(n_state, WARP_CHUNK)](
+            output, x, weight, bias, n_rows, n_state, ctx
+        )

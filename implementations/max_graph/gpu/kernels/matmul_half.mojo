@@ -99,16 +99,8 @@ struct MatmulHalf:
             )
         if is_split_k_faster(n_rows, n_out):
             split_k_matmul[has_gelu=has_gelu, has_residual=has_residual](
-                output=pointer(output),
-                x=rows,
-                w=pointer(w),
-                bias=pointer(bias),
-                residual=pointer(residual),
-                n_rows=n_rows,
-                n_in=x.dim_size(2),
-                n_out=n_out,
-                n_residual_rows=residual.size() // n_out,
-                ctx=ctx,
+                pointer(output), rows, pointer(w), pointer(bias), pointer(residual),
+                n_rows, x.dim_size(2), n_out, residual.size() // n_out, ctx,
             )
             return
         comptime if portable:
@@ -132,14 +124,6 @@ struct MatmulHalf:
             )
         else:
             gemm[has_gelu=has_gelu, has_residual=has_residual](
-                output=pointer(output),
-                x=rows,
-                w=pointer(w),
-                bias=pointer(bias),
-                residual=pointer(residual),
-                n_rows=n_rows,
-                n_in=x.dim_size(2),
-                n_out=n_out,
-                n_residual_rows=residual.size() // n_out,
-                ctx=ctx,
+                pointer(output), rows, pointer(w), pointer(bias), pointer(residual),
+                n_rows, x.dim_size(2), n_out, residual.size() // n_out, ctx,
             )

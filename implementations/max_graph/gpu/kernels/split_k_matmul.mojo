@@ -50,7 +50,7 @@ def load_inputs[
 
 
 @always_inline
-def multiply[
+def add_products[
     dtype: DType, n_tiles: Int
 ](
     upper: Fragment,
@@ -78,6 +78,51 @@ def multiply[
             sums[t] = mma[dtype](weights, rows[t][2 * half], rows[t][2 * half + 1], sums[t])
 
 
+@always_inline
+def store_sums[
+    n_tiles: Int, //, out_type: DType, *, has_gelu: Bool, has_residual: Bool
+](
+    output: DevicePointer[out_type],
+    bias: FloatPointer,
+    residual: FloatPointer,
+    sums: Array[SIMD[F32, 4], n_tiles],
+    first_row: Int,
+    n_rows: Int32,
+    n_out: Int32,
+    n_residual_rows: Int32,
+):
+    """Adds the sums of a block's warps, applies the epilogue and stores them.
+
+    For parameters and arguments see `split_k_matmul_kernel`; `sums` are those of the lane, and
+    `first_row` is the block's first row.
+    """
+    comptime tile_size = OUTPUTS * TILE_ROWS
+    var shared = unsafe_stack_allocation[
+        WARPS * n_tiles * tile_size, Float32, alignment=16, address_space=.SHARED
+    ]()
+    comptime for t in range(n_tiles):
+        comptime for i in range(4):
+            var at = ((Int(warp_id()) * n_tiles + t) * 4 + i) * WARP_SIZE + Int(lane_id())
+            shared[unsafe_offset=at] = sums[t][i]
+    barrier()
+    for at in range(Int(thread_idx.x), n_tiles * tile_size, WARPS * WARP_SIZE):
+        var lane = at % WARP_SIZE
+        var part = at // WARP_SIZE % 4
+        var row = first_row + at // tile_size * TILE_ROWS + lane % 4 * 2 + part % 2
+        var column = Int(block_idx.x) * OUTPUTS + lane // 4 + part // 2 * (OUTPUTS // 2)
+        var sum = Float32(0)
+        comptime for i in range(WARPS):
+            sum += shared[unsafe_offset=i * n_tiles * tile_size + at]
+        if row < Int(n_rows) and column < Int(n_out):
+            store_output[out_type, has_gelu=has_gelu, has_residual=has_residual](
+                output.unsafe_offset(row * Int(n_out)),
+                bias,
+                residual.unsafe_offset(row % Int(n_residual_rows) * Int(n_out)),
+                sum,
+                column,
+            )
+
+
 def split_k_matmul_kernel[
     *, dtype: DType, out_type: DType, has_gelu: Bool, has_residual: Bool, n_tiles: Int
 ](
@@ -93,23 +138,7 @@ def split_k_matmul_kernel[
 ):
     """Computes OUTPUTS outputs of `n_tiles` tiles of rows; blocks: (outputs, rows).
 
-    Parameters:
-        dtype: Of rows and matrix.
-        out_type: Of the output.
-        has_gelu: True where GELU follows the bias.
-        has_residual: True where a residual is added last.
-        n_tiles: Tiles of TILE_ROWS rows.
-
-    Args:
-        output: [n_rows, n_out].
-        x: [n_rows, n_in].
-        w: [n_out, n_in].
-        bias: [n_out].
-        residual: [n_residual_rows, n_out], repeated where it has fewer rows.
-        n_rows: Number of rows.
-        n_in: Inputs, a multiple of 8.
-        n_out: Outputs.
-        n_residual_rows: Rows of the residual.
+    `n_tiles` is the number of tiles of TILE_ROWS rows; for all else see `split_k_matmul`.
     """
     launch_dependents()
     var lane = Int(lane_id())
@@ -133,35 +162,12 @@ def split_k_matmul_kernel[
             comptime for t in range(n_tiles):
                 var row = min(first_row + t * TILE_ROWS + lane // 4, Int(n_rows) - 1)
                 rows[t] = load_inputs(x, row, at, size)
-            multiply[dtype, n_tiles](upper[i], lower[i], rows, sums)
+            add_products[dtype, n_tiles](upper[i], lower[i], rows, sums)
             upper[i] = load_inputs(w, upper_output, at + AHEAD * WARPS * STEP, size)
             lower[i] = load_inputs(w, lower_output, at + AHEAD * WARPS * STEP, size)
-
-    comptime tile_size = OUTPUTS * TILE_ROWS
-    var shared = unsafe_stack_allocation[
-        WARPS * n_tiles * tile_size, Float32, alignment=16, address_space=.SHARED
-    ]()
-    comptime for t in range(n_tiles):
-        comptime for i in range(4):
-            var at = ((Int(warp_id()) * n_tiles + t) * 4 + i) * WARP_SIZE + lane
-            shared[unsafe_offset=at] = sums[t][i]
-    barrier()
-    for at in range(Int(thread_idx.x), n_tiles * tile_size, WARPS * WARP_SIZE):
-        var of = at % WARP_SIZE
-        var part = at // WARP_SIZE % 4
-        var row = first_row + at // tile_size * TILE_ROWS + of % 4 * 2 + part % 2
-        var column = first_output + of // 4 + part // 2 * (OUTPUTS // 2)
-        var sum = Float32(0)
-        comptime for i in range(WARPS):
-            sum += shared[unsafe_offset=i * n_tiles * tile_size + at]
-        if row < Int(n_rows) and column < Int(n_out):
-            store_output[out_type, has_gelu=has_gelu, has_residual=has_residual](
-                output.unsafe_offset(row * Int(n_out)),
-                bias,
-                residual.unsafe_offset(row % Int(n_residual_rows) * Int(n_out)),
-                sum,
-                column,
-            )
+    store_sums[out_type, has_gelu=has_gelu, has_residual=has_residual](
+        output, bias, residual, sums, first_row, n_rows, n_out, n_residual_rows
+    )
 
 
 def is_split_k_faster(n_rows: Int, n_out: Int) -> Bool:
@@ -187,17 +193,32 @@ def split_k_matmul[
 ) raises:
     """Launches act(x w^T + bias) + residual of a few rows.
 
-    For parameters and arguments see `split_k_matmul_kernel`; `ctx` is the stream.
+    Parameters:
+        dtype: Of rows and matrix.
+        out_type: Of the output.
+        has_gelu: True where GELU follows the bias.
+        has_residual: True where a residual is added last.
+
+    Args:
+        output: [n_rows, n_out].
+        x: [n_rows, n_in].
+        w: [n_out, n_in].
+        bias: [n_out].
+        residual: [n_residual_rows, n_out], repeated where it has fewer rows.
+        n_rows: Number of rows.
+        n_in: Inputs, a multiple of 8.
+        n_out: Outputs.
+        n_residual_rows: Rows of the residual.
+        ctx: Stream.
     """
-    ctx.enqueue_function[
-        split_k_matmul_kernel[
-            dtype=dtype,
-            out_type=out_type,
-            has_gelu=has_gelu,
-            has_residual=has_residual,
-            n_tiles=N_TILES,
-        ]
-    ](
+    comptime kernel = split_k_matmul_kernel[
+        dtype=dtype,
+        out_type=out_type,
+        has_gelu=has_gelu,
+        has_residual=has_residual,
+        n_tiles=N_TILES,
+    ]
+    ctx.enqueue_function[kernel](
         output,
         x,
         w,
