@@ -5,8 +5,11 @@ from max.gpu import block_idx, thread_idx
 from max.gpu.host import DeviceContext
 from std.math import exp
 from .aligned_text import EOT, N_TEXT_FIELDS, TEXT_FIELDS
-from .argmax import THREADS, empty_argmax_sum
+from .argmax import NO_LOGIT, THREADS, empty_argmax_sum
 from .pointers import F32, FloatPointer, IntPointer, pointer
+
+comptime UNROLL = 8
+"""Logits that a thread reads at once."""
 
 
 def token_probs_kernel(
@@ -19,9 +22,20 @@ def token_probs_kernel(
     """Computes the probability of a line's token by each block; see `TokenProbs`."""
     var index = Int(block_idx.x)
     var line = logits.unsafe_offset(index * Int(n_vocab))
+    var n_tokens = Int(texts[unsafe_offset=EOT])
     var all = empty_argmax_sum()
-    for i in range(Int(thread_idx.x), Int(texts[unsafe_offset=EOT]), THREADS):
-        all.add(line[unsafe_offset=i], Int32(i))
+    for first in range(Int(thread_idx.x), n_tokens, THREADS * UNROLL):
+        var logits_ahead = Array[Float32, UNROLL](fill=NO_LOGIT)
+        var top = all.max_logit
+        comptime for u in range(UNROLL):
+            if first + u * THREADS < n_tokens:
+                logits_ahead[u] = line[unsafe_offset=first + u * THREADS]
+        comptime for u in range(UNROLL):
+            top = max(top, logits_ahead[u])
+        all.sum_exp *= exp(all.max_logit - top)
+        all.max_logit = top
+        comptime for u in range(UNROLL):
+            all.sum_exp += exp(logits_ahead[u] - top)
     all.join_block()
     if thread_idx.x == 0:
         var target = Int(targets[unsafe_offset=index])
