@@ -37,6 +37,8 @@ CPU_DECODER_GRAPHS = (
 """The rest of the CPU's graphs: the encoder's are an artifact of their own, with `hybrid`'s."""
 GPU_GRAPHS = (
     "log_mel",
+    "mel_windows",
+    "mel_loudness",
     *ENCODER_GRAPHS,
     "cross_kv",
     "decoder",
