@@ -161,4 +161,4 @@ class DevicePool(Closing):
             for worker in self.workers:
                 if worker.ready is not None:
                     return worker.ready
-        raise ImplementationUnavailableError("; ".join(self.failures))
+        raise ImplementationUnavailableError("; ".join(sorted(self.failures)))

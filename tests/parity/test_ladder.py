@@ -102,7 +102,7 @@ def test_red_where_the_error_is(
 
 
 def test_all_is_green_on_real_speech(jfk: Path) -> None:
-    cpu = loaded.model("tiny.en", "cpu").implementation
+    cpu = loaded.load("tiny.en", "cpu", dtype="float32").implementation  # encodes to be traced
     real = make_reference(cpu, loaded.samples_of(jfk, 5), OPTIONS)
     found = list(climb(cpu, cpu, real, OPTIONS))
     assert [rung.name for rung in found] == rungs(cpu.dims.n_audio_layer)
