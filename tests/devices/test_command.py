@@ -12,6 +12,8 @@ import pytest
 import soundfile
 
 ROOT = Path(__file__).parents[2]
+N_FILES = 12
+"""Files of a run that is stopped: 0.3 s each, on two devices."""
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
 REAL = """
 import signal
@@ -97,7 +99,7 @@ def test_two_processes_with_one_killed_write_the_bytes_of_one(jfk: Path, tmp_pat
 def test_ctrl_c_finishes_what_is_under_way_and_resuming_does_the_rest(
     jfk: Path, tmp_path: Path
 ) -> None:
-    names = copies(jfk, tmp_path, 30)
+    names = copies(jfk, tmp_path, N_FILES)
     arguments = [*names, "--model", "tiny.en", "-o", "out", "-f", "txt", "--device", "cpu,cpu"]
     command = start(SCRIPTED, tmp_path, *arguments)
     wait_for(tmp_path, "out/*.txt", 1)
@@ -107,16 +109,16 @@ def test_ctrl_c_finishes_what_is_under_way_and_resuming_does_the_rest(
     error = end(command, 130)
     assert "finishing what is under way; Ctrl-C again stops at once" in error
     n_done = len(files(tmp_path / "out"))
-    assert 0 < n_done < 30
-    assert f"error: {30 - n_done} of 30 files are left to do" in error
+    assert 0 < n_done < N_FILES
+    assert f"error: {N_FILES - n_done} of {N_FILES} files are left to do" in error
     assert not any(Path(f"/proc/{each}").exists() for each in processes)
     error = end(start(SCRIPTED, tmp_path, *arguments, "--resume"), 0)
-    assert f"{n_done} of 30 files are done already" in error
-    assert len(files(tmp_path / "out")) == 30
+    assert f"{n_done} of {N_FILES} files are done already" in error
+    assert len(files(tmp_path / "out")) == N_FILES
 
 
 def test_a_second_ctrl_c_and_a_killed_parent_leave_no_process(jfk: Path, tmp_path: Path) -> None:
-    names = copies(jfk, tmp_path, 30)
+    names = copies(jfk, tmp_path, N_FILES)
     arguments = [*names, "--model", "tiny.en", "-o", "out", "-f", "txt", "--device", "cpu,cpu"]
     for is_killed in (False, True):
         command = start(SCRIPTED, tmp_path, *arguments, "--force")
