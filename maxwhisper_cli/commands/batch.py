@@ -146,7 +146,7 @@ class _Run:
         work = Work(model, settings, fitting, self._stopping, self._record, processes, fetching)
         is_batch = is_pool or (is_several and count_rows(model.implementation, fitting) > 1)
         done = (work.transcribe_together if is_batch else work.transcribe_in_turn)(files)
-        for file, outcome in zip(files, done, strict=False):
+        for file, outcome in done:
             self._outcomes[file.index] = outcome.without_text()
             work.report(outcome, file.sink, is_only=not is_several)
             if outcome.error is not None and is_several:

@@ -102,7 +102,7 @@ class Work:
     fetching: Fetching | None = field(default_factory=Fetching)
     """None where other processes fetch."""
 
-    def transcribe_in_turn(self, files: Sequence[File]) -> Iterator[Outcome]:
+    def transcribe_in_turn(self, files: Sequence[File]) -> Iterator[tuple[File, Outcome]]:
         """Transcribes files one after the other and writes each; those to come are read ahead."""
         sources = [self._source(file) for file in files]
         model = cast("Model", self.model)
@@ -110,7 +110,7 @@ class Work:
             for file, recording in zip(files, recordings, strict=True):
                 if not self.stopping.keep_going():
                     return
-                yield self._transcribe(file, recording)
+                yield file, self._transcribe(file, recording)
 
     def _transcribe(self, file: File, recording: AbstractContextManager["Recording"]) -> Outcome:
         pace = Pace()
@@ -134,8 +134,11 @@ class Work:
             return self._finish(file, pace.seconds, None, refusal(error, file.name))
         return self._finish(file, pace.seconds, transcript, None)
 
-    def transcribe_together(self, files: Sequence[File]) -> Iterator[Outcome]:
-        """Transcribes files in one batch and writes each as it is done; yields them in order."""
+    def transcribe_together(self, files: Sequence[File]) -> Iterator[tuple[File, Outcome]]:
+        """Transcribes files in one batch and writes each as it is done; yields them in order.
+
+        After a stop, files may be missing before others that were under way and ended.
+        """
         overview = Overview(len(files))
         activity = Activity()
 
@@ -168,11 +171,12 @@ class Work:
                     while index not in outcomes:
                         each = next(finished, None)
                         if each is None:  # it was stopped before this file
-                            return
+                            break
                         overview.finished.add(each.index)
                         ended = each.wall_seconds, each.transcript, each.error, each.origin
                         outcomes[each.index] = self._finish(files[each.index], *ended)
-                yield outcomes.pop(index)
+                if index in outcomes:
+                    yield files[index], outcomes.pop(index)
 
     def report(self, outcome: Outcome, sink: Outputs | Stdout, *, is_only: bool) -> None:
         """Prints a transcript's warnings and summary line; itself if stdout is its sink."""

@@ -13,7 +13,7 @@ import soundfile
 
 ROOT = Path(__file__).parents[2]
 N_FILES = 12
-"""Files of a run that is stopped: 0.3 s each, on two devices."""
+"""Files of a run that is stopped, on a slow device, which has one waiting too, and a fast one."""
 ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)}
 REAL = """
 import signal
@@ -27,7 +27,7 @@ from pathlib import Path
 import maxwhisper_cli.devices.load as load
 from tests.devices.scripted_device import ScriptedLoad
 load.loads_of = lambda devices, arguments, n_threads: [
-    (device, ScriptedLoad(f"{device}-{i}", Path("log"), seconds=0.3))
+    (device, ScriptedLoad(f"{device}-{i}", Path("log"), seconds=(0.9, 0.1)[i]))
     for i, device in enumerate(devices)
 ]
 """
