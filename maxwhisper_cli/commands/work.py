@@ -169,8 +169,7 @@ class Work:
                     overview.show(activity)
                     segments.go_to(index)
                     while index not in outcomes:
-                        each = next(finished, None)
-                        if each is None:  # it was stopped before this file
+                        if (each := next(finished, None)) is None:  # stopped before this file
                             break
                         overview.finished.add(each.index)
                         ended = each.wall_seconds, each.transcript, each.error, each.origin
@@ -209,9 +208,7 @@ class Work:
         seconds = self._transcribed_seconds(transcript.duration_seconds) if transcript else 0.0
         document = None
         if transcript is not None:
-            transcript = (
-                transcript.shifted(file.start_seconds) if file.start_seconds else transcript
-            )
+            transcript = transcript.shifted(file.start_seconds)
             try:
                 with self.settings.loading.stopwatch.on("writing"):
                     document = self._document(transcript, file.name, origin)
