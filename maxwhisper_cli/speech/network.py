@@ -137,7 +137,7 @@ class VoiceNetwork:
             inputs[: len(row.inputs), index] = row.inputs
             hidden[index], cell[index] = row.state.hidden, row.state.cell
             resets[index] = row.reset_at
-        outputs = np.empty((lengths[0], n_rows, _N_STATE), np.float32)
+        outputs = np.zeros((lengths[0], n_rows, _N_STATE), np.float32)  # rows that end stay so
         for at in range(lengths[0]):
             n_live = np.count_nonzero(lengths > at)
             tiles = slice(-(-n_live // N_ROWS) * N_ROWS)
