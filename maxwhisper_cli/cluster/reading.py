@@ -44,7 +44,7 @@ def read_samples(request: "RecordingRequest", reading: "ReadingOptions") -> Samp
     """Reads all that is to be transcribed of a recording."""
     try:
         with request.open() as source, _opened(source, reading) as audio:
-            name = audio.name
+            name, audio.n_threads = audio.name, 1  # as a worker reads it
             blocks = iter(audio) if request.excerpt is None else request.excerpt.of(audio)
             parts = [to_16_bit(block) for block in blocks]
             samples = np.concatenate(parts) if parts else np.zeros(0, np.int16)
