@@ -37,19 +37,31 @@ class DevicePool(Closing):
         self.on_warning = on_note
         """Called with warnings."""
         self._noted: set[str] = set()
-        self.failures: list[str] = []
-        """Lines about the devices that are lost."""
+        self._failures: dict[str, str] = {}
+        """Line about each device that is lost, the latest last."""
         n_of = Counter(device for device, _ in loads)
         self.workers = [
             start_worker(device if n_of[device] == 1 else f"{device} (process {number})", load)
             for number, (device, load) in enumerate(loads, 1)
         ]
         """Processes that are left."""
+        self._devices = [worker.device for worker in self.workers]
         try:
             self._first = self._wait_for_first()
         except BaseException:
             self.close()
             raise
+
+    @property
+    def latest_failure(self) -> str:
+        """Line about the device that was lost last."""
+        return next(reversed(self._failures.values()))
+
+    @property
+    def failures(self) -> str:
+        """Lines about all devices that are lost, in the order of the devices."""
+        lost = self._failures
+        return "; ".join(lost[device] for device in self._devices if device in lost)
 
     @property
     def implementation(self) -> Facts:
@@ -136,7 +148,7 @@ class DevicePool(Closing):
         """Ends a worker that has failed."""
         self.workers.remove(worker)
         worker.kill()
-        self.failures.append(f"{worker.device} failed: {reason}")
+        self._failures[worker.device] = f"{worker.device} failed: {reason}"
 
     def take_note(self, worker: Worker, message: object) -> None:
         """Takes a message that has nothing to do with a recording."""
@@ -152,7 +164,7 @@ class DevicePool(Closing):
             if isinstance(message, Refused):
                 self.lose(worker, message.reason)
             if self.workers:
-                self.on_warning(f"{self.failures[-1]}; going on without it")
+                self.on_warning(f"{self.latest_failure}; going on without it")
 
     def _wait_for_first(self) -> Ready:
         while self.workers:
@@ -161,4 +173,4 @@ class DevicePool(Closing):
             for worker in self.workers:
                 if worker.ready is not None:
                     return worker.ready
-        raise ImplementationUnavailableError("; ".join(sorted(self.failures)))
+        raise ImplementationUnavailableError(self.failures)

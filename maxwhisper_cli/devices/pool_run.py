@@ -89,8 +89,7 @@ class PoolRun:
                 if not self._queue.waiting:
                     break
                 if not pool.workers:
-                    reasons = "; ".join(pool.failures)
-                    raise ImplementationFailedError(f"no device is left: {reasons}")
+                    raise ImplementationFailedError(f"no device is left: {pool.failures}")
             for worker, message in pool.messages(_LOOK_SECONDS):
                 yield from self._take(worker, message)
         for worker in pool.workers:
@@ -168,7 +167,7 @@ class PoolRun:
         lost = sorted(worker.given, reverse=True)
         worker.given.clear()
         again = [index for index in lost if self._put_back(index, worker)]
-        reason = self._pool.failures[-1]
+        reason = self._pool.latest_failure
         if self._pool.workers:
             files = "1 file goes" if len(again) == 1 else f"{len(again)} files go"
             self._pool.on_warning(f"{reason}; {files} to the others")
