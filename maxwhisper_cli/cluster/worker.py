@@ -170,8 +170,6 @@ class UnitWorker:
         }
         if isinstance(outcome, MaxWhisperError):
             return {"id": entry.id, **with_own_fields(own, {"error": str(outcome), **origin})}
-        start = entry.input.start_seconds if entry.input.is_excerpt else 0.0
-        shifted = outcome.shifted(start) if start else outcome
         content: dict[str, Any] = {
             "text": outcome.text,
             "segments": [
@@ -180,7 +178,7 @@ class UnitWorker:
                     for name, value in dataclasses.asdict(segment).items()
                     if value is not None and name not in _NOT_KEPT
                 }
-                for segment in shifted.segments
+                for segment in outcome.shifted(entry.input.start_seconds).segments
             ],
             "language": outcome.language,
             "seconds": round(outcome.duration_seconds, 3),

@@ -48,11 +48,6 @@ class File:
     """Name in messages."""
     sink: Outputs | Stdout
 
-    @property
-    def start_seconds(self) -> float:
-        """Start of its excerpt; 0 where it is the whole recording."""
-        return self.input.start_seconds if self.input.is_excerpt else 0.0
-
 
 @dataclass(slots=True)
 class Fetching:
@@ -152,7 +147,7 @@ class Work:
         segments = OrderedSegments(self.settings.display.segment)
 
         def show(index: int, segment: Segment) -> None:
-            segments.add(index, segment.shifted(files[index].start_seconds))
+            segments.add(index, segment.shifted(files[index].input.start_seconds))
 
         running = self.model.transcribe_several(
             [self._source(file) for file in files],
@@ -208,7 +203,7 @@ class Work:
         seconds = self._transcribed_seconds(transcript.duration_seconds) if transcript else 0.0
         document = None
         if transcript is not None:
-            transcript = transcript.shifted(file.start_seconds)
+            transcript = transcript.shifted(file.input.start_seconds)
             try:
                 with self.settings.loading.stopwatch.on("writing"):
                     document = self._document(transcript, file.name, origin)
@@ -259,7 +254,7 @@ class Work:
         return sum(end - start for start, end in zip(points[::2], points[1::2], strict=True))
 
     def _show(self, file: File, segment: Segment) -> None:
-        self.settings.display.segment(segment.shifted(file.start_seconds))
+        self.settings.display.segment(segment.shifted(file.input.start_seconds))
 
     def _source(self, file: File) -> "str | RecordingRequest":
         """Returns a path as it is, and all else as a request."""

@@ -55,6 +55,8 @@ class Segment:
 
     def shifted(self, seconds: float) -> "Segment":
         """Returns the segment with all times so many seconds later."""
+        if seconds == 0:
+            return self
         words = self.words and tuple(
             replace(word, start=word.start + seconds, end=word.end + seconds) for word in self.words
         )
@@ -84,6 +86,8 @@ class Transcript:
 
     def shifted(self, seconds: float) -> "Transcript":
         """Returns the transcript with all times so many seconds later."""
+        if seconds == 0:
+            return self
         segments = tuple(segment.shifted(seconds) for segment in self.segments)
         cuts = tuple(at + seconds for at in self.cut_seconds)
         return replace(self, segments=segments, cut_seconds=cuts)
