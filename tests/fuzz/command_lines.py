@@ -81,7 +81,6 @@ def workplace(folder: Path) -> Iterator[CliRunner]:
     }
     with (
         contextlib.chdir(here),
-        mock.patch.dict(os.environ, environment),
         mock.patch("maxwhisper_cli.model.load", FakeModels().load),
         mock.patch("maxwhisper_cli.serve.server.serve", return_value=None),
         mock.patch("maxwhisper_cli.cluster.actors.connect", _no_network),
@@ -89,6 +88,7 @@ def workplace(folder: Path) -> Iterator[CliRunner]:
         mock.patch("weights.download._RETRY_SECONDS", 0.0),
         mock.patch("implementations.full_max.FullMaxImplementation.compile", _no_compiler),
         mock.patch("implementations.hybrid.HybridImplementation.compile", _no_compiler),
+        mock.patch.dict(os.environ, environment),  # last: MAX, once imported, has its folder there
     ):
         yield CliRunner()
 
