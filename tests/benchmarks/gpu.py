@@ -153,19 +153,26 @@ def step_bytes(dims: ModelDimensions, n_batch: int) -> float:
     return 2.0 * (weights + n_batch * kv_values)
 
 
+def stepping_decoder(ours: GpuFullMax, n_rows: int) -> SamplingDecoder:
+    """Returns a decoder in the middle of texts, which has taken its first step."""
+    dims = ours.dims
+    shape = (n_rows, dims.n_audio_ctx, dims.n_text_layer * 2 * dims.n_text_state)
+    audio = Buffer.zeros(shape, ours._models.dtype, ours._graphs.device)
+    decoder = SamplingDecoder(ours._models, audio)
+    states = np.zeros((n_rows, 8), np.int32)
+    states[:, 1], states[:, 5] = POSITION, 1
+    fill(decoder.buffers["states"], states)
+    decoder.step()
+    return decoder
+
+
 def step_rows(ours: Implementation, theirs: Implementation) -> list[Timed]:
     """One token more: ours with all rules and the choice of it, theirs up to the logits."""
     assert isinstance(ours, GpuFullMax)
     rows = []
     dims = ours.dims
     for n_batch in BATCHES:
-        shape = (n_batch, dims.n_audio_ctx, dims.n_text_layer * 2 * dims.n_text_state)
-        audio = Buffer.zeros(shape, ours._models.dtype, ours._graphs.device)
-        decoder = SamplingDecoder(ours._models, audio)
-        states = np.zeros((n_batch, 8), np.int32)
-        states[:, 1], states[:, 5] = POSITION, 1
-        fill(decoder.buffers["states"], states)
-        decoder.step()
+        decoder = stepping_decoder(ours, n_batch)
         silence = theirs.encode(np.zeros((1, dims.n_mels, 3000), np.float32))
         with theirs.start(silence, n_batch) as s:
             s.prefill([1] * POSITION, [POSITION - 1])

@@ -10,18 +10,16 @@ from functools import partial
 
 import numpy as np
 import pytest
-from max.driver import Accelerator, Buffer
+from max.driver import Accelerator
 from rich.console import Console
 
 from implementations.gpu_targets import KERNELS_SWITCH
-from implementations.max_graph.gpu.device_rules import fill
 from implementations.max_graph.gpu.implementation import GpuFullMax
 from implementations.max_graph.gpu.load import CapturedGraph
-from implementations.max_graph.gpu.sampling_decoder import SamplingDecoder
 from maxwhisper_cli.audio.reader import SAMPLE_RATE, open_audio
 from maxwhisper_cli.model import Model
 from maxwhisper_cli.samples import fetch_samples
-from tests.benchmarks.gpu import GREEDY, POSITION, checkpoint_for, implementation
+from tests.benchmarks.gpu import GREEDY, checkpoint_for, implementation, stepping_decoder
 from tests.benchmarks.rivals_prepare import joined
 
 PATHS = ("own", "portable")
@@ -43,7 +41,8 @@ def main() -> None:
     for n_batch in BATCHES:
         report(f"encoder, {n_batch} windows", [encoder(each, n_batch) for each in loaded], 5)
     for n_batch in BATCHES:
-        report(f"step, {n_batch} rows", [step(each, n_batch) for each in loaded], 20)
+        steps = [stepping_decoder(each, n_batch).step for each in loaded]
+        report(f"step, {n_batch} rows", steps, 20)
     with open_audio(fetch_samples(["sonnet"])["sonnet"]) as audio:
         clip = joined([audio.read()] * 3)
     runs = [partial(Model(each).transcribe, clip, GREEDY) for each in loaded]
@@ -57,19 +56,6 @@ def encoder(each: GpuFullMax, n_batch: int) -> Callable[[], None]:
     graph = each._graphs.models["encoder"]
     graph.execute(uploaded)
     return CapturedGraph.capture(graph, uploaded).replay
-
-
-def step(each: GpuFullMax, n_rows: int) -> Callable[[], None]:
-    """Returns a function that takes a decoder step."""
-    dims = each.dims
-    shape = (n_rows, dims.n_audio_ctx, dims.n_text_layer * 2 * dims.n_text_state)
-    audio = Buffer.zeros(shape, each._models.dtype, each._graphs.device)
-    decoder = SamplingDecoder(each._models, audio)
-    states = np.zeros((n_rows, 8), np.int32)
-    states[:, 1], states[:, 5] = POSITION, 1
-    fill(decoder.buffers["states"], states)
-    decoder.step()
-    return decoder.step
 
 
 def report(what: str, runs: Sequence[Callable[[], object]], repeats: int) -> None:

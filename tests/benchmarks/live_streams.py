@@ -138,7 +138,7 @@ def clips_of(model: maxwhisper_cli.Model) -> list[Clip]:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one process does."""
+    """Work of one process."""
 
     model: str
     impl: str

@@ -1,4 +1,4 @@
-"""Where units go: Parquet, addresses of fsspec, and a disk that is full."""
+"""Outputs of units: Parquet, addresses of fsspec, and a disk that is full."""
 
 import json
 from pathlib import Path

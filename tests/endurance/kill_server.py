@@ -21,7 +21,7 @@ _SECONDS = 2.0
 
 @dataclass
 class Counts:
-    """What a campaign did."""
+    """Counts of a campaign."""
 
     n_killed: int = 0
     n_ended: int = 0

@@ -100,7 +100,7 @@ def _by_atheris(name: str, folder: Path, given: argparse.Namespace) -> Campaign:
 
 
 def _last_case() -> bytes:
-    """What libFuzzer leaves of a case that ended the process."""
+    """Returns what libFuzzer leaves of a case that ended the process; empty if nothing."""
     left = sorted([*Path().glob("crash-*"), *Path().glob("oom-*")], key=os.path.getmtime)
     return left[-1].read_bytes() if left else b""
 

@@ -137,7 +137,7 @@ def test_an_argument_that_stands_for_nothing_costs_no_other(tmp_path: Path) -> N
 
 
 def test_a_folder_that_cannot_be_read_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As `lost+found` on every disk; root may read it, so that the system is asked to refuse."""
+    """Stands for `lost+found` of every disk; root may read it, so the system is asked to refuse."""
     scandir = os.scandir
 
     def refuse(path: str) -> object:

@@ -46,7 +46,7 @@ def test_many_streams_are_taken_by_several_threads(
 def test_a_drop_comes_behind_the_audio_before_it(
     model: Implementation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is put in behind it is a new utterance."""
+    """Audio that is put in behind it is a new utterance."""
     taken: list[float] = []
     live = LiveTranscriber(model, ListenOptions(vad=None, min_chunk_seconds=10))
     drop = live.drop_utterance

@@ -36,6 +36,16 @@ def say(request: DecodeRequest) -> DecodedWindow:
     return window([BEGIN, *text, BEGIN + 1000, BEGIN + 1000])
 
 
+def saying_after(may_go_on: threading.Event) -> Callable[[DecodeRequest], DecodedWindow]:
+    """A script that says its text once it may."""
+
+    def wait(request: DecodeRequest) -> DecodedWindow:
+        may_go_on.wait(END_SECONDS)
+        return say(request)
+
+    return wait
+
+
 def wanted(name: str) -> AudioRequest:
     fields = [("prompt", name), ("temperature_increment_on_fallback", "0"), ("beam_size", "1")]
     fields.append(("condition_on_previous_text", "false"))
@@ -137,12 +147,8 @@ def test_a_bug_ends_what_is_decoded_and_nothing_else(
 def test_a_cancelled_job_is_forgotten(new_job: Callable[[str, float], Job]) -> None:
     may_go_on = threading.Event()
 
-    def wait(request: DecodeRequest) -> DecodedWindow:
-        may_go_on.wait(END_SECONDS)
-        return say(request)
-
     async def work() -> None:
-        async with running(wait) as engine:
+        async with running(saying_after(may_go_on)) as engine:
             engine.submit(job := new_job("C", 90))
             reading = asyncio.ensure_future(text_of(job))
             while not engine.n_active:
@@ -175,12 +181,8 @@ def test_recordings_wait_on_disk_where_memory_is_full(
 def test_the_end_reaches_all(new_job: Callable[[str, float], Job]) -> None:
     may_go_on = threading.Event()
 
-    def wait(request: DecodeRequest) -> DecodedWindow:
-        may_go_on.wait(END_SECONDS)
-        return say(request)
-
     async def work() -> None:
-        async with running(wait) as engine:
+        async with running(saying_after(may_go_on)) as engine:
             jobs = [new_job(f"E{i}", 5) for i in range(6)]
             for job in jobs:
                 engine.submit(job)

@@ -14,7 +14,7 @@ NEEDS_A_GPU = "\npytestmark = [pytest.mark.gpu"
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Where there is no GPU, leaves out files that need one: each of 6,500 tests takes a while."""
+    """Leaves out files that need a GPU where there is none: each of 6,500 tests takes a while."""
     if nvidia.no_gpu_because() is None or not collection_path.name.startswith("test_"):
         return None
     return NEEDS_A_GPU in collection_path.read_text("utf-8") or None

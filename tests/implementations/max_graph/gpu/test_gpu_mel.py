@@ -18,7 +18,7 @@ from tests.support.hardware import needs_max_gpu
 pytestmark = [pytest.mark.gpu, needs_max_gpu]
 
 TOLERANCE = 1e-4
-"""Of scaled frames, from those of NumPy; the CPU's test allows it from openai-whisper's."""
+"""Distance of scaled frames from NumPy's; the CPU's test allows it from openai-whisper's."""
 
 
 @pytest.fixture(params=["float32", "float16"])
